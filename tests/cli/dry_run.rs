@@ -394,8 +394,10 @@ fn facts_of_a_secret_are_opened_as_the_secret_would_be() {
 fn a_place_that_cannot_be_written_to_is_named() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n");
     write(&desk.path("file"), "");
-    let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(1);
-    assert!(ran.stderr.contains("hint:") || ran.stderr.contains("cannot"), "{ran}");
+    let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(2);
+    assert!(ran.stderr.contains("/file is not a directory\n  hint: correct the path of --out"), "{ran}");
+    let ran = desk.dry_run().option("--out", &desk.path("file/below")).run().exits(1);
+    assert!(ran.stderr.contains("/file/below/etc"), "{ran}");
 }
 
 /// A loop over a tree of parameters failed, and so did a device that nobody had attached.

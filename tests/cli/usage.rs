@@ -142,7 +142,7 @@ fn each_hint_of_usage_leads_to_a_command_that_succeeds() {
             wrong.push(format!("{}\n{ran}", row.name));
         }
         // What hints say to write is what the command then has: of each, one of its words in quotes.
-        for hint in row.said.iter().filter(|said| said.starts_with('?')) {
+        for hint in row.said.iter().filter(|said| said.starts_with("? tip: ") || said.starts_with("? write ")) {
             let is_whole = |word: &&str| !word.contains("NAME@") && !word.contains('*');
             let quoted: Vec<&str> = hint.split(['`', '\'']).skip(1).step_by(2).filter(is_whole).collect();
             if !quoted.is_empty() && !quoted.iter().any(|word| row.after.contains(word)) {

@@ -124,18 +124,14 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
 async fn has_directories(request: &Request, desk: &DiskFiles) -> Result<(), Refusal> {
     for (option, path, may_be_new) in [("--diff", &request.diff, false), ("--out", &request.out, true)] {
         let Some(path) = path else { continue };
-        match desk.stat(&desk.resolved(&absolute(path)).await?).await? {
-            Some(found) if found.kind != FileKind::Directory => {
-                return Err(Refusal::usage(format!("{} is not a directory", path.display()), &format!("correct the path of {option}")));
-            }
-            None if !may_be_new => {
-                return Err(Refusal::usage(
-                    format!("the directory {} is not found", path.display()),
-                    &format!("correct the path of {option}"),
-                ));
-            }
-            _ => {}
-        }
+        let real = desk.resolved(&absolute(path)).await.unwrap_or_else(|_| absolute(path));
+        let what = match desk.stat(&real).await {
+            Ok(Some(found)) if found.kind != FileKind::Directory => "not a directory",
+            Ok(None) if !may_be_new => "not found",
+            // What else is wrong is said of the file that cannot be read or written.
+            _ => continue,
+        };
+        return Err(Refusal::usage(format!("{} is {what}", path.display()), &format!("correct the path of {option}")));
     }
     Ok(())
 }
