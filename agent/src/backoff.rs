@@ -45,7 +45,7 @@ impl Backoff {
     /// A call that AWS refused for its quota, where a quota refills in a second or two: Parameter Store, Secrets
     /// Manager.
     ///
-    /// The quota is shared, often with a whole fleet that booted at the same moment, and nobody knows its size. The
+    /// The quota is shared, often with a whole fleet that booted at the same moment, and no one knows its size. The
     /// pauses therefore grow fast, until they are as long as such a queue. A single call that was refused by chance
     /// loses at most 500 ms, the time in which a quota refills. A fleet that sleeps for longer than 20 s leaves the
     /// quota unused.
@@ -94,7 +94,7 @@ impl Backoff {
     pub(crate) const TARGET: Self =
         Self { first: Duration::from_secs(1), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
 
-    /// A call that a worker makes again and again although AWS refuses it: somebody has to give a right or make a queue.
+    /// A call that a worker makes again and again although AWS refuses it: someone has to give a right or make a queue.
     pub(crate) const REFUSED: Self =
         Self { first: Duration::from_secs(5), growth: (2, 1), longest: Duration::from_secs(60), spread: Spread::Fifth };
 

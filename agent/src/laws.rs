@@ -3,7 +3,7 @@
 //! | law | where |
 //! |---|---|
 //! | inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left | [`inspection`] |
-//! | a second boot changes nothing, a reboot only what a reboot loses; an image boots anew | [`again`] |
+//! | a second boot changes nothing, a reboot only what a reboot loses; an image boots again | [`again`] |
 //! | killed at any step and started again, a boot ends as if it had not been killed | [`killed`] |
 //! | no secret appears in any log, event, report or error | [`secrecy`] |
 //! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
@@ -23,7 +23,7 @@
 //! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | Auto Scaling is asked to replace what stays down, and nothing else | [`watched`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
-//! | a large document is no trouble, nor a large fleet | [`size`], [`fleet`] |
+//! | a large document is not a trouble, nor a large fleet | [`size`], [`fleet`] |
 //!
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 

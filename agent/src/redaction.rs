@@ -47,7 +47,7 @@ const BROKEN_ESCAPE: usize = 6;
 /// So many bytes of a secret are not there by accident.
 const SURELY_BEGUN: usize = 4;
 
-/// Lines of a binary secret that are shorter than this are no text that anyone would print.
+/// Lines of a binary secret that are shorter than this are not text that anyone would print.
 const BINARY_LINE_FROM: usize = 8;
 
 /// How often base64 and hexadecimal are looked for in what was either.
@@ -171,7 +171,7 @@ impl Known {
             self.plain.add(secret.as_bytes());
             self.bare.add(View::of(secret.as_bytes()).unescaped(&mut |_| {}).bare().text());
         }
-        // With its line breaks for what is decoded, and without them for lines that are broken anew.
+        // With its line breaks for what is decoded, and without them for lines that are broken again.
         let joined = Zeroizing::new(secret.lines().collect::<String>());
         for whole in [secret, joined.as_str()] {
             self.pieces.add(whole.as_bytes());

@@ -5,7 +5,7 @@
 
 The server is started while ingot waits. When it takes logins is known from a client that logs in again and again without a
 pause and, of PostgreSQL, from the server's own log, whichever is earlier; when ingot knows it, from the line that says that
-the step has ended. *standby* is a PostgreSQL that answers «starting up» until it is promoted. Prints a Markdown table.
+the step has ended. *standby* is a PostgreSQL that answers "starting up" until it is promoted. Prints a Markdown table.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def test_a_parameter_names_the_release(machine, store, aws):
         holds(machine, {"VERSION": b"%d" % number})
     aws.parameter("/shop/release", "shop-3")
     result = machine.boot(bundle("/shop/release"))
-    assert "`shop-3` is neither s3://BUCKET/KEY nor a URL of https" in result.failure("bundles.app")
+    assert "`shop-3` is neither s3://BUCKET/KEY nor an https URL" in result.failure("bundles.app")
     holds(machine, {"VERSION": b"2"})
 
 
@@ -115,7 +115,7 @@ def test_a_plain_server(agent, tmp_path):
         assert not agent.leaks(result, ["s3cr3t"])
         assert not any("authorization" in request.headers for request in store.requests)
         result = agent.boot(bundle(f"{store.url}/gone", sha256=digest))
-        assert "there is no such thing (status 404)" in result.failure("bundles.app")
+        assert "not found (status 404)" in result.failure("bundles.app")
 
 
 def test_a_url_without_a_digest_is_a_mistake(agent):
@@ -153,7 +153,7 @@ def test_a_bucket_of_another_region(machine, store):
         (error(403, "AccessDenied", "Access Denied"), "allow s3:GetObject on arn:aws:s3:::shop-releases/shop-1.tar.gz"),
         (error(403, "AccessDenied", "not authorized to perform: kms:Decrypt on resource"), "allow kms:Decrypt"),
         (error(403, "InvalidObjectState", "not valid for the object's storage class"), "restore the object from Glacier"),
-        ({"status": 200, "body": b"<html>"}, "this is no archive: it looks like HTML or XML"),
+        ({"status": 200, "body": b"<html>"}, "this is not an archive: it looks like HTML or XML"),
     ],
 )
 def test_what_s3_refuses_is_told_apart(machine, store, refusal, said):
@@ -382,7 +382,7 @@ def test_a_full_disk(machine, store, format):
         # One that says little of itself beforehand.
         store.put(f"shop-releases/2.{format}", release(format, {"data": bytes(60 << 20)}))
         result = machine.boot(bundle(f"s3://shop-releases/2.{format}"))
-        assert result.code == FAILED and "there is no room for" in result.failure("bundles.app"), result
+        assert result.code == FAILED and "has no space for" in result.failure("bundles.app"), result
         nothing(machine)
         assert os.statvfs(at).f_bavail * os.statvfs(at).f_frsize > 23 << 20
         store.put(f"shop-releases/3.{format}", release(format))
@@ -429,7 +429,7 @@ def test_what_ingot_has_not_made_stays(machine, store):
     store.put("shop-releases/shop-1.tar.gz", release("tar.gz"))
     machine.write(f"{INTO}/releases/shop-1/mine", "keep")
     result = machine.boot(bundle())
-    assert "/opt/shop/releases/shop-1 is there already, and ingot has not made it" in result.failure("bundles.app")
+    assert "/opt/shop/releases/shop-1 already exists, and was not created by ingot" in result.failure("bundles.app")
     assert machine.read(f"{INTO}/releases/shop-1/mine") == "keep"
     machine.write(f"{INTO}/current/mine", "keep")
     assert machine.boot(bundle(version="other")).code == FAILED

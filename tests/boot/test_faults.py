@@ -220,7 +220,7 @@ LEAST = {"403": 30, "timeout": 12, "reset": 3, "malformed": 3}
 # What calls itself AWS and is not: the words for it, and the exit code.
 IMPOSTORS = {
     "stranger": ("certificate", FAILED),
-    "expired": ("by this machine's clock its certificate is of another time", UNREACHABLE),
+    "expired": ("by this machine's clock, its certificate is not valid now", UNREACHABLE),
     "mute": ("", UNREACHABLE),
 }
 SERVICES = {

@@ -1,7 +1,7 @@
 """IMDS and AWS that speak HTTP wrongly in every way there is: a boot ends in time, in little memory, and tells why.
 
 `TARGETS` are the rows and `hostile.MODES` the columns. What is harmless does no harm; whatever else comes in place of an
-answer is never one, an error of IMDS never «no user data», and no layer of the image is booted without the document.
+answer is never one, an error of IMDS never "no user data", and no layer of the image is booted without the document.
 """
 
 import hashlib

@@ -49,7 +49,7 @@ def test_whoever_includes_has_the_last_word(machine, store):
     "include, said",
     [
         ("s3://config/gone.yaml", "upload s3://config/gone.yaml"),
-        ("ssm:/gone", "there is no such thing"),
+        ("ssm:/gone", "not found"),
     ],
 )
 def test_without_it_there_is_no_boot(machine, include, said):

@@ -1,4 +1,4 @@
-"""Whatever lies in place of a file that ingot keeps: a clean redo or a clear message, never a panic, a hang, or a «done» that is
+"""Whatever lies in place of a file that ingot keeps: a clean redo or a clear message, never a panic, a hang, or a "done" that is
 not. `KEPT` are the files and `DAMAGES` what may have become of each.
 """
 
@@ -245,7 +245,7 @@ def spoiled(directory: Path, env: dict, kept: str, name: str, chance: random.Ran
     DAMAGES[name](agent.path(kept), chance)
     if user and not agent.path(kept).is_symlink():
         os.chown(agent.path(kept), 65534, 65534)
-    # No report says that all is well but a whole one: «done», or nothing of the kind.
+    # No report says that all is well but a whole one: "done", or nothing of the kind.
     status = checked(agent, "status", "--root", str(agent.root), codes=(0, 1, 3, 4), prefix=prefix)
     if kept == REPORT and status.returncode == 0:
         assert report_of(agent)["outcome"] == "done"

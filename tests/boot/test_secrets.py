@@ -1,6 +1,7 @@
 """Secrets and parameters, from AWS's wire to a file, on good days and on bad ones."""
 
 import base64
+import json
 import textwrap
 
 import pytest
@@ -268,3 +269,62 @@ def test_a_command_may_use_a_secret_and_print_it_and_it_is_not_in_the_log(agent,
     assert out.read_text() == PASSWORD
     assert agent.leaks(result, [PASSWORD]) == []
     assert "the password is" in result.stderr
+
+
+def test_a_role_that_cannot_be_assumed_is_named_and_is_no_route_that_is_missing(agent, aws, imds):
+    aws.secret("prod/db", {"password": PASSWORD})
+    said = "EC2 cannot assume the role shop.  Please see documentation at https://docs.aws.amazon.com/IAM/latest/UserGuide/."
+    body = json.dumps({"Code": "AssumeRoleUnauthorizedAccess", "Message": said})
+    rule = {"path": "/latest/meta-data/iam/security-credentials/shop", "kind": "status", "status": 200, "body": body}
+    imds.configure(faults=[rule])
+    result = agent.boot(document(DB, {"f": "{{secrets.db.password}}"}), "--deadline", "3s")
+    failed(agent, result, "EC2 cannot assume the role shop (AssumeRoleUnauthorizedAccess): Please see documentation")
+    failed(agent, result, "allow sts:AssumeRole for ec2.amazonaws.com in the trust policy of the role shop")
+    # Right after a role was made, the next try may succeed.
+    assert "trying again" in result.stderr
+
+
+def test_a_file_that_does_not_parse_is_shown_where_it_does_not_and_without_secrets(agent, aws):
+    aws.secret("prod/db", {"password": f'{PASSWORD}"', "pin": "4711"})
+    lines = ["{", '  "user": "shop",', '  "password": "{{secrets.db.password}}", "pin": {{secrets.db.pin}}', "}"]
+    files = {"a.json": "\n".join(lines), "b.toml": 'a = 1\nb = {{secrets.db.pin}} {{secrets.db.password}}', "c.env": "A='{{instance.id}}"}
+    result = agent.boot(document(DB, files), *SOON)
+    failed(agent, result)
+    assert agent.leaks(result, [PASSWORD, "4711"]) == []
+    for name, said in {
+        "a.json": '/etc/app/a.json:3:38 is not JSON: the line `"password": "[redacted]", "pin": [redacted]` does not parse',
+        "b.toml": "/etc/app/b.toml:2:",
+        "c.env": "/etc/app/c.env:1 is not an environment file: the line `A='i-0abc123def4567890` opens a quote that never ends",
+    }.items():
+        assert said in result.failure(f"files./etc/app/{name}"), (said, result.failure(f"files./etc/app/{name}"))
+    assert "b = [redacted] [redacted]" in result.failure("files./etc/app/b.toml")
+
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3"
+REFUSED = "User: arn:aws:sts::123456789012:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: "
+
+
+@pytest.mark.parametrize(
+    "name, code, message, hint",
+    [
+        (
+            ARN,
+            "InvalidRequestException",
+            "You can't perform this operation on the secret because it was marked for deletion.",
+            f"restore it by `aws secretsmanager restore-secret --secret-id {ARN} --region eu-west-1`",
+        ),
+        (
+            ARN,
+            "AccessDeniedException",
+            f"{REFUSED}{ARN} with an explicit deny in a resource-based policy",
+            f"from the explicit deny of secretsmanager:GetSecretValue on {ARN} in the policy of the resource itself",
+        ),
+        (ARN, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.", f"create {ARN} in eu-west-1"),
+        ("prod/db", "ResourceNotFoundException", "Secrets Manager can't find the specified secret.", "its ARN if it is in another region"),
+    ],
+)
+def test_what_aws_says_of_a_secret_decides_what_to_do(agent, aws, name, code, message, hint):
+    aws.fault("error", operation="GetSecretValue", type=code, message=message)
+    result = agent.boot(document({"db": f"{{ secrets_manager: {name} }}"}, {"f": "{{secrets.db.password}}"}), *SOON)
+    failed(agent, result, message, hint)
+    assert aws.count("GetSecretValue") == 1, "it is not retried"

@@ -54,7 +54,7 @@ def test_a_layer_that_is_listed_and_cannot_be_read_is_a_mistake(desk):
     for path, make in ((link, lambda: os.symlink("/nowhere/20.yaml", link)), (latin, lambda: open(latin, "w").close())):
         make()
         shown = agent.run("show", "--layers", layers, over)
-        assert shown.code == BAD_DOCUMENT and "this layer is listed, and there is no such file" in shown.stdout + shown.stderr, shown
+        assert shown.code == BAD_DOCUMENT and "this layer is listed, but the file is missing" in shown.stdout + shown.stderr, shown
         boot = agent.boot("#ingot\nversion: 1\n", "--layers", layers)
         assert boot.code == BAD_DOCUMENT, boot
         os.remove(path)
@@ -64,9 +64,9 @@ def test_layers_that_are_named_have_to_be_there(desk, tmp_path):
     agent, _, over = desk
     nowhere = str(tmp_path / "image/boot.dd")
     shown = agent.run("show", "--layers", nowhere, over)
-    assert shown.code == BAD_DOCUMENT and f"there is no directory {nowhere}" in shown.stdout + shown.stderr, shown
+    assert shown.code == BAD_DOCUMENT and f"the directory {nowhere} is not found" in shown.stdout + shown.stderr, shown
     boot = agent.boot("#ingot\nversion: 1\n", "--layers", nowhere)
-    assert boot.code == BAD_DOCUMENT and f"there is no directory {nowhere}" in boot.stderr, boot
+    assert boot.code == BAD_DOCUMENT and f"the directory {nowhere} is not found" in boot.stderr, boot
 
 
 def test_what_is_shown_is_the_same_document(desk, tmp_path):
@@ -114,7 +114,7 @@ def test_a_document_is_not_below_the_root_and_what_is_not_read_is_noted(agent, i
     layer.write_text("version: 1\nvalues: { a: 1 }\n")
     shown = agent.run("show", "--json", "--root", str(agent.root), str(layer))
     assert shown.code == DONE and shown.json["document"]["values"] == {"a": 1}, shown
-    assert any("has to begin with the line `#ingot`" in note for note in shown.json["notes"]), shown
+    assert any("must begin with the line `#ingot`" in note for note in shown.json["notes"]), shown
     imds.configure(user_data=document(values={"b": 2}))
     agent.write("/etc/ingot/boot.d/10.yml", "version: 1\nvalues: { c: 3 }\n")
     in_force = agent.run("show", "--json", "--root", str(agent.root))
@@ -125,7 +125,7 @@ def test_a_document_is_not_below_the_root_and_what_is_not_read_is_noted(agent, i
 def test_an_instance_without_a_document_has_none_to_show(agent, imds):
     imds.configure(user_data=None)
     shown = agent.run("show", "--root", str(agent.root))
-    assert shown.code == FAILED and "there is no boot document" in shown.stderr, shown
+    assert shown.code == FAILED and "no boot document" in shown.stderr, shown
 
 
 def test_steps_that_are_not_due(desk, imds, tmp_path):

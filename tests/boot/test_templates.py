@@ -109,6 +109,7 @@ def test_xml_and_properties_are_parsed_before_they_are_installed(agent):
     assert result.code == DONE, result
     failed = {address for address, outcome in result.outcomes().items() if outcome == "failed"}
     assert failed == {"files./etc/bad.xml", "files./etc/bad.properties", "files./etc/named"}
-    assert "line 1, column 1 has an attribute that does not parse" in result.failure("files./etc/bad.xml")
-    assert "line 1 has a `\\u` without four hexadecimal digits" in result.failure("files./etc/bad.properties")
+    said = "/etc/bad.xml:1:1 is not XML: the line `<a b='a & b'/>` has an attribute that does not parse"
+    assert said in result.failure("files./etc/bad.xml")
+    assert "has a `\\u` without four hexadecimal digits" in result.failure("files./etc/bad.properties")
     assert agent.read("/etc/any.xml") == "<a b='a & b'/>\n"

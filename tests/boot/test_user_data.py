@@ -111,7 +111,7 @@ def test_its_own_signals_are_sent_if_they_can_be_read(waited_for, aws, imds, for
 
 
 # What a layer of an image may be as well, and what is said of it.
-LAYER = "has to begin with the line `#ingot`"
+LAYER = "must begin with the line `#ingot`"
 REFUSED = "is refused as user data"
 LAYERS = {
     "no marker": LAYER,
@@ -146,7 +146,7 @@ def test_an_instance_without_any_document_is_not_called_done(waited_for, aws, im
     root = ["--root", str(waited_for.root)]
     status = waited_for.run("status", *root, "--wait")
     assert (status.code, status.stdout.split(" after ")[0]) == (4, "no document"), status
-    assert "neither a layer in /etc/ingot/boot.d nor" in status.stdout
+    assert "/etc/ingot/boot.d has no layers" in status.stdout
     assert waited_for.run("status", *root, "--json").json["status"] == "no document"
     # What is for another program is no document either.
     imds.configure(user_data=b"#!/bin/sh\n")

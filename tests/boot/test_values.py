@@ -68,7 +68,7 @@ def test_what_is_not_an_object_is_refused_without_being_shown(agent, aws):
     aws.secret("prod/db", json.dumps([PASSWORD]))
     for source, name in (("{ parameter: /prod/mail, json: true }", "/prod/mail"), ("{ secrets_manager: prod/db, json: true }", "prod/db")):
         result = agent.boot(document({"s": source}, {"f": "{{secrets.s.password}}"}), *SOON)
-        failed(agent, result, f"{name} is not a JSON object", "take `json: true` away")
+        failed(agent, result, f"{name} is not a JSON object", "remove `json: true`")
 
 
 def test_a_field_of_a_text_says_what_to_do(agent, aws):

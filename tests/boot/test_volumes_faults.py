@@ -18,7 +18,7 @@ from harness.aws.restore import TAGS, attaches, data, fails, made, one_volume, o
         ("CreateVolume", "denied", ["ec2:CreateVolume"]),
         ("AttachVolume", "denied", ["ec2:AttachVolume"]),
         ("CreateVolume", "expired", ["timedatectl"]),
-        ("CreateVolume", "volume-limit", ["50 TiB", "delete volumes that nobody needs"]),
+        ("CreateVolume", "volume-limit", ["50 TiB", "delete unused volumes"]),
         ("AttachVolume", "attachment-limit", ["27 volume attachments", "instance type that takes more"]),
     ],
 )

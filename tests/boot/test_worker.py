@@ -326,7 +326,7 @@ def test_counts_go_to_cloudwatch(made, consumer, aws):
 
 def test_a_worker_that_the_document_does_not_have_is_told(agent, aws):
     result = agent.run("worker", "other", "--root", str(agent.root))
-    assert result.code == USAGE and "there is no worker `other`" in result.stderr
+    assert result.code == USAGE and "the worker `other` is not found" in result.stderr
     path = agent.write("/boot.yaml", document(workers={}))
     result = agent.run("worker", "other", "--user-data", str(path), env=CALLER)
     assert result.code == USAGE and "the document has no workers.other" in result.stderr

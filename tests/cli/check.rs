@@ -108,7 +108,7 @@ services:
 
     no mistakes in 6 steps, 1 warning
     --- stderr ---
-    note: boot.yaml is a layer: as user data, it has to begin with the line `#ingot`
+    note: boot.yaml is a layer: as user data, it must begin with the line `#ingot`
     --- exit code 0 ---
     ");
 }
@@ -260,7 +260,7 @@ fn what_is_no_document_is_refused() {
 #[test]
 fn a_document_without_a_marker_is_noted_unless_it_is_a_layer() {
     let desk = tempfile::tempdir().unwrap();
-    let note = "boot.yaml is a layer: as user data, it has to begin with the line `#ingot`";
+    let note = "boot.yaml is a layer: as user data, it must begin with the line `#ingot`";
     for (path, marker, noted) in [("boot.yaml", "", true), ("boot.yaml", "# web\n\n#ingot\n", false), ("boot.d/10.yaml", "", false)] {
         write(&desk.path().join(path), &format!("{marker}version: 1\nvalues: {{}}\n"));
         let ran = Ingot::new(["check", path]).directory(desk.path()).run().exits(0);

@@ -151,7 +151,7 @@ fn a_template_that_is_missing_is_a_mistake_of_the_document() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n");
     insta::assert_snapshot!(desk.dry_run().run().exits(78), @r"
     --- stderr ---
-    boot.yaml:3:23: there is no template file /etc/ingot/templates/a.hbs
+    boot.yaml:3:23: the template file /etc/ingot/templates/a.hbs is not found
         3 |   /etc/a: { template: a.hbs }
           |                       ^
      hint: bake it into the image there; on a dev box, put it into templates/ beside the document
@@ -188,7 +188,7 @@ fn a_check_that_refuses_a_file_fails_the_rehearsal_and_leaves_nothing() {
 
       files./etc/a  from the document
                     + write /etc/a (mode 0644)
-                    ! /bin/sh refused the file; nothing was installed: its last words were
+                    ! /bin/sh refused the file; nothing was installed: last lines of its output:
                     !   | listen nowhere
                     !   | refused
                     !   hint: correct the template; `ingot dry-run --out DIR` shows what it renders
@@ -222,8 +222,10 @@ fn a_number_that_toml_cannot_hold_is_refused_with_the_way_out() {
 fn a_place_that_cannot_be_written_to_is_named() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n");
     write(&desk.path("file"), "");
-    let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(1);
-    assert!(ran.stderr.contains("hint:") || ran.stderr.contains("cannot"), "{ran}");
+    let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(2);
+    assert!(ran.stderr.contains("/file is not a directory\n  hint: correct the path of --out"), "{ran}");
+    let ran = desk.dry_run().option("--out", &desk.path("file/below")).run().exits(1);
+    assert!(ran.stderr.contains("/file/below/etc"), "{ran}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! files:                                                       below `#ingot` and `version: 1`, if it has no `#ingot`
 //! @>  /etc/a: { content: x }                                   what comes behind the mark is where the mistake is
 //! + templates/a.hbs                                            another file: a template, or one more document
-//! ! this is not YAML: a tab stands in the indentation          the messages, each with its hint
+//! ! this is not YAML: a tab is in the indentation          the messages, each with its hint
 //! ? indent with spaces
 //! =
 //! files:                                                       the document that follows the hints
@@ -16,6 +16,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and writes its expectations anew")]
 
 mod program;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -229,6 +230,16 @@ fn the_page_lists_every_mistake() {
             };
             expected += &format!("| {} | {} | {} |\n", row.name, of("! ").join("<br>"), of("? ").join("<br>"));
         }
+    }
+    let (title, rows) = usage::rows();
+    expected += &format!("\n## {title}\n\n| Mistake | Command | Message | Hint | Exit code |\n|---|---|---|---|---|\n");
+    for usage::Row { name, command, code, said, .. } in rows {
+        let of = |sign: &str| {
+            let said: Vec<String> = said.iter().filter_map(|line| line.strip_prefix(sign)).map(|line| line.replace('|', "\\|")).collect();
+            said.join("<br>")
+        };
+        let command = command.replace("as_nobody", "ingot");
+        expected += &format!("| {name} | `{command}` | {} | {} | {code} |\n", of("! "), of("? "));
     }
     if std::env::var_os(UPDATE).is_some() {
         write(&page, &expected);

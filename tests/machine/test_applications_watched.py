@@ -41,7 +41,7 @@ def test_an_instance_whose_application_stays_down_is_replaced_and_watched_after_
     assert looks(machine, 4) == [0, 0, 1, 2], machine.journal("-u", "ingot-watch@shop.service")
     assert machine.aws.told()["unhealthy"] == [UNHEALTHY] * 2
     journal = machine.journal("-u", "ingot-watch@shop.service")
-    assert "applications.shop has been down for 60s: Auto Scaling was told that i-0abc123def4567890 is unhealthy" in journal
+    assert "applications.shop has been down for 60s: reported i-0abc123def4567890 as unhealthy to Auto Scaling" in journal
     assert "Starting" not in journal and "Finished" not in journal, "a look is not worth a line"
 
     machine.must("systemctl", "kill", "--signal=SIGCONT", f"{web}.service")

@@ -176,7 +176,7 @@ def test_an_unknown_option_is_named(machine, disk):
     "fields, message",
     [
         ({"type": "xfs"}, "holds ext4, which cannot be mounted as xfs"),
-        ({"options": ["remount"]}, "`remount` is no option"),
+        ({"options": ["remount"]}, "`remount` is not an option"),
         ({"options": ["loop"]}, "`loop` needs a loop device"),
     ],
 )

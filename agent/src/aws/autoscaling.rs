@@ -29,7 +29,7 @@ pub(crate) trait AutoScaling {
     /// CompleteLifecycleAction. See [`no_action`] for where there is none.
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError>;
 
-    /// RecordLifecycleActionHeartbeat: the hook's timeout begins anew. As [`complete`](AutoScaling::complete).
+    /// RecordLifecycleActionHeartbeat: the hook's timeout begins again. As [`complete`](AutoScaling::complete).
     async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), AwsError>;
 
     /// SetInstanceHealth: the group replaces an instance, unless its grace period is not over.
@@ -72,7 +72,7 @@ impl ActionResult {
 
 /// Whether the group waits for nothing: the action was completed, its time was over, or there never was one.
 ///
-/// There is no code for it, only words: «No active Lifecycle Action found with instance ID i-…».
+/// There is no code for it, only words: "No active Lifecycle Action found with instance ID i-…".
 pub(crate) fn no_action(error: &AwsError) -> bool {
     error.service == SERVICE && error.what.to_ascii_lowercase().contains("no active lifecycle action")
 }

@@ -104,7 +104,7 @@ impl Caller<'_> {
         Ok(credentials.get("region").or_else(|| config.get("region")).cloned())
     }
 
-    /// The profile that a variable names. Of the two, botocore heeds the older one first.
+    /// The profile that a variable names. Of the two, botocore respects the older one first.
     pub(crate) fn named_profile(&self) -> Option<&str> {
         self.variable("AWS_DEFAULT_PROFILE").or_else(|| self.variable("AWS_PROFILE"))
     }
@@ -168,7 +168,7 @@ pub(crate) fn exported(lines: &[Zeroizing<String>]) -> Option<Credentials> {
 /// Why there are no credentials of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallerError {
-    #[error("there are no AWS credentials: no AWS_ACCESS_KEY_ID, and no keys in the default profile")]
+    #[error("AWS credentials are missing: AWS_ACCESS_KEY_ID is not set, and the default profile has no keys")]
     None,
     #[error("the profile {profile} has no keys")]
     NoKeys { profile: String },

@@ -62,7 +62,7 @@ impl SignalStatus {
 
 /// Whether CloudFormation waits for no signal any more: the stack or the resource is complete, or has failed.
 ///
-/// There is no code for it, only words: «Stack … is in CREATE_COMPLETE state and cannot be signaled».
+/// There is no code for it, only words: "Stack … is in CREATE_COMPLETE state and cannot be signaled".
 pub(crate) fn waits_no_more(error: &AwsError) -> bool {
     let said = error.what.to_ascii_lowercase();
     error.service == SERVICE && (said.contains("cannot be signaled") || said.contains("can not be signaled"))

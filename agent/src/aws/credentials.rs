@@ -147,7 +147,7 @@ fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFa
         .ok()
         .and_then(|expiration| SystemTime::try_from(expiration).ok())
         .ok_or_else(|| malformed("no date in Expiration"))?;
-    // Nobody but us counts their time.
+    // No one but us counts their time.
     let credentials = Credentials::new(document.access_key_id, document.secret_access_key, Some(document.token), None, "ingot-imds");
     let (left, now) = (expires.duration_since(now).unwrap_or_default(), Instant::now());
     Ok(Held { credentials, expires: now + left, refresh: now + left.saturating_sub(REFRESH_AHEAD) })
@@ -155,10 +155,13 @@ fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFa
 
 #[cfg(test)]
 mod tests {
+    use crate::aws::client::call::Call;
     use crate::aws::client::error::AwsErrorKind;
     use crate::aws::client::http::Http;
     use crate::aws::imds::Patience;
     use crate::aws::loopback::{Loopback, Reply, Request};
+    use crate::aws::secrets_manager::SERVICE;
+    use crate::failure::Failure as _;
 
     use super::*;
 
@@ -204,7 +207,7 @@ mod tests {
         assert_eq!(server.count("/shop"), 3);
     }
 
-    /// A worker runs for months: its instance profile may be replaced meanwhile, or the machine hibernate.
+    /// A worker runs for months: its instance profile may be replaced in the meantime, or the machine hibernate.
     #[tokio::test]
     async fn those_that_aws_refuses_are_replaced_by_those_of_the_role_of_now() {
         let is_replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -246,13 +249,29 @@ mod tests {
     #[tokio::test]
     async fn says_why_there_are_none() {
         for (reply, kind) in [
-            (Reply::new(200, r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "trust policy"}"#), AwsErrorKind::Unreachable),
+            (Reply::new(200, r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "trust policy"}"#), AwsErrorKind::RoleRefused),
             (Reply::new(200, r#"{"Code": "Success", "AccessKeyId": "AKIA1"}"#), AwsErrorKind::Malformed),
             (Reply::new(404, ""), AwsErrorKind::NoCredentials),
         ] {
             let (_server, credentials) = serve(move |_| reply.clone());
             assert_eq!(credentials.get().await.unwrap_err().kind(), kind);
         }
+    }
+
+    /// What AWS says repeats the name of the role, and a role that it cannot assume is not a route that is missing.
+    #[tokio::test]
+    async fn a_role_that_cannot_be_assumed_is_named_once_with_what_to_do() {
+        let said = r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume the role shop.  Please see documentation at https://docs.example/."}"#;
+        let (_server, credentials) = serve(move |_| Reply::new(200, said));
+        let why = credentials.provide_credentials().await.unwrap_err();
+        let error = Call::new(SERVICE, "GetSecretValue", "prod/db").unsent(&why);
+        assert_eq!(
+            error.to_string(),
+            "GetSecretValue prod/db: no credentials: EC2 cannot assume the role shop (AssumeRoleUnauthorizedAccess): Please see documentation \
+             at https://docs.example/."
+        );
+        let hint = "allow sts:AssumeRole for ec2.amazonaws.com in the trust policy of the role shop";
+        assert_eq!((error.hint().as_deref(), error.is_transient(), error.is_unreachable()), (Some(hint), true, false));
     }
 
     #[tokio::test]

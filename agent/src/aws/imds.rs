@@ -4,7 +4,7 @@
 //! kept, but for user data, which only the start of a boot wants, and what changes: the target lifecycle state, the role and
 //! its credentials. What every status and every silence means is in [`Imds::read`]; a single request in [`exchange`].
 //!
-//! An error is never read as «there is none»: that would boot an instance from half of its document.
+//! An error is never read as "there is none": that would boot an instance from half of its document.
 
 use crate::json::of_bytes;
 
@@ -119,7 +119,7 @@ impl Imds {
         Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
     }
 
-    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late. Read anew each time,
+    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late. Read again each time,
     /// since an instance can be given another role.
     pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
         let deadline = *self.0.role_deadline.get_or_init(|| Instant::now() + patience);

@@ -24,10 +24,10 @@ pub(crate) trait Metadata {
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
 
     /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it
-    /// belongs to no group, or the group has not decided yet. Read anew each time.
+    /// belongs to no group, or the group has not decided yet. Read again each time.
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
 
-    /// What EC2 has announced of this instance. `None` if nothing. Read anew each time.
+    /// What EC2 has announced of this instance. `None` if nothing. Read again each time.
     async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError>;
 
     /// The id of this instance's primary network interface.
@@ -88,7 +88,7 @@ fn or_absent<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String
 pub(crate) enum ImdsError {
     #[error("the instance metadata service is disabled for this instance (403 on the token)")]
     Disabled,
-    #[error("{endpoint} is no endpoint of an instance metadata service")]
+    #[error("{endpoint} is not the endpoint of an instance metadata service")]
     Endpoint { endpoint: String },
     #[error("the instance metadata service refused the token request with status {status}")]
     TokenRefused { status: u16 },
@@ -125,9 +125,7 @@ impl Failure for ImdsError {
             }
             Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),
             Self::NotFound { path } if path.contains("security-credentials") => "give the instance an instance profile with a role".into(),
-            Self::NotFound { .. } | Self::Refused { .. } | Self::Malformed { .. } => {
-                "look for a stand-in for IMDS that is not complete".into()
-            }
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Malformed { .. } => "look for an incomplete stand-in for IMDS".into(),
         })
     }
 

@@ -73,7 +73,7 @@ impl Source {
         match text.parse::<reqwest::Url>() {
             Ok(url) if url.scheme() == "https" && url.has_host() => Ok(Self::Https(text.into())),
             _ => {
-                let message = format!("`{}` is neither s3://BUCKET/KEY nor a URL of https", without_query(text));
+                let message = format!("`{}` is neither s3://BUCKET/KEY nor an https URL", without_query(text));
                 Err(Objection::new(message, "write one of the two"))
             }
         }
@@ -215,7 +215,7 @@ pub(crate) trait Object {
     ///
     /// # Errors
     ///
-    /// If the rest cannot be had, after several tries. A transient one may be better luck if all begins anew.
+    /// If the rest is not available, after several tries. A transient one may be better luck if all begins again.
     async fn next(&mut self) -> Result<Option<Piece>, AwsError>;
 }
 
@@ -224,7 +224,7 @@ pub(crate) trait Object {
 pub(crate) enum Piece {
     /// In order.
     Bytes(Bytes),
-    /// Some of it was refused, or nobody answered, and it is being asked for again.
+    /// Some of it was refused, or no one answered, and it is being asked for again.
     Refused(AwsError),
 }
 

@@ -164,10 +164,12 @@ fn hint(error: &AwsError) -> Option<String> {
         // IAM knows no batches.
         AwsErrorKind::Denied => {
             let action = operation.strip_suffix("Batch").unwrap_or(operation);
-            Some(format!("allow sqs:{action} on {resource} in the instance's role; a queue of another account needs it in its policy, too"))
+            Some(format!(
+                "allow sqs:{action} on {resource} in the instance's role; a queue of another account must allow it in its policy, too"
+            ))
         }
         AwsErrorKind::NotFound => Some(format!(
-            "create {resource} in this account and region, or correct `queue` in the document; one of another account has to let this role in"
+            "create {resource} in this account and region, or correct `queue` in the document; a queue of another account must allow this role in its policy"
         )),
         AwsErrorKind::Throttled if code == "OverLimit" => Some(format!(
             "{resource} has as many messages in flight as a queue may have: look for workers that neither delete nor return them"

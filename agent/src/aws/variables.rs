@@ -1,4 +1,4 @@
-//! The SDKs' own environment variables, as far as ingot heeds them.
+//! The SDKs' own environment variables, as far as ingot respects them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

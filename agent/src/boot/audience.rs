@@ -35,7 +35,7 @@ pub(crate) enum Ending {
     Document,
     /// Another process has just completed the same boot. Nothing was done.
     AlreadyDone,
-    /// Another release was asked for after this one, and has changed this instance meanwhile. Nothing was done.
+    /// Another release was asked for after this one, and has changed this instance in the meantime. Nothing was done.
     Superseded(String),
     /// The request is invalid, for the reason given. Nothing was done.
     Refused(String),

@@ -90,7 +90,7 @@ impl Boot {
     /// As [`stopped`]. The next boot does not go on with a release that was asked for: it has the one in force.
     async fn halted(&self, asked: Asked<'_>) -> Halt {
         match (stopped(self.request.deadline, self.clock(), asked).await, &self.request.release) {
-            (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("ask for the release once more".into()), ..why }),
+            (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("request the release again".into()), ..why }),
             (halt, _) => halt,
         }
     }
@@ -114,7 +114,7 @@ impl Boot {
         self.keep_release_with(execution);
         execution.boot(async { stop.await.map(|why| self.stopped_steps(why)) }).await;
         if self.request.release.is_some() {
-            // Nobody boots again to go on with what was asked for once.
+            // No one boots again to go on with what was asked for once.
             execution.go_back().await;
         }
         self.release_ended().await;

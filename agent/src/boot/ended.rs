@@ -94,7 +94,7 @@ impl Boot {
         let metadata = self.cloud.get()?.metadata();
         let mut document = BootDocument::signals_of(layers);
         let mut identity = None;
-        // A signal of which nobody can say whether it is due is sent: somebody may be waiting for it.
+        // A signal of which no one can say whether it is due is sent: someone may be waiting for it.
         let _ = self.leave_out(&mut document, &mut identity).await;
         document.mistakes.clear();
         let mut plan = Plan::compile(document, &BTreeMap::new()).ok()?;

@@ -46,7 +46,7 @@ impl Boot {
             self.keep_signals(&layers);
         }
         if layers.nodes.is_empty() && layers.mistakes.is_empty() {
-            self.note(&format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {user_data}"));
+            self.note(&format!("no boot document: {LAYERS} has no layers, and --user-data {user_data} has none"));
             self.recorder.amend(|report| report.undocumented = true);
             if let Some(asked) = &self.request.release {
                 let message = format!("{} cannot be booted: this instance has no boot document", asked.wanted);
@@ -109,7 +109,8 @@ impl Boot {
         self.waiting.replace(Some((format!("for the disk that has {}", path.display()), false)));
         let found = self.ground.outside.read(path, SIZE_LIMIT).await?;
         self.waiting.take();
-        let bytes = found.ok_or_else(|| Stop::Refused(format!("there is no file {}", path.display())))?;
+        let bytes =
+            found.ok_or_else(|| Stop::Refused(format!("{} is not found\n  hint: correct the path of --user-data", path.display())))?;
         layers.add_named(named, &bytes);
         Ok(layers)
     }
@@ -123,7 +124,7 @@ impl Boot {
     }
 
     /// The user data alone, for a boot that is over before it could read the layers of the image: whoever waits for this
-    /// instance is named there most often. `None` if it names nobody.
+    /// instance is named there most often. `None` if it names no one.
     pub(super) async fn user_data_alone(&self) -> Option<Layers> {
         let mut layers = Layers::default();
         match &self.request.user_data {

@@ -62,7 +62,7 @@ impl Boot {
         let Some(last) = last.filter(|last| last.boot_id == boot_id && last.asked_us > microseconds(asked)) else { return Ok(()) };
         let then = if last.is_kept { "is in force" } else { "has failed after it had changed this instance" };
         let message = format!("{} was asked for after {}, and {then}", last.release, asked.wanted);
-        Err(Stop::Superseded(Explanation::new(message, Some("ask for the release that is wanted once more".into()))))
+        Err(Stop::Superseded(Explanation::new(message, Some("request the wanted release again".into()))))
     }
 
     /// Notes a request that found everything as it wants it: it was the last one all the same.
@@ -160,7 +160,7 @@ impl Boot {
         let kept = match missing {
             Some(bundle) => {
                 let message = format!("{bundle} has failed, and is `required: false`: the release is not complete");
-                Err(Explanation::new(message, Some(format!("see why {bundle} has failed, and ask for the release once more"))))
+                Err(Explanation::new(message, Some(format!("see why {bundle} has failed, and request the release again"))))
             }
             None => tokio::select! {
                 biased;
@@ -178,7 +178,7 @@ impl Boot {
                 self.mark_kept(Some(true));
             }
             Err(why) => {
-                let hint = why.hint.clone().or_else(|| Some("find out why, and ask for the release once more".into()));
+                let hint = why.hint.clone().or_else(|| Some("find out why, and request the release again".into()));
                 let message = format!("{wanted} is not kept, and a reboot goes back: {}", why.message);
                 self.amend_error(&Explanation { message, hint, ..why });
             }
@@ -191,7 +191,7 @@ impl Boot {
         let Some((_, wanted, missing)) = self.in_hand() else { return };
         let is_kept = self.release.borrow().as_ref().and_then(|in_hand| in_hand.is_kept);
         if self.world().phase == Phase::Warm {
-            let why = "it is not kept, for this instance waits in a warm pool: ask for it again once it is in service";
+            let why = "it is not kept, because this instance is in a warm pool: request it again once it is in service";
             let amend = |release: &mut ReleaseReport| release.not_kept = Some(why.to_owned());
             return self.recorder.amend(|report| report.release.iter_mut().for_each(amend));
         }
@@ -200,7 +200,7 @@ impl Boot {
             self.not_known(&wanted, "the boot was ended while this was written");
         } else if !is_told && is_kept == Some(false) && !self.recorder.report().has_failed() {
             let message = format!("{wanted} is not kept, and a reboot goes back: the boot was ended before");
-            self.amend_error(&Explanation::new(message, Some("ask for the release once more".into())));
+            self.amend_error(&Explanation::new(message, Some("request the release again".into())));
         }
         let has_changed = |report: &Report| report.steps.iter().any(|step| step.address.kind() != "signals" && !step.changes.is_empty());
         if missing.is_some() || is_kept != Some(true) && !has_changed(&self.recorder.report()) {
@@ -239,7 +239,7 @@ impl Boot {
 
     fn not_known(&self, wanted: &Wanted, why: &str) {
         let message = format!("it is not known whether {wanted} is kept: {why}");
-        self.amend_error(&Explanation::new(message, Some("ask for it once more".into())));
+        self.amend_error(&Explanation::new(message, Some("request it again".into())));
     }
 
     fn amend_error(&self, why: &Explanation) {

@@ -48,7 +48,7 @@ impl Boot {
             }
             if !plan.nodes.iter().any(|node| node.address.kind() == drain::KIND) {
                 match drain::end(&self.ground.host).await {
-                    Ok(true) => self.note(&format!("the document has no `drains` any more: {} is stopped", drain::UNIT)),
+                    Ok(true) => self.note(&format!("the document no longer has `drains`: {} is stopped", drain::UNIT)),
                     Ok(false) => {}
                     Err(error) => self.note(&Explanation::of(&error).to_string()),
                 }

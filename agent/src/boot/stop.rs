@@ -18,7 +18,7 @@ pub(super) type Asked<'a> = Pin<&'a mut dyn Future<Output = &'static str>>;
 #[derive(Debug)]
 pub(crate) enum Stop {
     Document(DocumentError),
-    /// What is wrong is the release that was asked for. Nobody who waits for this instance is told of a slip.
+    /// What is wrong is the release that was asked for. No one who waits for this instance is told of a slip.
     Release(DocumentError),
     /// The request is invalid.
     Refused(String),
@@ -27,7 +27,7 @@ pub(crate) enum Stop {
     Asked(Explanation),
     /// Another process has just completed the same boot.
     AlreadyDone,
-    /// Another release was asked for meanwhile.
+    /// Another release was asked for in the meantime.
     Superseded(Explanation),
 }
 

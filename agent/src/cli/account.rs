@@ -64,7 +64,7 @@ impl Account {
         output::data(&self.composed(word, Some(cause), None, json));
     }
 
-    /// What is printed, as it is printed: nothing of it is escaped once more.
+    /// What is printed, as it is printed: nothing of it is escaped again.
     fn composed(&self, word: &str, cause: Option<&str>, release: Option<(String, Value)>, json: bool) -> String {
         let said = self.said.borrow();
         if json {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::address::Address;
@@ -33,7 +34,7 @@ use crate::text::shown_on_a_line;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Source of the boot document: imds, none, a file, or - for standard input
-    #[arg(long, value_name = "imds|none|FILE|-", default_value = "imds")]
+    #[arg(long, value_name = "imds|none|FILE|-", default_value = "imds", value_parser = NonEmptyStringValueParser::new())]
     user_data: String,
     /// Directory of the image's layers [default: /etc/ingot/boot.d]
     #[arg(long, value_name = "DIR")]
@@ -124,7 +125,7 @@ async fn asked() -> &'static str {
     }
 }
 
-/// Completes when it is asked to end once more.
+/// Completes when it is asked to end again.
 async fn insisted() {
     asked().await;
     asked().await;

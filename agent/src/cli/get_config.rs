@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Exit {
     let at = args.from.display();
     let read = match DiskFiles::new(None).read(&args.from, LIMIT).await {
         Ok(Some(content)) => of_bytes(&content).map_err(|_| format!("{at} is not what ingot wrote")),
-        Ok(None) => Err(format!("{at} is not there\n  hint: wait for ingot.service, or run `ingot boot`")),
+        Ok(None) => Err(format!("{at} is not found\n  hint: wait for ingot.service, or run `ingot boot`")),
         Err(error) => Err(format!("{error}\n  hint: run it as root: it shows secrets")),
     };
     match read.and_then(|known| args.answer(known)) {
@@ -69,10 +69,10 @@ impl Args {
         let mut value = known.remove(&self.what).ok_or_else(|| {
             let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
             names.order();
-            format!("there is no `{}` to print\n  hint: ask for one of {}", self.what, names.join(", "))
+            format!("`{}` cannot be printed\n  hint: ask for one of {}", self.what, names.join(", "))
         })?;
         for part in [&self.namespace, &self.option_name, &self.key].into_iter().flatten() {
-            value = value.get_mut(part).map(Value::take).ok_or_else(|| format!("there is no `{part}` in `{}`", self.what))?;
+            value = value.get_mut(part).map(Value::take).ok_or_else(|| format!("`{}` has no `{part}`", self.what))?;
         }
         Ok(match &value {
             Value::String(text) => text.clone(),
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named() {
-        assert_eq!(answer("environment -k D").unwrap_err(), "there is no `D` in `environment`");
+        assert_eq!(answer("environment -k D").unwrap_err(), "`environment` has no `D`");
         assert!(answer("nothing").unwrap_err().contains("hint: ask for one of environment, optionsettings, platformconfig"));
     }
 }

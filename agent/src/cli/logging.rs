@@ -3,24 +3,23 @@
 //! Only ingot's own lines: what libraries log of requests may hold a secret. Nothing in them acts on a terminal: what others
 //! said is escaped.
 
-use log::kv::{self, Key, Value, VisitSource};
-use systemd_journal_logger::JournalLog;
+#[cfg(target_os = "linux")]
+mod journal;
 
 use crate::cli::output::talk;
-use crate::host::outlet::Outlet;
 use crate::report::journal::TARGET;
 use crate::text::shown;
 
-/// The name under which `journalctl -t` finds us.
-const IDENTIFIER: &str = "ingot";
-
 /// Sends log lines to the journal. Whether there is one.
+#[cfg(target_os = "linux")]
 pub(crate) fn to_journal() -> bool {
-    let Ok(journal) = JournalLog::new() else { return false };
-    let journal = journal.with_syslog_identifier(IDENTIFIER.to_owned());
-    let Ok(outlet) = Outlet::begin(move |entry: Entry| entry.log(&journal)) else { return false };
-    install(Ours(Box::new(Beside(outlet))));
-    true
+    journal::begin().map(|journal| install(Ours(Box::new(journal)))).is_some()
+}
+
+/// There is a journal on Linux only.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn to_journal() -> bool {
+    false
 }
 
 /// Sends warnings to stderr. The lines of steps are left out: the console listener prints those.
@@ -57,68 +56,6 @@ impl log::Log for Ours {
 
     fn flush(&self) {
         self.0.flush();
-    }
-}
-
-/// Sends to the journal, which may wait for a disk, on a thread beside.
-struct Beside(Outlet<Entry>);
-
-impl log::Log for Beside {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let entry = Entry::of(record);
-        let length = entry.message.len();
-        self.0.put(entry, length);
-    }
-
-    fn flush(&self) {}
-}
-
-/// What a record says, for another thread.
-struct Entry {
-    level: log::Level,
-    target: String,
-    message: String,
-    module: Option<&'static str>,
-    file: Option<&'static str>,
-    line: Option<u32>,
-    fields: Vec<(String, String)>,
-}
-
-impl Entry {
-    fn of(record: &log::Record<'_>) -> Self {
-        struct Fields(Vec<(String, String)>);
-
-        impl<'kvs> VisitSource<'kvs> for Fields {
-            fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-                self.0.push((key.to_string(), value.to_string()));
-                Ok(())
-            }
-        }
-
-        let mut fields = Fields(Vec::new());
-        // Fails only if a visit does.
-        let _ = record.key_values().visit(&mut fields);
-        Self {
-            level: record.level(),
-            target: record.target().to_owned(),
-            message: record.args().to_string(),
-            module: record.module_path_static(),
-            file: record.file_static(),
-            line: record.line(),
-            fields: fields.0,
-        }
-    }
-
-    fn log(&self, journal: &JournalLog) {
-        let fields: Vec<(&str, &str)> = self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let mut record = log::Record::builder();
-        record.level(self.level).target(&self.target).line(self.line).key_values(&fields);
-        record.module_path_static(self.module).file_static(self.file);
-        log::Log::log(journal, &record.args(format_args!("{}", self.message)).build());
     }
 }
 

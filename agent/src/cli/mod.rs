@@ -26,7 +26,7 @@ mod worker_status;
 
 use std::io::Write as _;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::output::{note, talk, written};
@@ -181,11 +181,22 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("clean", "seal"),
 ];
 
-/// Names the command that was meant by one that another tool has.
+/// Names the command that was meant by one that another tool has, and the option by which `boot` takes its document.
 fn suggest(error: &mut clap::Error) {
-    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return };
-    if let Some((_, command)) = ELSEWHERE.iter().find(|(word, _)| word == given) {
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*command).to_owned()]));
+    if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) {
+        if let Some((_, command)) = ELSEWHERE.iter().find(|(word, _)| word == given) {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*command).to_owned()]));
+        }
+        return;
+    }
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return };
+    let is_of_boot = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("ingot boot "));
+    if given.starts_with('-') && error.kind() == ErrorKind::UnknownArgument {
+        // clap says how to pass it as a document, which no one means.
+        error.remove(ContextKind::Suggested);
+    } else if is_of_boot && error.kind() == ErrorKind::UnknownArgument {
+        let hint = format!("write `--user-data {given}`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::host::lock::{BOOT, Lock, LockError};
 use crate::host::state::Record;
 use crate::host::{Host, identity};
 
-/// This machine, and what is remembered of the instance that it is. Nobody else works on it meanwhile.
+/// This machine, and what is remembered of the instance that it is. No one else works on it in the meantime.
 pub(super) struct Remembered {
     pub(super) host: Host,
     pub(super) record: Record,

@@ -88,7 +88,7 @@ async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> R
     }
     if let Some(holder) = lock::holder(Path::new(lock::BOOT), files).await? {
         let who = holder.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-        return Ok(Some(format!("ingot is booting this machine{who}\nhint: wait for its end by `ingot status --wait`")));
+        return Ok(Some(format!("ingot is booting this machine{who}\nhint: wait until it ends with `ingot status --wait`")));
     }
     let refused = if scrub { builder::objection(&Scrubber::open(root)?)? } else { None };
     Ok(refused.map(|why| {

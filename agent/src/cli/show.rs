@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         return Exit::Document;
     }
     let Some(document) = show::merged(layers) else {
-        talk("there is no boot document\n  hint: name one, or put layers into /etc/ingot/boot.d");
+        talk("no boot document\n  hint: name one, or put layers into /etc/ingot/boot.d");
         return Exit::Failed;
     };
     if json {

@@ -54,7 +54,7 @@ async fn looked(application: &str, ground: &Ground) -> Result<(), Explanation> {
         let cloud = ground.cloud.connect().await?;
         let instance = cloud.metadata().identity().await.map_err(|error| Explanation::of(&error))?.instance_id;
         cloud.aws().groups.set_unhealthy(&instance).await.map_err(|error| Explanation::of(&error))?;
-        talk(&format!("applications.{application} has been down for {down:?}: Auto Scaling was told that {instance} is unhealthy"));
+        talk(&format!("applications.{application} has been down for {down:?}: reported {instance} as unhealthy to Auto Scaling"));
         Ok(())
     };
     tokio::select! {

@@ -134,7 +134,7 @@ async fn written(name: &str, host: &Host) -> Result<Settings, Ended> {
     let found = host.files.read(&path, LIMIT).await.map_err(|error| (Exit::Failed, Explanation::of(&error).to_string()))?;
     let found = found.ok_or_else(|| {
         let hint = format!("run `ingot boot` with a document that has workers.{name}, or give the document as --user-data");
-        (Exit::Usage, format!("there is no worker `{name}`: {} does not exist\n  hint: {hint}", path.display()))
+        (Exit::Usage, format!("the worker `{name}` is not found: {} does not exist\n  hint: {hint}", path.display()))
     })?;
     of_bytes(&found)
         .map_err(|error| (Exit::Failed, format!("{} is not valid: {error}\n  hint: run `ingot boot`, which writes it", path.display())))
@@ -175,7 +175,7 @@ fn ended(refusal: Refusal) -> Ended {
     (refusal.exit(), refusal.to_string())
 }
 
-/// Each time that somebody asks the worker to end.
+/// Each time that someone asks the worker to end.
 fn asked() -> impl Stream<Item = ()> {
     let signals = signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok());
     stream::unfold(signals, async |signals| {

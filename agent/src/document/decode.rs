@@ -28,7 +28,7 @@ pub(crate) fn decode_part<T: DeserializeOwned>(node: &Node, keys: &[&'static str
     decode_apart(node, Apart::AllBut(keys), mistakes)
 }
 
-/// The same, passing over the keys `apart` of the outermost map: somebody else reads those.
+/// The same, passing over the keys `apart` of the outermost map: someone else reads those.
 pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
     decode_apart(node, Apart::These(apart), mistakes)
 }

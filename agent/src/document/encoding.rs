@@ -3,7 +3,7 @@
 //!
 //! [`recognise`] takes gzip, zstd and base64 off ([`unwrap`]) and looks, in this order, for `#ingot` before the first line
 //! of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for what cloud-init knows
-//! ([`beginnings`]). Whatever else there is, was meant for somebody, and most likely for ingot: it is an error, or a
+//! ([`beginnings`]). Whatever else there is, was meant for someone, and most likely for ingot: it is an error, or a
 //! document with a [`Slip`]. So is what [`claims`] finds to be ours where ingot does not read it. What is damaged is an
 //! error and never "no document": an instance must not come up without its document because of a bad copy.
 //!
@@ -63,7 +63,7 @@ impl fmt::Debug for UserData {
 ///
 /// # Errors
 ///
-/// Every [`EncodingError`] means that somebody meant something by this user data and it did not arrive whole,
+/// Every [`EncodingError`] means that someone meant something by this user data and it did not arrive whole,
 /// or that it exceeds a bound. To go on without it would be wrong.
 pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
     let whole = unwrap::unwrap(bytes, MAX_UNWRAPPED).map_err(|fault| fault.of(WHOLE))?.bytes;

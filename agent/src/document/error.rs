@@ -220,7 +220,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The characters of a line in which nobody can read what a URL asks with, one for one: whoever has a signed one, such as that
+/// The characters of a line in which no one can read what a URL asks with, one for one: whoever has a signed one, such as that
 /// of a wait condition, may use it.
 #[derive(Debug, Clone)]
 struct Walk<'a> {

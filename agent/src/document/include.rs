@@ -8,7 +8,7 @@
 //! ```
 //!
 //! An included document is a layer that comes right before the one that includes it, in the order of the list; so whoever
-//! includes has the last word. It may include others in its turn. Nothing is known yet when they are read, so their places
+//! includes wins. It may include others in its turn. Nothing is known yet when they are read, so their places
 //! hold no references.
 //!
 //! What cannot be read ends the boot: half a document is none.
@@ -134,7 +134,7 @@ impl Include {
                 Ok(source @ Source::S3 { .. }) => What::Object(source),
                 Ok(Source::Https(_)) => return wrong("documents are included from S3 and SSM only", "put it there"),
                 Err(objection) if text.starts_with("s3://") => return Err(objection),
-                Err(_) => return wrong(&format!("`{text}` is no place of a document"), "write s3://BUCKET/KEY or ssm:/NAME"),
+                Err(_) => return wrong(&format!("`{text}` is not the location of a document"), "write s3://BUCKET/KEY or ssm:/NAME"),
             },
             (None, Some(name)) if !name.is_empty() => {
                 arn::check_nothing_but_parameter(&name)?;
@@ -198,11 +198,7 @@ pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, object
                     && Sha256::of(&content) != sha256
                 {
                     let message = format!("{include} is another document: its SHA-256 is {}", Sha256::of(&content));
-                    layers.mistakes.push(Mistake::at(
-                        &include.place,
-                        message,
-                        "correct `sha256`, or find out who has replaced the document",
-                    ));
+                    layers.mistakes.push(Mistake::at(&include.place, message, "correct `sha256`, or find out who replaced the document"));
                     continue;
                 }
                 let mut own = Layers::default();
@@ -368,7 +364,7 @@ include:
             layers.mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.as_ref().unwrap(), mistake.message)).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
         doc:3:5: documents are included from S3 and SSM only
-        doc:4:5: `shop/x` is no place of a document
+        doc:4:5: `shop/x` is not the location of a document
         doc:5:5: `s3://shop` names no key in its bucket
         doc:6:5: a document has one place, `s3` or `ssm`
         doc:7:24: expected a string, found a number

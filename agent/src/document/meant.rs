@@ -52,7 +52,7 @@ const ELSEWHERE: [(&str, &str, &str); 50] = [
     ("url", "http", ""),
     ("port", "tcp", "write `tcp: \"127.0.0.1:PORT\"`"),
     ("command", "exec", ""),
-    ("unit", "tcp", "leave `ready` out: without it, the unit has to be active"),
+    ("unit", "tcp", "leave out `ready`: without it, the unit must be active"),
     ("depends_on", "after", ""),
     ("if", "when", ""),
 ];

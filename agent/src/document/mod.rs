@@ -42,7 +42,7 @@ pub(crate) struct Item {
     pub(crate) common: Common,
     /// `after:`, each with its place; `None` where the author said nothing.
     pub(crate) after: Option<Vec<(Address, Place)>>,
-    /// `when:`, as long as nobody has decided it.
+    /// `when:`, as long as no one has decided it.
     pub(crate) when: Option<Text>,
     pub(crate) step: Box<dyn AnyStep>,
     /// As it was written, on a desk.

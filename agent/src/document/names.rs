@@ -7,7 +7,7 @@ use crate::document::error::Mistake;
 use crate::document::tree::{Key, Node, Value};
 use crate::text::{is_unshowable, shown_on_a_line};
 
-/// Fields that are no names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
+/// Fields that are not names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
 const TEXTS: [&str; 13] = [
     "content",
     "run",
@@ -46,7 +46,7 @@ pub(super) fn check(node: &Node, text: Option<&str>, mistakes: &mut Vec<Mistake>
     match &node.value {
         Value::String(text) if is_broken(text) && is_broken(&without_templates(text)) => {
             let message = format!("`{}` holds a line break or another control character", shown(text));
-            mistakes.push(Mistake::at(&node.place, message, "take it away; in YAML, `>-` folds lines and leaves no line break at the end"));
+            mistakes.push(Mistake::at(&node.place, message, "remove it; in YAML, `>-` folds lines and drops the line break at the end"));
         }
         Value::Sequence(items) => items.iter().for_each(|item| check(item, None, mistakes)),
         Value::Map(entries) => {

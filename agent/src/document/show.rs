@@ -118,7 +118,7 @@ fn flow(node: &Node) -> String {
     }
 }
 
-/// A string: as it is where nobody could take it for something else, in quotes otherwise.
+/// A string: as it is where no one could take it for something else, in quotes otherwise.
 fn scalar(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./@+".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');

@@ -84,8 +84,8 @@ impl Layers {
             match files.read(&path, SIZE_LIMIT).await {
                 Ok(Some(bytes)) => self.add_bytes(&path.display().to_string(), &bytes),
                 Ok(None) => {
-                    let message = format!("{}: this layer is listed, and there is no such file", path.display());
-                    let hint = "remove it if it is a symbolic link that leads nowhere; a name has to be UTF-8";
+                    let message = format!("{}: this layer is listed, but the file is missing", path.display());
+                    let hint = "remove it if it is a broken symbolic link; names must be UTF-8";
                     self.mistakes.push(Mistake::of_a_file(message, Some(hint.into())));
                 }
                 Err(error) => self.unreadable(&path, &error),
@@ -93,11 +93,11 @@ impl Layers {
         }
     }
 
-    /// The same of a directory that somebody named, so that there has to be one.
+    /// The same of a directory that someone named, so that there has to be one.
     pub(crate) async fn add_named_directory(&mut self, directory: &Path, files: &dyn Files) {
         match files.stat(directory).await {
             Ok(None) => {
-                let message = format!("there is no directory {}", directory.display());
+                let message = format!("the directory {} is not found", directory.display());
                 self.mistakes.push(Mistake::of_a_file(message, Some("correct `--layers`".into())));
             }
             _ => self.add_directory(directory, files).await,
@@ -161,7 +161,7 @@ impl Layers {
         }
     }
 
-    /// Adds what user data holds of boot documents. If it is for another program, that is no mistake, and the answer is what
+    /// Adds what user data holds of boot documents. If it is for another program, that is not a mistake, and the answer is what
     /// it is instead.
     pub(crate) fn add_user_data(&mut self, bytes: &[u8]) -> Option<&'static str> {
         match encoding::recognise(bytes) {
@@ -177,7 +177,7 @@ impl Layers {
         None
     }
 
-    /// Adds a document that somebody named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
+    /// Adds a document that someone named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
     /// a mistake, since it was meant to be a document. Returns whether the document has its marker, so that it could be user
     /// data.
     pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) -> Marker {
@@ -212,7 +212,7 @@ impl Layers {
     }
 
     /// Adds a document whose place makes it a layer, such as one in `boot.d/` or one that is included: plain YAML is one by
-    /// its keys, whatever its comments look like. Everything else is as if somebody had named it.
+    /// its keys, whatever its comments look like. Everything else is as if someone had named it.
     pub(crate) fn add_layer(&mut self, name: &str, bytes: &[u8]) {
         match encoding::plain(bytes) {
             Some(text) if has_keys(&text) || is_broken_with_keys(&text) => self.add_text(name, &text),
@@ -250,7 +250,7 @@ impl Layers {
         file
     }
 
-    /// Adds what can be read of something that is no document, if it is a map with a key of ours: `node`, or what is below the
+    /// Adds what can be read of something that is not a document, if it is a map with a key of ours: `node`, or what is below the
     /// key that the slip is about, or below `ingot:`. What it includes is not read.
     fn salvage(&mut self, node: Node, slip: &Slip, mistakes: Vec<Mistake>) {
         let Value::Map(mut entries) = node.value else { return };

@@ -73,7 +73,7 @@ impl Key {
     }
 }
 
-/// Deeper nesting is refused: it is no document, and would exhaust the stack of whatever walks it.
+/// Deeper nesting is refused: it is not a document, and would exhaust the stack of whatever walks it.
 const DEPTH_LIMIT: usize = 64;
 
 /// Of so many keys each new one is compared with all: a table costs more.
@@ -167,15 +167,15 @@ impl Builder<'_> {
         let place = Place { file: self.file.clone(), line: span.start.line().max(1), column: span.start.col() + 1 };
         if let Event::Scalar(_, _, _, Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) = &event {
             let message = format!("tags such as `{}{}` are not part of boot documents", tag.handle, tag.suffix);
-            self.mistakes.push(Mistake::at(&place, message, "take the tag away; put a string in quotes"));
+            self.mistakes.push(Mistake::at(&place, message, "remove the tag; put a string in quotes"));
         }
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                return Err(Mistake::at(&place, "a second YAML document begins here", "give each boot document a file of its own"));
+                return Err(Mistake::at(&place, "a second YAML document begins here", "put each boot document into its own file"));
             }
             Event::Scalar(text, style, anchor, _) => {
                 if text.contains('\0') {
-                    let hint = "take it away; give a file that holds one its content with `encoding: base64`";
+                    let hint = "remove it; for a file that contains it, use `encoding: base64`";
                     self.mistakes.push(Mistake::at(&place, "a NUL character, which no name, path or variable can hold", hint));
                 }
                 let is_key = matches!(self.stack.last(), Some(Open::Map { key: None, .. }));
@@ -204,7 +204,7 @@ impl Builder<'_> {
             }
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(Mistake::at(&place, "this alias refers to a value that it is part of", "write the value out"));
+                    return Err(Mistake::at(&place, "this alias refers to a value that contains it", "write the value out"));
                 };
                 if self.stack.len() + depth(&node) > DEPTH_LIMIT {
                     return Err(too_deep(&place));
@@ -237,7 +237,7 @@ impl Builder<'_> {
                 return Err(mistake);
             }
             let hint = "write a plain word as the key, and put `{{…}}` in quotes";
-            return Err(Mistake::at(place, "a list or a map stands where a key should be", hint));
+            return Err(Mistake::at(place, "a list or a map is in place of a key", hint));
         }
         self.stack.push(open);
         Ok(())
@@ -246,11 +246,11 @@ impl Builder<'_> {
     fn key(&mut self, new: Key) {
         let Some(Open::Map { entries, lines, key, .. }) = self.stack.last_mut() else { return };
         if new.name == "<<" {
-            let hint = "write the keys out, or put what is shared into a layer of its own";
+            let hint = "write out the keys, or put what is shared into its own layer";
             self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
         }
         if let Some(first) = earlier(entries, lines, &new) {
-            let message = format!("the key `{}` stands here a second time; first in line {first}", new.name);
+            let message = format!("the key `{}` is here a second time; first in line {first}", new.name);
             self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
         }
         *key = Some(new);
@@ -270,7 +270,7 @@ impl Builder<'_> {
             Some(Open::Sequence { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 Some(key) => entries.push((key, node)),
-                None => return Err(Mistake::at(&node.place, "an alias stands where a key should be", "write a plain word as the key")),
+                None => return Err(Mistake::at(&node.place, "an alias is in place of a key", "write a plain word as the key")),
             },
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::host::Unit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     Nothing,
-    /// SIGTERM: it takes no more messages; once more, it gives back those in hand.
+    /// SIGTERM: it takes no more messages; again, it gives back those in hand.
     Terminate,
     /// By a job, as it has no process that could be asked, or one that systemd would start again.
     Stop,

@@ -8,7 +8,7 @@ use crate::steps::drain::settings::Settings;
 pub(super) enum Stage {
     /// Workers take no more messages, and finish those in hand.
     Workers,
-    /// Requests are served until nobody sends any.
+    /// Requests are served until no one sends any.
     Requests,
     /// Units are stopped.
     Units,

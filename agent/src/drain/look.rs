@@ -42,7 +42,7 @@ pub(super) async fn look_beside(settings: &Settings, ground: &Ground, outlook: &
     let take = |signs: Signs| {
         for sign in outlook.take(signs, clock.now(), clock.elapsed()) {
             let left = Duration::from_secs(outlook.left(clock.elapsed()).as_secs());
-            log::info!("{}: this drain goes on, with {left:?} left", sign.sentence());
+            log::info!("{}: this drain continues, with {left:?} left", sign.sentence());
         }
         false
     };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`sign`] | the signs of the end, and what each asks for |
 //! | [`course`] | what comes after what, what is done, how much time is left |
-//! | [`outlook`] | how much time is left, and what signs that come meanwhile change |
+//! | [`outlook`] | how much time is left, and what signs that come in the meantime change |
 //! | [`asked`] | how often each run of a worker is asked to stop |
 //! | [`requests`] | when the last request has come |
 //! | [`waits`] | whether the lifecycle hook waits as long as a drain may take |

@@ -1,4 +1,4 @@
-//! What is known of the end while a drain lasts: signs that come meanwhile change it. Pure.
+//! What is known of the end while a drain lasts: signs that come in the meantime change it. Pure.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Outlook {
         self.gravest.get() == Sign::Terminated
     }
 
-    /// The gravest sign by now: the one that it began with, or one that came meanwhile.
+    /// The gravest sign by now: the one that it began with, or one that came in the meantime.
     pub(super) fn gravest(&self) -> Sign {
         self.gravest.get()
     }
@@ -157,7 +157,7 @@ mod tests {
         let elapsed = Duration::from_secs(100);
         assert_eq!(outlook.take(signs, at("2026-11-30T15:00:00Z"), elapsed), [interrupted]);
         assert_eq!(outlook.left(elapsed).as_secs(), 105);
-        // It is seen again and again, and a clock that is set meanwhile makes nothing longer.
+        // It is seen again and again, and a clock that is set in the meantime makes nothing longer.
         assert_eq!(outlook.take(signs, at("2026-11-30T14:00:00Z"), elapsed), []);
         assert_eq!(outlook.left(elapsed).as_secs(), 105);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sign::Sign;
 
-/// How long nobody may have connected for the last request to count as the last.
+/// How long no one may have connected for the last request to count as the last.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How long Auto Scaling may take to take a terminated instance out of its target groups.
@@ -73,7 +73,7 @@ impl Requests {
                     return Turn::Wait("the end of the time for requests".into());
                 }
                 match (self.deregistration.saturating_sub(now), QUIET.saturating_sub(now - since)) {
-                    (Duration::ZERO, Duration::ZERO) => Turn::Over(format!("nobody has connected for {:?}", whole(now - since))),
+                    (Duration::ZERO, Duration::ZERO) => Turn::Over(format!("no connection for {:?}", whole(now - since))),
                     (Duration::ZERO, _) => Turn::Wait(format!("{QUIET:?} without a new connection")),
                     _ => Turn::Wait(format!("{:?} for load balancers to let go of this instance", self.deregistration)),
                 }
@@ -112,7 +112,7 @@ mod tests {
                 "wait for 30s for load balancers to let go of this instance",
                 "wait for 10s without a new connection",
                 "wait for 10s without a new connection",
-                "over: nobody has connected for 10s",
+                "over: no connection for 10s",
             ]
         );
     }

@@ -66,7 +66,7 @@ impl Leaving<'_> {
         }
     }
 
-    /// How many connections there are on which somebody is served. Once load balancers have let go, those of requests that are
+    /// How many connections there are on which someone is served. Once load balancers have let go, those of requests that are
     /// not answered; else all of clients as well: whoever keeps one may send another request on it, and no new one tells of that.
     async fn served(&self, are_known: bool) -> usize {
         let host = &self.ground.host;
@@ -128,7 +128,7 @@ impl Leaving<'_> {
             files.install(&staged(path), path).await
         };
         if let Err(error) = hidden.await {
-            log::warn!("the proxy goes on to tell load balancers that all is well: {}", Explanation::of(&error));
+            log::warn!("the proxy still reports the instance as healthy to load balancers: {}", Explanation::of(&error));
         }
     }
 }

@@ -87,7 +87,7 @@ impl Sign {
         }
     }
 
-    /// Whether requests are served for all the time that there is: nobody says when the last one has come.
+    /// Whether requests are served for all the time that there is: no one says when the last one has come.
     pub(super) fn serves_to_the_end(self) -> bool {
         matches!(self, Self::Interrupted(_))
     }
@@ -107,12 +107,12 @@ impl Sign {
         }
     }
 
-    /// Whether a drain for it that was cut off goes on by itself: nobody takes it back.
+    /// Whether a drain for it that was cut off goes on by itself: no one takes it back.
     pub(super) fn is_resumed(self) -> bool {
         matches!(self, Self::Terminated | Self::Interrupted(_))
     }
 
-    /// Whether it is one sign as long as IMDS says it. Any other comes anew each time, with all of its time.
+    /// Whether it is one sign as long as IMDS says it. Any other comes again each time, with all of its time.
     pub(super) fn lasts(self) -> bool {
         self.gravity() > 0
     }

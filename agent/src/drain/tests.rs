@@ -45,7 +45,7 @@ struct Told {
     state: RefCell<Option<&'static str>>,
     interruption: RefCell<Option<String>>,
     rebalance: Cell<bool>,
-    /// How many reads find nobody.
+    /// How many reads find no one.
     silent: Cell<u32>,
 }
 
@@ -192,7 +192,7 @@ async fn one_that_is_terminated_finishes_its_work_and_completes_the_hook_last() 
     assert!((30..45).contains(&scene.seconds()), "{}", scene.seconds());
     let [(place, _)] = scene.objects.all().try_into().unwrap();
     assert!(place.to_string().ends_with("-drain.json.zst"), "{place}");
-    // Heartbeats were sent meanwhile.
+    // Heartbeats were sent in the meantime.
     assert!(scene.groups.count("RecordLifecycleActionHeartbeat") >= 1);
     // Started again, it has nothing to do.
     scene.watch().await.unwrap();
@@ -212,7 +212,7 @@ async fn killed_at_any_moment_and_started_again() {
             over = scene.watch() => over.is_ok(),
         };
         scene.machine.restart_process();
-        // By now there is nobody to ask.
+        // By now there is no one to ask.
         scene.told.silent.set(u32::from(scene.machine.files().iter().any(|path| path.ends_with("drains.leave.json"))) * 1000);
         scene.watch().await.unwrap_or_else(|error| panic!("killed in change {count}: {error}"));
         assert_eq!((scene.up().len(), scene.completed()), (0, vec![ActionResult::Continue]), "killed in change {count}");
@@ -234,7 +234,7 @@ async fn requests_are_served_until_the_load_balancer_has_let_go() {
     assert!(scene.seconds() < 20, "{}", scene.seconds());
     assert_eq!((scene.up().len(), scene.balancers.count()), (0, 4));
 
-    // One that nobody may look at counts as one without target groups.
+    // One that no one may look at counts as one without target groups.
     let mut scene = Scene::new();
     scene.settings.targets = vec![GROUP.into()];
     *scene.told.state.borrow_mut() = Some("Terminated");

@@ -10,7 +10,7 @@ use crate::host::lock::LockError;
 /// Why a drain does not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DrainError {
-    #[error("there is no drain: {} does not exist", path.display())]
+    #[error("no drain is set up: {} does not exist", path.display())]
     NoSettings { path: PathBuf },
     #[error("{} is not valid: {why}", path.display())]
     Settings { path: PathBuf, why: String },

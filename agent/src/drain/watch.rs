@@ -179,7 +179,7 @@ fn cut_off(leaving: &Leaving<'_>) -> CutOff {
         [] if sign.lasts() => CutOff::Seen(Some(sign)),
         [Stage::Hook] if !sign.is_last() => CutOff::Seen(Some(sign)),
         _ if sign.is_resumed() => CutOff::Open(sign),
-        // One that is to be begun again is news once more.
+        // One that is to be begun again is news again.
         _ => CutOff::Seen(leaving.noticed().filter(|noticed| *noticed != sign)),
     }
 }
@@ -250,7 +250,7 @@ async fn let_go(held: &mut Held, seen: Option<Sign>, ground: &Ground) {
 }
 
 /// Keeps boots from starting again what is stopped. One that goes on too long is ended: it does not keep the machine from its
-/// end, and what it starts meanwhile would be nobody's to stop.
+/// end, and what it starts in the meantime would be no one's to stop.
 async fn lock(sign: Sign, ground: &Ground) -> Held {
     let (clock, mut told) = (&ground.host.clock, Told::default());
     let (begun, mut ended) = (clock.elapsed(), None);
@@ -268,7 +268,7 @@ async fn lock(sign: Sign, ground: &Ground) -> Held {
             && waited > LOCKED_FOR
             && ended.replace(pid) != Some(pid)
         {
-            log::warn!("ending process {pid}, which has gone on for {LOCKED_FOR:?} on a machine that is to end");
+            log::warn!("ending process {pid}, which has run for {LOCKED_FOR:?} on a machine that is shutting down");
             if let Err(error) = ground.lock.end(pid).await {
                 log::warn!("process {pid} was not ended: {error}");
             }

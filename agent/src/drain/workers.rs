@@ -24,7 +24,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Leaving<'_> {
     /// Has workers take no more messages, and waits until they have finished those in hand, or given them back. Says whether
-    /// they have. Unless it is `settled` that nobody else starts any, it goes on for ever.
+    /// they have. Unless it is `settled` that no one else starts any, it goes on for ever.
     pub(super) async fn workers(&self, outlook: &Outlook, asked: &RefCell<Asked>, settled: bool) -> bool {
         let (clock, mut told, mut until) = (&self.ground.host.clock, Told::default(), None);
         loop {

@@ -1,4 +1,4 @@
-//! How a boot ends early: its time is over, somebody asked for it, or what was required has failed.
+//! How a boot ends early: its time is over, someone asked for it, or what was required has failed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Execution<'_> {
         // If only optional steps were cut off, the boot is degraded, and that is a success.
         let redactor = &self.world.redactor;
         self.world.known.set_verdict(|| verdict(self.plan, self.recorder, redactor).unwrap_or(Verdict::Well));
-        // Signals that wait for evidence already do not begin anew.
+        // Signals that wait for evidence already do not begin again.
         self.world.waiting.be_late(clock.elapsed() + LAST_WORDS);
         for unit in self.schedule.cut_off() {
             self.awaited.remove(&Awaited::Unit(unit));
@@ -57,7 +57,7 @@ impl Execution<'_> {
         join(told, back).await;
     }
 
-    /// What is done before anybody is told bounds itself; half of it would leave nobody knowing how it stands.
+    /// What is done before anybody is told bounds itself; half of it would leave no one knowing how it stands.
     async fn finish_before_told(&mut self) {
         if self.awaited.contains(&Awaited::BeforeTold) && self.before_told.is_none() {
             while let Some((what, ended)) = self.running.next().await {
@@ -69,7 +69,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Fails services of which nobody can say whether they are still up.
+    /// Fails services of which no one can say whether they are still up.
     pub(super) fn end_unproven(&self, unproven: &[usize], why: &Explanation) {
         let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
         unproven.iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));

@@ -1,4 +1,4 @@
-//! The evidence of a boot that is over: report and journal to their end. Nobody waits for it.
+//! The evidence of a boot that is over: report and journal to their end. No one waits for it.
 
 use std::time::Duration;
 

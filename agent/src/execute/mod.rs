@@ -1,7 +1,7 @@
 //! Runs a plan: every step the moment what it needs is done.
 //!
 //! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`mod@unit`] has them do it, and [`retry`] says
-//! when to try again; [`fallback`] sees to what was up before; [`proof`] looks at all services once more before a boot is
+//! when to try again; [`fallback`] sees to what was up before; [`proof`] looks at all services again before a boot is
 //! called good; what is here only puts them together; [`written`] keeps the report of it on disk.
 
 mod early;
@@ -63,7 +63,7 @@ enum Awaited {
 pub(crate) enum Halt {
     /// Its time is over: what still runs fails, and signals tell what the boot came to.
     Deadline(Explanation),
-    /// Somebody has asked for it. The next boot goes on where this one was, so nobody is told that it failed.
+    /// Someone has asked for it. The next boot goes on where this one was, so no one is told that it failed.
     Asked(Explanation),
 }
 
@@ -157,7 +157,7 @@ impl<'a> Execution<'a> {
             None => {}
             Some(Halt::Asked(why)) => {
                 self.abort(&why);
-                // Without this it would be a good boot whose services nobody has looked at.
+                // Without this it would be a good boot whose services no one has looked at.
                 if self.awaited.remove(&Awaited::LastLook) && (self.is_looking || !recorder.report().has_failed()) {
                     self.end_unproven(&proof::claimed(self.plan, recorder), &why);
                 }

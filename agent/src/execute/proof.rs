@@ -1,6 +1,6 @@
-//! The last look: every unit of a service or an application at once, when all else has ended and nobody has been told of the boot yet.
+//! The last look: every unit of a service or an application at once, when all else has ended and no one has been told of the boot yet.
 //!
-//! A step ends when its unit is up. What becomes of it later nobody would see: it may die a second after, or be stopped by
+//! A step ends when its unit is up. What becomes of it later no one would see: it may die a second after, or be stopped by
 //! a unit that conflicts with it. What is right for a unit, and how long it may take, is decided by its step. What is known
 //! of one is recorded at once, whatever the others wait for.
 
@@ -96,7 +96,7 @@ impl Proof<'_> {
     }
 
     /// Looks at all of them once, for no longer than `within`, and fails the steps whose units are not up. Returns those of
-    /// which nobody can say.
+    /// which no one can say.
     pub(super) async fn glance(&self, within: Duration) -> Vec<usize> {
         let clock = &self.world.host.clock;
         let end = clock.elapsed() + within;
@@ -181,7 +181,7 @@ impl Proof<'_> {
     }
 }
 
-/// Waits for `awaited`, and takes up meanwhile what is judged: `left` are those to look at again.
+/// Waits for `awaited`, and takes up in the meantime what is judged: `left` are those to look at again.
 async fn meanwhile<T>(
     judging: &mut FuturesUnordered<impl Future<Output = Option<Open>>>,
     left: &mut Vec<Open>,

@@ -29,11 +29,11 @@ pub(crate) struct Schedule {
     unmet: Vec<usize>,
     dependents: Vec<Vec<Need>>,
     required: Vec<bool>,
-    /// For each unit how many wait for it as part of «the rest».
+    /// For each unit how many wait for it as part of "the rest".
     rest: Vec<usize>,
     /// Of those for which so many wait, how many are not done.
     rest_left: Vec<usize>,
-    /// From which place of the row on nobody waits for the rest any more.
+    /// From which place of the row on no one waits for the rest any more.
     rest_done: usize,
     /// Places in the row that still wait for the rest, with their units.
     after_rest: VecDeque<(usize, usize)>,
@@ -79,7 +79,7 @@ impl Schedule {
             awaited,
             ready: VecDeque::new(),
         };
-        // «The rest» is one more need of those that wait for it, and so is «everything».
+        // "The rest" is one more need of those that wait for it, and so is "everything".
         for at in schedule.after_rest.iter().map(|(_, at)| at).chain(&schedule.last) {
             schedule.unmet[*at] += 1;
         }
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(play.ready(), "y");
     }
 
-    /// A skipped signal is no failure of the boot: the others wait for the end all the same.
+    /// A skipped signal is not a failure of the boot: the others wait for the end all the same.
     #[test]
     fn what_comes_last_and_fails_releases_nothing() {
         let mut play = Play::new("~a x .y:a .z");

@@ -14,7 +14,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How signals of a failed boot stand to its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Nobody has begun to wait.
+    /// No one has begun to wait.
     Not,
     /// They wait until it has arrived, or until then; and up to the `last` moment for as long as S3 takes it.
     Until { then: Duration, last: Duration },

@@ -19,7 +19,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// How far the report on disk may lag behind what happened.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The same once the boot is over, and nobody waits for anything.
+/// The same once the boot is over, and no one waits for anything.
 const EVERY_AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// A report of ten thousand steps is smaller than this.
@@ -59,7 +59,7 @@ pub(super) async fn written_within(host: &Host, recorder: &Recorder, lock: &dyn 
     }
 }
 
-/// Writes the report once more, unless a later boot has written its own or is about to: that holds the lock until its
+/// Writes the report again, unless a later boot has written its own or is about to: that holds the lock until its
 /// last word is written, which is longer than this takes.
 pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
     if lock.is_free().await && is_ours(host, recorder).await {
@@ -96,7 +96,7 @@ pub(crate) async fn publish(path: &Path, content: &[u8], host: &Host) -> Result<
 
 fn json(recorder: &Recorder) -> Vec<u8> {
     let json = serde_json::to_string(&*recorder.report()).expect("a report is plain data");
-    // Somebody will show it on a terminal as it is.
+    // Someone will show it on a terminal as it is.
     shown_in_json(&json).into_owned().into_bytes()
 }
 

@@ -7,7 +7,7 @@
 //! - [`work`] has a thread to itself and waits for no other. What ingot keeps for itself, such as its record, goes this way.
 //! - [`Threads::work`] waits for its turn: [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts among those,
 //!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there. What is mounted is
-//!   read without the lock: while somebody else mounts what does not answer, the kernel makes that wait as well. Once that is
+//!   read without the lock: while someone else mounts what does not answer, the kernel makes that wait as well. Once that is
 //!   late, each directory counts as a mount.
 //! - There are [`THREADS`] at most. Beyond that, an operation is refused.
 //!

@@ -17,7 +17,7 @@ pub(crate) trait Clock {
     /// The same with the time that the machine was suspended, in which no timer goes on.
     fn passed(&self) -> Duration;
     async fn sleep(&self, duration: Duration);
-    /// As [`sleep`](Clock::sleep), until a signal comes at the latest; nothing else of this process goes on meanwhile, and as
+    /// As [`sleep`](Clock::sleep), until a signal comes at the latest; nothing else of this process goes on in the meantime, and as
     /// little of it as possible is in memory.
     async fn rest(&self, duration: Duration);
 }
@@ -58,7 +58,7 @@ impl Clock for SystemClock {
 
     async fn rest(&self, duration: Duration) {
         resident::release();
-        // By the kernel alone: the way through the runtime, down to its wait and up again, would map most of the program anew.
+        // By the kernel alone: the way through the runtime, down to its wait and up again, would map most of the program again.
         // A signal ends it, on this thread: it is the first of the process.
         let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &duration.into());
     }

@@ -4,7 +4,7 @@
 //! but for those that have made a session of theirs. What such a daemon still writes once the program itself has
 //! ended is not waited for: it has to send its output elsewhere.
 //!
-//! One that may run only as long as somebody says so has a [`Lease`].
+//! One that may run only as long as someone says so has a [`Lease`].
 //!
 //! `--root` means nothing here: programs are those of the running system, and see its files.
 
@@ -49,7 +49,7 @@ pub(crate) trait Commands {
     ///
     /// # Errors
     ///
-    /// [`HostError::Spawn`] if it could not be started at all. A bad end is no error here: see [`End`].
+    /// [`HostError::Spawn`] if it could not be started at all. A bad end is not an error here: see [`End`].
     async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError>;
 }
 
@@ -136,7 +136,7 @@ impl Running {
             let _entered = runtime.enter();
             Self::start_now(&wanted)
         };
-        // One that is started after all is killed: nobody takes it.
+        // One that is started after all is killed: no one takes it.
         STARTING.work("run programs in", &invocation.directory, &invocation.directory, start).await
     }
 
@@ -167,7 +167,7 @@ impl Running {
             // The disk may have hung until now.
             still_wanted()?;
             let child = command.spawn()?;
-            // The writing end is in `command`, and the end of output is seen only once nobody has it.
+            // The writing end is in `command`, and the end of output is seen only once no one has it.
             drop(command);
             let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
             let group = group.ok_or_else(|| io::Error::other("the process has no id"))?;
@@ -214,7 +214,7 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // «No such process» is what we want to hear, and for anything else there is no remedy.
+        // "No such process" is what we want to hear, and for anything else there is no remedy.
         let _ = killpg(self.group, signal);
     }
 }

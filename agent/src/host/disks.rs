@@ -44,7 +44,7 @@ pub(crate) trait Disks {
     async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError>;
 
     /// The disk that a device node stands for now, and the number of the partition if it is one. `None` where there is
-    /// no such node, or it is no block device.
+    /// no such node, or it is not a block device.
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError>;
 
     /// Begins to listen for disks and partitions that come and go. What comes after this call is not missed.

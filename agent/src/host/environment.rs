@@ -18,7 +18,7 @@ use super::files::Files;
 use crate::gather::Gather as _;
 use crate::text::SecretText;
 
-/// The environment variables that ingot heeds, and what its standard streams are.
+/// The environment variables that ingot respects, and what its standard streams are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     /// The SDKs' own: endpoints, region, credentials of a developer.
@@ -149,7 +149,7 @@ pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
     let content = files.read(path, 64).await?.unwrap_or_default();
     let id = String::from_utf8_lossy(&content).trim().to_owned();
     if id.is_empty() {
-        return Err(super::tree::failed("read", path, std::io::Error::other("there is no boot id: is /proc mounted?")));
+        return Err(super::tree::failed("read", path, std::io::Error::other("the boot ID cannot be read: is /proc mounted?")));
     }
     Ok(id)
 }
@@ -186,7 +186,7 @@ fn whole(from: impl io::Read, path: &Path, limit: u64) -> Result<Vec<u8>, HostEr
 pub(crate) fn console(line: &str) {
     let options = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     if let Ok(mut console) = OpenOptions::new().write(true).custom_flags(options).open("/dev/console") {
-        // Carriage return: the console may be a terminal in raw mode. Nobody is left to tell if this fails.
+        // Carriage return: the console may be a terminal in raw mode. No one is left to tell if this fails.
         let _ = console.write_all(format!("{line}\r\n").as_bytes());
     }
 }

@@ -14,7 +14,7 @@ pub(crate) enum HostError {
     #[error("cannot {operation} {}", path.display())]
     Path { operation: &'static str, path: PathBuf, source: io::Error },
     /// An operation that may wait for a disk needs a thread, and there is none.
-    #[error("cannot {operation} {}: there is no thread for it", path.display())]
+    #[error("cannot {operation} {}: no thread can be started for it", path.display())]
     NoThread { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
@@ -35,9 +35,9 @@ pub(crate) enum HostError {
     /// The device is not the one that was found there a moment ago.
     #[error("{} is no longer {wanted}: it is {found} now", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
-    #[error("there is no user `{name}` in /etc/passwd")]
+    #[error("the user `{name}` is not in /etc/passwd")]
     NoUser { name: String },
-    #[error("there is no group `{name}` in /etc/group")]
+    #[error("the group `{name}` is not in /etc/group")]
     NoGroup { name: String },
 }
 
@@ -59,21 +59,21 @@ impl Failure for HostError {
                     let link = &source.get_ref()?.downcast_ref::<ForeignLink>()?.link;
                     Some(format!("make it a directory, or a link of root's: `chown -h root:root {}`", link.display()))
                 }
-                io::ErrorKind::PermissionDenied => {
-                    let unless_root = "run as root, or give --root a directory of yours";
-                    let is_marked = source.raw_os_error() == Some(nix::libc::EPERM);
-                    let marked = format!("{unless_root}; if root may not either, `lsattr -d {0}` and `chattr -i {0}`", path.display());
-                    Some(if is_marked { marked } else { unless_root.to_owned() })
-                }
+                io::ErrorKind::PermissionDenied => Some(match source.get_ref().and_then(|source| source.downcast_ref::<Marked>()) {
+                    Some(marked) => marked.hint(),
+                    None => advice::denied(operation, path),
+                }),
                 io::ErrorKind::ResourceBusy if path.starts_with("/dev") => {
                     Some(format!("see what uses {0} by `lsblk {0}`", path.display()))
                 }
+                // rename(2) and unlink(2) say so of a mount point alone.
                 io::ErrorKind::ResourceBusy => {
-                    Some(format!("unmount what `findmnt {0}` shows, or stop what `fuser -v {0}` shows", path.display()))
+                    Some(format!("unmount what is mounted there by `umount {}`, or name another path in the document", path.display()))
                 }
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
+                io::ErrorKind::IsADirectory if *operation == "read" => Some(format!("name a file, such as one in {}", path.display())),
                 io::ErrorKind::IsADirectory => Some(format!("move the directory {} away", path.display())),
                 _ => advice::limit(source).or_else(|| advice::way(source, operation, path)),
             },
@@ -84,7 +84,7 @@ impl Failure for HostError {
             Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
             Self::Spawn { program, source } => match source.kind() {
                 io::ErrorKind::NotFound => Some(match advice::package(program) {
-                    Some(package) => format!("install {package} in the image: {program} is part of it"),
+                    Some(package) => format!("install {package} in the image: it contains {program}"),
                     None => format!("install {program} in the image, or give its full path"),
                 }),
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
@@ -94,9 +94,9 @@ impl Failure for HostError {
                 Some("run `systemctl status` and `journalctl -b -p err`".into())
             }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
-            Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} by hand to see what it says", on.display())),
+            Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} to see what it reports", on.display())),
             Self::Mount { filesystem, source, .. } => Some(advice::mount(source, filesystem)),
-            Self::Replaced { .. } => Some("boot again: disks were attached or detached meanwhile".into()),
+            Self::Replaced { .. } => Some("boot again: disks were attached or detached in the meantime".into()),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
         }
@@ -105,6 +105,26 @@ impl Failure for HostError {
     fn is_transient(&self) -> bool {
         matches!(self, Self::Path { source, .. } | Self::Spawn { source, .. } if source.kind() == io::ErrorKind::Interrupted)
             || matches!(self, Self::Replaced { .. })
+    }
+}
+
+/// A file or a directory that not even root can change, for an attribute of it: see [`marks`](super::tree::marks).
+#[derive(Debug, thiserror::Error)]
+#[error("{} is {} (chattr +{})", path.display(), if *is_immutable { "immutable" } else { "append-only" }, self.letter())]
+pub(crate) struct Marked {
+    /// Where it really lies, below `--root` or not.
+    pub(crate) path: PathBuf,
+    /// Or else append-only.
+    pub(crate) is_immutable: bool,
+}
+
+impl Marked {
+    fn letter(&self) -> char {
+        if self.is_immutable { 'i' } else { 'a' }
+    }
+
+    fn hint(&self) -> String {
+        format!("clear the attribute by `chattr -{} {}`", self.letter(), self.path.display())
     }
 }
 

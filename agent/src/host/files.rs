@@ -1,7 +1,7 @@
 //! Files and directories, and [`DiskFiles`]: those on the real disk.
 //!
 //! Every operation that may wait for a disk runs on a thread beside: the first touch of a block on a volume restored from
-//! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What is in memory is done
+//! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on in the meantime. What is in memory is done
 //! at once, for two threads that wake each other take longer ([`memory`]). What each does, and how a root is
 //! kept, is in [`tree`](super::tree).
 
@@ -20,7 +20,7 @@ use super::attributes::{Attributes, Stat};
 use super::blocking::{self, Threads};
 use super::error::HostError;
 use super::memory;
-use super::tree::{Growth, Tree, failed, found, outlives_the_boot};
+use super::tree::{Growth, Tree, failed, found, marks, outlives_the_boot};
 
 /// Where ingot keeps its record, its report and what it tells the machine.
 const OWN: [&str; 2] = ["/var/lib/ingot", "/run/ingot"];
@@ -32,7 +32,7 @@ pub(crate) trait Files {
     ///
     /// # Errors
     ///
-    /// Anything but «not found», a file larger than `limit` bytes included.
+    /// Anything but "not found", a file larger than `limit` bytes included.
     async fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError>;
 
     /// Describes what is at `path`, without following a last symbolic link. `None` if there is nothing.
@@ -48,7 +48,7 @@ pub(crate) trait Files {
     /// The same, where each that is created has this mode and owner from its first moment.
     async fn create_directory_of(&self, path: &Path, attributes: Attributes) -> Result<(), HostError>;
 
-    /// Creates `staged` anew (what lay there is removed), gives it owner and mode while it is empty, writes it and
+    /// Creates `staged` again (what lay there is removed), gives it owner and mode while it is empty, writes it and
     /// brings it to disk. A failure leaves nothing behind.
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError>;
 
@@ -86,8 +86,8 @@ pub(crate) struct DiskFiles {
 ///
 /// A new directory matters once there is something in it, and what installs that brings both to disk: its own fsync has
 /// most often made the new directory durable as well (journals are written in order), so that the second costs little.
-/// POSIX promises it to nobody who does not ask: fsync(2), «calling fsync() does not necessarily ensure that the entry in
-/// the directory containing the file has also reached disk».
+/// POSIX promises it to no one who does not ask: fsync(2), "calling fsync() does not necessarily ensure that the entry in
+/// the directory containing the file has also reached disk".
 ///
 /// Locked for moments, and never over a system call: one of them may hang.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +153,7 @@ impl Grown {
             if path.parent() != Some(&directory) {
                 tree.sync(&directory)?;
             }
-            // Only now: another file below it that was installed meanwhile is not on disk before this. And not if there is
+            // Only now: another file below it that was installed in the meantime is not on disk before this. And not if there is
             // one more in it by now, which may have come too late for this.
             let mut noted = self.noted();
             if noted.directories.get(&directory).is_some_and(|within| within.last == creation && within.under_way == 0) {
@@ -219,6 +219,7 @@ impl DiskFiles {
         path: &Path,
         work: impl FnOnce(&Tree, &Path) -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, HostError> {
+        let work = |tree: &Tree, path: &Path| work(tree, path).map_err(|error| marks::explained(tree, error));
         if self.is_in_memory(path).await {
             return work(&self.tree, path);
         }

@@ -23,7 +23,7 @@ pub(crate) async fn dmi(files: &dyn Files) -> Option<String> {
     (uuid.starts_with("ec2") && is_uuid).then_some(uuid)
 }
 
-/// The machine id, for a machine that is no instance. `None` before systemd has given it one.
+/// The machine id, for a machine that is not an instance. `None` before systemd has given it one.
 pub(crate) async fn machine_id(files: &dyn Files) -> Option<String> {
     let id = line(files, "/etc/machine-id").await?;
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)

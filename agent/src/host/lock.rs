@@ -73,7 +73,7 @@ impl Lock {
                 Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
                 Err(other) => return Err(refused(failed("lock", path, other.into()))),
             }
-            // Another process may have replaced the file meanwhile, and hold the lock on the new one.
+            // Another process may have replaced the file in the meantime, and hold the lock on the new one.
             if is_at(&file, path, files).map_err(refused)? {
                 note(&mut file).map_err(|source| refused(failed("write", path, source)))?;
                 return Ok(Self(file));
@@ -112,7 +112,7 @@ fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     }
 }
 
-/// Puts a new file, locked already, in the place of one that other users could open. `None` if there is no such file any
+/// Puts a new file, locked already, in the place of one that other users could open. `None` if the file is not found any
 /// more: another process has replaced it.
 ///
 /// What is replaced is looked at only once it is out of the way, and put back if it is another's lock. Looked at before, it
@@ -152,7 +152,7 @@ fn is_at(file: &File, path: &Path, files: &Now) -> Result<bool, HostError> {
     Ok(found.is_some_and(|found| identity(&found) == identity(file)))
 }
 
-/// Who holds the lock now; `None` if nobody does. Does not take it.
+/// Who holds the lock now; `None` if no one does. Does not take it.
 pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
     files.now("look at", path, |files, path| holder_now(path, files)).await
 }

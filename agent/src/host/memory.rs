@@ -1,4 +1,4 @@
-//! Which paths are in memory, so that nobody waits for a disk there: what systemd keeps below /run, and what the kernel
+//! Which paths are in memory, so that no one waits for a disk there: what systemd keeps below /run, and what the kernel
 //! says below /proc and /sys.
 //!
 //! A path says little: a disk may be mounted below /run, and a link may lead out of it. So it is asked of the kernel, by a
@@ -19,7 +19,7 @@ use super::blocking;
 /// Where such filesystems are.
 const PLACES: [&str; 3] = ["/run", "/proc", "/sys"];
 
-/// What nobody waits for. Source: statfs(2).
+/// What no one waits for. Source: statfs(2).
 const IN_MEMORY: [FsType; 3] = [TMPFS_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC];
 
 /// Those of [`PLACES`] that are such a filesystem.
@@ -35,7 +35,7 @@ pub(super) async fn holds(path: &Path) -> bool {
     within.is_some_and(|(opened, rest)| rest.as_os_str().is_empty() || stays(opened, rest))
 }
 
-/// Opened on a thread beside: somebody may have mounted a server there.
+/// Opened on a thread beside: someone may have mounted a server there.
 async fn known() -> Vec<(&'static str, OwnedFd)> {
     let places = blocking::work("look at", Path::new(PLACES[0]), || {
         let opened = |place: &&'static str| open(*place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();

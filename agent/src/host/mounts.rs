@@ -23,7 +23,7 @@ pub(crate) trait Mounts {
     /// With `--root`, what `/` lies on there, and what lies below it, with paths as the document says them.
     async fn table(&self) -> Result<Vec<Mounted>, HostError>;
 
-    /// mount(2). A device is compared with what is there while it is held open, and once more afterwards: if another one
+    /// mount(2). A device is compared with what is there while it is held open, and again afterwards: if another one
     /// was mounted all the same, it is unmounted, and this fails.
     async fn mount(&self, call: &MountCall) -> Result<(), HostError>;
 
@@ -64,7 +64,7 @@ pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn File
 
 /// The mount that is at `path` itself, which has no symbolic links in it. See [`Mounts::table`] for which of two.
 ///
-/// One that lies below what was mounted later is hidden: nobody sees it.
+/// One that lies below what was mounted later is hidden: no one sees it.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| path.starts_with(&mounted.at)).filter(|mounted| mounted.at == path)
 }

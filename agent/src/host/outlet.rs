@@ -55,7 +55,7 @@ impl<T: Send + 'static> Outlet<T> {
         Ok(Self(shared))
     }
 
-    /// Says something of this length. Waits for nobody.
+    /// Says something of this length. Waits for no one.
     pub(crate) fn put(&self, word: T, bytes: usize) {
         let mut state = self.0.state();
         if state.bytes + bytes <= LIMIT {

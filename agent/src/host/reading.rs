@@ -36,7 +36,7 @@ pub(crate) trait Reading {
     /// [`files`](Reading::files) of this process has read of it. Dropping the future ends the reading soon.
     async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError>;
 
-    /// Which process has claimed `name`; `None` if nobody has.
+    /// Which process has claimed `name`; `None` if no one has.
     async fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError>;
 
     /// Claims `name` for this process, until what is returned is dropped. `None` if another process has it.

@@ -20,7 +20,7 @@ pub(crate) use kernel::KernelSockets;
 /// The sockets of this machine.
 #[async_trait(?Send)]
 pub(crate) trait Sockets {
-    /// The number of connections to `endpoints` that somebody may still be served over. Those that wait to be accepted
+    /// The number of connections to `endpoints` that someone may still be served over. Those that wait to be accepted
     /// count; those that the other end has closed do not. An established connection over loopback may count twice, once
     /// for each of its ends.
     ///
@@ -48,7 +48,7 @@ pub(crate) enum Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Listener {
     pub(crate) at: SocketAddr,
-    /// By process id. Empty where the kernel does not say, as for a process that ended meanwhile.
+    /// By process id. Empty where the kernel does not say, as for a process that ended in the meantime.
     pub(crate) holders: Vec<Holder>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One file for each instance, `/var/lib/ingot/instances/<instance-id>/record.json`, so that an image made from an
 //! instance that has booted does not carry its memory into another; what goes on beside a boot has one of its own beside
-//! it. It says its version, its instance and a checksum; what was torn, is not ours, or is no file at all, is set aside as
+//! it. It says its version, its instance and a checksum; what was torn, is not ours, or is not a file at all, is set aside as
 //! `record.json.bad` and counts for nothing. A disk that is full or read-only takes no record: then what needs one does not
 //! begin, and all else does.
 
@@ -44,7 +44,7 @@ pub(crate) struct Record {
     staged: PathBuf,
     entries: RefCell<BTreeMap<String, Entry>>,
     distrusted: Option<String>,
-    /// Nobody knows what the file holds, so it is not written either.
+    /// No one knows what the file holds, so it is not written either.
     is_unread: bool,
     /// Counts the changes of `entries`.
     changes: Cell<u64>,
@@ -69,7 +69,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EntryState {
-    /// Written before. If nothing else follows, nobody knows how far it came.
+    /// Written before. If nothing else follows, no one knows how far it came.
     Started,
     /// Written after.
     Done,
@@ -95,7 +95,7 @@ impl Record {
         Self::named("record", files, owner, instance).await
     }
 
-    /// A record that the disk does not give: empty, and what it is told is remembered by nobody else. The one on the disk
+    /// A record that the disk does not give: empty, and what it is told is remembered by no one else. The one on the disk
     /// stays as it is.
     pub(crate) fn unread(files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Self {
         Self { is_unread: true, ..Self::of(directory(instance), "record", files, owner, instance, BTreeMap::new(), None) }
@@ -143,7 +143,7 @@ impl Record {
         Self::application_names(&*self.files, &self.instance).await
     }
 
-    /// The same for somebody who only looks: one that is not to be trusted stays where it is, and reads as empty.
+    /// The same for someone who only looks: one that is not to be trusted stays where it is, and reads as empty.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@
 //! links that other users may have laid: [`way`]. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of
 //! its own.
 
+pub(super) mod marks;
 mod owned;
 mod way;
 
@@ -192,7 +193,7 @@ impl Tree {
                 }
             };
             grown(Growth::Begins);
-            // Right from the first moment, but for what the umask takes away: nobody repairs the mode of what exists, and the
+            // Right from the first moment, but for what the umask takes away: no one repairs the mode of what exists, and the
             // power may fail before the next call.
             let made = match owner {
                 None => mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)),
@@ -207,7 +208,7 @@ impl Tree {
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                 }
-                // Another has made it meanwhile. Fails if something else is there, a dangling link included.
+                // Another has made it in the meantime. Fails if something else is there, a dangling link included.
                 Err(Errno::EEXIST) => is_there(part)?,
                 Err(other) => return Err(other.into()),
             }
@@ -328,7 +329,7 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     Ok(unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened once more.
+/// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened again.
 pub(crate) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     match File::from(fd).sync_all() {

@@ -40,7 +40,7 @@ use crate::digest::Sha256;
 /// Makes directories and links to them. Paths are as in [`Files`](super::Files).
 #[async_trait(?Send)]
 pub(crate) trait Directories {
-    /// Begins to unpack an archive into a directory of its own, which is made anew.
+    /// Begins to unpack an archive into a directory of its own, which is made again.
     async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError>;
 
     /// Gives a directory another name. What has that name already is removed, once the new one has it.

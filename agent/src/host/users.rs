@@ -37,7 +37,7 @@ pub(crate) struct User {
 /// More than any machine has: a million users.
 const LIMIT: u64 = 64 << 20;
 
-/// The users of this machine, or of the tree below a root. Read anew each time: commands of a boot may add some.
+/// The users of this machine, or of the tree below a root. Read again each time: commands of a boot may add some.
 #[derive(Debug)]
 pub(crate) struct EtcUsers {
     files: DiskFiles,
@@ -70,7 +70,7 @@ impl Users for EtcUsers {
     }
 }
 
-/// A name first, then a number, as chown(1) does. Lines that are not whole are no users.
+/// A name first, then a number, as chown(1) does. Lines that are not whole are not users.
 fn find_user(name: &str, passwd: &str, group: &str) -> Option<User> {
     let user = |line: &str| {
         let mut fields = line.split(':');
@@ -132,7 +132,7 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let users = EtcUsers::new(Some(directory.path().to_owned()));
-        assert_eq!(users.user("shop").await.unwrap_err().to_string(), "there is no user `shop` in /etc/passwd");
-        assert_eq!(users.group("shop").await.unwrap_err().to_string(), "there is no group `shop` in /etc/group");
+        assert_eq!(users.user("shop").await.unwrap_err().to_string(), "the user `shop` is not in /etc/passwd");
+        assert_eq!(users.group("shop").await.unwrap_err().to_string(), "the group `shop` is not in /etc/group");
     }
 }

@@ -1,5 +1,5 @@
 //! Whether this machine may be one on which images are made: `ingot seal --scrub` takes its host keys, its logs and who may
-//! log in, which must not happen to somebody's own machine by a slip.
+//! log in, which must not happen to someone's own machine by a slip.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -26,7 +26,7 @@ const VENDORS: [&str; 12] = [
 /// Why an image may not be made of this machine; `None` if it may.
 ///
 /// It is one that is made to be an image if it runs in a virtual machine or a container, has a directory `/etc/ingot`, and
-/// shows nobody a desktop.
+/// shows no one a desktop.
 pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, HostError> {
     if machine.find(&Spot::of(Path::new("/etc/ingot")))?.is_none() {
         return Ok(Some("it has no /etc/ingot"));

@@ -262,7 +262,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(through(directory))? {
         let name: PathBuf = entry?.file_name().into();
-        // Looked at by its own name: what is mounted over it is no part of the image.
+        // Looked at by its own name: what is mounted over it is not part of the image.
         match within(directory, &name, OFlag::O_PATH | OFlag::O_CLOEXEC) {
             Ok(_) => names.push(name),
             Err(error) if is_absent(&error) => {}

@@ -144,7 +144,7 @@ async fn what_ec2_refuses_changes_nothing_and_says_what_to_do() {
     }
     let gone = Instance::with_ec2("version: 1\naddresses: { public: { elastic_ip: eipalloc-2 } }\n", |ec2| ec2);
     insta::assert_snapshot!(gone.boot().await.error("addresses.public"), @r"
-    DescribeAddresses eipalloc-2: there is no such thing: The allocation ID 'eipalloc-2' does not exist
+    DescribeAddresses eipalloc-2: not found: The allocation ID 'eipalloc-2' does not exist
       hint: name an elastic IP address of this account and region by its allocation ID: `aws ec2 describe-addresses` shows it
     ");
 }

@@ -1,4 +1,4 @@
-//! A second boot changes nothing; a reboot only brings back what a reboot loses; an image of an instance boots anew.
+//! A second boot changes nothing; a reboot only brings back what a reboot loses; an image of an instance boots again.
 
 use std::collections::BTreeSet;
 

@@ -63,8 +63,8 @@ async fn what_is_not_what_was_asked_for_never_counts() {
     turn_to(&mut instance, &wrong);
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("bundles.app"), @r"
-    cannot unpack s3://shop/app-2.tar: the archive is another one: its SHA-256 is ccfb1f970f304ee1e70e2d813e0d0f9344334f31891312c6961e13165521cd63, not ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5
-      hint: correct `sha256` in the document, or find out who has replaced the archive
+    cannot unpack s3://shop/app-2.tar: the archive's SHA-256 is ccfb1f970f304ee1e70e2d813e0d0f9344334f31891312c6961e13165521cd63, expected ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5
+      hint: correct `sha256` in the document, or find out who replaced the archive
     ");
     assert_eq!(content(&instance).unwrap(), "content of 1");
     assert!(!instance.machine.snapshot().to_string().contains(".ingot-staged"), "{}", instance.machine.snapshot());
@@ -77,7 +77,7 @@ async fn what_breaks_off_begins_anew_and_what_has_no_room_does_not_begin() {
     cut.objects.cut_off(3);
     let booted = cut.boot_well().await;
     assert_eq!(cut.objects.count(), 4);
-    assert!(booted.report.warnings.iter().any(|warning| warning.contains("nothing says what s3://shop/app-1.tar has to hold")));
+    assert!(booted.report.warnings.iter().any(|warning| warning.contains("the digest of s3://shop/app-1.tar is not given")));
 
     let full = instance(&document(1), false);
     full.machine.set_free(5);

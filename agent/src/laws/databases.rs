@@ -1,4 +1,4 @@
-//! One database for a whole fleet, whatever RDS does and whenever a boot is cut off; and nobody's password but its own.
+//! One database for a whole fleet, whatever RDS does and whenever a boot is cut off; and no one's password but its own.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -206,7 +206,7 @@ async fn a_database_that_is_not_ours_never_gets_a_password() {
       hint: correct user name and password in the secret, or in the database
     ");
     assert_eq!(instance.rds.count("ModifyDBInstance"), 0);
-    // In case somebody is just rotating it.
+    // In case someone is just rotating it.
     assert!(took(&booted) < Duration::from_secs(12));
     assert_eq!(instance.secrets.count("GetSecretValue"), 2);
 }
@@ -253,7 +253,7 @@ async fn who_has_used_the_old_password_is_named() {
     secrets.db changed during this boot, and files./etc/old already used its old value
       hint: boot again; to have a step wait for the password that is accepted, refer to `databases.main.password`
     ");
-    // It is not written with a password that nobody takes, and the next boot writes all of them.
+    // It is not written with a password that no one takes, and the next boot writes all of them.
     assert!(instance.machine.file("/etc/new").is_none());
     instance.boot_well().await;
     assert_eq!(instance.machine.file("/etc/old").unwrap().0, "rotated");
@@ -385,6 +385,6 @@ async fn a_database_that_nobody_has_is_not_waited_for() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main"), @r"
     RDS has no instance shop
-      hint: correct its identifier, or say in `restore_from:` what it is to be made of
+      hint: correct its identifier, or name its source in `restore_from:`
     ");
 }

@@ -83,7 +83,7 @@ async fn it_is_there_before_the_first_signal() {
     instance.stacks.refuse("SignalResource", "Throttling", 1_000_000);
     instance.groups.refuse("CompleteLifecycleAction", "Throttling", 1_000_000);
     let watched = async {
-        // Nobody can have heard of it yet.
+        // No one can have heard of it yet.
         while instance.objects.all().is_empty() {
             instance.machine.host().clock.sleep(Duration::from_millis(1)).await;
         }
@@ -205,7 +205,7 @@ async fn a_good_boot_leaves_it_only_if_asked() {
     assert_eq!(always.objects.writes(), 1);
     assert_eq!(evidence(&always).2["report"]["outcome"], "done");
     assert!(booted.outcomes().contains(&"unchanged signals.evidence".to_owned()));
-    // A bucket that is out of order is no failure of a good boot.
+    // A bucket that is out of order is not a failure of a good boot.
     always.objects.refuse_writes(Some("AccessDenied"));
     always.machine.reboot();
     let booted = always.boot_well().await;

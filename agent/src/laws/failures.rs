@@ -58,8 +58,8 @@ services:
     let skipped_for: Vec<_> = booted.report.steps.iter().filter_map(|step| step.skipped_for.as_ref()).map(ToString::to_string).collect();
     assert!(skipped_for.contains(&"secrets.gone".to_owned()), "{skipped_for:?}");
     insta::assert_snapshot!(booted.error("secrets.gone"), @r"
-    GetSecretValue gone: there is no such thing: Secrets Manager can't find the specified secret.
-      hint: create gone in this account and region, or correct its name in the document
+    GetSecretValue gone: not found: Secrets Manager can't find the specified secret.
+      hint: create gone in this account and region, or correct its name in the document: its ARN if it is in another region
     ");
 }
 
@@ -94,7 +94,7 @@ services:
     skipped services.shop.service
     ");
     insta::assert_snapshot!(booted.error("files./etc/shop/b.conf"), @r"
-    /bin/check refused the file; nothing was installed: its last words were
+    /bin/check refused the file; nothing was installed: last lines of its output:
       | line 1 is wrong
       hint: correct the template; `ingot dry-run --out DIR` shows what it renders
     ");
@@ -183,7 +183,7 @@ async fn a_parameter_that_is_denied_fails_alone() {
         "{}",
         booted.error("secrets.b")
     );
-    assert!(booted.error("secrets.c").contains("there is no such thing"), "{}", booted.error("secrets.c"));
+    assert!(booted.error("secrets.c").contains("not found"), "{}", booted.error("secrets.c"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,7 @@ async fn until_a_release_has_stopped_before_the_next_starts() {
     assert_eq!(instance.machine.holds(), ["holds 5000 while shop.web-1.service runs", "lets go of 5000 while  runs"]);
 }
 
-/// By way of nginx: which release has a message, nobody knows.
+/// By way of nginx: which release has a message, no one knows.
 #[tokio::test(start_paused = true)]
 async fn also_one_that_posts_to_the_proxy_or_to_the_port_of_the_application() {
     for (to, port) in [("http://127.0.0.1", 80), ("http://127.0.0.1:5000", 5000)] {
@@ -114,7 +114,7 @@ async fn a_worker_with_many_tasks_is_held_as_any_other() {
     assert_eq!(instance.machine.holds().len(), 2);
 }
 
-/// What a worker was told is no reason to keep a release.
+/// What a worker was told is not a reason to keep a release.
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_read_are_told_and_hold_nothing_up() {
     let instance = serving(SHOP).await;

@@ -88,7 +88,7 @@ async fn one_that_never_gets_healthy_is_a_failure_within_its_time() {
     this instance is not healthy behind its load balancer after 290s: api is unhealthy (Target.ResponseCodeMismatch)
       hint: compare the health check of the target group, its path, port and codes, with what this instance answers
     ");
-    // Those who look once more and find it healthy take it back.
+    // Those who look again and find it healthy take it back.
     instance.balancers.finds(API, &["healthy"]);
     instance.machine.restart_process();
     instance.boot_well().await;

@@ -100,7 +100,7 @@ impl AnyStep for Watched {
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
         Box::pin(async move {
             if cx.address.kind() == "bundles" {
-                // It may read a parameter, together with others: afterwards that is known, and nobody waits for it.
+                // It may read a parameter, together with others: afterwards that is known, and no one waits for it.
                 let _ = self.step.inspect(cx).await;
             }
             let before = (self.machine.snapshot(), self.machine.mutations());

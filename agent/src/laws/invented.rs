@@ -105,7 +105,7 @@ impl Invented {
         }
         for (_, step) in example.steps("bundles") {
             if let Some(parameter) = step["parameter"].as_str().and_then(|text| rendered(text, known)) {
-                // Where something is, is no secret.
+                // Where something is, is not a secret.
                 invented.parameters = invented.parameters.with(&parameter, "s3://shop-releases/shop.tar.gz");
             }
         }

@@ -8,7 +8,7 @@ use crate::laws::instance::Instance;
 /// How many changes of one example a boot is killed in, more or less. INGOT_SEED draws others.
 const KILLS: u64 = 60;
 
-/// Kills a boot in each of its changes, or in every nth of very many; begins anew by `again`, and compares how that ends.
+/// Kills a boot in each of its changes, or in every nth of very many; begins again by `again`, and compares how that ends.
 async fn killed_everywhere(example: &Example, how: &str, again: impl Fn(&FakeMachine)) {
     let whole = Instance::of(example).await;
     let begun = whole.machine.mutations();
@@ -63,7 +63,7 @@ async fn killed_at_any_step_and_rebooted() {
     }
 }
 
-/// What was staged for another document is in nobody's way, and goes.
+/// What was staged for another document is in no one's way, and goes.
 #[tokio::test(start_paused = true)]
 async fn killed_under_one_document_and_started_under_another() {
     let document = |content: &str| {

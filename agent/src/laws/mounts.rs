@@ -30,7 +30,7 @@ mounts:
     Instance::with_ec2(document, restorable).boot_well().await;
 }
 
-/// The kernel names disks anew, and neither EC2 nor IMDS answers: what is remembered, and what the disks say, is enough.
+/// The kernel names disks again, and neither EC2 nor IMDS answers: what is remembered, and what the disks say, is enough.
 #[tokio::test(start_paused = true)]
 async fn mounts_come_back_without_ec2() {
     let document = format!("{RESTORED}  /srv/other: {{ device: '{{{{volumes.other.device}}}}' }}\n")

@@ -97,7 +97,7 @@ async fn a_command_that_never_ends() {
     });
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("commands.migrate"), @r"
-    /bin/migrate did not end within 20s and was stopped: its last words were
+    /bin/migrate did not end within 20s and was stopped: last lines of its output:
       | waiting for a lock
       hint: give the command a longer `timeout:`, or find out what it waits for
     ");
@@ -129,7 +129,7 @@ services:
     instance.machine.add_listener("127.0.0.1:2", "nothing.service");
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("services.slow.service"), @r"
-    slow.service was still activating (start) after 20s: its last words were
+    slow.service was still activating (start) after 20s: last lines of its output:
       | loading
       hint: give services.slow.service a longer `timeout:`, or see `systemctl status slow.service`
     ");
@@ -203,7 +203,7 @@ async fn an_application_whose_release_another_one_builds() {
     assert!(took(&booted, "applications.admin") <= 301.0);
 }
 
-/// Half of it would leave nobody knowing how it stands.
+/// Half of it would leave no one knowing how it stands.
 #[tokio::test(start_paused = true)]
 async fn what_is_done_before_anybody_is_told_is_finished_though_the_deadline_passes() {
     let signals = "stack: { cloudformation: { stack: s, resource: W } }, hook: { lifecycle_hook: { group: web, name: ready } }";

@@ -67,7 +67,7 @@ async fn each_phase_does_its_part_and_the_hook_is_completed_in_both() {
     assert_eq!(instance.groups.count("CompleteLifecycleAction"), 2);
 }
 
-/// An instance whose pool keeps it running does not boot anew: the same process goes on.
+/// An instance whose pool keeps it running does not boot again: the same process goes on.
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_keeps_it_running_is_left_without_a_reboot() {
     let instance = instance();

@@ -154,7 +154,7 @@ async fn what_nginx_rejects_is_never_in_its_place() {
     for _ in 0..2 {
         let booted = instance.boot().await;
         insta::allow_duplicates! { insta::assert_snapshot!(booted.error("applications.shop"), @r#"
-        nginx rejects the configuration of the proxy; app-1 keeps serving: its last words were
+        nginx rejects the configuration of the proxy; app-1 keeps serving: last lines of its output:
           | nginx: [emerg] invalid number of arguments in "listen" directive in /run/ingot/proxy/sites/shop.conf:2
           hint: check `proxy.listen` and `port`
         "#) };
@@ -173,7 +173,7 @@ async fn a_reload_counts_once_nginx_listens_by_it() {
     turn_to(&mut instance, &shop(1, "port: 5000, proxy: { listen: 82 }"));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("applications.shop"), @r"
-    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after it was told to; app-1 keeps serving: its last words were
+    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after the request; app-1 keeps serving: last lines of its output:
       | bind() to 0.0.0.0:82 failed (98: Address already in use)
       hint: run `journalctl -b -u ingot-proxy.service`
     ");

@@ -1,4 +1,4 @@
-//! What is called done is done: every service is looked at once more before a boot is called good.
+//! What is called done is done: every service is looked at again before a boot is called good.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn a_service_that_died_while_the_boot_went_on_is_a_failure() {
     let (instance, booted) = boot(TWO, [unit]).await;
     assert_eq!(booted.outcomes(), ["changed commands.slow", "failed services.x.service", "changed signals.stack"]);
     insta::assert_snapshot!(booted.error("services.x.service"), @r"
-    x.service exited with 3: its last words were
+    x.service exited with 3: last lines of its output:
       | no licence
       hint: run `journalctl -b -u x.service` for all it said
     ");
@@ -245,7 +245,7 @@ async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(E
     instance.boot_until(stop).await
 }
 
-/// It was a good boot, whose services nobody had looked at.
+/// It was a good boot, whose services no one had looked at.
 #[tokio::test(start_paused = true)]
 async fn a_boot_that_is_stopped_before_the_last_look_has_its_end_is_not_done() {
     let unit = FakeUnit::new("x.service").reloads(Duration::MAX);

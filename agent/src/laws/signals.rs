@@ -310,7 +310,7 @@ signals: { wait: { cloudformation: { wait_condition_url: '{{secrets.url}}' } } }
     let booted = instance.boot().await;
     let [(url, signal)] = &instance.stacks.waited()[..] else { panic!("{:?}", instance.stacks.waited()) };
     assert_eq!((url.as_str(), signal.status), ("https://wait.example/?Signature=hunter2", SignalStatus::Failure));
-    assert_eq!(signal.reason, "commands.bad: /bin/bad exited with 1: its last words were | the key [redacted] is wrong");
+    assert_eq!(signal.reason, "commands.bad: /bin/bad exited with 1: last lines of its output: | the key [redacted] is wrong");
     let everything =
         booted.transcript.text() + &instance.machine.snapshot().to_string() + &instance.machine.file("/run/ingot/report.json").unwrap().0;
     assert!(!everything.contains("hunter2") && !everything.contains("correct-horse"));

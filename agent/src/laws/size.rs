@@ -26,7 +26,7 @@ fn plans_ten_thousand_steps() {
     assert_eq!(schedule::order(&plan.units).len(), plan.units.len());
 }
 
-/// Every service waits for what is behind those before it, and nobody writes each of these waits down.
+/// Every service waits for what is behind those before it, and no one writes each of these waits down.
 #[test]
 fn plans_as_many_late_steps_as_services() {
     let mut text = "version: 1\nservices:\n".to_owned();

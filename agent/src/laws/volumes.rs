@@ -197,7 +197,7 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     vol-a is in eu-central-1b, and this instance in eu-central-1a
       hint: launch the instance in eu-central-1b, or restore a snapshot of the volume, which works in every zone
     vol-a is attached to i-other
-      hint: detach it from i-other, or name another; a snapshot gives every instance one of its own
+      hint: detach it from i-other, or name another; with a snapshot, every instance gets its own volume
     vol-a is a Multi-Attach volume, and attached to i-other as well
       hint: an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance
     EC2 accepted vol-a and then could not make it
@@ -209,7 +209,7 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("volumes.b") + "\n" + &booted.error("volumes.c"), @r"
     another step of this document has vol-a
-      hint: let each step have a volume of its own
+      hint: give each step its own volume
     vol-gone is not there
       hint: name another volume; if vol-gone held this instance's data, restore its last snapshot
     ");
@@ -266,7 +266,7 @@ fn signatures(content: Content) -> Vec<Signature> {
     }
 }
 
-/// A volume that held this instance's data and is gone is no reason to begin again with an old copy.
+/// A volume that held this instance's data and is gone is not a reason to begin again with an old copy.
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_was_there_once_is_not_made_again() {
     let instance = Instance::with_ec2(RESTORED, restorable);
@@ -359,7 +359,7 @@ async fn an_encrypted_volume_is_asked_for_and_a_plain_one_not_taken() {
     assert_eq!(instance.ec2.count("CreateVolume"), 1);
 }
 
-/// mkfs that never ran, or that ended badly, leaves no right to overwrite what somebody puts there later.
+/// mkfs that never ran, or that ended badly, leaves no right to overwrite what someone puts there later.
 #[tokio::test(start_paused = true)]
 async fn a_filesystem_that_could_not_be_made_leaves_no_right_to_make_it_over_anything() {
     let instance = Instance::with_ec2("version: 1\nvolumes: { data: { from: { volume: vol-a }, filesystem: xfs } }\n", |ec2| {

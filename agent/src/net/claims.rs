@@ -30,7 +30,7 @@ pub(crate) use object::{Claim, Ending, State, Wanter};
 pub(crate) use take::Taken;
 pub(crate) use trouble::ClaimError;
 
-/// How often the holder writes anew. Three of them may be lost.
+/// How often the holder writes again. Three of them may be lost.
 pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(10);
 
 /// How long after its last renewal a holder may go on, from the moment in which it sent that.

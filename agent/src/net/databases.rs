@@ -30,7 +30,7 @@ use crate::net::resolver::SystemResolver;
 /// The longest that one knock may take once there is a connection: a server that takes longer is not ready.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For so long an answer counts for whoever asks the same again: a wait that has just ended is looked at once more, and
+/// For so long an answer counts for whoever asks the same again: a wait that has just ended is looked at again, and
 /// what it waited for is not to be logged in to three times.
 const FRESH: Duration = Duration::from_secs(1);
 

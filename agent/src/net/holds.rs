@@ -2,7 +2,7 @@
 //! more. Both ends of that, over a socket in the file system.
 //!
 //! Two bytes ask, and name the port that is about to be stopped; one byte answers, once nothing is in hand there. A hold lasts as
-//! long as its connection, which ends with the process that asked, however that ends: nobody can leave a worker held.
+//! long as its connection, which ends with the process that asked, however that ends: no one can leave a worker held.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,14 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 /// Whoever can be held.
 #[async_trait(?Send)]
 pub(crate) trait Holds {
-    /// Asks at a socket. Where nobody listens, nobody is held.
+    /// Asks at a socket. Where no one listens, no one is held.
     async fn hold(&self, socket: &Path, port: u16) -> Box<dyn Hold>;
 }
 
 /// Ends when it is dropped.
 #[async_trait(?Send)]
 pub(crate) trait Hold {
-    /// Waits until nothing is in hand, or there is nobody who could have it.
+    /// Waits until nothing is in hand, or there is no one who could have it.
     async fn finished(&mut self);
 }
 
@@ -163,7 +163,7 @@ mod tests {
         let mut hold = NetHolds.hold(&socket, 1).await;
         drop(holding);
         soon(hold.finished()).await;
-        // What it left is no hindrance to its successor.
+        // What it left does not hinder to its successor.
         Holding::listen(&socket).unwrap();
     }
 }

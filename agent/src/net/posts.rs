@@ -58,7 +58,7 @@ pub(crate) enum Answered {
         status: u16,
         retry_after: Option<String>,
     },
-    /// Nobody accepts connections.
+    /// No one accepts connections.
     Refused(String),
     /// The connection ended before the answer did.
     CutOff(String),
@@ -77,7 +77,7 @@ pub(crate) enum Answered {
 pub(crate) trait Posts {
     async fn post(&self, post: &Post) -> Answered;
 
-    /// Closes connections that nobody has used for a while. When it is to be called again, if it is.
+    /// Closes connections that no one has used for a while. When it is to be called again, if it is.
     fn tidy(&self) -> Option<Duration> {
         None
     }
@@ -168,7 +168,7 @@ impl NetPosts {
     fn take(&self, at: SocketAddr) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();
         while let Some(last) = idle.pop() {
-            // Neither its end has come, nor what nobody has asked for.
+            // Neither its end has come, nor what no one has asked for.
             let is_silent = last.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
             if last.at == at && is_silent && last.since.elapsed() < IDLE {
                 return Some(last);

@@ -53,7 +53,7 @@ impl NetProbes {
             let made = client().map_err(|error| format!("cannot make an HTTP client: {error}"))?;
             let _ = self.client.set(made);
         }
-        self.client.get().ok_or_else(|| "there is no HTTP client".to_owned())
+        self.client.get().ok_or_else(|| "no HTTP client can be made".to_owned())
     }
 }
 
@@ -74,7 +74,7 @@ impl Probes for NetProbes {
     }
 
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String> {
-        let (host, port) = split(address).ok_or_else(|| format!("{address} is no host:port"))?;
+        let (host, port) = split(address).ok_or_else(|| format!("{address} is not host:port"))?;
         let connect = async {
             let addresses = look_up(host).await?;
             let mut refused = String::new();
@@ -94,7 +94,7 @@ impl Probes for NetProbes {
         let connect = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut stream = tokio::time::timeout(timeout, connect).await.map_err(|_| late())?.map_err(|error| in_short(&error))?;
         match tokio::time::timeout(STAYS, stream.read(&mut [0; 1])).await {
-            Ok(Ok(0) | Err(_)) => Err("the connection was closed at once: nobody listens inside yet".to_owned()),
+            Ok(Ok(0) | Err(_)) => Err("the connection was closed at once: nothing listens inside yet".to_owned()),
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
@@ -123,10 +123,10 @@ fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
     Ok(client)
 }
 
-/// The innermost cause is what a person can use; the rest says «error sending request».
+/// The innermost cause is what a person can use; the rest says "error sending request".
 fn explained(error: &reqwest::Error, timeout: Duration) -> String {
     if error.is_builder() {
-        return format!("it is no URL to probe: {}", innermost(error));
+        return format!("it is not a URL: {}", innermost(error));
     }
     if error.is_timeout() {
         return format!("no answer within {timeout:?}");
@@ -153,7 +153,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// «connection refused», without the number.
+/// "connection refused", without the number.
 fn in_short(error: &std::io::Error) -> String {
     if error.raw_os_error().is_none() {
         return error.to_string();
@@ -253,7 +253,7 @@ mod tests {
         let probes = NetProbes::default();
         let accepted = async { drop(listener.accept().await.unwrap()) };
         let (probed, ()) = tokio::join!(probes.published(port, SOON), accepted);
-        assert_eq!(probed, Err("the connection was closed at once: nobody listens inside yet".to_owned()));
+        assert_eq!(probed, Err("the connection was closed at once: nothing listens inside yet".to_owned()));
         assert_eq!(probes.tcp(&format!("127.0.0.1:{port}"), SOON).await, Ok(()));
         // Those that wait for what they are asked are there.
         assert_eq!(NetProbes::default().published(server("").await, SOON).await, Ok(()));
@@ -264,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn says_what_did_not_work() {
         let probes = NetProbes::default();
-        // Bound, so that it is nobody else's, and not listening.
+        // Bound, so that it is no one else's, and not listening.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let closed = socket.local_addr().unwrap();
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(late, Err("no answer within 50ms".into()));
         let name = probes.http("http://shop.example.com/", SOON).await;
         assert_eq!(name, Err("shop.example.com is not in /etc/hosts: probe an address, such as 127.0.0.1".into()));
-        assert!(probes.http("no url", SOON).await.unwrap_err().starts_with("it is no URL to probe"));
+        assert!(probes.http("no url", SOON).await.unwrap_err().starts_with("it is not a URL"));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl SystemResolver {
                 // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 // Its own words show a whole query.
-                let why = if error.is_no_records_found() { "there is no such name".into() } else { error.to_string() };
+                let why = if error.is_no_records_found() { "the name does not exist".into() } else { error.to_string() };
                 Err(ResolveError::Lookup { name: name.into(), why })
             }
         }

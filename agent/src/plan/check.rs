@@ -33,7 +33,7 @@ pub(crate) struct Checker<'a> {
     is_torn: bool,
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
-    /// What an author should know, though it is not a mistake; `None` where nobody asks.
+    /// What an author should know, though it is not a mistake; `None` where no one asks.
     advice: Option<&'a mut Vec<Mistake>>,
     /// Of what is in `sources` and is looked for places in.
     index: place::Index,
@@ -106,7 +106,7 @@ impl<'a> Checker<'a> {
         let users = self.items.values().filter(|item| item.step.template() == Some(path));
         for item in users {
             let message = match error {
-                None => format!("there is no template file {}", path.display()),
+                None => format!("the template file {} is not found", path.display()),
                 Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
             };
             let hint = error.and_then(|error| error.hint.clone());
@@ -294,7 +294,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks that a whole step that is named is there, or is one that is not due and that nobody needs.
+    /// Checks that a whole step that is named is there, or is one that is not due and that no one needs.
     fn names(&mut self, target: &Address, place: &Place, own: &Address, is_needed: bool) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
@@ -306,7 +306,9 @@ impl<'a> Checker<'a> {
             let (hint, known) = self.nearest_address(target);
             let wrong = match self.not_due.contains(target) {
                 true => left_out(&format!("{own} needs {target}"), target),
-                false => Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known || self.is_torn },
+                false => {
+                    Wrong { message: format!("the step {target} is not in the document"), hint, may_come_later: !known || self.is_torn }
+                }
             };
             self.mistakes.push(wrong.at((place.clone(), None)));
         }
@@ -353,10 +355,14 @@ impl<'a> Checker<'a> {
             let tested = reference.usage == Usage::Tested;
             return (!tested).then(|| {
                 if self.not_due.contains(&address) {
-                    return left_out(&format!("`{reference}` is not there"), &address);
+                    return left_out(&format!("`{reference}` does not exist"), &address);
                 }
                 let (hint, known) = self.nearest_address(&address);
-                Wrong { message: format!("`{reference}` refers to nothing: there is no step {address}"), hint, may_come_later: !known }
+                Wrong {
+                    message: format!("`{reference}` refers to nothing: the step {address} is not in the document"),
+                    hint,
+                    may_come_later: !known,
+                }
             });
         }
         let shape = self.shapes.get(&address)?;

@@ -25,7 +25,7 @@ pub(super) fn leaders(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, refe
     leaders
 }
 
-/// Whether a step other than applications does something anew because of the bundle, or comes after it by its author's word:
+/// Whether a step other than applications does something again because of the bundle, or comes after it by its author's word:
 /// what it works in is nowhere to be read, as a unit's program is not.
 fn follows(bundle: &Address, items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>) -> bool {
     let is_named = |item: &Item| item.after.as_ref().is_some_and(|after| after.iter().any(|(address, _)| address == bundle));

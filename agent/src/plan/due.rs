@@ -6,7 +6,7 @@
 //!   seed: { run: [/opt/shop/seed], when: "{{values.seed}}" }
 //! ```
 //!
-//! A step that is not due is taken out of the document: nobody waits for it, and who uses what it offers has a mistake, unless
+//! A step that is not due is taken out of the document: no one waits for it, and who uses what it offers has a mistake, unless
 //! that is only tested. Where facts are not known, as on a desk, what depends on one stays open, and counts as due.
 
 use serde_json::Value as Json;
@@ -129,7 +129,7 @@ impl Asked<'_> {
             "values" => in_values(reference, self.values.written()),
             "instance" => in_facts(reference),
             _ => Some(Wrong::new(
-                format!("`when:` cannot refer to {reference}: whether a step is there is known before the first one runs"),
+                format!("`when:` cannot refer to {reference}: whether a step is due is decided before the first one runs"),
                 "refer to values and to instance only",
             )),
         };

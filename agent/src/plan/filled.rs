@@ -17,7 +17,7 @@ use crate::plan::wrong::in_values;
 use crate::sorting::Sort as _;
 use crate::template::{Scope, Template, TemplateError};
 
-/// Reads every step once more with its values in it, and adds what is wrong with it then and was not before. `references` are
+/// Reads every step again with its values in it, and adds what is wrong with it then and was not before. `references` are
 /// those of the steps, in their order.
 pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], values: &Values, mistakes: &mut Vec<Mistake>) {
     let mut known = None;

@@ -213,9 +213,9 @@ fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items:
     names.push(names[0].clone());
     let together = cycle.iter().any(|at| units[*at].members.len() > 1);
     let hint = if together {
-        "files that one service restarts on are installed together: take one of them out of `restart_on:`, or one of these references away"
+        "files that one service restarts on are installed together: remove one of them from `restart_on:`, or one of these references"
     } else {
-        "take one of these references or `after:` away"
+        "remove one of these references or `after:`"
     };
     let first = addresses[units[cycle[0]].members[0]];
     Mistake::at(&items[first].place, format!("these steps wait for each other: {}", names.join(" needs ")), hint)

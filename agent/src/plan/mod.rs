@@ -192,7 +192,7 @@ impl Plan {
         unknowns
     }
 
-    /// The steps that a unit needs, but for «the rest».
+    /// The steps that a unit needs, but for "the rest".
     pub(crate) fn needs(&self, unit: &Unit) -> impl Iterator<Item = &PlanNode> {
         unit.needs.iter().flat_map(|need| &self.units[need.unit].members).map(|member| &self.nodes[*member])
     }
@@ -207,7 +207,7 @@ impl Plan {
     pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {
         let mut levels = vec![0; self.units.len()];
         let mut everything = 0;
-        // Of «the rest», by how many wait for it. Once one of these comes, all of it has that it waits for: from there on,
+        // Of "the rest", by how many wait for it. Once one of these comes, all of it has that it waits for: from there on,
         // each is the most of those that follow.
         let row = row(&self.units);
         let (mut rest, mut settled) = (vec![0; row + 1], row);
@@ -235,7 +235,7 @@ impl Plan {
         levels
     }
 
-    /// Keeps `addresses` and what they need, and nothing else: «the rest» is not waited for.
+    /// Keeps `addresses` and what they need, and nothing else: "the rest" is not waited for.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl Plan {
                 let known = self.nodes.iter().map(|node| node.address.as_str());
                 let near =
                     crate::failure::nearest(address.as_str(), known).map_or_else(String::new, |near| format!(": did you mean {near}?"));
-                return Err(format!("there is no step {address}{near}"));
+                return Err(format!("the step {address} is not in the document{near}"));
             };
             next.push(unit);
         }
@@ -261,7 +261,7 @@ impl Plan {
             }
         }
         self.keep(&Vec::from_iter(keep));
-        // Of «the rest», only what is needed has been kept, and so is waited for.
+        // Of "the rest", only what is needed has been kept, and so is waited for.
         self.units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         Ok(())
     }
@@ -352,7 +352,10 @@ mod tests {
     #[test]
     fn an_application_has_time_to_go_back() {
         let found = mistake("  a: { bundle: bundles.app, timeout: 90s }");
-        assert!(found.contains("`timeout` of applications.a is 90s; half of it is for going back, which may take 100.05s"), "{found}");
+        assert!(
+            found.contains("`timeout` of applications.a is 90s; half of it is reserved for the rollback, which may take 100.05s"),
+            "{found}"
+        );
         assert!(mistake("  a: { bundle: bundles.app, timeout: 120s, ready: { timeout: 20s } }").contains("60.05s"));
         assert_eq!(mistake("  a: { bundle: bundles.app, timeout: 121s, ready: { timeout: 20s } }"), "");
     }

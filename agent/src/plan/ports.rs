@@ -8,7 +8,7 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
 
-/// Adds a mistake for each step that wants what a step before it has. Of steps of which nobody knows yet whether they are due,
+/// Adds a mistake for each step that wants what a step before it has. Of steps of which no one knows yet whether they are due,
 /// perhaps only one is.
 pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     let mut taken: BTreeMap<u16, &Address> = BTreeMap::new();
@@ -26,7 +26,7 @@ pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
             let (first, by) = *made.entry(*of).or_insert((how, address));
             if first != how {
                 let message = format!("{address} builds {of} by other commands than {by}, and both have its one directory");
-                let hint = "give both the same `build`, or each a bundle of its own with another `into`";
+                let hint = "give both the same `build`, or each its own bundle with another `into`";
                 mistakes.push(Mistake::at(&item.place, message, hint));
             }
         }
@@ -34,7 +34,8 @@ pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
             && limit.0 <= 2 * shape.reserve
         {
             let (limit, reserve) = (limit.0, shape.reserve);
-            let message = format!("`timeout` of {address} is {limit:?}; half of it is for going back, which may take {reserve:?}");
+            let message =
+                format!("`timeout` of {address} is {limit:?}; half of it is reserved for the rollback, which may take {reserve:?}");
             mistakes.push(Mistake::at(&item.place, message, "make it longer, or shorten `ready.timeout` or `stop.grace`"));
         }
         let clash = shape.ports.iter().find_map(|port| Some((port, taken.get(port)?)));

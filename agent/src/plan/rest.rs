@@ -1,9 +1,9 @@
-//! «The rest»: what a service without `after:` waits for.
+//! "The rest": what a service without `after:` waits for.
 //!
 //! All but services are part of it, unless they themselves depend on a service. Those, the late ones, a service waits for
 //! only where that makes no cycle. Services are taken one by one, and each wait that is added counts for those that follow.
 //!
-//! There may be as many such waits as pairs of the two, so nobody writes them down. Of two services that wait already, one
+//! There may be as many such waits as pairs of the two, so no one writes them down. Of two services that wait already, one
 //! has all those late units behind it that the other has. (What is not behind the first comes before it. Is any of that
 //! behind the second, then so is the first, with all that is behind it; otherwise what is behind the second is among what is
 //! behind the first.) So they stand in a row, each with no less behind it than the one before, and whatever is waited for by

@@ -30,7 +30,7 @@ pub(super) fn serving(items: &BTreeMap<Address, Item>, units: &[Unit]) -> Vec<Ad
 impl Siblings for Plan {
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>> {
         Box::pin(async move {
-            let missing = || Explanation::new(format!("there is no step {address}"), None);
+            let missing = || Explanation::new(format!("the step {address} is not in the document"), None);
             let node = self.nodes.iter().find(|node| node.address == *address).ok_or_else(missing)?;
             if let Some(given) = cx.world.known.given(address) {
                 return Ok(given);

@@ -38,7 +38,7 @@ pub(crate) struct Need {
     pub(crate) uses: bool,
 }
 
-/// How a unit stands to «the rest», which services without `after:` wait for besides what they need. These stand in a row.
+/// How a unit stands to "the rest", which services without `after:` wait for besides what they need. These stand in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// Waits for it, at this place of the row, counted from 0.

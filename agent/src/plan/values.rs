@@ -12,7 +12,7 @@ use crate::text::Place;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Facts<'a> {
     None,
-    /// Those that somebody has given, on a desk. Any other is not known, but for those that are only tested.
+    /// Those that someone has given, on a desk. Any other is not known, but for those that are only tested.
     Given(&'a Json),
     All(&'a Json),
 }

@@ -13,7 +13,7 @@ use crate::text::Place;
 
 /// What is wrong with the use of a step that is not due.
 pub(super) fn left_out(what: &str, target: &Address) -> Wrong {
-    let message = format!("{what}: {target} is not due, for its `when:` is false");
+    let message = format!("{what}: {target} is not due, because its `when:` is false");
     Wrong::new(message, "give both the same `when:`, or use it only where {{#if (has …)}} finds it")
 }
 

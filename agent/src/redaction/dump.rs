@@ -1,5 +1,5 @@
 //! A row of a dump of bytes, as `xxd`, `hexdump` and `od` write it: an offset, so many bytes in hexadecimal, and often the
-//! same once more as text. Each row comes alone, and a secret goes over several.
+//! same again as text. Each row comes alone, and a secret goes over several.
 //!
 //! What stands in a row without either, as `od -An` writes it, is read by [`hex`](super::hex).
 
@@ -43,7 +43,7 @@ pub(super) fn row(line: &View) -> Vec<View> {
 struct Bytes {
     /// Each byte, and where its digits are.
     bytes: Vec<(u8, Range<usize>)>,
-    /// Where each of them is once more, as text.
+    /// Where each of them is again, as text.
     text: Option<Range<usize>>,
     /// Whether all digits but the last are words of two bytes.
     are_words: bool,
@@ -69,7 +69,7 @@ impl Bytes {
         }
     }
 
-    /// Whether the bytes so far stand once more at `place`, with a dot for each that is no character. Blanks at the end may be
+    /// Whether the bytes so far stand again at `place`, with a dot for each that is not a character. Blanks at the end may be
     /// gone.
     fn is_text(&mut self, signs: &[u8], place: Range<usize>) -> bool {
         let within = match &signs[place.clone()] {

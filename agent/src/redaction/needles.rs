@@ -94,7 +94,7 @@ fn start_of(text: &[u8]) -> Option<u16> {
     u16::try_from(start.wrapping_mul(0x9E37_79B1) >> (32 - BUCKETS.trailing_zeros())).ok()
 }
 
-/// Whether what stands at `range` is long, or a word of its own. The letter of an escape such as `\n` is no part of a word.
+/// Whether what stands at `range` is long, or a word of its own. The letter of an escape such as `\n` is not part of a word.
 fn is_free(text: &[u8], range: Range<usize>) -> bool {
     let joins = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
     let before = &text[..range.start];

@@ -37,7 +37,21 @@ pub(super) async fn rendered(plan: &Plan, world: &World, invented: &Invented) ->
 }
 
 /// Writes the files below `out`, with their modes, owned by the caller.
+///
+/// # Errors
+///
+/// By the path below `out`.
 pub(super) async fn write(rendered: &[Rendered], out: &Path) -> Result<(), HostError> {
+    write_below(rendered, out).await.map_err(|error| match error {
+        HostError::Path { operation, path, source } => {
+            let path = out.join(path.strip_prefix("/").unwrap_or(&path));
+            HostError::Path { operation, path, source }
+        }
+        other => other,
+    })
+}
+
+async fn write_below(rendered: &[Rendered], out: &Path) -> Result<(), HostError> {
     let files = DiskFiles::new(Some(out.to_owned()));
     let (uid, gid) = EtcUsers::new(None).own();
     for file in rendered {

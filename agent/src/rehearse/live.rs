@@ -63,7 +63,7 @@ async fn text(path: Option<PathBuf>, desk: &dyn Files) -> Result<Option<Zeroizin
 async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Environment) -> Result<Credentials, CallerError> {
     let mut variables = environment.inherited.clone();
     if let Some(profile) = profile {
-        // Not as an option: then it would pass over a web identity of the environment. And it may heed only the newer name.
+        // Not as an option: then it would pass over a web identity of the environment. And it may respect only the newer name.
         variables.retain(|(name, _)| name != "AWS_PROFILE" && name != "AWS_DEFAULT_PROFILE");
         variables.push(("AWS_PROFILE".into(), profile.into()));
     }

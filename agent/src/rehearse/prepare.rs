@@ -7,7 +7,7 @@ use crate::aws::live::Aws;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::{self, Layers, Marker, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
-use crate::failure::Explanation;
+use crate::failure::{Explanation, nearest};
 use crate::host::environment::{self, absolute};
 use crate::host::{FileKind, Files, Stat};
 use crate::plan::{Facts, Plan, due};
@@ -38,6 +38,10 @@ pub(crate) struct Prepared {
 /// If a document that is included could not be read.
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>, given: Option<&Given>) -> Result<Prepared, AwsError> {
     let Read { mut layers, unmarked, misspelled } = read(documents, files).await;
+    if let ([directory], true, true) = (documents, layers.nodes.is_empty(), layers.mistakes.is_empty()) {
+        let message = format!("no document is in {}", directory.display());
+        layers.mistakes.push(Mistake::of_a_file(message, Some("name a document, or a directory with a `*.yaml` in it".into())));
+    }
     let passed_over = std::mem::take(&mut layers.passed_over);
     let unread = match aws {
         Some(aws) => {
@@ -80,9 +84,14 @@ pub(crate) struct Read {
 pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
     let mut layers = Layers::of_a_desk();
     let (mut unmarked, mut misspelled) = (None, None);
-    for path in documents {
+    for (index, path) in documents.iter().enumerate() {
         if is_directory(path, files).await {
             layers.add_directory(path, files).await;
+            continue;
+        }
+        if path.as_os_str() == "-" && documents[..index].contains(path) {
+            let message = "standard input is named twice, and can be read once".to_owned();
+            layers.mistakes.push(Mistake::of_a_file(message, Some("name `-` once".into())));
             continue;
         }
         let (name, read) = if path.as_os_str() == "-" {
@@ -104,12 +113,15 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
                     layers.add_named(&name, &bytes)
                 };
                 unmarked =
-                    (marker == Marker::Missing).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
+                    (marker == Marker::Missing).then(|| format!("{name} is a layer: as user data, it must begin with the line `#ingot`"));
                 misspelled = if let Marker::Misspelled(mistake) = marker { Some(mistake) } else { None };
             }
             Ok(None) => {
-                let message = format!("there is no document {name}");
-                layers.mistakes.push(Mistake::of_a_file(message, Some("correct the path".into())));
+                let hint = match nearest_file(path, files).await {
+                    Some(nearest) => format!("write {nearest}"),
+                    None => "correct the path".to_owned(),
+                };
+                layers.mistakes.push(Mistake::of_a_file(format!("{name} is not found"), Some(hint)));
             }
             Err(error) => {
                 let Explanation { message, causes, hint, .. } = Explanation::of(&error);
@@ -123,6 +135,14 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
 /// Whether documents are named by the directory that they are layers in.
 async fn is_directory(path: &Path, files: &dyn Files) -> bool {
     matches!(files.stat(&absolute(path)).await, Ok(Some(Stat { kind: FileKind::Directory, .. })))
+}
+
+/// The file beside `path` whose name is nearly the same.
+async fn nearest_file(path: &Path, files: &dyn Files) -> Option<String> {
+    let names = files.list(absolute(path).parent()?).await.ok()?;
+    let documents = names.iter().filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"));
+    let nearest = nearest(path.file_name()?.to_str()?, documents.map(String::as_str))?;
+    Some(path.with_file_name(nearest).display().to_string())
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.

@@ -22,7 +22,7 @@ use crate::gather::Gather as _;
 use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
-use crate::host::{Files, Host, environment, identity};
+use crate::host::{FileKind, Files, Host, environment, identity};
 use crate::plan::Plan;
 use crate::rehearse::desk::DeskCommands;
 use crate::rehearse::files::{self, Rendered};
@@ -74,6 +74,7 @@ impl Rehearsal {
 /// Rehearses a boot. Writes only below [`Request::out`].
 pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
     let desk = DiskFiles::new(None);
+    has_directories(request, &desk).await?;
     let Assumed { planned, mut given, connection, is_own } = assume(request, environment, &desk).await?;
     let Planned { plan, warnings, unread } = planned;
     let release = match &request.release {
@@ -119,6 +120,22 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, release, notes, plan })
 }
 
+/// Refuses directories that cannot be meant: all of a wrong `--diff` would differ.
+async fn has_directories(request: &Request, desk: &DiskFiles) -> Result<(), Refusal> {
+    for (option, path, may_be_new) in [("--diff", &request.diff, false), ("--out", &request.out, true)] {
+        let Some(path) = path else { continue };
+        let real = desk.resolved(&absolute(path)).await.unwrap_or_else(|_| absolute(path));
+        let what = match desk.stat(&real).await {
+            Ok(Some(found)) if found.kind != FileKind::Directory => "not a directory",
+            Ok(None) if !may_be_new => "not found",
+            // What else is wrong is said of the file that cannot be read or written.
+            _ => continue,
+        };
+        return Err(Refusal::usage(format!("{} is {what}", path.display()), &format!("correct the path of {option}")));
+    }
+    Ok(())
+}
+
 /// What a dry run starts with.
 struct Assumed {
     planned: Planned,
@@ -158,7 +175,7 @@ async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) 
         let metadata = instance::metadata(connection.http.clone(), &environment.aws)?;
         let (facts, note) = own::facts(&metadata, &planned.plan).await?;
         given.set_instance(facts);
-        // Once more: facts decide which steps are due.
+        // Again: facts decide which steps are due.
         planned = plan(request, desk, Some(connection.clone()), &given).await?;
         planned.warnings.extend(note);
     }
@@ -197,7 +214,7 @@ async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
         Some(read) => Some(read?.into()),
         None => desk.read(&absolute(path), SIZE_LIMIT).await?,
     };
-    let bytes = bytes.ok_or_else(|| Refusal::usage(format!("there is no file {shown}"), "correct the path of --facts"))?;
+    let bytes = bytes.ok_or_else(|| Refusal::usage(format!("{shown} is not found"), "correct the path of --facts"))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::usage(format!("{shown} is not UTF-8 text"), "save it as UTF-8"))?;
     Given::parse(&shown, text).map_err(Refusal::Facts)
 }

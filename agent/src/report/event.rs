@@ -31,7 +31,7 @@ pub(crate) enum Event<'a> {
     Finished,
 }
 
-/// Somebody who is told.
+/// Someone who is told.
 pub(crate) trait Listener {
     fn event(&self, step: &StepReport, event: &Event<'_>);
     /// The boot is over.

@@ -26,7 +26,7 @@ pub(crate) struct Amount {
     pub(crate) left_seconds: Option<u64>,
 }
 
-/// As in «reading 1.2 of 4.0 GiB, 310 MiB/s, 9 s left».
+/// As in "reading 1.2 of 4.0 GiB, 310 MiB/s, 9 s left".
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, name) = if self.of_bytes as f64 >= GIB { (GIB, "GiB") } else { (MIB, "MiB") };

@@ -15,7 +15,7 @@ use crate::step::device_name;
 pub(crate) struct Claims {
     /// Device names, and the step that has taken each.
     device_names: RefCell<BTreeMap<String, String>>,
-    /// Volumes, and the step that has taken each or, empty, nobody: another instance was faster.
+    /// Volumes, and the step that has taken each or, empty, no one: another instance was faster.
     volumes: RefCell<BTreeMap<String, String>>,
     /// Volumes that EC2 has just shown to be available, and that nothing has been done with since.
     ready: RefCell<BTreeSet<String>>,

@@ -42,7 +42,7 @@ pub(crate) struct World {
 
 /// The other steps of a plan.
 pub(crate) trait Siblings {
-    /// What a step offers, read anew.
+    /// What a step offers, read again.
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
 
     /// The keys of all steps of one kind that listen, with their ports: also of those that are left out of this boot.
@@ -165,7 +165,7 @@ impl Context<'_> {
 
     /// Makes a call to EC2, and makes it again as long as EC2 refuses it for its quota and this step has time.
     ///
-    /// In place: a step that began anew would repeat every call before this one, and most of a fleet would never end.
+    /// In place: a step that began again would repeat every call before this one, and most of a fleet would never end.
     pub(crate) async fn unthrottled<T, F>(&self, call: impl Fn() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>>,

@@ -60,7 +60,7 @@ pub(crate) enum Fallback {
 pub(crate) struct Look {
     /// How long ago the first one was.
     pub(crate) waited: Duration,
-    /// Whether nobody will look again: the time of the boot is over.
+    /// Whether no one will look again: the time of the boot is over.
     pub(crate) is_last: bool,
     /// Whether an earlier look found it on its way.
     pub(crate) moved: bool,

@@ -246,7 +246,7 @@ impl fmt::Display for Excerpt {
         if self.lines.is_empty() {
             return f.write_str("it printed nothing");
         }
-        f.write_str("its last words were")?;
+        f.write_str("last lines of its output:")?;
         self.lines.iter().try_for_each(|line| write!(f, "\n  | {line}"))
     }
 }
@@ -288,6 +288,6 @@ mod tests {
     #[test]
     fn an_excerpt_keeps_the_end() {
         let excerpt: Excerpt = (0..30).map(|n| n.to_string()).collect();
-        assert!(excerpt.to_string().starts_with("its last words were\n  | 20\n"));
+        assert!(excerpt.to_string().starts_with("last lines of its output:\n  | 20\n"));
     }
 }

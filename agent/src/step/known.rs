@@ -19,7 +19,7 @@ pub(crate) struct Known {
     outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
     /// Steps whose outputs are known before they are done.
     foretold: RefCell<BTreeSet<Address>>,
-    /// In a rehearsal: what steps would offer, since nobody is asked for it.
+    /// In a rehearsal: what steps would offer, since no one is asked for it.
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// Which steps have been given which secrets.
     used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
@@ -27,13 +27,13 @@ pub(crate) struct Known {
     lenders: RefCell<BTreeMap<Address, Address>>,
     /// Secrets that have changed since, and the steps that have the value from before.
     stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
-    /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
+    /// In a rehearsal: references for which no one gave a value, so that a placeholder stands in.
     pub(super) placeholders: RefCell<BTreeSet<String>>,
     /// What the boot came to, once that is known.
     verdict: RefCell<Option<Verdict>>,
     /// The units of each step that has some, and how often systemd had restarted each when the step last looked at it.
     units: RefCell<BTreeMap<Address, BTreeMap<String, u32>>>,
-    /// Steps of which something was started before their turn, and nobody has looked whether it serves.
+    /// Steps of which something was started before their turn, and no one has looked whether it serves.
     unproven: RefCell<BTreeSet<Address>>,
 }
 
@@ -72,7 +72,7 @@ impl Known {
         self.units.borrow_mut().entry(address.clone()).or_default().insert(unit.to_owned(), restarts);
     }
 
-    /// Says that something of a step is up that nobody has proven, or that it is proven by now.
+    /// Says that something of a step is up that no one has proven, or that it is proven by now.
     pub(crate) fn set_unproven(&self, address: &Address, is_unproven: bool) {
         let mut unproven = self.unproven.borrow_mut();
         if is_unproven {
@@ -91,7 +91,7 @@ impl Known {
         self.units.borrow().get(address).map_or_else(Vec::new, |units| units.keys().cloned().collect())
     }
 
-    /// How often systemd has restarted a unit since, of so many restarts now. It counts from zero again once somebody
+    /// How often systemd has restarted a unit since, of so many restarts now. It counts from zero again once someone
     /// else has restarted it.
     pub(crate) fn restarts_since(&self, address: &Address, unit: &str, now: u32) -> u32 {
         let before = self.units.borrow().get(address).and_then(|units| units.get(unit)).copied().unwrap_or(0);
@@ -146,7 +146,7 @@ impl Known {
         is_lent.then(|| Reference { segments: segments.collect(), ..reference.clone() })
     }
 
-    /// Wipes the outputs that are secrets: nobody needs them any more.
+    /// Wipes the outputs that are secrets: no one needs them any more.
     pub(crate) fn forget_secrets(&self) {
         let mut outputs = self.outputs.borrow_mut();
         outputs.retain(|address, _| address.kind() != "secrets");

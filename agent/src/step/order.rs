@@ -11,12 +11,12 @@ pub(crate) enum Order {
     AfterTheRest,
     /// After all of these, applications included, unless they come after it.
     AfterServices,
-    /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot apart.
+    /// As soon as its references are there; and no one waits for it who does not name it, the end of the boot apart.
     Apart,
-    /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot included.
+    /// As soon as its references are there; and no one waits for it who does not name it, the end of the boot included.
     Beside,
     /// After everything that the boot waits for, however it ended; at once when a required step has failed, since nothing
-    /// can make the boot a good one then. Nobody waits for it but the end of the boot.
+    /// can make the boot a good one then. No one waits for it but the end of the boot.
     AfterEverything,
 }
 
@@ -30,6 +30,6 @@ pub(crate) enum Turn {
     Hook,
     /// For the evidence of a failure; of a boot that went well, for lifecycle hooks.
     AfterHooks,
-    /// For nobody. It writes evidence.
+    /// For no one. It writes evidence.
     Evidence,
 }

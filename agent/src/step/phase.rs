@@ -1,7 +1,7 @@
 //! Warm pools: what is due before an instance goes into its pool, and what when it goes into service.
 //!
 //! An instance of a warm pool is launched, prepared, and put aside, stopped or running; later it goes into service. So one
-//! document has two phases. `phase: warm` on a step has it done before the pool, and once more looked at when the instance
+//! document has two phases. `phase: warm` on a step has it done before the pool, and again looked at when the instance
 //! goes into service; `phase: serve` leaves it to then. An instance that is in no warm pool knows no difference.
 //!
 //! Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html>.

@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::step::{Order, Phase, Turn};
 use crate::text::Text;
 
-/// The patience of a step that waits for nobody but this machine.
+/// The patience of a step that waits for no one but this machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is special about a step. A kind states that, and leaves the rest to [`Default`].
@@ -60,7 +60,7 @@ pub(crate) struct Shape<'a> {
     pub(crate) reserve: Duration,
     /// The step whose output it works on, and how: two steps cannot make two things of one.
     pub(crate) makes: Option<(&'a Address, String)>,
-    /// Whether there is anything to do [`meanwhile`](crate::step::Step::meanwhile).
+    /// Whether there is anything to do [`in the meantime`](crate::step::Step::in the meantime).
     pub(crate) goes_on_meanwhile: bool,
     /// Whether it has something to [`fall_back`](crate::step::Step::fall_back) on.
     pub(crate) falls_back: bool,

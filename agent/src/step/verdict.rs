@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::redaction::Redactor;
 
-/// As much of a reason as somebody reads, and as everybody takes.
+/// As much of a reason as someone reads, and as everybody takes.
 const REASON_LIMIT: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,7 +67,7 @@ impl Step for ElasticIp {
         Shape {
             texts: vec![&self.elastic_ip],
             order: Order::AfterServices,
-            // An instance in a warm pool answers nobody.
+            // An instance in a warm pool answers no one.
             phase: Phase::Serve,
             patience: PATIENCE,
             // Of two addresses, the second would take the place of the first.

@@ -152,7 +152,7 @@ impl Step for Application {
         if found.is_lost {
             return Err(ApplicationError::Lost);
         }
-        // What has its requests counts as proven, unless nobody has looked.
+        // What has its requests counts as proven, unless no one has looked.
         found.is_led &= !cx.world.known.is_unproven(cx.address);
         if let Some(slot) = found.current {
             found.lacks_certificate = self.lacks_certificate(slot, &ground, cx).await.map_err(ApplicationError::Host)?;
@@ -181,7 +181,7 @@ impl Step for Application {
         let mut wanted =
             Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
-        // Nobody has asked it since it was started again, by a reboot or by systemd.
+        // No one has asked it since it was started again, by a reboot or by systemd.
         found.is_led &= self.answers(slot, &found, cx).await?;
         let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
         wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;

@@ -179,7 +179,7 @@ impl Bundle {
         self.check_room(release, about.length, cx).await?;
         let sha256 = release.sha256.or(about.sha256);
         if sha256.is_none() {
-            let warning = format!("nothing says what {from} has to hold, so only its length is checked: give the bundle its `sha256`");
+            let warning = format!("the digest of {from} is not given, so only its length is checked: give the bundle its `sha256`");
             cx.progress(Progress::Warning(warning));
         }
         let unpack = |source| BundleError::Unpack { from: from.clone(), source };
@@ -214,7 +214,7 @@ impl Bundle {
                 cx.progress(Progress::Advanced(amount));
             }
         }
-        cx.waiting("for all of it to be on disk");
+        cx.waiting("for all data to be on disk");
         unpacking.finish().await.map_err(unpack)
     }
 
@@ -260,7 +260,7 @@ impl Bundle {
     }
 }
 
-/// The directory goes first: a mark without one is nothing, and a directory without one would be nobody's.
+/// The directory goes first: a mark without one is nothing, and a directory without one would be no one's.
 async fn remove(release: &Path, mark: &Path, cx: &Context<'_>) -> Result<(), HostError> {
     cx.host().directories.remove(release).await?;
     cx.host().files.remove(mark).await

@@ -130,7 +130,7 @@ pub(crate) fn below(kind: &str, cx: &Context<'_>) -> Result<Option<String>, Clai
 
 /// Takes the claim. `None` if another instance has done it.
 async fn taken<'a>(claimant: Claimant<'a>, what: &str, cx: &Context<'_>) -> Result<Option<Held<'a>>, ClaimingError> {
-    cx.asking(format!("for S3 to say who runs {what}"));
+    cx.asking(format!("for S3 to report which instance runs {what}"));
     let taken = claimant.take().await.map_err(ClaimingError::Claim)?;
     cx.answered();
     let by = match taken {

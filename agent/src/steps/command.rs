@@ -161,7 +161,7 @@ impl Step for Command {
             .chain(self.run_on.as_ref().and(self.scope()).map(|_| {
                 Objection::new(
                     "`run_on` has it run again on this instance, and `once` on one instance of the fleet only",
-                    "take `run_on` away, or write `once: instance`",
+                    "remove `run_on`, or write `once: instance`",
                 )
             }))
             .collect()
@@ -231,7 +231,7 @@ impl Command {
     fn due(&self, recorded: Option<&Entry>, boot_id: &str, changed: Vec<String>, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
         let done = recorded.is_some_and(|entry| match self.once {
             Once::Instance | Once::Release | Once::Fleet => entry.state == Recorded::Done,
-            // Without /proc nobody knows which boot this is.
+            // Without /proc no one knows which boot this is.
             Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id && !boot_id.is_empty(),
             Once::Always => false,
         });

@@ -66,7 +66,7 @@ impl Step for Database {
             _ => "a database".into(),
         };
         match self.restore_from.is_some() {
-            true => format!("{name}, restored if it is not there"),
+            true => format!("{name}, restored if it does not exist"),
             false => name,
         }
     }
@@ -147,7 +147,7 @@ impl Step for Database {
                 None => [None; 3],
             };
             for (name, known) in CREDENTIALS.into_iter().zip([user, password, database]) {
-                // Where nobody knows the secret, this is a rehearsal.
+                // Where no one knows the secret, this is a rehearsal.
                 value[name] = match known {
                     Some(text) => text.expose().into(),
                     None if made_up => cx.make_up(name).into(),
@@ -184,7 +184,7 @@ impl Database {
         cx.asking(format!("for RDS to describe {}", name.id));
         let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?.ok_or_else(missing)?;
         cx.answered();
-        // It may have changed since it was inspected, and what steps get from here on is no placeholder.
+        // It may have changed since it was inspected, and what steps get from here on is not a placeholder.
         if !self.has_credentials(&name.id, &found)? {
             return Err(Unsuitable::SecretNotMade { id: name.id.clone() }.into());
         }

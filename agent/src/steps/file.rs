@@ -13,6 +13,8 @@
 //!
 //! How a file comes to its place without anyone ever seeing half of it is the business of [`install`].
 
+mod unparsed;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,12 +24,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::failure::{Explanation, Failure, Objection};
+use self::unparsed::Unparsed;
+use crate::failure::{Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
 use crate::step::{Context, Misfit, Outputs, Progress, Shape, Step};
 use crate::steps::install::{self, Change, Directories, Wanted};
-use crate::template::{self, Format, FormatError, TEMPLATES, TemplateError};
+use crate::template::{self, Format, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
 /// Rendering takes no time; a `check:` of a large configuration may.
@@ -149,18 +152,15 @@ impl Step for File {
     }
 
     fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
-        let (error, line, column) = match (self.fields.encoding, self.format(key)) {
-            (Some(Encoding::Base64), _) => (decode(filled).err()?, None, None),
+        let said = |error: &dyn Failure| Objection::new(error.to_string(), error.hint().unwrap_or_default());
+        match (self.fields.encoding, self.format(key)) {
+            (Some(Encoding::Base64), _) => Some(Misfit { objection: said(&decode(filled).err()?), line: 1, column: 1 }),
             (None, Some(format)) => {
                 let error = format.check(filled.expose()).err()?;
-                let (line, column) = (error.line, error.column);
-                (FileError::Format(error), line, column)
+                Some(Misfit { objection: said(&error), line: error.line.unwrap_or(1), column: error.column.unwrap_or(1) })
             }
-            (None, None) => return None,
-        };
-        let Explanation { message, causes, hint, .. } = Explanation::of(&error);
-        let objection = Objection::new(causes.into_iter().next_back().unwrap_or(message), hint.unwrap_or_default());
-        Some(Misfit { objection, line: line.unwrap_or(1), column: column.unwrap_or(1) })
+            (None, None) => None,
+        }
     }
 
     fn content(&self) -> Option<&Text> {
@@ -263,7 +263,7 @@ impl File {
             && let Err(error) = format.check(rendered.expose())
         {
             match cx.placeholder() {
-                None => return Err(FileError::Format(error)),
+                None => return Err(FileError::Format(Unparsed::of(error, rendered.expose(), cx))),
                 Some(reference) => cx.progress(Progress::Warning(format!(
                     "with the placeholder for {reference} this does not parse; give its real shape in --facts"
                 ))),
@@ -313,7 +313,7 @@ pub(crate) enum FileError {
     #[error("cannot render {template}")]
     Render { template: String, source: TemplateError },
     #[error("the rendered file does not parse")]
-    Format(#[source] FormatError),
+    Format(#[source] Unparsed),
     #[error("the rendered content is not base64")]
     NotBase64,
     #[error("{program} refused the file; nothing was installed")]
@@ -331,7 +331,7 @@ impl Failure for FileError {
         match self {
             Self::Render { source, .. } => source.hint(),
             Self::Format(source) => source.hint(),
-            Self::NotBase64 => Some("take `encoding: base64` away, or make the content with {{base64 x}} or from a binary secret".into()),
+            Self::NotBase64 => Some("remove `encoding: base64`, or make the content with {{base64 x}} or from a binary secret".into()),
             Self::Refused { .. } => Some("correct the template; `ingot dry-run --out DIR` shows what it renders".into()),
             Self::Host(source) => source.hint(),
         }

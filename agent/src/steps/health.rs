@@ -8,7 +8,7 @@ use crate::host::Unit;
 pub(crate) enum Health {
     /// It is up or, where it has an end, has come to it.
     Sound,
-    /// Nobody can say yet: it is starting, stopping or reloading, or is about to.
+    /// No one can say yet: it is starting, stopping or reloading, or is about to.
     Moving,
     Ill(Illness),
 }
@@ -26,7 +26,7 @@ pub(crate) enum Illness {
     Refused,
     /// Its program has ended, with 0, though the unit is not one that has an end.
     Ended,
-    /// It is down, and no failure is known: somebody has stopped it.
+    /// It is down, and no failure is known: someone has stopped it.
     Stopped,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn health(unit: &Unit) -> Health {
     }
 }
 
-/// Of a timer with `RemainAfterElapse=no` nobody can tell whether it was stopped or has no time left to elapse at.
+/// Of a timer with `RemainAfterElapse=no` no one can tell whether it was stopped or has no time left to elapse at.
 fn down(unit: &Unit) -> Health {
     let has_elapsed = unit.id.ends_with(".timer") && unit.ends_elapsed && unit.result == "success";
     Health::Ill(if unit.condition.is_unmet() {

@@ -25,7 +25,7 @@ const STATE_EVERY: Duration = Duration::from_millis(250);
 /// A unit that restarts this often while we watch will not come up by itself.
 pub(crate) const RESTARTS: u32 = 3;
 
-/// Without `ready:`, a unit whose start says nothing (Type=simple) is looked at once more after this: a program that
+/// Without `ready:`, a unit whose start says nothing (Type=simple) is looked at again after this: a program that
 /// cannot even read its configuration is gone by then.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -230,7 +230,7 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         let waited = clock.elapsed() - begun;
         let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(Backoff::PROBE.first);
         let last = match ready.probe(within, cx).await {
-            // Somebody answers, and it may not be this unit: another process has its port.
+            // Someone answers, and it may not be this unit: another process has its port.
             Ok(()) => match hopeful_now(cx).await? {
                 unit if health(&unit) == Health::Ill(Illness::Restarting) => {
                     "something answers, but the unit is being restarted".to_owned()

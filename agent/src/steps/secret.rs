@@ -120,10 +120,7 @@ impl TryFrom<Fields> for Secret {
             (Some(id), None, None) => Source::SecretsManager { id, version },
             (None, Some(name), None) if !pinned => Source::Parameter(name),
             (None, None, Some(_)) if fields.json.is_some() => {
-                return Err(Objection::new(
-                    "`json` is for one value, and this is a tree of them",
-                    "give that parameter a secret of its own",
-                ));
+                return Err(Objection::new("`json` is for one value, and this is a tree of them", "make that parameter a separate secret"));
             }
             (None, None, Some(path)) if !pinned => Source::ParametersUnder(path),
             (None, Some(_), None) | (None, None, Some(_)) => {
@@ -267,7 +264,7 @@ pub(crate) enum SecretError {
     NoName(Objection),
     #[error(transparent)]
     Fetch(AwsError),
-    #[error("there are no parameters under {path}")]
+    #[error("no parameters are under {path}")]
     EmptyTree { path: String },
     #[error(transparent)]
     LeafAndBranch(LeafAndBranch),
@@ -285,7 +282,7 @@ impl Failure for SecretError {
             Self::LeafAndBranch(LeafAndBranch { leaf, .. }) => {
                 Some(format!("move {leaf} to another name, or read the two as secrets of their own"))
             }
-            Self::NotAnObject { name, .. } => Some(format!("store a JSON object in {name}, or take `json: true` away")),
+            Self::NotAnObject { name, .. } => Some(format!("store a JSON object in {name}, or remove `json: true`")),
         }
     }
 

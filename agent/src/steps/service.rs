@@ -9,7 +9,7 @@
 //!     reload_on: [files./etc/nginx/allow.conf]          # the same, by reload
 //! ```
 //!
-//! A unit that is up when its step ends is looked at once more when the boot ends, together with all others. One that is
+//! A unit that is up when its step ends is looked at again when the boot ends, together with all others. One that is
 //! skipped, that has died or that was stopped by then is a failure, and so is one that is started again and again. A single
 //! restart is not: [`last`].
 //!
@@ -203,7 +203,7 @@ impl Service {
         if unit.stale {
             changes.push(Change::ReadDefinitions);
         }
-        // One that is still starting may have read its old files: to start it once more would only join that.
+        // One that is still starting may have read its old files: to start it again would only join that.
         let up = matches!(unit.active.as_str(), "active" | "reloading");
         if !up && unit.active != "activating" {
             // Its result does not tell whether it also hit its start limit.
@@ -237,7 +237,7 @@ impl Service {
     }
 
     /// Remembers what the unit now runs with. Written after the start: a boot that is cut off in between starts it
-    /// once more, which is harmless; the other order would leave it with its old configuration.
+    /// again, which is harmless; the other order would leave it with its old configuration.
     async fn record(&self, cx: &Context<'_>) -> Result<(), ServiceError> {
         let watches = self.watches();
         if watches.is_empty() {

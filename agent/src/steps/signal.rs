@@ -12,7 +12,7 @@
 //!
 //! A signal comes after everything, however that ended; after the failure of a required step at once, for nothing can
 //! make the boot a good one any more. Others are told SUCCESS and CONTINUE, or FAILURE and ABANDON. What was sent is on
-//! record before and after, and is sent again until AWS has taken it: the same signal twice counts as one. Nobody is told
+//! record before and after, and is sent again until AWS has taken it: the same signal twice counts as one. No one is told
 //! of a failure who has been told of a success: a stack waits for the first boot only. A lifecycle hook waits again when
 //! the instance leaves a warm pool, so it is told once in each phase of each start of the machine.
 //!
@@ -130,7 +130,7 @@ impl Step for Signal {
                 objection("the URL of a wait condition begins with https://", "give it what `Ref` of the wait condition's handle says")
             }
             To::WaitCondition(_) => self.wrong_targets().collect(),
-            _ if secret => objection("the name of one who waits cannot be a secret", "everybody may see it: write it into the document"),
+            _ if secret => objection("the target of a signal cannot be a secret", "everybody may see it: write it into the document"),
             To::Evidence(evidence) => evidence.objections(),
             _ => self.wrong_targets().collect(),
         }
@@ -146,7 +146,7 @@ impl Step for Signal {
         let (status, reason, healthy_in) = match verdict {
             Verdict::Well => match self.groups(cx) {
                 Ok(groups) => (SignalStatus::Success, None, groups),
-                // Somebody waits: it is told once this is applied.
+                // Someone waits: it is told once this is applied.
                 Err(why) if cx.world.waiting.is_telling() => (SignalStatus::Failure, Some(Explanation::of(&why).message), Vec::new()),
                 Err(why) => return Err(why),
             },
@@ -223,7 +223,7 @@ impl Signal {
         let failure = Change { status: SignalStatus::Failure, reason: Some(reason), healthy_in: Vec::new(), ..change };
         cx.progress(Progress::Output(failure.to_string()));
         match self.tell(failure, cx).await {
-            // It begins anew, and tells so at once.
+            // It begins again, and tells so at once.
             Err(error) if error.is_transient() => Err(error),
             _ => Err(why),
         }
@@ -234,7 +234,7 @@ impl Signal {
     async fn testify_first(&self, reason: &str, cx: &Context<'_>) {
         let (waiting, clock) = (&cx.world.waiting, &cx.host().clock);
         let Verdict::Failed { reason } = Verdict::failed(Some(cx.address), reason, &cx.world.redactor) else { return };
-        // Begun anew, as at the deadline of the boot, it may have been cut off while this was written.
+        // Begun again, as at the deadline of the boot, it may have been cut off while this was written.
         if waiting.set_unhealthy(cx.address, Some(reason)) {
             return;
         }
@@ -254,9 +254,9 @@ impl Signal {
         cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
         match self.send(&change, cx).await {
             Ok(()) => {}
-            // Others have told it, or their time was over: there is nobody left to tell.
+            // Others have told it, or their time was over: there is no one left to tell.
             Err(SignalError::Refused(error)) if waits_no_more(&error) || no_action(&error) => {
-                let nobody = format!("nobody waits for it any more: {error}");
+                let nobody = format!("nothing waits for it any longer: {error}");
                 cx.progress(match change.status {
                     SignalStatus::Success => Progress::Output(nobody),
                     SignalStatus::Failure => Progress::Warning(nobody),
@@ -288,7 +288,7 @@ impl Signal {
 }
 
 /// Notes how far the signal has come. A disk that is full, or hangs, does not keep it from those who wait for it: at the
-/// worst it is sent once more.
+/// worst it is sent again.
 async fn record(state: EntryState, detail: &str, cx: &Context<'_>) {
     let clock = &cx.host().clock;
     let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: clock.now().to_string(), detail: Some(detail.into()) };
@@ -300,7 +300,7 @@ async fn record(state: EntryState, detail: &str, cx: &Context<'_>) {
         },
         () = clock.sleep(RECORDED_WITHIN) => format!("the disk has not answered for {RECORDED_WITHIN:?}"),
     };
-    cx.progress(Progress::Warning(format!("the next boot may signal once more, since this is not on record: {trouble}")));
+    cx.progress(Progress::Warning(format!("the next boot may signal again, because this is not recorded: {trouble}")));
 }
 
 #[cfg(test)]

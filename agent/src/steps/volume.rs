@@ -87,7 +87,7 @@ impl Step for Volume {
         let mut objections = self.contradictions();
         if secret {
             objections.push(Objection {
-                message: "what a volume is made of may not come from a secret: EC2 shows it to everybody".into(),
+                message: "the source of a volume must not come from a secret: EC2 shows it to everybody".into(),
                 hint: "write it as it is, or keep it in `values:`".into(),
             });
         }
@@ -130,7 +130,7 @@ impl Step for Volume {
             return Err(VolumeError::Late {
                 what: "its disk".into(),
                 waited: Duration::ZERO,
-                hint: "boot again: it was detached meanwhile",
+                hint: "boot again: it was detached in the meantime",
             });
         };
         let device = self.device(&disk, cx).await?;
@@ -139,7 +139,7 @@ impl Step for Volume {
         if !memory.source.is_empty() && memory.source != now {
             let kept = memory.volume.as_deref().unwrap_or("the volume");
             let warning = format!(
-                "{kept} was made {}, and the document now says: {now}. It is kept; a step of another name makes another",
+                "{kept} was made {}, and the document now says: {now}. It is kept; a step with another name creates another",
                 memory.source
             );
             cx.progress(Progress::Warning(warning));

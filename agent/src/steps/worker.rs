@@ -226,7 +226,9 @@ pub(crate) async fn left_behind(kept: &BTreeSet<&str>, host: &Host) -> Result<Ve
     let units: Vec<String> = others.iter().map(|name| unit(name)).collect();
     let shown = host.units.show(&units).await?;
     let running = units.iter().zip(&shown).filter(|(_, unit)| matches!(unit.active.as_str(), "active" | "activating"));
-    Ok(running.map(|(unit, _)| format!("{unit} goes on, and the document has no such worker: run `systemctl stop {unit}`")).collect())
+    Ok(running
+        .map(|(unit, _)| format!("{unit} still runs, and the document no longer has that worker: run `systemctl stop {unit}`"))
+        .collect())
 }
 
 /// The unit of a worker.

@@ -235,7 +235,7 @@ impl Compiler<'_> {
             segments.append(&mut path.segments);
         }
         if base == Base::Root && segments.is_empty() {
-            return Err(refuse("is everything there is", "name the value that is meant, as in {{values.domain}}"));
+            return Err(refuse("is everything there is", "name the value, as in {{values.domain}}"));
         }
         Ok(Path { base, segments, written: written.to_owned(), position })
     }

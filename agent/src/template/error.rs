@@ -15,7 +15,7 @@ pub(crate) enum TemplateError {
     #[error("partials and decorators (`{{{{> …}}}}`, `{{{{* …}}}}`) are not supported")]
     Unsupported { position: Position },
 
-    #[error("there is no helper `{name}`")]
+    #[error("`{name}` is not a helper")]
     UnknownHelper { name: String, nearest: Option<&'static str>, position: Position },
 
     #[error("`{helper}` {needs}")]

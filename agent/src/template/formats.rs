@@ -1,7 +1,7 @@
 //! Parses rendered text again, in the format its file's name promises, before it is installed.
 //!
-//! Only says where a mistake is, and never quotes the text: parsers like to cite the offending line, and
-//! that line may hold a secret.
+//! Only says where a mistake is, and never quotes the text: parsers like to cite the offending line, and that line may hold a
+//! secret. [`file`](crate::steps::file) cites it without secrets.
 
 mod properties;
 mod xml;
@@ -87,7 +87,7 @@ impl Format {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Json => "JSON",
             Self::Yaml => "YAML",
@@ -137,7 +137,7 @@ pub(crate) struct FormatError {
     pub(crate) line: Option<usize>,
     pub(crate) column: Option<usize>,
     /// Text of ours, so that nothing of the file can be in it.
-    reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 struct Place<'a>(&'a Option<usize>, &'a Option<usize>);

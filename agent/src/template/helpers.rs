@@ -218,7 +218,7 @@ fn join(list: &Value, separator: &Value) -> Result<Wiped, Refusal> {
         if n > 0 {
             out.push_str(separator);
         }
-        let text = quote::scalar(item).map_err(|_| Refusal::of_content("has an item that is no string, number or boolean"))?;
+        let text = quote::scalar(item).map_err(|_| Refusal::of_content("has an item that is not a string, number or boolean"))?;
         Refusal::beyond_limit(out.len().saturating_add(separator.len()).saturating_add(text.len()))?;
         out.push_str(&text);
     }

@@ -33,7 +33,7 @@ pub(super) fn of(source: &str) -> Vec<(&str, usize)> {
 fn cuts(source: &str) -> Vec<usize> {
     let mut cuts = Vec::new();
     let (mut open, mut after_plain, mut at) = (0_usize, false, 0);
-    // To the parser a `~` is not over at the next text, but at the next tag that is no comment.
+    // To the parser a `~` is not over at the next text, but at the next tag that is not a comment.
     let (has_tilde, mut trimming) = (source.contains('~'), false);
     while at < source.len() {
         let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);

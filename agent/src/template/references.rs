@@ -1,7 +1,7 @@
 //! Finds what a template refers to: every path in it that reads from the root.
 //!
-//! These become the edges of the plan, so nobody writes an order twice. What is local to a block (`this`,
-//! `@index`, the parameters of `each … as |item|`) is no reference, but the list or map the block is about is
+//! These become the edges of the plan, so no one writes an order twice. What is local to a block (`this`,
+//! `@index`, the parameters of `each … as |item|`) is not a reference, but the list or map the block is about is
 //! one. A `with` over a path only abbreviates: inside `{{#with secrets.db}}`, `{{password}}` refers to
 //! `secrets.db.password`.
 

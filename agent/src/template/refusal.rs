@@ -37,7 +37,7 @@ impl Refusal {
         Self { argument: 0, reason: Reason::Type { found: type_of(value), needs }, hint: None }
     }
 
-    /// `what` completes a sentence that begins with the path, as in «holds a line break».
+    /// `what` completes a sentence that begins with the path, as in "holds a line break".
     pub(super) fn of_content(what: &'static str) -> Self {
         Self { argument: 0, reason: Reason::Content(what), hint: None }
     }

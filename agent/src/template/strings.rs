@@ -87,7 +87,7 @@ pub(super) fn unbase64(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     packed.extend(text.chars().filter(|character| !character.is_ascii_whitespace()));
     let decoded = LENIENT.decode(packed.as_bytes()).map(Zeroizing::new);
     let decoded = decoded.map_err(|_| {
-        Refusal::of_content("is not base64").hint("take `unbase64` away, or give a value in base64; in a dry run, give it in --facts")
+        Refusal::of_content("is not base64").hint("remove `unbase64`, or give a value in base64; in a dry run, give it in --facts")
     })?;
     let plain = std::str::from_utf8(&decoded).map_err(|_| {
         Refusal::of_content("is base64 of bytes that are not UTF-8 text").hint("write the bytes to a file with `encoding: base64`")

@@ -162,7 +162,7 @@ fn refuses_to_print_what_is_no_text() {
         ("{{#each values.domain}}{{/each}}", "values.domain is a string, and `each` goes over a list or a map"),
         ("{{#each values.nothing}}{{/each}}", "values.nothing is null, and `each` goes over a list or a map"),
         ("{{toml values.nothing}}", "values.nothing cannot be written by `toml`: it is null or has a null in it"),
-        ("{{join values.holes \",\"}}", "values.holes cannot be written by `join`: it has an item that is no string, number or boolean"),
+        ("{{join values.holes \",\"}}", "values.holes cannot be written by `join`: it has an item that is not a string, number or boolean"),
     ] {
         assert_eq!(message(source), expected, "{source}");
     }
@@ -193,9 +193,9 @@ fn lists_within_each_other_do_not_take_all_memory() {
 #[test]
 fn refuses_to_parse_what_can_never_render() {
     for (source, place, expected) in [
-        ("a\n{{tolm values.x}}", "2:1", "there is no helper `tolm`\nhint: write `toml`"),
-        ("{{#ech values.x}}{{/ech}}", "1:1", "there is no helper `ech`\nhint: write {{#each …}}"),
-        ("{{if values.x}}", "1:1", "there is no helper `if`\nhint: write the block {{#if …}} … {{/if}}"),
+        ("a\n{{tolm values.x}}", "2:1", "`tolm` is not a helper\nhint: write `toml`"),
+        ("{{#ech values.x}}{{/ech}}", "1:1", "`ech` is not a helper\nhint: write {{#each …}}"),
+        ("{{if values.x}}", "1:1", "`if` is not a helper\nhint: write the block {{#if …}} … {{/if}}"),
         (
             "{{toml}}",
             "1:1",
@@ -228,7 +228,7 @@ fn refuses_to_parse_what_can_never_render() {
             "1:19",
             "`../values.x` goes above the top of the template\nhint: take away one `../`: only `each` and `with` add a level",
         ),
-        ("{{json this}}", "1:8", "`this` is everything there is\nhint: name the value that is meant, as in {{values.domain}}"),
+        ("{{json this}}", "1:8", "`this` is everything there is\nhint: name the value, as in {{values.domain}}"),
         ("{{@index}}", "1:3", "`@index` has a value only inside `each`\nhint: move it into an {{#each}} block"),
         (
             "{{#each values.x}}{{@foo}}{{/each}}",
@@ -242,6 +242,29 @@ fn refuses_to_parse_what_can_never_render() {
         assert_eq!((Explanation::of(&error).to_string().as_str(), error.position().to_string().as_str()), (expected, place), "{source}");
     }
     assert!(Template::parse("{{values.x").is_err());
+}
+
+/// Braces and bars in a literal belong to other programs, unless they are a path of ours.
+#[test]
+fn a_literal_may_hold_braces_and_bars() {
+    for (source, expected) in [
+        (r#"{{default values.nothing "{{.Names}}"}}"#, "rendered: {{.Names}}"),
+        (r#"{{default values.nothing "{{ inventory.host }}"}}"#, "rendered: {{ inventory.host }}"),
+        (r#"{{default values.nothing "{{"}}"#, "rendered: {{"),
+        (r#"{{default values.nothing "a|b"}}"#, "rendered: a|b"),
+        (
+            r#"{{default values.nothing "{{values.port}}"}}"#,
+            "`{{values.port}}` is a template within a template, and would be printed as it is",
+        ),
+        (
+            r#"{{default values.nothing "{{ values.port }}"}}"#,
+            "`{{values.port}}` is a template within a template, and would be printed as it is",
+        ),
+    ] {
+        assert_eq!(message(source), expected, "{source}");
+    }
+    // What else is wrong with the tag is not the bar in its literal.
+    assert!(!message(r#"{{default values.nothing "a|b" (}}"#).contains("filters"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn in_tag(source: &str, stopped: usize) -> Option<(String, String, usize)> {
     says(format!("a call in parentheses begins with a helper, and `{inner}` is not one"), "write a helper first, as in (concat a b)".into())
 }
 
-/// The parser puts a block without an end at the end of the file, which helps nobody.
+/// The parser puts a block without an end at the end of the file, which helps no one.
 fn unclosed_block(source: &str) -> Option<(&str, usize)> {
     let mut open = Vec::new();
     for (offset, _) in source.match_indices("{{") {

@@ -29,7 +29,7 @@ pub(crate) struct Bare {
     pub(crate) inert: Option<Inert>,
 }
 
-/// Where text stands that is no value to some formats, so that nothing is to be quoted for them.
+/// Where text stands that is not a value to some formats, so that nothing is to be quoted for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inert {
     /// A comment that is a line of its own, with the sign that it begins with: one of some formats.

@@ -24,7 +24,7 @@ use crate::steps::worker::settings::Settings;
 /// How many receptions go on at the same time while each brings all that it asks for.
 const RECEPTIONS: usize = 5;
 
-/// How long receptions that are on their way when the worker stops are waited for. SQS does not notice that nobody waits any
+/// How long receptions that are on their way when the worker stops are waited for. SQS does not notice that no one waits any
 /// longer: what it hands out then is hidden for the whole of `visibility`.
 ///
 /// Source: <https://github.com/aws/aws-sdk-java-v2/issues/1395>, <https://github.com/aws/aws-sdk-js/issues/2350>.
@@ -98,7 +98,7 @@ pub(super) enum Event {
         answer: Result<(), String>,
         is_late: bool,
     },
-    /// Whether somebody is about to stop the application.
+    /// Whether someone is about to stop the application.
     Held(bool),
     /// The worker is asked to stop; the second time, at once.
     Stop,
@@ -109,9 +109,9 @@ pub(super) enum Event {
 pub(super) enum Withheld {
     /// Another one of the same due time is, or was.
     Duplicate,
-    /// Nobody can tell now whether that is so.
+    /// No one can tell now whether that is so.
     Unclaimed(Explanation),
-    /// Meanwhile somebody is about to stop the application.
+    /// Meanwhile someone is about to stop the application.
     Held,
 }
 

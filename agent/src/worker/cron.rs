@@ -136,7 +136,7 @@ impl Cron {
         let mut places = vec![(AT_ONCE / tasks.max(1)).max(1); tasks];
         loop {
             let now = self.now();
-            // It was suspended, or its clock was set: what others did meanwhile, they have noted.
+            // It was suspended, or its clock was set: what others did in the meantime, they have noted.
             if self.claims.is_some() && now.duration_since(looked).unsigned_abs() > LATE {
                 self.timetable.borrow_mut().wait();
                 started = now;

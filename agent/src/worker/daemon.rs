@@ -69,7 +69,7 @@ struct Ongoing {
     posts: Going,
     calls: Going,
     posted: Posted,
-    /// Whether somebody is about to stop the application.
+    /// Whether someone is about to stop the application.
     is_held: Rc<Cell<bool>>,
     /// It goes on while messages are in hand, also of a worker that stops: it may be the only one.
     cron: Going,
@@ -103,7 +103,7 @@ impl Told {
 }
 
 impl Daemon {
-    /// Works until `stop` says so and everything in hand is done. Told so once more, it cuts off what it has in hand.
+    /// Works until `stop` says so and everything in hand is done. Told so again, it cuts off what it has in hand.
     pub(crate) async fn work(self, stop: impl Stream<Item = ()>) {
         let mut stop = pin!(stop);
         let begun = Status::starting(&self.settings.queue, &self.host);
@@ -284,7 +284,7 @@ impl Daemon {
             let dimensions: Vec<(&str, &str)> = dimensions(&name, &queue).into_iter().collect();
             let told = cloudwatch.put(NAMESPACE, &dimensions, &metrics).await;
             if let Err(error) = &told {
-                log::warn!("CloudWatch is not told: {}", Explanation::of(error));
+                log::warn!("cannot send metrics to CloudWatch: {}", Explanation::of(error));
             }
             measured.end(told.is_ok().then_some(now));
             None

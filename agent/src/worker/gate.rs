@@ -40,7 +40,7 @@ const HELD: &str = "the application is being replaced";
 #[derive(Debug)]
 pub(super) struct Gate {
     is_open: bool,
-    /// Whether somebody is about to stop it.
+    /// Whether someone is about to stop it.
     is_held: bool,
     is_asking: bool,
     /// Whether another one may have been asked than is there now.
@@ -110,7 +110,7 @@ impl Gate {
         self.is_held
     }
 
-    /// Somebody is about to stop the application, or is done with that: whether another one is there then is asked.
+    /// Someone is about to stop the application, or is done with that: whether another one is there then is asked.
     pub(super) fn hold(&mut self, held: bool, now: Duration) {
         match held {
             true => self.is_held = true,
@@ -181,7 +181,7 @@ impl Gate {
             (self.is_open, self.why) = (true, String::new());
             return;
         };
-        // One that does a message at a time has none for a probe meanwhile.
+        // One that does a message at a time has none for a probe in the meantime.
         if self.is_open && is_late && !was_suspected {
             return;
         }

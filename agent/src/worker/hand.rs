@@ -198,7 +198,7 @@ impl Hand {
     }
 
     /// The message whose visibility is no longer being changed, and whether it was to go back; `None` if it was received
-    /// again meanwhile, so that what became of its older receipt does not matter.
+    /// again in the meantime, so that what became of its older receipt does not matter.
     fn changed(&mut self, ticket: Ticket) -> Option<(&mut Held, bool)> {
         let held = self.held.get_mut(&ticket)?;
         let Changing { generation, is_return } = held.changing.take()?;

@@ -1,6 +1,6 @@
 //! What is in hand at which port, and who is about to stop the application there.
 //!
-//! Whoever stops an application holds the worker meanwhile ([`holds`](crate::net::holds)). While that is where messages go, none
+//! Whoever stops an application holds the worker in the meantime ([`holds`](crate::net::holds)). While that is where messages go, none
 //! are taken. What another release answers already goes on: then only what the release before has is waited for.
 
 use std::cell::RefCell;
@@ -47,7 +47,7 @@ impl Posted {
     }
 }
 
-/// Where others hold the worker. Nobody can where that could not be had.
+/// Where others hold the worker. No one can where that could not be had.
 pub(super) struct Standing(Option<Holding>);
 
 impl Standing {

@@ -69,7 +69,7 @@ BAD = {
     "dies-later": Bad(runs(dies_after(3)), {"for": "5s"}, ("web of shop dies-later", "was killed by SIGKILL")),
     "elsewhere": Bad(runs("PORT=9123 exec python3 -S bin/echo.py"), SOON, ("listens on 127.0.0.1:9123 and not on $PORT",)),
     "without-web": Bad({"Procfile": "worker: exec bin/jobs\n"}, {}, ("Procfile", "no process is named `web`")),
-    "wrong-line": Bad({"Procfile": f"web: {web(9)}\njobs exec bin/jobs\n"}, {}, ("Procfile:2", "there is no colon in this line")),
+    "wrong-line": Bad({"Procfile": f"web: {web(9)}\njobs exec bin/jobs\n"}, {}, ("Procfile:2", "this line has no colon")),
     "crlf": Bad({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ("Procfile:1", "CR LF")),
     "without-program": Bad({"Procfile": None, "shop.runtimeconfig.json": "{}", "shop.dll": ""}, {}, ("the image has no `dotnet`, which .NET needs",)),
 }

@@ -6,7 +6,7 @@
         server.stop()
 
 Each has a directory of its own below /tmp, a free port, and runs as the user of its package. `start` does not wait; a
-database that is standing by (`standby=True`) answers «the database system is not accepting connections» until `promote`.
+database that is standing by (`standby=True`) answers "the database system is not accepting connections" until `promote`.
 """
 
 import atexit

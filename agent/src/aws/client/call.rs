@@ -63,7 +63,7 @@ impl Call {
         }
         certificate_refusal(error).map(|kind| match kind {
             AwsErrorKind::Untimely => {
-                self.error(kind, format!("by this machine's clock its certificate is of another time: {}", reason(error)))
+                self.error(kind, format!("by this machine's clock, its certificate is not valid now: {}", reason(error)))
             }
             _ => self.error(kind, reason(error)),
         })
@@ -77,13 +77,15 @@ impl Call {
         let what = match kind {
             AwsErrorKind::Denied => "access denied",
             AwsErrorKind::KmsDenied => "it cannot be decrypted",
-            AwsErrorKind::NotFound => "there is no such thing",
+            AwsErrorKind::NotFound => "not found",
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
             AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to answer",
-            AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
-                "the request was not accepted"
-            }
+            AwsErrorKind::RoleRefused
+            | AwsErrorKind::NoCredentials
+            | AwsErrorKind::NoEndpoint
+            | AwsErrorKind::Untrusted
+            | AwsErrorKind::Invalid => "the request was not accepted",
             AwsErrorKind::Malformed | AwsErrorKind::Endless => "the answer cannot be understood",
         };
         let said = match (message, code, status) {

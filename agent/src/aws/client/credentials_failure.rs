@@ -1,7 +1,7 @@
 //! Why there are no credentials to sign with. [`credentials`](crate::aws::credentials) puts it into the SDK's errors,
 //! and [`Call`](super::call::Call) finds it there.
 
-use super::error::AwsErrorKind;
+use super::error::{AwsErrorKind, ROLE_REFUSED};
 use crate::aws::metadata::ImdsError;
 
 /// Why the instance has no credentials to sign with.
@@ -9,7 +9,7 @@ use crate::aws::metadata::ImdsError;
 pub(crate) enum CredentialsFailure {
     #[error("this instance has no role")]
     NoRole,
-    #[error("EC2 cannot assume the role {role}: {code} {message}")]
+    #[error("{ROLE_REFUSED}{role} ({code}){}", more(role, message))]
     Refused { role: String, code: String, message: String },
     #[error("the credentials of the role {role} cannot be understood: {why}")]
     Malformed { role: String, why: String },
@@ -20,12 +20,21 @@ pub(crate) enum CredentialsFailure {
 impl CredentialsFailure {
     pub(in crate::aws) fn kind(&self) -> AwsErrorKind {
         match self {
-            // Right after the role was made or changed EC2 may not be able to assume it yet.
-            Self::Refused { .. } | Self::Imds(ImdsError::Unreachable { .. }) => AwsErrorKind::Unreachable,
+            Self::Refused { .. } => AwsErrorKind::RoleRefused,
+            Self::Imds(ImdsError::Unreachable { .. }) => AwsErrorKind::Unreachable,
             Self::Malformed { .. } | Self::Imds(ImdsError::Malformed { .. }) => AwsErrorKind::Malformed,
             // All else IMDS says is final.
             Self::NoRole | Self::Imds(_) => AwsErrorKind::NoCredentials,
         }
+    }
+}
+
+/// What AWS says besides that it cannot assume the role.
+fn more(role: &str, message: &str) -> String {
+    let rest = message.strip_prefix(ROLE_REFUSED).and_then(|rest| rest.strip_prefix(role)).unwrap_or(message);
+    match rest.trim_start_matches(['.', ' ']) {
+        "" => String::new(),
+        rest => format!(": {rest}"),
     }
 }
 

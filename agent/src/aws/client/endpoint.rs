@@ -23,7 +23,7 @@ pub(crate) struct Variant {
 impl Variant {
     /// # Errors
     ///
-    /// [`EndpointError::Switch`]: to take what is not understood for «no» would leave FIPS without a word.
+    /// [`EndpointError::Switch`]: to take what is not understood for "no" would leave FIPS without a word.
     pub(in crate::aws) fn of(variables: &BTreeMap<String, String>) -> Result<Self, EndpointError> {
         let switch = |name: &'static str| match variables.get(name).map(|value| value.trim()).unwrap_or_default() {
             on if on.eq_ignore_ascii_case("true") => Ok(true),
@@ -61,9 +61,9 @@ pub(crate) async fn resolve(service: &str, region: &str, variant: Variant, own: 
 pub(crate) enum EndpointError {
     #[error("{name} is {value:?}, and can only be true or false")]
     Switch { name: &'static str, value: String },
-    #[error("there is no such endpoint of {service} in {region}: {why}")]
+    #[error("{service} has no such endpoint in {region}: {why}")]
     None { service: String, region: String, why: String },
-    #[error("{url} is no URL to call: it cannot be read")]
+    #[error("{url} is not a valid URL")]
     Unreadable { url: String },
 }
 

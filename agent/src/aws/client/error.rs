@@ -77,6 +77,8 @@ pub(crate) enum AwsErrorKind {
     Expired,
     /// There are no credentials.
     NoCredentials,
+    /// EC2 cannot assume the instance's role: right after the role was made or changed, it may be able to soon.
+    RoleRefused,
     /// AWS has no endpoint as the variables ask for.
     NoEndpoint,
     /// No connection, no answer, or a 5xx.
@@ -92,6 +94,9 @@ pub(crate) enum AwsErrorKind {
     /// An answer that has another page after every page.
     Endless,
 }
+
+/// How the message begins of a role that EC2 cannot assume; the name of the role follows.
+pub(super) const ROLE_REFUSED: &str = "EC2 cannot assume the role ";
 
 /// Policies besides that of the role, by AWS's word for them in a refusal, and whose they are.
 ///
@@ -116,6 +121,31 @@ impl AwsError {
             false => format!("allow {service}:{operation} on {resource} for the instance's role in {whose}"),
         })
     }
+
+    /// What to do about something that is not there, or no longer.
+    fn absent(&self) -> String {
+        let Self { service, resource, what, .. } = self;
+        let arn = Arn::parse(resource);
+        let region = arn.as_ref().map(|arn| format!(" --region {}", arn.region)).unwrap_or_default();
+        if what.contains("deletion") {
+            return format!(
+                "restore it by `aws {service} restore-secret --secret-id {resource}{region}`, or correct its name in the document"
+            );
+        }
+        if what.contains("staging label") || what.contains("VersionId") {
+            let listed = format!("aws {service} list-secret-version-ids --secret-id {resource}{region}");
+            return format!("write a `version_stage` or `version_id` that `{listed}` shows");
+        }
+        match arn {
+            Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),
+            None if ["secretsmanager", "ssm"].contains(&service.name) => {
+                format!(
+                    "create {resource} in this account and region, or correct its name in the document: its ARN if it is in another region"
+                )
+            }
+            None => format!("create {resource} in this account and region, or correct its name in the document"),
+        }
+    }
 }
 
 impl Failure for AwsError {
@@ -125,9 +155,6 @@ impl Failure for AwsError {
             return Some(hint);
         }
         Some(match self.kind {
-            AwsErrorKind::Unreachable if self.what.contains("cannot assume the role") => {
-                "let ec2.amazonaws.com assume the role: its trust policy has to allow sts:AssumeRole".into()
-            }
             AwsErrorKind::Denied => match Arn::parse(resource) {
                 None => format!("allow {service}:{operation} on {resource} in the instance's role"),
                 Some(Arn { account, .. }) => format!(
@@ -136,16 +163,14 @@ impl Failure for AwsError {
                 ),
             },
             AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
-            AwsErrorKind::NotFound if self.what.contains("deletion") => {
-                format!("restore it by `aws {service} restore-secret --secret-id {resource}`, or correct its name in the document")
-            }
-            AwsErrorKind::NotFound => match Arn::parse(resource) {
-                None => format!("create {resource} in this account and region, or correct its name in the document"),
-                Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),
-            },
+            AwsErrorKind::NotFound => self.absent(),
             AwsErrorKind::Throttled => format!("raise the account's quota for {operation}, or let fewer instances start at once"),
             AwsErrorKind::Expired => {
                 "check this machine's clock with `timedatectl`; the credentials or the signature's time were not accepted".into()
+            }
+            AwsErrorKind::RoleRefused => {
+                let role = self.what.split_once(ROLE_REFUSED).and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
+                format!("allow sts:AssumeRole for ec2.amazonaws.com in the trust policy of the role {role}")
             }
             AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
             AwsErrorKind::NoEndpoint => format!(
@@ -157,19 +182,24 @@ impl Failure for AwsError {
                 format!("check the route to {service}{there}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL")
             }
             AwsErrorKind::Untrusted => {
-                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out what answers in place of AWS".into()
             }
             AwsErrorKind::Untimely => {
                 "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
             }
+            // A secret of another account: its default key belongs to that account.
+            AwsErrorKind::Invalid if self.what.contains("default KMS service key") => format!(
+                "encrypt {resource} with a customer managed KMS key, and allow kms:Decrypt on that key in the instance's role and in \
+                 the key's policy"
+            ),
             AwsErrorKind::Invalid => "correct the name in the document".into(),
             AwsErrorKind::Malformed | AwsErrorKind::Endless => "look for a proxy between this machine and AWS that alters answers".into(),
         })
     }
 
     fn is_transient(&self) -> bool {
-        matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Untimely | AwsErrorKind::Malformed)
-            || (self.service.is_transient)(self)
+        use AwsErrorKind::{Malformed, RoleRefused, Throttled, Unreachable, Untimely};
+        matches!(self.kind, Throttled | Unreachable | Untimely | Malformed | RoleRefused) || (self.service.is_transient)(self)
     }
 
     fn is_unreachable(&self) -> bool {

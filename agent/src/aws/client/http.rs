@@ -75,7 +75,7 @@ struct Shared {
     ahead: Ahead,
     clock: SigningClock,
     keys: Keys,
-    /// Whether AWS has refused the credentials that calls are signed with, since somebody asked last.
+    /// Whether AWS has refused the credentials that calls are signed with, since someone asked last.
     are_refused: AtomicBool,
 }
 
@@ -145,7 +145,7 @@ impl Http {
         client.get_or_insert_with(|| self.build()).clone()
     }
 
-    /// Makes later calls connect anew: the address that this instance is known by has changed.
+    /// Makes later calls connect again: the address that this instance is known by has changed.
     pub(in crate::aws) fn forget_connections(&self) {
         *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -243,7 +243,7 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
 }
 
 /// What the refusal of the other side's certificate is, if this error is one. That it is not one this client trusts for its
-/// name will not change by trying again; that it is of another time may, since a clock that is not yet set is no reason to
+/// name will not change by trying again; that it is of another time may, since a clock that is not yet set is not a reason to
 /// give up.
 pub(super) fn certificate_refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<AwsErrorKind> {
     use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};

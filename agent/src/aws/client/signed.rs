@@ -1,6 +1,6 @@
 //! One signed call over the shared client, whatever its protocol: a body goes out, a body comes back.
 //!
-//! It tries once, and once more at once if the call was refused for the time it was signed with, or for credentials of which
+//! It tries once, and again at once if the call was refused for the time it was signed with, or for credentials of which
 //! there are newer ones; steps try again.
 
 use std::time::SystemTime;

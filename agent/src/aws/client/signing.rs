@@ -27,7 +27,7 @@ impl Signing<'_> {
     /// A sentence that says what of the URL or the headers cannot be signed.
     pub(in crate::aws) fn sign(self, request: &mut reqwest::Request, body: &[u8], identity: &Identity) -> Result<(), String> {
         let url = request.url().clone();
-        let wrong = |why: String| format!("{url} is no URL to call: {why}");
+        let wrong = |why: String| format!("{url} is not a valid URL: {why}");
         // reqwest gives it the same `host`.
         let host: Cow<str> = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}").into(),
@@ -48,7 +48,7 @@ impl Signing<'_> {
         let signature = signable.and_then(|signable| sign(signable, &parameters.into())).map_err(|error| wrong(error.to_string()))?;
         for header in signature.into_parts().0.into_parts().0 {
             // The error would show what is signed.
-            let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is no header".into()))?;
+            let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is not a valid header".into()))?;
             value.set_sensitive(true);
             request.headers_mut().insert(header.name(), value);
         }

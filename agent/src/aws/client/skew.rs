@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(warning, "this machine's clock is 1095 days behind AWS's: requests are signed with AWS's time");
         let warning = warned(Off::Ahead(Duration::from_secs(7_200))).unwrap();
         assert_eq!(warning, "this machine's clock is 2 hours ahead of AWS's: requests are signed with AWS's time");
-        // It was set meanwhile, and is right now.
+        // It was set in the meantime, and is right now.
         assert_eq!(warned(Off::Behind(Duration::from_secs(1))), None);
     }
 }

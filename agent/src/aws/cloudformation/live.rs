@@ -39,7 +39,7 @@ impl CloudFormation for LiveCloudFormation {
 
     async fn signal_wait_condition(&self, url: &SecretText, signal: &WaitSignal) -> Result<(), AwsError> {
         let call = Call::new(SERVICE, "PUT", "to the wait condition");
-        let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "what is given is no URL"))?;
+        let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "it is not a URL"))?;
         let mut request = reqwest::Request::new(Method::PUT, url);
         *request.timeout_mut() = Some(self.http.call_timeout());
         // No Content-Type: the signature in the URL is of none.

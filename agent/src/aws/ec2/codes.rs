@@ -50,7 +50,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         code if code.ends_with("Exceeded") && said.contains("initialization rate") => {
             "ask for a lower initialization rate or none, or raise the account's quota of cumulative volume initialization rate"
         }
-        "VolumeLimitExceeded" => "delete volumes that nobody needs, or raise the account's quota of storage for this volume type",
+        "VolumeLimitExceeded" => "delete unused volumes, or raise the account's quota of storage for this volume type",
         "MaxIOPSLimitExceeded" => "ask for fewer `iops:`, or raise the account's quota of provisioned IOPS",
         "VolumeIOPSLimit" => "ask for fewer `iops:`, or for a larger `size:`",
         "ResourceLimitExceeded" => "read in the message which of the account's limits is reached, and raise its quota",
@@ -58,7 +58,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "InsufficientVolumeCapacity" | "VolumeTypeNotAvailableInZone" => "ask for another volume type, or launch in another zone",
         "UnknownVolumeType" => "correct the volume type: gp3, gp2, io2, io1, st1, sc1 or standard",
         "InvalidVolume.ZoneMismatch" | "InvalidVolumeID.ZoneMismatch" => {
-            "name a volume of this instance's zone; to bring its data over, restore a snapshot of it"
+            "name a volume of this instance's zone; to copy its data here, restore a snapshot of it"
         }
         "InvalidZone.NotFound" => "launch the instance in another zone: this account has no volumes in this one",
         "VolumeInUse" => "detach the volume from the other instance first, or name one that is free",
@@ -66,7 +66,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "IncorrectState" if said.contains("not 'running'") => "wait until this instance is running",
         "IncorrectState" => "wait until the volume is available: `aws ec2 describe-volumes` shows its state",
         "IncorrectInstanceState" => "wait until this instance is running",
-        "InvalidAttachment.NotFound" => "look who has the volume: `aws ec2 describe-volumes` shows its attachments",
+        "InvalidAttachment.NotFound" => "find out where the volume is attached: `aws ec2 describe-volumes`",
         "EncryptedVolumesNotSupported" => "use an instance type that supports EBS encryption, or a volume without it",
         "UnsupportedOperation" => "read in the message what this type of instance or volume cannot do, and correct the document",
         "InvalidParameterCombination" => "correct the fields that the message names: together this type of volume does not take them",
@@ -107,13 +107,13 @@ fn is_held(error: &AwsError) -> bool {
     is_refused && error.what.to_ascii_lowercase().contains("permission")
 }
 
-/// What EC2 says is missing: «… is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:… because …».
+/// What EC2 says is missing: "… is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:… because …".
 fn missing_permission(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     let (action, rest) = rest.split_once(" on resource: ")?;
     let (resource, because) = rest.split_once(' ').unwrap_or((rest, ""));
     if because.contains("explicit deny") {
-        return Some(format!("lift the deny of {action} on {resource}: the message says in which policy it stands"));
+        return Some(format!("remove the deny of {action} on {resource} from the policy that the message names"));
     }
     let key = if action.starts_with("kms:") { " and in the key's policy" } else { "" };
     Some(format!("allow {action} on {resource} in the instance's role{key}"))
@@ -161,13 +161,13 @@ mod tests {
     fn a_deny_is_not_to_be_allowed() {
         let message =
             "User: a is not authorized to perform: ec2:CreateVolume on resource: arn:x with an explicit deny in a service control policy";
-        assert!(hint("CreateVolume", "UnauthorizedOperation", message).starts_with("lift the deny of ec2:CreateVolume on arn:x"));
+        assert!(hint("CreateVolume", "UnauthorizedOperation", message).starts_with("remove the deny of ec2:CreateVolume on arn:x"));
     }
 
     #[test]
     fn what_can_be_done_is_said_by_code() {
         let table = [
-            ("VolumeLimitExceeded", "", "delete volumes that nobody needs"),
+            ("VolumeLimitExceeded", "", "delete unused volumes"),
             ("MaxIOPSLimitExceeded", "", "ask for fewer `iops:`"),
             ("AttachmentLimitExceeded", "", "use an instance type that takes more volumes"),
             ("InsufficientVolumeCapacity", "", "ask for another volume type"),

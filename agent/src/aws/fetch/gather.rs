@@ -35,7 +35,7 @@ pub(super) struct Gather<A> {
 /// A round that still takes keys.
 struct Open<A> {
     keys: Rc<RefCell<Option<BTreeSet<String>>>>,
-    /// Weak, so that a round nobody waits for any more asks for nothing.
+    /// Weak, so that a round no one waits for any more asks for nothing.
     round: WeakShared<Round<A>>,
 }
 

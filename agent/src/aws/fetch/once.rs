@@ -14,8 +14,8 @@ type Fetch<V> = LocalBoxFuture<'static, Result<V, AwsError>>;
 
 pub(super) struct Once<K, V> {
     kept: RefCell<BTreeMap<K, V>>,
-    /// Fetches under way; `None` of one that has ended, for to remove it would be 3 kB of code for each kind of thing. Weak, so
-    /// that one nobody waits for any more ends.
+    /// Fetches under way; `None` of one that has ended, since removing it would be 3 kB of code for each kind of thing. Weak, so
+    /// that one that no one waits for any more ends.
     asked: RefCell<BTreeMap<K, Option<WeakShared<Fetch<V>>>>>,
 }
 

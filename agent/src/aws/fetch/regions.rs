@@ -49,7 +49,7 @@ impl<S: ?Sized, I> Regions<S, I> {
         }
         let made = elsewhere(self.home(), region.to_owned()).await?;
         let mut others = self.others.borrow_mut();
-        // Somebody else may have been first meanwhile.
+        // Someone else may have been first in the meantime.
         let there =
             others.entry(region.to_owned()).or_insert_with(|| made.map_or_else(|| self.home(), |service| Rc::new((self.make)(service))));
         Ok(there.clone())

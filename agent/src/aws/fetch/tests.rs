@@ -117,7 +117,7 @@ async fn one_that_is_missing_or_denied_fails_alone() {
     assert!(answers[0].is_ok() && answers[2].is_ok());
     let message = |n: usize| answers[n].as_ref().unwrap_err().to_string();
     assert_eq!(message(1), "GetSecretValue s01: access denied: no identity-based policy allows it");
-    assert_eq!(message(3), "GetSecretValue s03: there is no such thing: Secrets Manager can't find the specified secret.");
+    assert_eq!(message(3), "GetSecretValue s03: not found: Secrets Manager can't find the specified secret.");
     assert_eq!(fake.count("GetSecretValue"), 0);
 }
 

@@ -79,7 +79,7 @@ async fn a_status_of_the_token_request_that_is_final_stops_at_once() {
     }
 }
 
-/// A worker runs for months, and IMDS can be turned off and on meanwhile.
+/// A worker runs for months, and IMDS can be turned off and on in the meantime.
 #[tokio::test]
 async fn a_refusal_of_the_token_does_not_hold_for_ever() {
     let server = at_first("api/token", vec![Reply::new(403, "")]);

@@ -57,11 +57,36 @@ async fn a_refusal_says_what_to_change() {
         ("AccessDeniedException", "with an explicit deny in a service control policy", "in the organization's service control policy"),
         ("AccessDeniedException", "because no VPC endpoint policy allows the action", "in the policy of the VPC endpoint"),
         ("AccessDeniedException", "because no permissions boundary allows the action", "in the permissions boundary of the role"),
-        ("InvalidRequestException", "because it was marked for deletion.", "restore-secret --secret-id prod/db"),
+        ("InvalidRequestException", "because it was marked for deletion.", "restore-secret --secret-id prod/db`"),
+        ("ResourceNotFoundException", "", "its ARN if it is in another region"),
+        ("ResourceNotFoundException", "for staging label: BLUE", "list-secret-version-ids --secret-id prod/db`"),
+        (
+            "InvalidRequestException",
+            "if you encrypt it with the default KMS service key.",
+            "encrypt prod/db with a customer managed KMS key",
+        ),
     ] {
         let error = refused_with(400, code, &format!("{user} {more}")).await;
         let said = error.hint().unwrap_or_default();
         assert!(said.contains(hint), "{more}: {said}");
+    }
+}
+
+/// A shell's own region is another than that of the ARN, in which there is no such secret.
+#[tokio::test]
+async fn the_hint_for_an_arn_names_its_region() {
+    let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3";
+    for (code, message, hint) in [
+        (
+            "InvalidRequestException",
+            "it was marked for deletion.",
+            format!("restore it by `aws secretsmanager restore-secret --secret-id {arn} --region eu-west-1`"),
+        ),
+        ("ResourceNotFoundException", "", format!("create {arn} in eu-west-1")),
+    ] {
+        let call = crate::aws::client::call::Call::new(crate::aws::secrets_manager::SERVICE, "GetSecretValue", arn);
+        let said = call.refused(Some(code), Some(message), Some(400)).hint().unwrap_or_default();
+        assert!(said.starts_with(&hint), "{said}");
     }
 }
 
@@ -220,7 +245,7 @@ async fn parameters_keep_their_type_and_a_tree_has_pages() {
     assert_eq!(list, Ok(ParameterValue::List(vec!["a".into(), "b".into(), "".into()])));
     assert_eq!((old, new), (Ok(text("v2")), Ok(text("v3"))));
     let missing = missing.unwrap_err();
-    assert_eq!(missing.to_string(), "GetParameters /missing: there is no such thing (ParameterNotFound)");
+    assert_eq!(missing.to_string(), "GetParameters /missing: not found (ParameterNotFound)");
     assert!(server.requests()[0].body.contains(r#""WithDecryption":true"#));
 
     let tree = aws.parameters.under("/f/").await.unwrap();

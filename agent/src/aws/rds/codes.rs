@@ -46,13 +46,13 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "InvalidSubnet" | "InvalidVPCNetworkStateFault" | "DBSubnetGroupDoesNotCoverEnoughAZs" => {
             "give the subnet group subnets in at least two zones of one VPC"
         }
-        "InstanceQuotaExceeded" | "DBClusterQuotaExceededFault" => "delete databases that nobody needs, or raise the account's quota",
-        "StorageQuotaExceeded" => "delete databases that nobody needs, or raise the account's quota of storage",
+        "InstanceQuotaExceeded" | "DBClusterQuotaExceededFault" => "delete unused databases, or raise the account's quota",
+        "StorageQuotaExceeded" => "delete unused databases, or raise the account's quota of storage",
         "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InsufficientStorageClusterCapacity" => {
             "ask for another `class:`, or for a subnet group in other zones"
         }
         code if code.starts_with("InvalidParameter") && said.contains("serverless v2 scaling configuration") => {
-            "add `serverless:` with a range of capacity to `restore_from:`; a cluster that is there gets it by `aws rds modify-db-cluster`"
+            "add `serverless:` with a range of capacity to `restore_from:`; for an existing cluster, run `aws rds modify-db-cluster`"
         }
         "InvalidParameterCombination" if said.contains("instance class") || said.contains("dbinstanceclass") => {
             "ask for a `class:` that this engine and version have"
@@ -163,7 +163,7 @@ mod tests {
     fn says_what_to_do() {
         let table = [
             ("DBSnapshotNotFound", "no", "name a snapshot", false),
-            ("InstanceQuotaExceeded", "no", "delete databases", false),
+            ("InstanceQuotaExceeded", "no", "delete unused databases", false),
             ("InsufficientDBInstanceCapacity", "no", "ask for another `class:`", true),
             ("InvalidDBInstanceState", "not available", "look at its status", true),
             ("AccessDenied", "no", "allow rds:RestoreDBInstanceFromDBSnapshot on the database", false),

@@ -65,13 +65,13 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
         ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
         ("NoSuchVersion", _) => "correct `version_id`, which the bucket must still keep".into(),
         (NO_KEY, _) => format!("upload {resource}, or correct the key in the document"),
-        (CONFLICT | ABORTED, _) => "if it stays so, find out who else writes to this key at the same time".into(),
+        (CONFLICT | ABORTED, _) => "if this persists, find out what else writes to this key at the same time".into(),
         (UNKNOWN, _) => "use a bucket of S3, or a store that writes on the conditions If-None-Match and If-Match".into(),
-        (CONDITION, _) if operation == PUT => "find out who else writes to this key".into(),
-        (CHANGED, _) => "publish a release under a key of its own, and never over one that is there".into(),
+        (CONDITION, _) if operation == PUT => "find out what else writes to this key".into(),
+        (CHANGED, _) => "publish each release under its own key, and never overwrite one".into(),
         ("InvalidObjectState", _) => "restore the object from Glacier first: `aws s3api restore-object`".into(),
         ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _) => {
-            "find the bucket's region with `aws s3api get-bucket-location`, and take AWS_ENDPOINT_URL away".into()
+            "find the bucket's region with `aws s3api get-bucket-location`, and unset AWS_ENDPOINT_URL".into()
         }
         (_, AwsErrorKind::KmsDenied) if operation == PUT => {
             "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in the instance's role and in the key's policy".into()
@@ -80,7 +80,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
         (_, AwsErrorKind::Denied) if operation == PUT => format!("allow s3:PutObject on {arn} in the instance's role"),
         // Without s3:ListBucket S3 does not say whether there is such a key.
         (_, AwsErrorKind::Denied) => format!(
-            "allow s3:{operation} on {arn} in the instance's role; or the key is not there, which S3 only says to those who have s3:ListBucket"
+            "allow s3:{operation} on {arn} in the instance's role; the key may also be missing, which S3 reports only with s3:ListBucket"
         ),
         _ => return None,
     })

@@ -150,7 +150,7 @@ impl Requester {
             *request.timeout_mut() = Some(self.http.call_timeout());
         }
         for (name, value) in headers {
-            let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is no header"))?;
+            let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is not a valid header"))?;
             request.headers_mut().insert(name, value);
         }
         if let Some((credentials, region)) = &self.signer {
@@ -266,7 +266,7 @@ fn is_region(text: &str) -> bool {
 fn of_a_server(call: &Call, status: StatusCode, retry_after: Option<std::time::Duration>) -> AwsError {
     let (kind, what) = match status.as_u16() {
         401 | 403 | 407 => (AwsErrorKind::Denied, "access denied"),
-        404 | 410 => (AwsErrorKind::NotFound, "there is no such thing"),
+        404 | 410 => (AwsErrorKind::NotFound, "not found"),
         429 => (AwsErrorKind::Throttled, "throttled"),
         408 | 500.. => (AwsErrorKind::Unreachable, "the server failed to answer"),
         _ => (AwsErrorKind::Invalid, "the request was not accepted"),

@@ -42,7 +42,7 @@ impl LiveObjects {
                 (url, Some((self.connection.credentials.clone(), region)))
             }
         };
-        let url = url.parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "it has no URL that can be called"))?;
+        let url = url.parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "its URL is not valid"))?;
         Ok(Requester { http: self.connection.http.clone(), url, signer, call: call.clone() })
     }
 

@@ -49,7 +49,7 @@ enum Coming {
     Over,
 }
 
-/// A range that is being fetched. Nobody wants it any more once this is dropped.
+/// A range that is being fetched. No one wants it any more once this is dropped.
 struct Task(JoinHandle<Result<Vec<Bytes>, AwsError>>);
 
 impl Drop for Task {
@@ -137,7 +137,7 @@ impl Object for Parts {
                     log::debug!(at = *at; "{cut}: asking for the rest");
                     *answer = match self.requester.get(span, Some(&self.version)).await {
                         Ok(answer) if answer.is_part => answer,
-                        // The server cannot go on in the middle: all has to begin anew.
+                        // The server cannot go on in the middle: all has to begin again.
                         _ => return Err(cut),
                     };
                 }

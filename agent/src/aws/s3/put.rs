@@ -140,7 +140,7 @@ mod tests {
         let request = server.requests().pop().unwrap();
         assert_eq!((request.header("content-length"), request.header("transfer-encoding")), (Some("100000"), None));
         assert_eq!(request.body.len(), content.len());
-        // Where nobody listens, nothing moves.
+        // Where no one listens, nothing moves.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (nowhere, upload) = (objects_at(&format!("http://127.0.0.1:{port}")), Upload::default());
         assert!(nowhere.write(&place(), content.into(), Only::Always, Some(&upload)).await.is_err());
@@ -175,9 +175,9 @@ mod tests {
     async fn every_refusal_has_its_kind_and_its_hint() {
         use AwsErrorKind::*;
         let table = [
-            (412, "PreconditionFailed", Invalid, true, "find out who else writes to this key"),
+            (412, "PreconditionFailed", Invalid, true, "find out what else writes to this key"),
             (404, "NoSuchKey", NotFound, true, "upload s3://shop/claims/migrate"),
-            (409, "ConditionalRequestConflict", Invalid, false, "if it stays so, find out who else writes to this key"),
+            (409, "ConditionalRequestConflict", Invalid, false, "if this persists, find out what else writes to this key"),
             (403, "AccessDenied", Denied, false, "allow s3:PutObject on arn:aws:s3:::shop/claims/migrate in the instance's role"),
             (404, "NoSuchBucket", NotFound, false, "correct the bucket's name in the document"),
             (301, "PermanentRedirect", Invalid, false, "find the bucket's region"),

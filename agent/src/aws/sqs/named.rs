@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::aws::arn::Arn;
 use crate::failure::Objection;
 
-/// Whether a stand-in is on this machine, so that what goes there is seen by nobody else.
+/// Whether a stand-in is on this machine, so that what goes there is seen by no one else.
 pub(super) fn is_of_this_machine(authority: &str) -> bool {
     let is_loopback = |at: SocketAddr| at.ip().is_loopback();
     authority.split(':').next() == Some("localhost") || authority.parse().is_ok_and(is_loopback)

@@ -25,7 +25,7 @@ async fn serving() -> (Site, Request) {
     (site, Request { release: Some(Asked { wanted, at: Duration::from_secs(1) }), ..request() })
 }
 
-/// Nobody served, and nobody boots again by himself after a command of Systems Manager.
+/// No one served, and no one boots again by himself after a command of Systems Manager.
 #[tokio::test(start_paused = true)]
 async fn by_sigterm_or_by_its_deadline() {
     for is_asked in [true, false] {

@@ -86,7 +86,7 @@ async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
 async fn a_machine_without_a_document_warns_and_is_not_called_done() {
     let site = Site::with("");
     assert_eq!(site.boot_as(Request { user_data: UserData::Nothing, ..request() }).await, Ending::Done);
-    let note = "there is no boot document, neither a layer in /etc/ingot/boot.d nor one by --user-data none";
+    let note = "no boot document: /etc/ingot/boot.d has no layers, and --user-data none has none";
     assert_eq!(site.report().warnings, [note]);
     assert_eq!((site.on_disk().unwrap().outcome, site.report().document), (BootOutcome::NoDocument, None));
     let text = serde_json::to_string(&site.report()).unwrap();
@@ -135,7 +135,7 @@ async fn an_invalid_request_is_refused_and_leaves_nothing() {
     let site = Site::with(DOCUMENT);
     let file = UserData::File { named: "boot.yaml".into(), path: PathBuf::from("/home/boot.yaml") };
     let refused = site.boot_as(Request { user_data: file, ..request() }).await;
-    assert_eq!(refused, Ending::Refused("there is no file /home/boot.yaml".into()));
+    assert_eq!(refused, Ending::Refused("/home/boot.yaml is not found\n  hint: correct the path of --user-data".into()));
     let refused = site.boot_as(Request { only: vec!["files./etc/y".parse().unwrap()], ..request() }).await;
     assert!(matches!(&refused, Ending::Refused(why) if why.contains("files./etc/y")), "{refused:?}");
     assert!(site.on_disk().is_none() && site.said().is_empty() && site.machine.file("/etc/x").is_none());

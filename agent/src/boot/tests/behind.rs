@@ -27,7 +27,7 @@ async fn a_held_lock_is_waited_for_and_mentioned_once() {
     assert!(site.report().elapsed_ms >= 5_000.0);
 }
 
-/// A drain holds it until the machine is gone, and has work to do meanwhile.
+/// A drain holds it until the machine is gone, and has work to do in the meantime.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_held_for_long_is_tried_seldom() {
     let site = Site::with(DOCUMENT);
@@ -61,7 +61,7 @@ async fn who_asked_for_a_release_is_told_to_ask_for_it_again() {
     assert_eq!(site.boot_until(request, site.asked_after(5)).await, Ending::Failed);
     let error = site.report().error.unwrap();
     assert_eq!(error.message, "stopped by SIGTERM, while it was waiting for the lock: another ingot is at work (process 7)");
-    assert_eq!(error.hint.as_deref(), Some("ask for the release once more"));
+    assert_eq!(error.hint.as_deref(), Some("request the release again"));
 }
 
 #[tokio::test(start_paused = true)]

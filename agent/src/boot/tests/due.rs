@@ -44,7 +44,10 @@ async fn who_uses_what_is_not_due_has_a_mistake_and_who_tests_it_has_none() {
     let leader = site("leader", &used);
     assert_eq!(leader.boot().await, Ending::Document);
     let causes = leader.report().error.unwrap().causes;
-    assert!(causes[0].ends_with("`files./etc/web.path` is not there: files./etc/web is not due, for its `when:` is false"), "{causes:?}");
+    assert!(
+        causes[0].ends_with("`files./etc/web.path` does not exist: files./etc/web is not due, because its `when:` is false"),
+        "{causes:?}"
+    );
     assert!(leader.signals().is_empty(), "not even a failure is told to who does not wait");
     let tested = used.replace("{{files.[/etc/web].path}}", "{{default files.[/etc/web].path \"none\"}}");
     assert_eq!(site("leader", &tested).boot().await, Ending::Done);
@@ -70,7 +73,7 @@ async fn what_is_neither_true_nor_false_is_a_mistake_before_anything_is_done() {
     for (when, why) in [
         ("{{values.role}}", "`when:` is `web`, which is neither true nor false"),
         ("{{instance.tags.none}}", "instance.tags.none is missing"),
-        ("{{secrets.a}}", "`when:` cannot refer to secrets.a: whether a step is there is known before the first one runs"),
+        ("{{secrets.a}}", "`when:` cannot refer to secrets.a: whether a step is due is decided before the first one runs"),
         ("{{values.rol}}", "`values.rol` refers to nothing"),
         ("yes", "`when:` is `yes`, which is neither true nor false"),
     ] {

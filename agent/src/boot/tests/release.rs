@@ -185,7 +185,7 @@ async fn of_several_requests_the_last_one_wins() {
     assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
     assert_eq!(waiting(&site, asked("v2", 21)).await, Ending::Done);
     assert_eq!(found(&site), whole("v2", "v2"));
-    // After a reboot nobody waits any more who had asked before.
+    // After a reboot no one waits any more who had asked before.
     site.machine.reboot();
     assert_eq!(waiting(&site, asked("v3", 1)).await, Ending::Done);
 }
@@ -219,7 +219,7 @@ async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
     assert_eq!((ending.ok(), site.reported()), (Some(Ending::Done), 1));
     assert_eq!(found(&site).2, "launched");
     let shown = site.report().release.unwrap().to_string();
-    let expected = format!("launched is in force, {} was asked for; it is not kept, for this instance waits in a warm pool", wanted("v2"));
+    let expected = format!("launched is in force, {} was asked for; it is not kept, because this instance is in a warm pool", wanted("v2"));
     assert!(shown.starts_with(&expected), "{shown}");
     // Nor does it overtake anybody: what serves is decided later.
     *slow.states.borrow_mut() = vec![Some("InService")];

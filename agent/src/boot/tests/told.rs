@@ -61,7 +61,7 @@ async fn evidence_is_first(site: &Site, asked: Request) -> (Ending, bool) {
     join(site.boot_as(asked), is_there).await
 }
 
-/// It ended in a panic: what an application falls back on is waited for, and is no unit.
+/// It ended in a panic: what an application falls back on is waited for, and is not a unit.
 #[tokio::test(start_paused = true)]
 async fn of_an_application_whose_bundle_is_not_there() {
     for signals in [STACK.to_owned(), format!("{EVIDENCE}, {STACK}, {HOOK}")] {
@@ -115,7 +115,7 @@ async fn of_a_release_that_fails() {
     }
 }
 
-/// Nobody was told anything.
+/// No one was told anything.
 #[tokio::test(start_paused = true)]
 async fn of_a_release_when_the_time_of_the_boot_is_over() {
     let optional = site("slow: { run: [/bin/hangs], timeout: 1h, required: false, after: [bundles.app] }", STACK);
@@ -142,7 +142,7 @@ async fn a_hook_that_went_on_is_not_told_to_give_up() {
     assert_eq!(site.groups.count("CompleteLifecycleAction"), 2);
 }
 
-/// Nobody knew whether it was kept, it said; it had never been begun.
+/// No one knew whether it was kept, it said; it had never been begun.
 #[tokio::test(start_paused = true)]
 async fn a_release_whose_boot_was_ended_is_certainly_not_kept() {
     let site = site("slow: { run: [/bin/hangs], timeout: 1h, required: false, after: [bundles.app] }", "");

@@ -24,7 +24,7 @@ pub(super) struct Reading<'a> {
     next: Cell<usize>,
     /// Values that could not be read.
     aside: BTreeSet<usize>,
-    /// Unknown keys, by the number of their value: every reading meets them anew.
+    /// Unknown keys, by the number of their value: every reading meets them again.
     unknown: RefCell<BTreeMap<usize, Unknown>>,
     apart: Apart<'a>,
 }
@@ -47,7 +47,7 @@ impl<'a> Reading<'a> {
         Self { next: Cell::new(ROOT), aside: BTreeSet::new(), unknown: RefCell::default(), apart }
     }
 
-    /// Begins at the root, once more.
+    /// Begins at the root, again.
     pub(super) fn begin<'n>(&self, root: &'n Node) -> Numbered<'n> {
         self.next.set(ROOT);
         self.number(root)

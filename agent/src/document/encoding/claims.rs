@@ -99,12 +99,12 @@ pub(super) fn unmarked(text: &str) -> Slip {
         return slip;
     }
     let slip = if let Some(keys) = keys(text) {
-        let message = "the keys of a boot document stand here, without the marker `#ingot` before them";
+        let message = "here are the keys of a boot document, without the marker `#ingot` before them";
         Slip::at(keys.at, message, "begin user data with the line `#ingot`")
     } else if let Some((line, first)) = first_line(text) {
         if for_cloud_init(first.as_bytes()).is_some() || begins_as_message(first.trim_ascii().as_bytes()) {
             let hint = "begin user data with this line, without comments or blanks before it";
-            return Slip::at((line, 1), "other lines stand before the one that says what this user data is", hint);
+            return Slip::at((line, 1), "other lines come before the marker of this user data", hint);
         }
         let message = format!("user data is {}, neither a boot document nor for a program that ingot knows", looks_like(first));
         let hint = "begin a boot document with the line `#ingot`, a script with `#!`, and a cloud-config with `#cloud-config`";
@@ -122,7 +122,7 @@ fn first_line(text: &str) -> Option<(usize, &str)> {
     text.lines().enumerate().find(|(_, line)| !is_comment(line.trim())).map(|(index, line)| (index + 1, line))
 }
 
-/// Names, for people, what nobody is known to read. Never with a word of the content.
+/// Names, for people, what no one is known to read. Never with a word of the content.
 fn looks_like(line: &str) -> &'static str {
     match line.trim_start().as_bytes() {
         [b'<', ..] => "a script for Windows, or XML",
@@ -142,7 +142,7 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
         }
         if let Some(keys) = keys(text).filter(|keys| keys.ours) {
             let hint = "put `#ingot` in place of `#cloud-config`, or the document under a top-level `ingot:` key";
-            return Some(Slip::at(keys.at, "the keys of a boot document stand here, and this is a #cloud-config", hint));
+            return Some(Slip::at(keys.at, "here are the keys of a boot document, but this is a #cloud-config", hint));
         }
     } else if let Some(at) = names_ours(text).or_else(|| key_inside(text)) {
         let hint = "put the boot document under a top-level `ingot:` key, and correct the YAML";
@@ -150,8 +150,8 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
     }
     match head(text) {
         Head::Slip(slip) if text.lines().nth(slip.line - 1) == Some(MARKER) => {
-            let hint = "take one of the two lines away: the other says whose user data this is";
-            Some(Slip::at((slip.line, slip.column), "the marker `#ingot` stands in a #cloud-config", hint))
+            let hint = "remove one of the two lines: the other decides who reads this user data";
+            Some(Slip::at((slip.line, slip.column), "the marker `#ingot` is inside a #cloud-config", hint))
         }
         _ => None,
     }
@@ -242,7 +242,7 @@ fn in_script(text: &str) -> Option<Slip> {
     let names_us = |word: &str| word.rsplit('/').next().is_some_and(|name| slips_to_ingot(name) <= 1);
     words.any(names_us).then(|| {
         let message = format!("`{}` is not the marker `#ingot`", shown(line.trim()));
-        Slip::at((index + 1, 1), message, "write the line as `#ingot`: a boot document is no script")
+        Slip::at((index + 1, 1), message, "write the line as `#ingot`: a boot document is not a script")
     })
 }
 
@@ -255,7 +255,7 @@ pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
         TEMPLATE => in_template(text)?,
         _ => return None,
     };
-    let message = format!("this names a boot document inside of {what}, where ingot does not read it");
+    let message = format!("this names a boot document inside {what}, where ingot does not read it");
     let hint = "send the boot document in a part of the type `text/x-ingot` of a MIME message";
     Some(Slip::at(at, message, hint))
 }
@@ -338,7 +338,7 @@ pub(super) fn is_our_type(line: &str) -> bool {
     })
 }
 
-/// Whether a part of a type like that is a text. What cannot be read as one is then nobody's.
+/// Whether a part of a type like that is a text. What cannot be read as one is then no one's.
 pub(super) fn is_generic_text(kind: &str) -> bool {
     is_generic(kind) && kind != "application/octet-stream"
 }

@@ -75,7 +75,9 @@ impl Failure for EncodingError {
             Self::Corrupt { encoding: Encoding::Zstd, .. } => {
                 "make it again with `zstd --stdout FILE`, and send the bytes unchanged".into()
             }
-            Self::Corrupt { encoding: Encoding::Base64, .. } => "make it again with `base64 --wrap=0 FILE`, and send all of it".into(),
+            Self::Corrupt { encoding: Encoding::Base64, .. } => {
+                "encode it again with `base64 --wrap=0 FILE`, and send the whole output".into()
+            }
             Self::Corrupt { encoding: Encoding::QuotedPrintable, .. } => {
                 "send the part as it is, with `Content-Transfer-Encoding: 8bit`".into()
             }

@@ -75,7 +75,7 @@ struct Walk {
     /// Bytes that the parts still to come may unwrap to: those of ours, and the others.
     left: usize,
     left_for_others: usize,
-    /// Parts passed that are no multipart, of whatever type: people count them all.
+    /// Parts passed that are not multipart, of whatever type: people count them all.
     leaves: usize,
     /// Whether a multipart ends inside a part. cloud-init reads that; a document may have been longer.
     is_cut: bool,
@@ -249,12 +249,12 @@ fn unended(message: &str) -> Slip {
     Slip::at((1, 1), message, "put an empty line between the last header and what comes after it")
 }
 
-/// What is of ours before the first delimiter of a multipart, or after the last one, where nobody reads it.
+/// What is of ours before the first delimiter of a multipart, or after the last one, where no one reads it.
 fn lost(outside: &[u8]) -> Option<Part> {
     let text = String::from_utf8_lossy(outside);
     let line = text.lines().position(|line| is_our_type(line) || line.trim() == MARKER)?;
-    let hint = "look for a delimiter that is missing or misspelled, or for a closing one that comes too early";
-    let slip = Slip::at((line + 1, 1), "a boot document stands outside of the parts of the MIME message", hint);
+    let hint = "look for a delimiter that is missing, misspelled, or closes too early";
+    let slip = Slip::at((line + 1, 1), "a boot document is outside the parts of the MIME message", hint);
     Some(Part { name: format!("{WHOLE}, outside of its parts"), slip: Some(slip), text: text.into_owned() })
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Part {
     pub(crate) slip: Option<Slip>,
 }
 
-/// Only the length: a document may hold what nobody should read in a panic.
+/// Only the length: a document may hold what no one should read in a panic.
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} bytes", self.name, self.text.len())?;

@@ -244,7 +244,7 @@ fn checks_length_and_checksum_of_a_frame() {
     assert!(explain(&length).contains("Data corruption detected"), "{}", explain(&length));
 }
 
-/// The worst of all readings would be «no document».
+/// The worst of all readings would be "no document".
 #[test]
 fn what_was_cut_short_is_an_error() {
     let first_bytes_are_text = |bytes: &[u8]| bytes == b"(";

@@ -60,7 +60,7 @@ fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
         unzstd(bytes, limit).map(Some)
     } else if is_base64(bytes) {
         match decode_base64(bytes, limit) {
-            // A word is no broken base64. The beginning of something of ours is.
+            // A word is not a broken base64. The beginning of something of ours is.
             Err(Fault::Corrupt(..)) if !begins_as_ours(bytes, MAX_LAYERS) => Ok(None),
             decoded => decoded.map(Some),
         }

@@ -186,7 +186,7 @@ fn what_is_for_another_program_is_left_to_it() {
 /// A layer needs no marker, so `check` only says that it is one.
 #[test]
 fn keys_without_a_marker_are_a_mistake_of_user_data_alone() {
-    let missing = "the keys of a boot document stand here, without the marker `#ingot` before them";
+    let missing = "here are the keys of a boot document, without the marker `#ingot` before them";
     for (user_data, place) in [
         (KEYS.to_owned(), "1:1"),
         (KEYS.replace('\n', "\r\n"), "1:1"),
@@ -344,9 +344,9 @@ fn a_key_of_a_cloud_config_that_comes_near_is_a_mistake() {
         ("Ingot: { version: 1 }\n", "2:1: `Ingot` is not the key `ingot` [version]"),
         ("x-ingot: { version: 1 }\n", "2:1: `x-ingot` is not the key `ingot` [version]"),
         ("  ingots: { version: 1 }\n", "2:3: `ingots` is not the key `ingot` [version]"),
-        ("version: 1\nfiles: {}\n", "2:1: the keys of a boot document stand here, and this is a #cloud-config [version files]"),
-        ("credentials: { a: x }\n", "2:1: the keys of a boot document stand here, and this is a #cloud-config [credentials]"),
-        ("#ingot\npackages: []\n", "2:1: the marker `#ingot` stands in a #cloud-config"),
+        ("version: 1\nfiles: {}\n", "2:1: here are the keys of a boot document, but this is a #cloud-config [version files]"),
+        ("credentials: { a: x }\n", "2:1: here are the keys of a boot document, but this is a #cloud-config [credentials]"),
+        ("#ingot\npackages: []\n", "2:1: the marker `#ingot` is inside a #cloud-config"),
         ("- ingot: { version: 1 }\n", "2:3: this may be the key of a boot document, and the #cloud-config is not a map"),
     ] {
         holds(&[(cloud_config, format!("#cloud-config\n{cloud_config}").into(), &format!("user data:{expected}"))]);
@@ -356,16 +356,13 @@ fn a_key_of_a_cloud_config_that_comes_near_is_a_mistake() {
     let template = "## template: jinja\n#cloud-config\ningot: { version: 1 }\n";
     assert_eq!(
         instance(template),
-        "user data:3:1: this names a boot document inside of a cloud-init template, where ingot does not read it [version]"
+        "user data:3:1: this names a boot document inside a cloud-init template, where ingot does not read it [version]"
     );
     let archive = "#cloud-config-archive\n- type: text/x-ingot\n  content: x\n";
-    assert_eq!(
-        instance(archive),
-        "user data:2:3: this names a boot document inside of a cloud-config archive, where ingot does not read it"
-    );
+    assert_eq!(instance(archive), "user data:2:3: this names a boot document inside a cloud-config archive, where ingot does not read it");
     for content in ["|\n    #ingot\n    version: 1\n", "|\n    #cloud-config\n    ingot: { version: 1 }\n", "'#ingot'\n"] {
         let said = instance(format!("#cloud-config-archive\n- '#!/bin/sh'\n- content: {content}"));
-        assert!(said.starts_with("user data:3:3: this names a boot document inside of a cloud-config archive"), "{said}");
+        assert!(said.starts_with("user data:3:3: this names a boot document inside a cloud-config archive"), "{said}");
     }
 }
 
@@ -376,10 +373,10 @@ fn what_nobody_is_known_to_read_is_a_mistake() {
         ("<powershell>\nGet-Date\n</powershell>\n", "1:1: user data is a script for Windows, or XML, neither"),
         ("{\"ignition\": {\"version\": \"3.4.0\"}}", "1:1: user data is JSON or a flow of YAML, neither"),
         ("[settings.kubernetes]\na = 1\n", "1:1: user data is TOML or a list, neither"),
-        ("# web\n#cloud-config\npackages: []\n", "2:1: other lines stand before the one that says"),
-        ("# web\n#!/bin/sh\n", "2:1: other lines stand before the one that says"),
-        ("\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n--b--\n", "2:1: other lines stand before the one that says"),
-        ("    Content-Type: text/x-ingot\n    \n    version: 1\n", "3:5: the keys of a boot document stand here"),
+        ("# web\n#cloud-config\npackages: []\n", "2:1: other lines come before the marker"),
+        ("# web\n#!/bin/sh\n", "2:1: other lines come before the marker"),
+        ("\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n--b--\n", "2:1: other lines come before the marker"),
+        ("    Content-Type: text/x-ingot\n    \n    version: 1\n", "3:5: here are the keys of a boot document"),
     ] {
         assert!(instance(user_data).starts_with(&format!("user data:{expected}")), "{user_data}: {}", instance(user_data));
         // What is a map is read on a desk, and its keys are unknown.

@@ -43,8 +43,8 @@ fn names_every_duplicate_key() {
     assert_eq!(
         mistakes("a: 1\na: 2\nb: {c: 1, c: 2}\n"),
         [
-            "x.yaml:2:1: the key `a` stands here a second time; first in line 1",
-            "x.yaml:3:11: the key `c` stands here a second time; first in line 3"
+            "x.yaml:2:1: the key `a` is here a second time; first in line 1",
+            "x.yaml:3:11: the key `c` is here a second time; first in line 3"
         ]
     );
 }
@@ -58,8 +58,8 @@ fn refuses_what_has_no_place_in_a_document() {
     // As Python writes JSON.
     let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
     assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
-    assert!(mistakes("{{values.x}}: 1")[0].contains("has to be in quotes"));
-    assert!(mistakes("{[x]: 1}")[0].contains("where a key should be"));
+    assert!(mistakes("{{values.x}}: 1")[0].contains("must be in quotes"));
+    assert!(mistakes("{[x]: 1}")[0].contains("in place of a key"));
 }
 
 #[test]

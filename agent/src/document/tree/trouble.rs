@@ -14,23 +14,23 @@ pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usi
     let character = text.chars().nth(column - 1).unwrap_or(' ');
     if info.contains("tabs") {
         let column = text.chars().position(|character| character == '\t').map_or(column, |before| before + 1);
-        return said(&at(line, column), "a tab stands in the indentation", "indent with spaces");
+        return said(&at(line, column), "a tab is in the indentation", "indent with spaces");
     }
     if let Some((mark, first)) = unindented(lines, line) {
         let what = format!("this line is not indented, and line {mark} begins a block of text");
         return said(&at(first, 1), &what, "indent every line of the text deeper than the key of its block");
     }
     if info.contains("character escape code") {
-        let hint = "write the character itself: YAML has no pairs of escapes such as `\\ud83d\\ude00`, which JSON has";
+        let hint = "write the character itself: unlike JSON, YAML has no pairs of escapes such as `\\ud83d\\ude00`";
         return said(&place, info, hint);
     }
     if info.contains("unexpected character") || info.contains("unknown anchor") {
-        let what = format!("a text that begins with `{character}` has to be in quotes");
+        let what = format!("a text that begins with `{character}` must be in quotes");
         return said(&place, &what, "put it in quotes");
     }
     let has_key = text.chars().take(column - 1).collect::<String>().contains(": ");
     let (what, hint) = match info {
-        _ if info.contains("mapping values") && has_key => ("a text with `: ` in it has to be in quotes", "put the whole text in quotes"),
+        _ if info.contains("mapping values") && has_key => ("a text that contains `: ` must be in quotes", "put the whole text in quotes"),
         _ if info.contains("quoted scalar") => ("a quote is opened here and never closed", "close the quote"),
         _ if info.contains("flow") => {
             ("a bracket before this is not closed, or a comma is missing", "close the `{` or `[`, or put a comma between its entries")
@@ -51,7 +51,7 @@ pub(super) fn unquoted(place: &Place, lines: &[&str]) -> Option<Mistake> {
     let value = &lines.get(place.line - 1)?[template(lines, place)?];
     let quoted = if value.contains(['"', '\\']) { format!("'{}'", value.replace('\'', "''")) } else { format!("\"{value}\"") };
     let hint = format!("{QUOTE}: {quoted}");
-    Some(Mistake::at(place, "`{{` begins a map in YAML, and a template has to be in quotes", hint))
+    Some(Mistake::at(place, "`{{` begins a map in YAML, and a template must be in quotes", hint))
 }
 
 /// What of its line is the value that begins at `place` with `{{`: up to the next of a list or a map in brackets, or the rest.

@@ -67,7 +67,7 @@ async fn of_target_groups_that_may_not_be_looked_at_the_others_tell_all_the_same
     assert!(scene.balancers.count() > 20 && scene.seconds() > 30, "{}", scene.seconds());
 }
 
-/// Nobody takes it out of a group that is not Auto Scaling's, but for its health.
+/// No one takes it out of a group that is not Auto Scaling's, but for its health.
 #[tokio::test(start_paused = true)]
 async fn a_group_that_auto_scaling_does_not_manage_is_told_by_the_health_path() {
     let mut scene = Scene::terminated();

@@ -18,7 +18,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// Watches, and after `first` for a while more, in which nobody gets the lock.
+    /// Watches, and after `first` for a while more, in which no one gets the lock.
     async fn no_boot_begins_after(&self, first: impl Future<Output = ()>) {
         let ground = self.ground();
         let watching = watch(&self.settings, &ground, async || pending().await);

@@ -24,7 +24,7 @@ async fn note(leaving: Leaving<'_>, stages: [&'static str; 2]) {
     }
 }
 
-/// Whoever wrote last had the other's hook completed once more.
+/// Whoever wrote last had the other's hook completed again.
 #[tokio::test(start_paused = true)]
 async fn neither_forgets_what_the_other_has_done() {
     let scene = Scene::new();

@@ -30,7 +30,7 @@ pub(crate) struct FakeObjects {
     refusal: Cell<Option<&'static str>>,
     /// For how many seconds S3 takes a write, a little in each.
     slow: Cell<u32>,
-    /// What nobody answers for.
+    /// What no one answers for.
     silent: RefCell<Vec<Source>>,
     calls: Calls,
 }

@@ -1,7 +1,7 @@
 //! RDS, in memory: what is restored becomes a database on the machine's network.
 //!
 //! States go on with the machine's clock: `creating` without an endpoint, `creating` with one, `backing-up`, `available`.
-//! A restored database takes logins a while after it has an endpoint, with a password that nobody knows until it is set.
+//! A restored database takes logins a while after it has an endpoint, with a password that no one knows until it is set.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub(crate) fn managed(id: &str) -> String {
 pub(crate) struct FakeRds {
     machine: FakeMachine,
     region: String,
-    /// Whether snapshots, and databases that nobody makes, are made up: this is a rehearsal.
+    /// Whether snapshots, and databases that no one makes, are made up: this is a rehearsal.
     inventing: bool,
     calls: Calls,
     account: RefCell<Account>,
@@ -207,7 +207,7 @@ impl Rds for FakeRds {
         if self.inventing && !name.made && !self.holds(name.kind, &name.id) {
             let engine = if name.kind == Kind::Cluster { "aurora-postgresql" } else { "postgres" };
             let members = vec![format!("{}-1", name.id)];
-            // Managed or not, nobody knows its password.
+            // Managed or not, no one knows its password.
             let master_secret = Some(MasterSecret { arn: String::new(), status: "active".into() });
             let database = Database { engine: engine.into(), version: "17.4".into(), members, master_secret, ..Database::default() };
             self.put(name.kind, &name.id, database, None, Pace::default());

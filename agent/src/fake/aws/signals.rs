@@ -18,7 +18,7 @@ use crate::fake::machine::FakeMachine;
 use crate::host::Clock;
 use crate::text::SecretText;
 
-/// How long a hook waits that nobody has said anything of.
+/// How long a hook waits that no one has said anything of.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What goes wrong on request, by action: refusals, and answers that never arrive though the call took effect.
@@ -126,7 +126,7 @@ impl CloudFormation for FakeCloudFormation {
     }
 }
 
-/// Auto Scaling, which waits for every action until it is completed, or until nobody has sent a heartbeat in time.
+/// Auto Scaling, which waits for every action until it is completed, or until no one has sent a heartbeat in time.
 pub(crate) struct FakeAutoScaling {
     service: Service,
     group: RefCell<Option<String>>,

@@ -39,7 +39,7 @@ impl Commands for FakeMachine {
     }
 }
 
-/// Whether a program is asked for something alone: of any other, nobody knows what it changes.
+/// Whether a program is asked for something alone: of any other, no one knows what it changes.
 fn only_answers(invocation: &Invocation) -> bool {
     let arguments: Vec<&str> = invocation.argv.iter().skip(1).map(SecretText::expose).collect();
     matches!(arguments.as_slice(), ["-v" | "--version"] | ["image", "inspect", ..])

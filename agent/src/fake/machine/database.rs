@@ -17,7 +17,7 @@ impl Databases for FakeMachine {
         let answer = || Server { version: version(target), checked_password: target.login.is_some() && !doubtful };
         let Some(server) = servers.get(&at) else {
             // In a rehearsal whatever is named is there.
-            let why = format!("cannot resolve {}: there is no such name", target.host);
+            let why = format!("cannot resolve {}: the name does not exist", target.host);
             return if self.0.storage.borrow().anything { Ok(answer()) } else { Err(Refusal::Name { why }) };
         };
         if let Some(refusal) = &server.refusal {

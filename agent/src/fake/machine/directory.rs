@@ -82,7 +82,7 @@ impl Directories for FakeMachine {
     }
 }
 
-/// What an archive that nobody has looked into says of its processes, and of its periodic tasks.
+/// What an archive that no one has looked into says of its processes, and of its periodic tasks.
 const SAID: [(&str, &[u8]); 2] = [("Procfile", b"web: <the command of the release>\n"), ("cron.yaml", b"version: 1\ncron: []\n")];
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ enum Course {
     Dies(Duration),
     /// It reloads from its start until after this time.
     Reloads(Duration),
-    /// It has done its work, and does it once more from after this time on.
+    /// It has done its work, and does it again from after this time on.
     EndsAgain(Duration),
     /// It is up, and is restarted after each of these times, in seconds.
     Restarts(&'static [u64]),
@@ -137,7 +137,7 @@ impl Manager {
         }
     }
 
-    /// A unit that nobody has said anything of.
+    /// A unit that no one has said anything of.
     pub(super) fn get(&self, name: &str) -> FakeUnit {
         self.units.get(name).cloned().unwrap_or_else(|| FakeUnit::new(name))
     }

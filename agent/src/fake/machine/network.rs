@@ -21,7 +21,7 @@ pub(crate) struct FakeDatabase {
     pub(crate) password: Option<SecretText>,
     /// What it says to everybody.
     pub(crate) refusal: Option<Refusal>,
-    /// Whether nobody can be certain that it checks passwords.
+    /// Whether no one can be certain that it checks passwords.
     pub(crate) is_doubtful: bool,
 }
 

@@ -53,7 +53,7 @@ impl Reading for FakeMachine {
             }
         }
         advanced(read.bytes, read.bytes);
-        // In a rehearsal nobody knows what there is.
+        // In a rehearsal no one knows what there is.
         let anything = self.0.storage.borrow().anything;
         read.unmatched = unmatched.into_iter().filter(|_| !anything).collect();
         Ok(read)

@@ -10,10 +10,10 @@ use crate::host::HostError;
 use crate::host::disks::{Content, Device, DeviceNumber, Disk, Origin, Wanted};
 use crate::host::mounts::Mounted;
 
-/// The major number of NVMe partitions and disks: «blkext».
+/// The major number of NVMe partitions and disks: "blkext".
 const BLOCK_EXTENDED: u32 = 259;
 
-/// How the name of a disk begins that nobody knows.
+/// How the name of a disk begins that no one knows.
 pub(crate) const UNKNOWN_DISK: &str = "/dev/<disk ";
 
 /// What is plugged in and what is mounted.
@@ -25,7 +25,7 @@ pub(super) struct Storage {
     pub(super) swaps: Vec<DeviceNumber>,
     /// Whether whatever is waited for comes: this is a rehearsal.
     pub(super) anything: bool,
-    /// Whether nobody knows what the kernel calls a disk: this is a dry run.
+    /// Whether no one knows what the kernel calls a disk: this is a dry run.
     pub(super) nameless: bool,
     /// What was looked for and not there, in the order in which it was.
     pub(super) missed: Vec<Wanted>,
@@ -82,7 +82,7 @@ impl Storage {
     }
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
-        // What is there by itself is no change.
+        // What is there by itself is not a change.
         for (disk, content) in self.disks.values().filter(|(disk, _)| disk.origin != Origin::Other || disk.attached_as.is_some()) {
             lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
         }

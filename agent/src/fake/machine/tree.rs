@@ -203,7 +203,7 @@ impl Tree {
         let (from, to) = (self.place(staged)?, self.place(path)?);
         let node = self.at(&from).ok_or(Errno::ENOENT)?;
         if matches!(node.body, Body::Directory) {
-            // Nobody here renames directories, and what is below them would have to come along.
+            // No one here renames directories, and what is below them would have to come along.
             return Err(Errno::EXDEV);
         }
         if self.is_directory(&to) {

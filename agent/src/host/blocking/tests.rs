@@ -103,7 +103,7 @@ async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
-/// While a mount of somebody else's hangs, so does the table of mounts. It was read with the lock held that the runtime
+/// While a mount of someone else's hangs, so does the table of mounts. It was read with the lock held that the runtime
 /// thread takes as well.
 #[tokio::test]
 async fn the_table_of_mounts_is_read_without_the_lock() {
@@ -197,7 +197,7 @@ async fn there_is_an_end_to_threads_and_it_is_said() {
     all.iter().for_each(|_| begun.recv().unwrap());
     let error = hanging.one(&threads).await.unwrap_err();
     insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
-    cannot wait for /no/such/place: there is no thread for it: 512 operations on disks do not end
+    cannot wait for /no/such/place: no thread can be started for it: 512 operations on disks do not end
     hint: find the file system that hangs by `ps -eLo stat,wchan:32,comm | grep ^D`
     ");
     hanging.let_go();

@@ -1,4 +1,4 @@
-//! A program that may run for as long as somebody says so, and no longer: [`Lease`].
+//! A program that may run for as long as someone says so, and no longer: [`Lease`].
 //!
 //! ingot may be stopped, hang or die, and the program would go on. A small process therefore watches over it, forked from
 //! ingot and from then on alone with a pipe and a clock: once the lease is over, or ingot is gone, it kills the program and all
@@ -155,7 +155,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// Makes a directory for one. What an earlier process with our number has left there is in nobody's way.
+/// Makes a directory for one. What an earlier process with our number has left there is in no one's way.
 pub(super) fn make_below(own: &Path) -> io::Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -98,7 +98,7 @@ fn found_by(node: &Path) -> io::Result<Option<DeviceNumber>> {
     }
 }
 
-/// Reads what lies on a disk, once more if it contradicts itself: a filesystem that is in use may have been writing its
+/// Reads what lies on a disk, again if it contradicts itself: a filesystem that is in use may have been writing its
 /// superblock.
 fn read(node: &Path) -> io::Result<Content> {
     let content = read_once(node)?;

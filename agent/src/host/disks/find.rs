@@ -64,7 +64,7 @@ mod tests {
             disk("/dev/nvme0n1", volume("vol-0a"), Some("/dev/xvda")),
             disk("/dev/nvme1n1", volume("vol-0b"), Some("/dev/sdf")),
             disk("/dev/vdb", Origin::Other, None),
-            // Nobody names a disk so, but a name in the mapping goes before a node.
+            // No one names a disk so, but a name in the mapping goes before a node.
             disk("/dev/sdf", Origin::Other, None),
         ];
         let named = |name: &str| found(&disks, &Wanted::AttachedAs(name.into()));

@@ -20,7 +20,7 @@ pub(in crate::host) struct Held {
     _open: OwnedFd,
 }
 
-/// Opens a device, if it is still the one that was found. To have it open for reading disturbs nobody.
+/// Opens a device, if it is still the one that was found. To have it open for reading disturbs no one.
 ///
 /// # Errors
 ///
@@ -47,11 +47,11 @@ pub(in crate::host) fn hold(device: &Device) -> Result<Held, HostError> {
     Ok(Held { _open: held })
 }
 
-/// Whether nobody has it mounted, swapped on, or built a device on it.
+/// Whether no one has it mounted, swapped on, or built a device on it.
 ///
 /// # Errors
 ///
-/// «Busy» if somebody has.
+/// "Busy" if someone has.
 pub(super) fn unused(node: &Path, operation: &'static str) -> Result<(), HostError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_EXCL;
     open(node, flags, Mode::empty()).map(drop).map_err(|errno| failed(operation, node, errno.into()))

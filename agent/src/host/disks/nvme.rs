@@ -2,7 +2,7 @@
 //!
 //! The serial is in sysfs; this name is not, and is asked for by Identify Controller, as ebsnvme-id(8) does.
 //!
-//! Source: <https://github.com/amazonlinux/amazon-ec2-utils/blob/main/ebsnvme>, and «Identify Controller Data Structure»
+//! Source: <https://github.com/amazonlinux/amazon-ec2-utils/blob/main/ebsnvme>, and "Identify Controller Data Structure"
 //! of the NVM Express base specification.
 
 use std::fs::File;
@@ -19,7 +19,7 @@ const AMAZON: u16 = 0x1D0F;
 /// Where the vendor-specific part begins, and in it the name, of 32 bytes.
 const NAME: std::ops::Range<usize> = 3072..3104;
 
-/// The admin command «Identify», and which of the things that can be identified: the controller.
+/// The admin command "Identify", and which of the things that can be identified: the controller.
 const IDENTIFY: u8 = 0x06;
 const CONTROLLER: u32 = 1;
 

@@ -7,11 +7,11 @@ use std::fmt;
 pub(crate) enum Content {
     /// Zeros wherever a signature could be.
     Blank,
-    /// What is recognised. More than one signature: nobody can tell which of them is meant.
+    /// What is recognised. More than one signature: no one can tell which of them is meant.
     Holds(Vec<Signature>),
     /// Something, and nothing that is recognised: the first bytes that are not zero, in hexadecimal.
     Unknown { at: u64, bytes: String },
-    /// Nobody knows, for this is a rehearsal: it is taken for what is asked for.
+    /// No one knows, for this is a rehearsal: it is taken for what is asked for.
     Unspecified,
 }
 

@@ -1,6 +1,6 @@
 //! Disks as /sys tells of them. One thread, no waiting.
 //!
-//! Read anew each time: what is cached is wrong as soon as a disk is detached.
+//! Read again each time: what is cached is wrong as soon as a disk is detached.
 
 use std::fs::{self, File};
 use std::io;
@@ -127,7 +127,7 @@ impl Sysfs {
     }
 }
 
-/// The number of a block device by its node. `None` where there is no such node, or it is no block device.
+/// The number of a block device by its node. `None` where there is no such node, or it is not a block device.
 pub(in crate::host) fn number_of(node: &Path) -> io::Result<Option<DeviceNumber>> {
     match fs::metadata(node) {
         Ok(metadata) if metadata.file_type().is_block_device() => Ok(Some(DeviceNumber::of(metadata.rdev()))),

@@ -1,6 +1,6 @@
 //! Makes, checks and grows filesystems, by the programs made for that.
 //!
-//! The device is looked at once more before each, and is held open while the program runs: then the kernel cannot give
+//! The device is looked at again before each, and is held open while the program runs: then the kernel cannot give
 //! its number to another disk.
 
 use std::io::ErrorKind;
@@ -202,7 +202,7 @@ mod tests {
         let error = HostError::Spawn { program: "mkfs.btrfs".into(), source };
         insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
         cannot run mkfs.btrfs: entity not found
-        hint: install btrfs-progs in the image: mkfs.btrfs is part of it
+        hint: install btrfs-progs in the image: it contains mkfs.btrfs
         ");
     }
 

@@ -23,7 +23,7 @@ const KERNEL: u32 = 1;
 /// The longest message of the kernel's, in bytes (UEVENT_BUFFER_SIZE).
 const MESSAGE: usize = 2048;
 
-/// Where nobody tells: how often the list of disks is read.
+/// Where no one tells: how often the list of disks is read.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Every disk and partition and its size, a line each.

@@ -17,6 +17,21 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
     })
 }
 
+/// What to do about a path that this process may not read or change.
+pub(super) fn denied(operation: &str, path: &Path) -> String {
+    match nix::unistd::geteuid().is_root() {
+        false if ["read", "list", "look at", "open"].contains(&operation) => {
+            format!("run as root, or let this user read it: `ls -l {}`", path.display())
+        }
+        false => "run as root, or name a directory that this user may write to".into(),
+        // NFS takes root's rights away, and so does SELinux.
+        true => format!(
+            "see by `findmnt -T {}` what filesystem refuses root, and by `dmesg | grep denied` whether SELinux or AppArmor does",
+            path.parent().unwrap_or(path).display()
+        ),
+    }
+}
+
 /// What to do about a limit that was reached.
 pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     match refusal.raw_os_error().map(Errno::from_raw) {
@@ -57,7 +72,7 @@ pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
         (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
         (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that what is mounted and where it is mounted both exist".into(),
         (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`".into(),
-        (Some(Errno::EINVAL), "swap") => "make it anew by `mkswap`: it may be of another page size".into(),
+        (Some(Errno::EINVAL), "swap") => "run `mkswap` on it: it may have another page size".into(),
         (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
         _ => "see `dmesg | tail`".into(),
     }

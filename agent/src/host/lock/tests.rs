@@ -20,7 +20,7 @@ async fn is_held_by_one_and_seen_by_all() {
     drop(Lock::take(path, &files).await.unwrap());
 }
 
-/// Waits until nobody holds the lock. A program that another test starts has all open files between fork(2) and execve(2).
+/// Waits until no one holds the lock. A program that another test starts has all open files between fork(2) and execve(2).
 async fn is_released(path: &Path, files: &DiskFiles) {
     for _ in 0..500 {
         if holder(path, files).await.unwrap().is_none() {
@@ -86,7 +86,7 @@ async fn a_lock_that_another_has_just_put_there_stays() {
     drop(Lock::take(path, &files).await.unwrap());
 }
 
-/// Opening a FIFO waits for who writes to it, and nobody does.
+/// Opening a FIFO waits for who writes to it, and no one does.
 #[tokio::test]
 async fn who_asks_does_not_wait_for_a_fifo() {
     let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());

@@ -109,7 +109,7 @@ fn is_of(device: &Device, at: &OwnedFd, shown: &Path) -> Result<(), HostError> {
     let id = mountinfo::mount_id(&fs::read_to_string(&info).map_err(|source| failed("read", &info, source))?);
     let mounted = mountinfo::lines()?.into_iter().find(|line| Some(line.id) == id).map(|line| resolved(line.mounted));
     let Some(mounted) = mounted else { return Err(failed("find what was mounted at", shown, Errno::ENOENT.into())) };
-    // Of several devices, btrfs names only one; then nobody can tell.
+    // Of several devices, btrfs names only one; then no one can tell.
     let is_another_of_several = mounted.filesystem == "btrfs" && Path::new(&mounted.source) != device.node;
     if mounted.device == device.number || is_another_of_several {
         return Ok(());

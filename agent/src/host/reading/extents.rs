@@ -3,12 +3,12 @@
 /// Neighbours with no more than this between them are read in one go: a read more costs more than the bytes between.
 const GAP: u64 = 32 << 10;
 
-/// No device has larger sectors, and nobody reads less than a page anyway.
+/// No device has larger sectors, and no one reads less than a page anyway.
 pub(super) const ALIGNMENT: u64 = 4096;
 
 /// A volume that is loaded lazily is fetched in blocks of this size: none is to be waited for by two reads.
 ///
-/// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html> («block»)
+/// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html> ("block")
 const CHUNK: u64 = 512 << 10;
 
 /// All buffers together.

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
 
-/// Nobody knows where it lies, or it is not written yet.
+/// No one knows where it lies, or it is not written yet.
 const UNKNOWN: u32 = 0x2;
 const DELALLOC: u32 = 0x4;
 /// It lies within metadata, which was read to find it.

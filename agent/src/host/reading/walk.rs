@@ -29,7 +29,7 @@ const ENOUGH: usize = 4 * 1024;
 /// A part of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
-    /// Where it lies: on the device, or in the order of inodes where nobody knows.
+    /// Where it lies: on the device, or in the order of inodes where no one knows.
     pub(super) place: u64,
     pub(super) length: u64,
     pub(super) file: Arc<Path>,
@@ -167,7 +167,7 @@ impl<'a> Walk<'a> {
             match self.map(&job.path) {
                 Ok(Some(pieces)) => {
                     Tally::add(&self.tally.files, 1);
-                    // Nobody receives any more where the reading was stopped.
+                    // No one receives any more where the reading was stopped.
                     let _ = send.send(pieces);
                 }
                 Ok(None) => {}

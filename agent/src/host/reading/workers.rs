@@ -55,7 +55,7 @@ pub(super) fn sleep(mut wait: Duration, tally: &Tally) {
     }
 }
 
-/// Has the reads of this thread come after those of anybody else, where the disk has a scheduler that heeds it.
+/// Has the reads of this thread come after those of anybody else, where the disk has a scheduler that respects it.
 pub(super) fn lowest_priority() {
     const OF_A_THREAD: libc::c_int = 1;
     const IDLE: libc::c_int = 3 << 13;

@@ -14,7 +14,7 @@ const SYN_RECV: &str = "03";
 const TIME_WAIT: &str = "06";
 const LISTEN: &str = "0A";
 
-/// States of a UNIX socket: SS_CONNECTING, of one that nobody has accepted yet, and SS_CONNECTED.
+/// States of a UNIX socket: SS_CONNECTING, of one that no one has accepted yet, and SS_CONNECTED.
 const UNIX_CONNECTING: &[u8] = b"02";
 const UNIX_CONNECTED: &[u8] = b"03";
 

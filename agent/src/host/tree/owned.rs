@@ -1,6 +1,6 @@
 //! A directory that belongs to another user from the first moment on: made beside its place, then renamed there.
 //!
-//! Nobody repairs the owner of what exists, and the power may fail between mkdir(2) and chown(2).
+//! No one repairs the owner of what exists, and the power may fail between mkdir(2) and chown(2).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
 ///
 /// # Errors
 ///
-/// `EEXIST` if something is there; `EPERM` if somebody has put another directory in the place of the one that was made.
+/// `EEXIST` if something is there; `EPERM` if someone has put another directory in the place of the one that was made.
 pub(super) fn make(parent: &OwnedFd, name: &OsStr, mode: Mode, owner: (u32, u32)) -> Result<(), Errno> {
     let mut beside = OsString::from(".ingot-staged.");
     beside.push(name);
@@ -37,7 +37,7 @@ pub(super) fn make(parent: &OwnedFd, name: &OsStr, mode: Mode, owner: (u32, u32)
 }
 
 /// Gives the directory that was just made to its owner. Whoever may write to `parent` may also have put another one there
-/// meanwhile, such as one of root's with something in it, which nobody is given.
+/// in the meantime, such as one of root's with something in it, which no one is given.
 fn hand_over(parent: &OwnedFd, name: &OsStr, mode: Mode, (uid, gid): (u32, u32)) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = openat(parent, name, flags, Mode::empty())?;
@@ -51,7 +51,7 @@ fn hand_over(parent: &OwnedFd, name: &OsStr, mode: Mode, (uid, gid): (u32, u32))
     fchmod(&made, mode)
 }
 
-/// Never over what is there: an empty directory of somebody else would be replaced.
+/// Never over what is there: an empty directory of someone else would be replaced.
 fn rename(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     let no_nul = |_| Errno::EINVAL;
     let (one, other) = (CString::new(from.as_bytes()).map_err(no_nul)?, CString::new(to.as_bytes()).map_err(no_nul)?);
@@ -66,7 +66,7 @@ fn rename(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
 }
 
 /// The same where the file system has no such thing. A directory replaces an empty one only, hence the look before: what
-/// somebody makes between the two, and leaves empty, is replaced.
+/// someone makes between the two, and leaves empty, is replaced.
 fn rename_plainly(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     match fstatat(parent, to, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Errno::EEXIST),

@@ -107,7 +107,7 @@ impl Way {
                     }
                     put_before(&mut left, Path::new(&target));
                 }
-                // Once more: only this makes autofs mount what belongs there.
+                // Again: only this makes autofs mount what belongs there.
                 SFlag::S_IFDIR => {
                     let directory = openat(self.here(), name.as_os_str(), flags | OFlag::O_DIRECTORY, Mode::empty())?;
                     self.below.push((name, directory));

@@ -3,7 +3,7 @@
 //! A run of systemctl takes several milliseconds of the machine's time, most of them to start it; its question takes a
 //! fraction of one. No bus has to be there, so that this works before dbus.service does.
 //!
-//! systemd forgets what a unit did as soon as it is down and nobody refers to it, be it that it was skipped, or ended well.
+//! systemd forgets what a unit did as soon as it is down and no one refers to it, be it that it was skipped, or ended well.
 //! But it tells of it before, to all who are connected, and that is remembered here.
 //!
 //! Only what boots with a service ask: [`show`](Bus::show), [`job`](Bus::job) and [`reset_failed`](Bus::reset_failed). All
@@ -116,7 +116,7 @@ impl Bus {
     }
 }
 
-/// Whether this is how systemd itself would write a name. Of anything else, systemctl makes one: «my app.service» is
+/// Whether this is how systemd itself would write a name. Of anything else, systemctl makes one: "my app.service" is
 /// `my\x20app.service`.
 ///
 /// Source: systemd.unit(5).

@@ -71,7 +71,7 @@ impl Connection {
     /// Asks at once, whenever the answer is waited for.
     pub(super) fn ask(&self, call: &Call<'_>, until: Until) -> impl Future<Output = io::Result<Answer<(Message, Told)>>> + use<> {
         let (asks, answer) = oneshot::channel();
-        // Where nobody is there to take it, nobody answers.
+        // Where no one is there to take it, no one answers.
         let _ = self.0.send(Question { path: call.path.to_owned(), call: call.encoded(), until, asks });
         async { answer.await.map_err(|_| io::ErrorKind::BrokenPipe.into()) }
     }
@@ -88,7 +88,7 @@ async fn greet(stream: &mut BufReader<UnixStream>) -> io::Result<()> {
     if said.starts_with(b"OK ") { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
-/// Sends what is asked, and hands out what comes, for as long as there is somebody to ask.
+/// Sends what is asked, and hands out what comes, for as long as there is someone to ask.
 async fn serve(stream: impl AsyncRead + AsyncWrite, mut questions: UnboundedReceiver<Question>) -> io::Result<()> {
     let (reader, mut writer) = split(stream);
     let mut messages = pin!(try_unfold(reader, async |mut reader| Ok::<_, io::Error>(Some((receive(&mut reader).await?, reader)))));
@@ -171,7 +171,7 @@ impl Open {
             }
             _ => {}
         }
-        // A job of somebody else: every reply that could still name it has come.
+        // A job of someone else: every reply that could still name it has come.
         if self.calls.values().all(|(until, ..)| *until == Until::Reply) {
             self.ended.clear();
         }
@@ -189,7 +189,7 @@ pub(super) mod tests {
     use super::super::wire::tests::{changed, message};
     use super::*;
 
-    /// A PID 1 that greets one client, tells it of a job of somebody else, hears so many calls, and then sends these.
+    /// A PID 1 that greets one client, tells it of a job of someone else, hears so many calls, and then sends these.
     pub(in crate::host::units) async fn systemd(listener: UnixListener, calls: usize, messages: Vec<Vec<u8>>) -> Vec<Message> {
         let (stream, _) = listener.accept().await.unwrap();
         let mut client = BufReader::new(stream);

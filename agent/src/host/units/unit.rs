@@ -91,7 +91,7 @@ pub(crate) struct Unit {
     pub(crate) condition: Checked,
     /// AssertResult
     pub(crate) assertion: Checked,
-    /// Conditions, Asserts: those that were not met or that nobody has looked at, as a unit file has them, and whether they
+    /// Conditions, Asserts: those that were not met or that no one has looked at, as a unit file has them, and whether they
     /// were not met. systemctl does not tell.
     pub(crate) conditions: Vec<(String, bool)>,
     /// CanReload
@@ -173,7 +173,7 @@ fn condition(entry: &str) -> Option<(String, bool)> {
     let mut parts = entry.split(PART);
     let (setting, trigger, negate, value, state) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let mark = |is: &str, mark: &'static str| if is == "yes" { mark } else { "" };
-    // More than 0 if it was met, 0 if nobody has looked.
+    // More than 0 if it was met, 0 if no one has looked.
     let state: i32 = state.parse().ok()?;
     (state <= 0).then(|| (format!("{setting}={}{}{value}", mark(trigger, "|"), mark(negate, "!")), state < 0))
 }

@@ -103,7 +103,7 @@ fn put_text(message: &mut Vec<u8>, text: &str) {
 ///
 /// # Errors
 ///
-/// If it is no message that can be read.
+/// If it is not a message that can be read.
 pub(super) fn rest(head: &[u8; HEAD]) -> io::Result<usize> {
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
     let rest = number(12).next_multiple_of(8).saturating_add(number(4));
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
             b'u' => into.push_str(&self.number()?.to_string()),
             b'i' => into.push_str(&self.number()?.cast_signed().to_string()),
             b'v' => into.push_str(&self.variant()?),
-            // Nobody asks for any of these.
+            // No one asks for any of these.
             b'g' => {
                 self.signature()?;
             }

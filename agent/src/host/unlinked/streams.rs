@@ -14,7 +14,7 @@ use std::slice;
 
 use nix::libc::{PROT_READ, PROT_WRITE, STDERR_FILENO, strlen, write};
 
-/// Of libc's resolver, which std has read its configuration anew when `getaddrinfo` fails.
+/// Of libc's resolver, which std has read its configuration again when `getaddrinfo` fails.
 #[unsafe(no_mangle)]
 extern "C" fn __res_init() -> c_int {
     0

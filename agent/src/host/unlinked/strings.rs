@@ -132,7 +132,7 @@ unsafe extern "C" fn strstr(string: *const c_char, part: *const c_char) -> *cons
 unsafe fn number(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong {
     let mut at = text;
     let mut number: c_ulong = 0;
-    // SAFETY: the zero at the end of a string is no digit.
+    // SAFETY: the zero at the end of a string is not a digit.
     unsafe {
         if base != 10 || matches!(*at.cast::<u8>(), b' ' | b'\t'..=b'\r' | b'+' | b'-') {
             abort();

@@ -225,7 +225,7 @@ fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacke
         let Sink { ops, limit, warnings, .. } = sink;
         drop(ops);
         let written = writing.join().unwrap_or_else(|_| Err(trouble(io::Error::other("the thread that writes is lost"))));
-        // It goes first: the other has only noticed that nobody takes anything any more.
+        // It goes first: the other has only noticed that no one takes anything any more.
         let mut writer = written?;
         let (sha256, bytes) = read?;
         writer.make_links()?;

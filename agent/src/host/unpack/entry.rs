@@ -39,7 +39,7 @@ pub(super) fn place(name: &[u8], strip: usize) -> Result<Option<PathBuf>, &'stat
         return Err("which is nested too deep");
     }
     if name.len() >= PATH || parts.iter().any(|part| part.len() > NAME) {
-        return Err("the name of which is longer than Linux takes");
+        return Err("whose name is longer than Linux allows");
     }
     let path: PathBuf = parts.into_iter().skip(strip).map(OsStr::from_bytes).collect();
     Ok((!path.as_os_str().is_empty()).then_some(path))
@@ -69,7 +69,7 @@ pub(super) fn stays_inside(at: &Path, target: &[u8]) -> Result<(), &'static str>
         return Err("a link that leads out of the bundle");
     }
     if parts().skip(up).any(|part| part == b"..") {
-        return Err("a link with `..` after a name, which may lead out of the bundle by way of another link");
+        return Err("a link with `..` after a name, which may lead out of the bundle through another link");
     }
     Ok(())
 }

@@ -24,11 +24,11 @@ pub(crate) enum UnpackError {
     Damaged { why: String },
     #[error("the archive unpacks to more than {limit} bytes, or to more files than fit in them")]
     TooLarge { limit: u64 },
-    #[error("the archive is another one: its SHA-256 is {found}, not {wanted}")]
+    #[error("the archive's SHA-256 is {found}, expected {wanted}")]
     Digest { wanted: Sha256, found: Sha256 },
     #[error("{found} bytes came, not {wanted}")]
     Length { wanted: u64, found: u64 },
-    #[error("there is no room for {name} on the filesystem of {}", at.display())]
+    #[error("the filesystem of {} has no space for {name}", at.display())]
     NoSpace { name: String, at: PathBuf },
     #[error(transparent)]
     Host(HostError),
@@ -43,8 +43,8 @@ impl Failure for UnpackError {
             }
             Self::Unreadable(objection) => objection.hint.clone(),
             Self::Damaged { .. } => "make the archive again, and publish it whole".into(),
-            Self::TooLarge { .. } => "raise `max_size_gib` if this is meant to be so large".into(),
-            Self::Digest { .. } => "correct `sha256` in the document, or find out who has replaced the archive".into(),
+            Self::TooLarge { .. } => "raise `max_size_gib` if it is meant to be this large".into(),
+            Self::Digest { .. } => "correct `sha256` in the document, or find out who replaced the archive".into(),
             Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters answers".into(),
             Self::NoSpace { at, .. } => format!("free space on the filesystem of {}, or make it larger", at.display()),
             Self::Host(source) => return source.hint(),

@@ -31,7 +31,7 @@ const RECOMPRESS: &str = "publish it with zstd instead: decompress it, and compr
 const REPACK: &str = "unpack it, and publish what is in it as tar.gz, tar.zst or zip";
 const INSTALL: &str = "publish what is in it as tar.gz, tar.zst or zip, or install the package while the image is built";
 const ONE_FILE: &str = "set `unpack: false` to install it as one file";
-const LOOK: &str = "publish a tar, tar.gz, tar.zst or zip, and look at what is there: `curl -I` or `aws s3 cp … -`";
+const LOOK: &str = "publish a tar, tar.gz, tar.zst or zip, and check what is at that location: `curl -I` or `aws s3 cp … -`";
 
 /// Beginnings, from the lists that file(1) and the formats' own descriptions have of them.
 const KNOWN: [(&[u8], &str, &str); 20] = [
@@ -68,7 +68,7 @@ impl Foreign {
         let within = within.map(|within| format!(", compressed with {within}")).unwrap_or_default();
         match self {
             Self::Known(name, hint) => Objection::new(format!("this is {name}{within}, which ingot does not unpack"), hint),
-            Self::NoArchive(like) => Objection::new(format!("this is no archive: it looks like {like}{within}"), LOOK),
+            Self::NoArchive(like) => Objection::new(format!("this is not an archive: it looks like {like}{within}"), LOOK),
         }
     }
 }

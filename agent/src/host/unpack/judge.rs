@@ -61,7 +61,7 @@ fn push(content: &mut impl Read, to: &Sender<Fed>) -> io::Result<()> {
             length => Fed::Piece(Bytes::copy_from_slice(&buffer[..length])),
         };
         let is_end = matches!(piece, Fed::End);
-        // Nobody takes it who has found what is wrong.
+        // No one takes it who has found what is wrong.
         if to.blocking_send(piece).is_err() || is_end {
             return Ok(());
         }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(judged(&packed).map(|judged| judged.format), Ok("tar.zst"));
         assert_eq!(judged(&packed[..packed.len() - 9]).unwrap_err(), "the archive is damaged: it ends in the middle");
         assert!(judged(&tar(&["a", "../b"])).unwrap_err().contains("leads out of its directory"));
-        assert_eq!(judged(b"{}").unwrap_err(), "this is no archive: it looks like JSON");
-        assert_eq!(judged(b"").unwrap_err(), "this is no archive: it looks like nothing at all, an empty file");
+        assert_eq!(judged(b"{}").unwrap_err(), "this is not an archive: it looks like JSON");
+        assert_eq!(judged(b"").unwrap_err(), "this is not an archive: it looks like nothing at all, an empty file");
     }
 }

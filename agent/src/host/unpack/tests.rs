@@ -231,10 +231,10 @@ async fn what_leads_outside_is_refused() {
     the archive holds `/opt/victim`, which is an absolute path
     the archive holds `out`, a link to an absolute path: /etc/passwd
     the archive holds `out`, a link that leads out of the bundle: ../victim
-    the archive holds `a/out`, a link with `..` after a name, which may lead out of the bundle by way of another link: b/../../..
+    the archive holds `a/out`, a link with `..` after a name, which may lead out of the bundle through another link: b/../../..
     the archive holds `out`, a link to ../victim, which leads out of its directory by `..`
     the archive holds `out`, a link to /opt/victim, which is an absolute path
-    the archive holds `down/y`, the path of which leads through a link
+    the archive holds `down/y`, whose path leads through a link
     the archive holds `../victim`, which leads out of its directory by `..`
     the archive holds `out`, a link that leads out of the bundle: ../victim
     ");
@@ -252,7 +252,7 @@ async fn what_is_neither_file_nor_directory_nor_link_is_refused() {
     assert!(said.contains("which is neither a file nor a directory nor a link"), "{said}");
 }
 
-/// A link that was there before an archive came is another matter: it is in nobody's way, for the directory is made anew.
+/// A link that was there before an archive came is another matter: it is in no one's way, for the directory is made again.
 #[tokio::test]
 async fn a_link_in_place_of_the_directory_is_not_followed() {
     let machine = Machine::new();
@@ -280,7 +280,7 @@ async fn bombs_are_refused() {
         let wanted = Unpacking { limit: Some(2 << 20), ..machine.wanted() };
         let error = machine.unpack_as(&archive, wanted).await.unwrap_err();
         assert!(matches!(error, UnpackError::TooLarge { limit: 0x20_0000 }), "{error}");
-        assert_eq!(error.hint().unwrap(), "raise `max_size_gib` if this is meant to be so large");
+        assert_eq!(error.hint().unwrap(), "raise `max_size_gib` if it is meant to be this large");
     }
     // A name that never ends would be read into memory.
     let name = tar(|tar| raw(tar, EntryType::new(b'L'), b"././@LongLink", b"", &vec![b'a'; 2 << 20]));

@@ -148,7 +148,7 @@ impl Writer {
             self.file = None;
         }
         if chunk.len() == CHUNK {
-            // Nobody may be left who wants it.
+            // No one may be left who wants it.
             let _ = spare.send(chunk);
         }
         Ok(())
@@ -264,7 +264,7 @@ impl Writer {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         loop {
             match openat2(&self.root, directory, OpenHow::new().flags(flags).resolve(resolve)) {
-                // Something was renamed meanwhile, anywhere.
+                // Something was renamed in the meantime, anywhere.
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 opened => return Ok(opened?),
             }
@@ -276,10 +276,10 @@ impl Writer {
         let refused = |why: &str| UnpackError::Refused { name: name(), why: why.into() };
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSPC | Errno::EDQUOT) => UnpackError::NoSpace { name: name(), at: self.at.clone() },
-            Some(Errno::ELOOP | Errno::EXDEV) => refused("the path of which leads through a link"),
-            Some(Errno::ENOTDIR) => refused("which is below something that is no directory"),
+            Some(Errno::ELOOP | Errno::EXDEV) => refused("whose path leads through a link"),
+            Some(Errno::ENOTDIR) => refused("which is below something that is not a directory"),
             Some(Errno::EISDIR | Errno::EEXIST) => refused("which is a directory and something else, too"),
-            Some(Errno::ENOENT) => refused("a link to what is not there"),
+            Some(Errno::ENOENT) => refused("a link to nothing"),
             _ => UnpackError::Host(failed("write", &self.at.join(path), error)),
         }
     }
@@ -298,6 +298,6 @@ fn make_directory(parent: &OwnedFd, name: &OsStr, mode: u32, owner: Option<(Uid,
     if let Some((uid, gid)) = owner {
         fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
-    // Nobody else can reach what lies here yet: what was looked at just now is what is there.
+    // No one else can reach what lies here yet: what was looked at just now is what is there.
     Ok(fchmodat(parent, name, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)?)
 }

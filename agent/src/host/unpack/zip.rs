@@ -150,7 +150,7 @@ fn is_of_unix(entry: &ZipFileHeaderRecord<'_>) -> bool {
 }
 
 /// When a file was modified. The time of MS-DOS that every entry has is without a zone, and read as UTC: that is what
-/// most machines that build releases have. `None` if it is no date, as Go writes it where none was given.
+/// most machines that build releases have. `None` if it is not a date, as Go writes it where none was given.
 fn modified(entry: &ZipFileHeaderRecord<'_>) -> Option<TimeSpec> {
     let time = match entry.last_modified() {
         ZipDateTimeKind::Utc(time) => time,

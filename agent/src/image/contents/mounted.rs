@@ -1,4 +1,4 @@
-//! Filesystems that lie in the tree of an image and are no part of it.
+//! Filesystems that lie in the tree of an image and are not part of it.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ const OF_OTHERS: [libc::c_long; 6] =
 /// Read-only ones that a package brought whole, such as a snap: squashfs, EROFS.
 const OF_PACKAGES: [libc::c_long; 2] = [0x7371_7368, 0xe0f5_e1e2_u32 as libc::c_long];
 
-/// Whether what is mounted at `directory` is no part of the image.
+/// Whether what is mounted at `directory` is not part of the image.
 pub(super) fn is_no_part(directory: &Path) -> bool {
     let Ok(filesystem) = statfs(directory) else { return false };
     let mut others = OF_THE_KERNEL.iter().chain(&OF_OTHERS).chain(&OF_PACKAGES);

@@ -1,6 +1,6 @@
 //! Which files of an image a package brought, as dpkg or RPM knows it.
 //!
-//! Only those of the system's own directories: what a package has in `/etc`, `/opt` or `/srv` may be somebody's own.
+//! Only those of the system's own directories: what a package has in `/etc`, `/opt` or `/srv` may be someone's own.
 
 use std::collections::HashMap;
 use std::fs;
@@ -32,7 +32,7 @@ pub(crate) struct Owned {
     installed: HashMap<u64, i64>,
 }
 
-/// What packages brought to the image at `root`. `None` if nobody can tell.
+/// What packages brought to the image at `root`. `None` if no one can tell.
 pub(crate) fn owned(root: &Path) -> Option<Owned> {
     let mut owned = Owned { hasher: RandomState::new(), installed: HashMap::new() };
     owned.add_dpkg(root);
@@ -94,7 +94,7 @@ pub(super) fn ask_rpm(root: &Path, format: &str, mut take: impl FnMut(&[u8], &[u
     thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || {
-            // It ends by itself, or waits for a lock that nobody gives up.
+            // It ends by itself, or waits for a lock that no one gives up.
             if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = rpm.kill();
             }

@@ -18,7 +18,7 @@ const BEGINNING: usize = 512;
 /// The largest window of zstd, as a power of two: that of `zstd -19` twice.
 const WINDOW: u32 = 24;
 
-/// The beginnings of files that [`Format`] knows and that are no archives.
+/// The beginnings of files that [`Format`] knows and that are not archives.
 const NO_ARCHIVES: [&[u8]; 4] = [b"\x7fELF", b"#!", b"MZ", b"\xca\xfe\xba\xbe"];
 
 /// What packages are called, as a rule published ones.

@@ -1,4 +1,4 @@
-//! Which files of an image are as somebody published them, told by what their package manager keeps beside them.
+//! Which files of an image are as someone published them, told by what their package manager keeps beside them.
 //!
 //! | packages of | are listed in | and compared by |
 //! |---|---|---|

@@ -1,6 +1,6 @@
 //! Takes files out of an image.
 //!
-//! By descriptors all the way down: no symbolic link is followed, and a directory that is replaced by a link meanwhile is
+//! By descriptors all the way down: no symbolic link is followed, and a directory that is replaced by a link in the meantime is
 //! not entered. Whatever is left by a run that was killed is found and removed by the next one.
 
 use std::fs::File;

@@ -45,7 +45,7 @@ async fn one_that_came_up_by_itself_and_does_not_answer_is_a_failure() {
     }
 }
 
-/// A restart is no failure. That nobody is served after it is one.
+/// A restart is not a failure. That no one is served after it is one.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_started_again_and_does_not_answer_any_more_is_a_failure() {
     for (status, outcome) in [(200, BootOutcome::Done), (503, BootOutcome::Failed)] {

@@ -24,7 +24,7 @@ async fn deadline(instance: &Instance, seconds: u64) -> Halt {
     Halt::Deadline(Explanation::new("the deadline passed", None))
 }
 
-/// Nobody served, until somebody booted once more.
+/// No one served, until someone booted again.
 #[tokio::test(start_paused = true)]
 async fn while_the_next_one_is_proven() {
     let instance = serving(&one_at_a_time(), []).await;
@@ -41,7 +41,7 @@ async fn while_the_next_one_is_proven() {
     assert_eq!(current(&instance.machine), "shop-1");
 }
 
-/// What is being stopped counts as running, and was not started again. Whoever waits is told meanwhile.
+/// What is being stopped counts as running, and was not started again. Whoever waits is told in the meantime.
 #[tokio::test(start_paused = true)]
 async fn while_the_one_before_is_stopped() {
     let text = format!("{}signals: {{ proof: {{ s3: 's3://shop-evidence/x/' }} }}\n", one_at_a_time());

@@ -74,7 +74,7 @@ async fn a_document_without_applications_says_what_goes_on() {
     instance.boot_well().await;
     turn_to(&mut instance, "\nversion: 1\n");
     let warnings = instance.boot_well().await.report.warnings;
-    insta::assert_snapshot!(warnings.join("\n"), @"the document has no application any more, and applications.shop goes on: run `systemctl stop shop.jobs-1.service shop.web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
+    insta::assert_snapshot!(warnings.join("\n"), @"the document no longer has an application, and applications.shop still runs: run `systemctl stop shop.jobs-1.service shop.web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
 }
 
 /// It was stopped, and forgotten, before anybody knew whether the next one could be built.

@@ -121,7 +121,7 @@ impl<'a> Held<'a> {
                 Err(why) => why,
             };
             let pause = Backoff::CALL.pause(tries, why.retry_after);
-            // As long as nobody can take it over, any error is borne, as in a renewal: what is done would be done again. What ended
+            // As long as no one can take it over, any error is borne, as in a renewal: what is done would be done again. What ended
             // badly is, and is to be told.
             let is_final = !why.transient && (!is_done || self.left() <= pause);
             if is_final || self.by.clock.elapsed() + pause >= self.by.until {
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(store.writes.get(), 1, "nothing was said of it");
     }
 
-    /// It was told as "somebody who removed it has taken over the claim".
+    /// It was told as "someone who removed it has taken over the claim".
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_was_removed_ends_what_it_is_for() {
         let (store, clock) = (store(), clock());

@@ -111,7 +111,7 @@ impl<'a> Claimant<'a> {
 }
 
 fn not_taken() -> Explanation {
-    let hint = "find out who else writes to it; a store other than S3 has to write on the conditions If-None-Match and If-Match";
+    let hint = "find out what else writes to it; a store other than S3 must support If-None-Match and If-Match";
     Explanation { transient: true, ..Explanation::new("it was not as it had been a moment before", Some(hint.into())) }
 }
 

@@ -95,7 +95,7 @@ impl Store for Route {
             return Ok(self.bucket.put(body, over));
         }
         if self.bucket.rng.borrow_mut().bool() {
-            // It is written, at once or late, and nobody hears of it.
+            // It is written, at once or late, and no one hears of it.
             let (bucket, over) = (self.bucket.clone(), over.map(str::to_owned));
             let late = if bucket.rng.borrow_mut().bool() { Duration::ZERO } else { seconds(0..90, &bucket.rng) };
             spawn_local(async move {

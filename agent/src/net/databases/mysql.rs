@@ -103,7 +103,7 @@ fn capabilities(greeting: &HandshakePacket<'_>, target: &Target, tls: bool) -> C
 }
 
 async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<'_>, capabilities: CapabilityFlags) -> Result<(), Refusal> {
-    // A method that only another user of this server has is no reason to give up: the server says which is ours.
+    // A method that only another user of this server has is not a reason to give up: the server says which is ours.
     let mut plugin = match greeting.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
         _ => AuthPlugin::MysqlNativePassword,

@@ -58,12 +58,12 @@ async fn ask_for_tls(mut wire: Wire, target: &Target, roots: &Roots) -> Result<W
             Message::ErrorResponse(body) => Err(said(&wire, &body)),
             _ => Err(wire.odd("something else")),
         },
-        // Anything behind an «S» was put there by somebody on the way.
+        // Anything behind an "S" was put there by someone on the way.
         first => Err(wire.odd(format!("speaks {}", recognised(first)))),
     }
 }
 
-/// Whether the server takes connections: it asks for a password, or says something that is not «not yet».
+/// Whether the server takes connections: it asks for a password, or says something that is not "not yet".
 async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
     match next(&mut wire).await? {
         Message::ErrorResponse(body) => match said(&wire, &body) {

@@ -34,12 +34,12 @@ pub(crate) enum Refusal {
     Untrusted { at: String, roots: String, why: String, late: bool },
     #[error("cannot use the certificate authorities in {path}: {why}")]
     Roots { path: String, why: String },
-    #[error("{at} wants the password in a form that it can read, and it is not certain who that is")]
+    #[error("{at} asks for the password in clear text, and its identity is not verified")]
     Readable { at: String, open: bool },
     /// An MD5 hash of the password, with a salt of the server's choice: quickly guessed.
-    #[error("{at} wants an MD5 hash of the password, and its identity is not verified")]
+    #[error("{at} asks for an MD5 hash of the password, and its identity is not verified")]
     Guessable { at: String },
-    #[error("{at} wants a login by {method}")]
+    #[error("{at} asks for a login by {method}")]
     Method { at: String, method: String },
     #[error("{at} could not show that it knows the password, too")]
     Impostor { at: String },
@@ -213,13 +213,13 @@ impl Failure for Refusal {
             Self::Silent { .. } => "open its port in the database's security group for this instance, and look at its route".into(),
             Self::Other { .. } => "correct `port:` or `engine:`".into(),
             Self::NoTls { .. } => "turn TLS on in the server, or set `tls: prefer`".into(),
-            Self::Tls { .. } => "look at what the server's log says of it, or set `tls: disable` where the network is trusted".into(),
+            Self::Tls { .. } => "read the server's log, or set `tls: disable` if the network is trusted".into(),
             Self::Untrusted { late: true, .. } => "check this machine's clock with `timedatectl`".into(),
             Self::Untrusted { .. } => format!(
                 "bake RDS's certificate authorities ({BUNDLE}) into the image as /etc/ingot/rds-ca.pem, or name those of \
                  this server in `ca:`"
             ),
-            Self::Roots { .. } => "name a file of certificates in PEM that is there before the boot, in the image".into(),
+            Self::Roots { .. } => "name a file of PEM certificates that is in the image".into(),
             Self::Readable { .. } => format!(
                 "set `tls: verify`, with the certificate authorities of the server in `ca:` (RDS's: {BUNDLE}, as \
                  /etc/ingot/rds-ca.pem)"
@@ -229,7 +229,7 @@ impl Failure for Refusal {
                  server in `ca:` (RDS's: {BUNDLE}, as /etc/ingot/rds-ca.pem)"
             ),
             Self::Method { .. } => "give the user a password by SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
-            Self::Impostor { .. } => "find out who answers in place of the database".into(),
+            Self::Impostor { .. } => "find out what answers in place of the database".into(),
             Self::Unasked { .. } => {
                 "have the server ask for the password, set `tls: verify`, or remove `credentials:` if it needs none".into()
             }
@@ -239,8 +239,7 @@ impl Failure for Refusal {
                 Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
                 // MySQL and MariaDB say no more to a user who has to come by TLS.
                 Verdict::WrongPassword if said.open && said.code == "1045" => {
-                    "correct user name and password in the secret, or in the database; if it wants encrypted connections, set `tls: require`"
-                        .into()
+                    "correct user name and password in the secret, or in the database; if it requires encryption, set `tls: require`".into()
                 }
                 Verdict::WrongPassword => "correct user name and password in the secret, or in the database".into(),
                 Verdict::NotAllowed => "let the user in from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),

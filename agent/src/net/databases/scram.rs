@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::digest::Sha256;
 
-/// What stands for «this client does no channel binding», in front of messages and, in base64, in the second one.
+/// What stands for "this client does no channel binding", in front of messages and, in base64, in the second one.
 const HEADER: &str = "n,,";
 const HEADER_IN_BASE64: &str = "biws";
 
@@ -33,7 +33,7 @@ pub(super) struct Proven {
 impl Scram {
     pub(super) fn new() -> Result<Self, &'static str> {
         let mut bytes = [0; 18];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| "there are no random numbers")?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| "the system gives no random numbers")?;
         Ok(Self { nonce: STANDARD.encode(bytes) })
     }
 

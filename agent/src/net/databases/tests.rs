@@ -116,7 +116,7 @@ async fn an_error_in_place_of_an_answer_to_tls_is_read() {
     );
 }
 
-/// CVE-2021-23222: what stands behind the «S» was put there by somebody on the way.
+/// CVE-2021-23222: what stands behind the "S" was put there by someone on the way.
 #[tokio::test]
 async fn nothing_is_taken_that_came_before_tls() {
     let port = serve(|stream| {
@@ -230,7 +230,7 @@ async fn caching_sha2_gets_the_password_itself_from_nobody_who_is_not_sure() {
         stream.write_all(&[of_mysql(2, &[1, 3]), of_mysql(3, &[0, 0, 0, 2, 0, 0, 0])].concat()).unwrap();
         answer_mysql(stream);
     });
-    // Nobody is certain that it is the database which took it.
+    // No one is certain that it is the database which took it.
     let expected = Server { version: Some("8.4.2".into()), checked_password: false };
     assert_eq!(knock(&target(Engine::Mysql, port, Tls::Prefer)).await, Ok(expected));
 

@@ -65,7 +65,7 @@ impl Roots {
         }
         let found = match named {
             Some(path) => {
-                let missing = || Refusal::Roots { path: path.display().to_string(), why: "there is no such file".into() };
+                let missing = || Refusal::Roots { path: path.display().to_string(), why: "the file is not found".into() };
                 self.in_file(path).await?.ok_or_else(missing)?
             }
             None => self.of_this_machine().await?,
@@ -98,7 +98,7 @@ impl Roots {
         Ok(Trusted { roots: Arc::new(roots), from: format!("{} or {}", baked.from, system.from) })
     }
 
-    /// `None` if there is no such file. Certificates in it that are of no use are passed over, if there are others.
+    /// `None` if the file is not found. Certificates in it that are of no use are passed over, if there are others.
     async fn in_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
         let from = path.display().to_string();
         let wrong = |why: String| Refusal::Roots { path: from.clone(), why };
@@ -133,7 +133,7 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
         .with_no_client_auth();
     // The dot that ends an absolute name is in no certificate.
     let host = target.host.strip_suffix('.').unwrap_or(&target.host);
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("{} is no name for a certificate", target.host)))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("{} cannot be the name in a certificate", target.host)))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream: Box<dyn Stream> = wire.into_stream();
     match connector.connect(name, stream).await {
@@ -151,7 +151,7 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
     }
 }
 
-/// A clock that is not yet set is no reason to give up.
+/// A clock that is not yet set is not a reason to give up.
 fn is_of_time(why: &CertificateError) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })

@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 pub(super) enum Trust {
     /// Anybody on the way.
     Open,
-    /// Nobody on the way, but maybe somebody else than meant.
+    /// No one on the way, but maybe someone else than meant.
     Encrypted,
     /// Only the one whose certificate is trusted.
     Verified,
@@ -64,7 +64,7 @@ impl Wire {
     /// Reads whatever comes next into the buffer: at least a byte.
     pub(super) async fn read(&mut self) -> Result<(), Refusal> {
         if self.buffer.len() > LIMIT {
-            return Err(self.odd("a message without an end"));
+            return Err(self.odd("a message that does not end"));
         }
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => Err(Refusal::of_io(&self.at, &io::Error::from(io::ErrorKind::UnexpectedEof))),
@@ -88,7 +88,7 @@ impl Wire {
         }
     }
 
-    /// The refusal of somebody who speaks otherwise than expected.
+    /// The refusal of someone who speaks otherwise than expected.
     pub(super) fn odd(&self, what: impl Into<String>) -> Refusal {
         Refusal::Other { at: self.at.clone(), what: what.into() }
     }

@@ -16,7 +16,7 @@ pub(super) struct Answer {
     interim: usize,
     read: Option<(u16, Option<String>)>,
     rest: Rest,
-    /// Whether the connection may be used once more.
+    /// Whether the connection may be used again.
     is_kept: bool,
 }
 
@@ -125,7 +125,7 @@ impl Answer {
 }
 
 impl Chunk {
-    /// If that was the last, how much came behind it; `None` if it is no chunk.
+    /// If that was the last, how much came behind it; `None` if it is not a chunk.
     fn take(&mut self, mut piece: &[u8]) -> Option<Option<u64>> {
         while let Some((first, rest)) = piece.split_first() {
             match self {

@@ -25,7 +25,7 @@ pub(crate) struct Door {
     pub(crate) slots: Option<(PathBuf, [u16; 2])>,
     /// The path that proves that it is ready.
     pub(crate) ready: Option<String>,
-    /// Whether a container engine accepts connections in its place, also while nobody listens inside.
+    /// Whether a container engine accepts connections in its place, also while no one listens inside.
     pub(crate) published: bool,
 }
 
@@ -51,7 +51,7 @@ impl Application {
     pub(super) fn door(&self, generation: &Generation, port: u16, cx: &Context<'_>) -> Result<Value, TemplateError> {
         let overlaps = self.overlap().covers(WEB);
         let speaks_http = generation.php.is_none();
-        // php-fpm has the port itself, and speaks HTTP to nobody: nginx does.
+        // php-fpm has the port itself, and speaks HTTP to no one: nginx does.
         let port = if speaks_http || overlaps { Some(port) } else { self.proxy.plain_port() };
         let ready = self.ready.http.as_ref().filter(|path| !is_secret(path)).map(|path| cx.render(path)).transpose()?;
         let published = generation.container.is_some() || generation.composition.is_some();

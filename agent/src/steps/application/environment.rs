@@ -53,7 +53,7 @@ impl Application {
         Ok(())
     }
 
-    /// The variables of a release that are no secrets: those of its platform, of its `.ebextensions`, and of the document.
+    /// The variables of a release that are not secrets: those of its platform, of its `.ebextensions`, and of the document.
     pub(super) fn plain_variables(
         &self,
         examined: &Examined,

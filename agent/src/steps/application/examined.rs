@@ -24,7 +24,7 @@ impl Application {
         examined
     }
 
-    /// What an image runs, which is no release.
+    /// What an image runs, which is not a release.
     pub(super) fn of_an_image(&self, processes: &BTreeMap<String, String>) -> Examined {
         examine(&Release::default(), self.asked(processes))
     }

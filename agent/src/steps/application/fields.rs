@@ -264,7 +264,7 @@ impl Application {
         ports
     }
 
-    /// Which processes overlap. Without a proxy nobody can lead requests from one release to the next.
+    /// Which processes overlap. Without a proxy no one can lead requests from one release to the next.
     pub(super) fn overlap(&self) -> &Overlap {
         if matches!(self.proxy, Proxy::None) { &Overlap::Web(false) } else { &self.overlap }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Generation {
     /// Lines for a shell, by the names of the processes.
     pub(super) processes: BTreeMap<String, String>,
     pub(super) user: String,
-    /// The variables that are no secrets.
+    /// The variables that are not secrets.
     pub(super) environment: BTreeMap<String, String>,
     /// The names of those that are.
     pub(super) secrets: Vec<String>,

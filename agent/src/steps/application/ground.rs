@@ -198,7 +198,7 @@ impl Ground<'_> {
         Ok(true)
     }
 
-    /// Stops whatever is left in a slot that serves nobody, and frees it.
+    /// Stops whatever is left in a slot that serves no one, and frees it.
     pub(super) async fn retire(&self, slot: Slot, placed: &Placed) -> Result<(), HostError> {
         // A switch that was cut off has led requests to the other, and not written it down.
         if self.memory.current() == Some(slot) && self.memory.slot(slot.other()).is_some() {

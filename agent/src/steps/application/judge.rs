@@ -27,7 +27,7 @@ pub(crate) enum NamedBy {
 /// What a release would run, and what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Examined {
-    /// `None` if it looks like none that is known; with a Procfile, that is no mistake.
+    /// `None` if it looks like none that is known; with a Procfile, that is not a mistake.
     pub(crate) platform: Option<Platform>,
     /// Others that it looks like as well, and that could run it.
     pub(crate) others: Vec<&'static str>,
@@ -177,7 +177,7 @@ fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
         Some(Ok(launch)) => return launch.clone(),
         Some(Err(why)) => why.clone(),
         None => Remark::new(
-            "nothing says what this release runs: it has no Procfile, and looks like no platform that ingot knows",
+            "it is not known what this release runs: it has no Procfile, and does not look like a platform that ingot knows",
             "add a Procfile with a line such as `web: bin/shop --port $PORT`",
         ),
     };
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(of(&two).mistakes.len(), 1);
         assert_eq!(of(&[two[0], two[1], ("Procfile", "web: java -jar a.jar\n")]).mistakes, []);
         let unknown = of(&[("README.md", "")]);
-        assert!(unknown.mistakes[0].to_string().starts_with("nothing says what this release runs"));
+        assert!(unknown.mistakes[0].to_string().starts_with("it is not known what this release runs"));
         assert_eq!((unknown.port, unknown.platform), (5000, None));
         assert_eq!(of(&[("run.sh", ""), ("Procfile", "web: ./run.sh\n")]).mistakes, []);
     }

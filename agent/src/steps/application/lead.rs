@@ -1,7 +1,7 @@
 //! The leader: the one instance of a fleet that does what is to be done once for a release. Its hooks and container commands are
 //! told by `EB_IS_COMMAND_LEADER`, and `leader_only` commands run on it alone.
 //!
-//! With `claims:` of the document, a claim chooses it, for each moment anew; the others wait until it is done with that. Without,
+//! With `claims:` of the document, a claim chooses it, for each moment again; the others wait until it is done with that. Without,
 //! every instance leads.
 
 use super::fields::Application;

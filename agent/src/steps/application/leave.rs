@@ -53,7 +53,7 @@ pub(crate) async fn is_up(application: &str, record: &Record, host: &Host) -> Re
 pub(crate) async fn stop(application: &str, record: &Record, host: &Host) -> Result<(), HostError> {
     let record = record.application(application).await?;
     let ground = Ground { application, host, memory: Memory { record: &record, moment: Moment { boot_id: "", clock: &*host.clock } } };
-    // Nobody is to replace the instance for what is stopped here. What does not stop keeps nothing else up.
+    // No one is to replace the instance for what is stopped here. What does not stop keeps nothing else up.
     let mut stopped = stop_unit(&timer(application), TIMER_WITHIN, host).await;
     for (placed, _) in Slot::BOTH.into_iter().filter_map(|slot| ground.memory.slot(slot)) {
         stopped = ground.stop(&placed, &placed.processes()).await.and(stopped);

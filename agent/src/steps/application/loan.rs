@@ -1,8 +1,8 @@
 //! A release that is root's is lent to the user of its processes while it is built, so that no installer runs as root.
 //!
-//! What root itself runs of a release stays root's: `.platform`, `.ebextensions`, and what links in them lead to. Nobody but
+//! What root itself runs of a release stays root's: `.platform`, `.ebextensions`, and what links in them lead to. No one but
 //! root can rename these either: the directory of the release is sticky; nor make them where the release has none, for root
-//! has them meanwhile. Afterwards everything is root's again.
+//! has them in the meantime. Afterwards everything is root's again.
 //! `ingot` without root lends nothing.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ const NPM: &str = "/etc/npmrc";
 /// Others may make entries in the directory of the release, and take away none but their own.
 const LENT: u32 = 0o1775;
 
-/// Nobody can any more, and not all of it is root's yet.
+/// No one can any more, and not all of it is root's yet.
 const ENDING: u32 = 0o1755;
 
 /// A release that is lent.
@@ -95,7 +95,7 @@ impl Loan {
                 FileKind::Symlink | FileKind::Other => {}
             }
         }
-        // Last: until then nobody can add anything.
+        // Last: until then no one can add anything.
         host.files.set_attributes(&self.release, Attributes { mode: LENT, uid: 0, gid }).await
     }
 

@@ -1,5 +1,5 @@
 //! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
-//! can be brought back after a reboot where nobody can be asked.
+//! can be brought back after a reboot where no one can be asked.
 
 use std::path::{Path, PathBuf};
 
@@ -173,7 +173,7 @@ impl Memory<'_> {
         }
     }
 
-    /// The proxy as it was configured for what is in a slot: `Some(None)` where that is to have none, `None` where nobody has
+    /// The proxy as it was configured for what is in a slot: `Some(None)` where that is to have none, `None` where no one has
     /// said anything.
     pub(super) fn front(&self, slot: Slot) -> Option<Option<Front>> {
         serde_json::from_str(self.record.get(&format!("{FRONT}{}", slot.name()))?.detail.as_deref()?).ok()

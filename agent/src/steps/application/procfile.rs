@@ -116,16 +116,16 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
 
 /// The name and the command of a line, or what is wrong with it.
 fn parsed(line: &str) -> Result<(&str, &str), String> {
-    let Some((name, command)) = line.split_once(':') else { return Err("there is no colon in this line".into()) };
+    let Some((name, command)) = line.split_once(':') else { return Err("this line has no colon".into()) };
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
     match command.trim() {
-        _ if name.is_empty() => Err("there is no name before the colon".into()),
+        _ if name.is_empty() => Err("the name before the colon is missing".into()),
         _ if name.trim() != name => Err(format!("there is space around the name `{}`", name.trim())),
         _ if !name.chars().all(is_name) => {
             Err(format!("`{name}` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed"))
         }
         _ if name.len() > LONGEST_NAME => Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..16])),
-        "" => Err(format!("there is no command after `{name}:`")),
+        "" => Err(format!("the command after `{name}:` is missing")),
         command if command.contains('\0') => Err(format!("the command of `{name}` holds a NUL byte")),
         command => Ok((name, command)),
     }
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn every_mistake_has_its_line() {
         insta::assert_snapshot!(mistakes("web: a\nworker b\n : c\nb c: d\njobs:\n web: e\nweb: f\nté: g\n").join("\n"), @r"
-        Procfile:2: there is no colon in this line; write the line as `NAME: COMMAND`, without space before NAME
+        Procfile:2: this line has no colon; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:3: there is space around the name ``; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:4: `b c` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
-        Procfile:5: there is no command after `jobs:`; write the line as `NAME: COMMAND`, without space before NAME
+        Procfile:5: the command after `jobs:` is missing; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:6: there is space around the name `web`; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:7: `web` is named twice, first on line 1; rename one of the two
         Procfile:8: `té` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME

@@ -32,7 +32,7 @@ pub(super) fn of_before(processes: &[Process], current: &str) -> Option<Remark> 
     Some(Remark::new(message, "write the path within the release: a process runs in its directory"))
 }
 
-/// Variables that are no secrets.
+/// Variables that are not secrets.
 type Variables = BTreeMap<String, String>;
 
 /// Judges a release as the first platform that it looks like whose programs the image has; where there is none, as the first.

@@ -113,7 +113,7 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
                 return Err(ApplicationError::Elsewhere { version: placed.to_string(), at: *at, port: placed.port, kept: None, said });
             }
             let last = match placed.container().and_then(Container::port) {
-                Some(port) => format!("{last} (inside the container it has to listen on port {port} of all addresses)"),
+                Some(port) => format!("{last} (inside the container it must listen on port {port} of all addresses)"),
                 None => last,
             };
             return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
@@ -151,7 +151,7 @@ pub(super) async fn settles(ready: &Ready, placed: &Placed, ground: &Ground<'_>,
     still_answers(ready, placed, &before, begun, ground, cx).await
 }
 
-/// Asks a `web` that was ready once more.
+/// Asks a `web` that was ready again.
 async fn still_answers(
     ready: &Ready,
     placed: &Placed,
@@ -269,7 +269,7 @@ async fn is_hopeful(
     for (process, unit) in ground.states(placed).await.map_err(ApplicationError::Host)? {
         // Those that are still to be started are not known.
         let is_unknown = unit.active == "inactive" && unit.load == "not-found";
-        // It counts from zero again once somebody has started it anew.
+        // It counts from zero again once someone has started it again.
         let restarts = unit.restarts.saturating_sub(before.get(&process).copied().unwrap_or(0));
         let is_ill = match health(&unit) {
             Health::Ill(Illness::Restarting) => restarts + 1 >= allowed,

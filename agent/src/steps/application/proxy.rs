@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn a_port_is_given_once_and_is_not_that_of_the_application() {
-        assert_eq!(messages(json!({"listen": [80, 80]})), ["the proxy is to listen on port 80 twice"]);
-        assert_eq!(messages(json!({"listen": 5000})), ["port 5000 is the application's own, and the proxy is to listen on it"]);
+        assert_eq!(messages(json!({"listen": [80, 80]})), ["the proxy would listen on port 80 twice"]);
+        assert_eq!(messages(json!({"listen": 5000})), ["the proxy cannot listen on port 5000: it is the application's own"]);
         assert_eq!(messages(json!({"listen": []})), ["the proxy listens on no port"]);
         assert_eq!(messages(json!({"listen": 0})).len(), 1);
         assert_eq!(messages(json!({"listen": 65536})).len(), 1);
         let tls = json!({"certificate": "{{a}}", "key": "{{b}}", "listen": 80});
-        assert_eq!(messages(json!({"tls": tls})), ["the proxy is to listen on port 80 twice"]);
+        assert_eq!(messages(json!({"tls": tls})), ["the proxy would listen on port 80 twice"]);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Application {
     pub(super) async fn serve_as_before(&self, ground: &Ground<'_>, cx: &Context<'_>) {
         // First: whether it comes up is what is watched.
         if let Err(trouble) = ground.watch_again().await {
-            cx.progress(Progress::Warning(format!("nobody looks whether {} is up: {}", cx.key(), Explanation::of(&trouble))));
+            cx.progress(Progress::Warning(format!("nothing watches whether {} is up: {}", cx.key(), Explanation::of(&trouble))));
         }
         let proven = |slot: Slot| ground.memory.slot(slot).filter(|(_, proven)| *proven).map(|(placed, _)| (slot, placed));
         // What was gone back from is not proven any more, though it had the requests last.
@@ -278,7 +278,7 @@ impl Application {
         ground.prepare(slot, placed, &environment).await.map_err(ApplicationError::Host)
     }
 
-    /// Stopping what has failed, and proving once more what served before.
+    /// Stopping what has failed, and proving again what served before.
     pub(super) fn time_to_go_back(&self) -> Duration {
         self.ready.timeout() + self.ready.stays() + self.stop.grace() + KILLED_WITHIN
     }

@@ -92,7 +92,7 @@ pub(crate) enum ApplicationError {
     #[error("another application {what} took longer than this one has time")]
     Turn { what: &'static str },
     /// Nothing is known of what serves.
-    #[error("a release serves of which ingot's record is gone or cannot be read")]
+    #[error("a release is serving whose record by ingot is gone or cannot be read")]
     Lost,
     /// Of what one instance does for all.
     #[error("{source}{}", going_on(kept.as_deref()))]
@@ -162,7 +162,7 @@ impl Failure for ApplicationError {
             Self::Clash { .. } => Some("give one of the two another `port`, or the proxy another `listen`".into()),
             Self::Rejected { hint, .. } => Some((*hint).into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
-            Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
+            Self::Program { .. } => Some("run it in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
             Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {

@@ -48,7 +48,7 @@ impl fmt::Display for Change {
                     None => write!(f, "unpack {} to {}", release.source, to.display())?,
                     Some(file) => write!(f, "download {} as {} to {}", release.source, file.name, to.display())?,
                 }
-                f.write_str(if *replaces { ", in place of what is there" } else { "" })
+                f.write_str(if *replaces { ", replacing what is there" } else { "" })
             }
             Self::HandOver { release, attributes, file } => {
                 let (path, Attributes { mode, uid, gid }) = file.as_ref().map_or((release, attributes), |(path, own)| (path, own));

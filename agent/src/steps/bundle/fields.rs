@@ -80,14 +80,11 @@ impl Fields {
         match (&self.s3, &self.parameter, &self.url) {
             (Some(_), None, None) => {}
             (None, Some(_), None) | (None, None, Some(_)) if self.version_id.is_some() => {
-                return Err(Objection::new("a `version_id` belongs to `s3`", "take it away, or say where in S3 the object is"));
+                return Err(Objection::new("a `version_id` belongs to `s3`", "remove it, or write where in S3 the object is"));
             }
             (None, Some(_), None) => {}
             (None, None, Some(_)) if self.sha256.is_none() => {
-                return Err(Objection::new(
-                    "a `url` needs `sha256`",
-                    "give what `sha256sum` prints, for nothing else says that the archive is the one that was meant",
-                ));
+                return Err(Objection::new("a `url` needs `sha256`", "give what `sha256sum` prints: nothing else verifies the archive"));
             }
             (None, None, Some(_)) => {}
             _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
@@ -131,7 +128,7 @@ impl Fields {
         if secret {
             found.push(objection(
                 "the place, the version and the digest of a bundle are shown, and one of them is made of a secret".into(),
-                "use `values:`, facts, or `parameter:` for a place that is not to stand in the document",
+                "use `values:`, facts, or `parameter:` to keep the location out of the document",
             ));
         }
         for text in [&self.s3, &self.url].into_iter().flatten().filter(|text| text.is_plain()) {
@@ -141,7 +138,7 @@ impl Fields {
                     found.push(objection("`url` is for URLs of https".into(), "write `s3:` for an object in S3"));
                 }
                 Ok(Source::Https(_)) if self.url.is_none() => {
-                    found.push(objection("`s3` is for objects in S3".into(), "write `url:`, and `sha256:` beside it"));
+                    found.push(objection("`s3` is for objects in S3".into(), "write `url:` and `sha256:`"));
                 }
                 Ok(_) => {}
             }

@@ -103,7 +103,7 @@ pub(super) fn changes(
     let own = wanted.file.as_ref().map(|file| Attributes { mode: file.mode, ..attributes });
     let has_file = own.is_none() || matches!(found.file, Some((FileKind::File, _)));
     let is_whole = has_file && mark.is_some_and(|marked| marked.is_there && marked.mark.is_of(wanted));
-    // What carries no mark of ours is somebody's.
+    // What carries no mark of ours is someone's.
     if found.wanted.is_some() && mark.is_none() {
         return Err(BundleError::InTheWay { at: layout.release(&wanted.version) });
     }
@@ -226,7 +226,7 @@ mod tests {
             changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(lines(found(Some("1"), &["1"])), "unpack s3://shop/x.tar to /app/releases/2");
-        // As long as nothing serves, it leads nobody astray.
+        // As long as nothing serves, it leads no one astray.
         assert_eq!(lines(found(None, &[])), "unpack s3://shop/x.tar to /app/releases/2; switch /app/current to releases/2");
     }
 
@@ -272,21 +272,21 @@ mod tests {
     fn what_is_not_whole_is_fetched_anew_and_what_is_not_ours_stays() {
         let mut cut = found(Some("1"), &["1"]);
         cut.marks.get_mut("1").unwrap().mark.whole = false;
-        assert_eq!(lines("1", 3, cut), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
+        assert_eq!(lines("1", 3, cut), "unpack s3://shop/x.tar to /app/releases/1, replacing what is there");
         let mut gone = found(Some("1"), &["1"]);
         gone.marks.get_mut("1").unwrap().is_there = false;
         assert_eq!(lines("1", 3, gone), "unpack s3://shop/x.tar to /app/releases/1");
         let foreign = Found { wanted: Some((FileKind::Directory, ATTRIBUTES)), ..Found::default() };
-        assert_eq!(lines("1", 3, foreign), "/app/releases/1 is there already, and ingot has not made it");
+        assert_eq!(lines("1", 3, foreign), "/app/releases/1 already exists, and was not created by ingot");
         let blocked = Found { is_blocked: true, ..Found::default() };
-        assert_eq!(lines("1", 3, blocked), "/app/current is there already, and ingot has not made it");
+        assert_eq!(lines("1", 3, blocked), "/app/current already exists, and was not created by ingot");
     }
 
     #[test]
     fn another_archive_under_the_same_name_takes_its_place() {
         let mut other = found(Some("1"), &["1"]);
         other.marks.get_mut("1").unwrap().mark.sha256 = Sha256::of(b"other").to_string();
-        assert_eq!(lines("1", 3, other), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
+        assert_eq!(lines("1", 3, other), "unpack s3://shop/x.tar to /app/releases/1, replacing what is there");
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
             lines_of(&release(0o640), 3, there("shop.jar", FileKind::File, 0o644)),
             "give /app/releases/1/shop.jar to 0:0, mode 0640"
         );
-        let again = "download s3://shop/x.tar as shop.jar to /app/releases/1, in place of what is there";
+        let again = "download s3://shop/x.tar as shop.jar to /app/releases/1, replacing what is there";
         assert_eq!(lines_of(&release(0o644), 3, there("old.jar", FileKind::File, 0o644)), again);
         assert_eq!(lines_of(&release(0o644), 3, there("shop.jar", FileKind::Symlink, 0o644)), again);
         assert_eq!(lines_of(&release(0o644), 3, found(Some("1"), &["1"])), again);
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn other_links_make_another_release() {
         let linked = Release { links: [("data".to_owned(), "/srv/data".into())].into(), ..wanted("1") };
-        let again = "unpack s3://shop/x.tar to /app/releases/1, in place of what is there";
+        let again = "unpack s3://shop/x.tar to /app/releases/1, replacing what is there";
         assert_eq!(lines_of(&linked, 3, found(Some("1"), &["1"])), again);
         let mut there = found(Some("1"), &["1"]);
         there.marks.get_mut("1").unwrap().mark.links = linked.links.clone();

@@ -64,8 +64,8 @@ pub(super) fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= LONGEST_FILE && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
-/// What a release is called when nobody says so: the archive's name, and digits by which an archive that was published
-/// once more under the same name is another release.
+/// What a release is called when no one says so: the archive's name, and digits by which an archive that was published
+/// again under the same name is another release.
 pub(super) fn name_of(source: &Source, sha256: Option<Sha256>, is_file: bool) -> String {
     let name = source.name();
     let bare = match is_file {

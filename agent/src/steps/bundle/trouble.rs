@@ -20,7 +20,7 @@ pub(crate) enum BundleError {
     Fetch(AwsError),
     #[error("cannot unpack {from}")]
     Unpack { from: String, source: UnpackError },
-    #[error("{} is there already, and ingot has not made it", at.display())]
+    #[error("{} already exists, and was not created by ingot", at.display())]
     InTheWay { at: PathBuf },
     #[error("{} is in use by an application, and the document makes another release of the same name", at.display())]
     InUse { at: PathBuf },

@@ -50,7 +50,7 @@ impl Bundle {
                 (sha256, _) => sha256,
             },
             None if matches!(source, Source::Https(_)) && cx.placeholder().is_none() => {
-                let what = format!("{source} is a plain URL, and nothing says what it has to hold");
+                let what = format!("{source} is a plain URL, and its digest is not given");
                 return Err(BundleError::Wrong(Objection::new(what, "give the bundle its `sha256`")));
             }
             None => None,
@@ -71,7 +71,7 @@ impl Bundle {
             Some(text) => {
                 let version = rendered(text, "version", cx)?;
                 if !release::is_name(&version) && cx.placeholder().is_none() {
-                    let what = format!("`{version}` is no name of a release");
+                    let what = format!("`{version}` cannot be the name of a release");
                     let hint = "write letters, digits and . _ + ~ - @ =, not beginning with a dot";
                     return Err(BundleError::Wrong(Objection::new(what, hint)));
                 }

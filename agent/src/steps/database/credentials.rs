@@ -59,7 +59,7 @@ impl Database {
         self.credentials == Some(Credentials::Managed)
     }
 
-    /// Whether the credentials are there to be read, or nobody wants any.
+    /// Whether the credentials are there to be read, or no one wants any.
     ///
     /// # Errors
     ///

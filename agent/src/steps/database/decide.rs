@@ -18,7 +18,7 @@ pub(super) const FROM: &str = "ingot:restored-from";
 pub(super) const PASSWORD: &str = "ingot:password";
 const PENDING: &str = "pending";
 
-/// States in which nobody will ever log in, unless somebody does something. All others pass or are as good as `available`.
+/// States in which no one will ever log in, unless someone does something. All others pass or are as good as `available`.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>, and for clusters
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/accessing-monitoring.html>.
@@ -225,7 +225,7 @@ mod tests {
         ];
         assert_eq!(newest(&query, all.clone()).unwrap().id, "new");
         let none = newest(&query, all[2..].to_vec()).unwrap_err();
-        assert_eq!(none.to_string(), "there is no available snapshot with app=shop");
+        assert_eq!(none.to_string(), "no snapshot with app=shop is available");
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl RestoreFrom {
         match (class, &self.serverless) {
             (Some(serverless::CLASS), None) if of_cluster => object(
                 "instances of class db.serverless need a range of capacity",
-                "add `serverless: { min_capacity: 0.5, max_capacity: 8 }` with the capacity that you want",
+                "add `serverless: { min_capacity: 0.5, max_capacity: 8 }` with your capacity",
             ),
             (Some(class), Some(_)) if class != serverless::CLASS => {
                 object(&format!("instances of class {class} do not scale"), "remove `class:` or `serverless:`");
@@ -161,7 +161,7 @@ impl Database {
         let mut object = |message: &str, hint: &str| wrong.push(Objection::new(message, hint));
         match [&self.instance, &self.cluster, &self.host].into_iter().flatten().count() {
             1 => {}
-            0 => object("it is not said which database is meant", "give `instance:`, `cluster:`, or `host:` and `engine:`"),
+            0 => object("no database is named", "give `instance:`, `cluster:`, or `host:` and `engine:`"),
             _ => object("a database is one thing: an instance, a cluster, or a host", "keep one of instance, cluster and host"),
         }
         if self.host.is_some() {
@@ -182,14 +182,14 @@ impl Database {
             }
         }
         if self.ca.as_ref().is_some_and(|path| !path.is_absolute()) {
-            object("`ca` is no absolute path", "write where the file lies in the image, as in /etc/ssl/shop-ca.pem");
+            object("`ca` is not an absolute path", "write the path of the file in the image, as in /etc/ssl/shop-ca.pem");
         }
         if self.ca.is_some() && self.tls == Tls::Disable {
-            object("it has a `ca` and is not to be encrypted", "take one of the two away");
+            object("it has a `ca` and is not to be encrypted", "remove one of the two");
         }
         if self.strings().into_iter().any(holds_secret) {
             object(
-                "where a database is, and what it is made of, may not come from a secret: both are shown to everybody",
+                "the location and the source of a database must not come from a secret: both are printed",
                 "write it as it is, or keep it in `values:`",
             );
         }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn objects_to_what_does_not() {
         for (fields, message) in [
-            (json!({}), "it is not said which"),
+            (json!({}), "no database is named"),
             (json!({"instance": "a", "cluster": "b"}), "a database is one thing"),
             (json!({"host": "a"}), "which protocol"),
             (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
@@ -262,8 +262,8 @@ mod tests {
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
             (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),
             (json!({"instance": "a", "restore_from": {"snapshot": "s", "tags": {"ingot:x": "y"}}}), "the tag `ingot:x`"),
-            (json!({"instance": "{{secrets.db.name}}"}), "where a database is"),
-            (json!({"instance": "a", "ca": "ca.pem"}), "`ca` is no absolute path"),
+            (json!({"instance": "{{secrets.db.name}}"}), "the location and the source"),
+            (json!({"instance": "a", "ca": "ca.pem"}), "`ca` is not an absolute path"),
         ] {
             let found = objections(fields.clone());
             assert!(found.len() == 1 && found[0].starts_with(message), "{fields}: {found:?}");

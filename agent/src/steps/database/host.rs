@@ -107,7 +107,7 @@ fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
     let host = if host.is_empty() || host.contains(SOMETHING) { "the host" } else { host };
     Err(match port.parse::<u16>() {
         Ok(port) if port > 0 => Objection::new(message, format!("keep {host} in `host`, and add `port: {port}`")),
-        _ => Objection::new(message, format!("keep {host} in `host`; a port has a field of its own, as in `port: 5432`")),
+        _ => Objection::new(message, format!("keep {host} in `host`, and write the port as `port: 5432`")),
     })
 }
 
@@ -189,9 +189,9 @@ mod tests {
             ("db:5432", "`host` ends with a port, `:5432`", "keep db in `host`, and add `port: 5432`"),
             ("10.0.0.7:5432", "`host` ends with a port", "keep 10.0.0.7 in `host`, and add `port: 5432`"),
             ("[fd00::7]:5432", "`host` ends with a port", "keep fd00::7 in `host`, and add `port: 5432`"),
-            ("db:", "`host` ends with a port", "keep db in `host`; a port has a field"),
-            ("db:0", "`host` ends with a port", "keep db in `host`; a port has a field"),
-            ("db:postgres", "`host` ends with a port", "keep db in `host`; a port has a field"),
+            ("db:", "`host` ends with a port", "keep db in `host`, and write the port as"),
+            ("db:0", "`host` ends with a port", "keep db in `host`, and write the port as"),
+            ("db:postgres", "`host` ends with a port", "keep db in `host`, and write the port as"),
             ("postgres://shop:hunter2@db.internal:5433/shop", "`host` is a URL", "write `host: db.internal` and `port: 5433`; user"),
             ("jdbc:mysql://db.internal/shop", "`host` is a URL", "write `host: db.internal`; user"),
             ("postgres://[fd00::7]/", "`host` is a URL", "write `host: fd00::7`; user"),

@@ -1,7 +1,7 @@
-//! The master password of a restored database: that of the snapshot, until somebody sets another.
+//! The master password of a restored database: that of the snapshot, until someone sets another.
 //!
 //! Only ever of a database that says in its own tags that ingot has restored it, and that this is still to be done. To set
-//! it twice is no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away. Where it is
+//! it twice does no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away. Where it is
 //! not certain that it was the database that has checked the password, that is RDS's word for having set it.
 
 use super::decide::{self, PASSWORD};

@@ -1,7 +1,7 @@
 //! A password that was refused may just be rotated: its secret and the server change seconds apart, in either order.
 //!
-//! It is therefore tried again for a while, and then its secret is read once more. What is refused after that is final.
-//! Steps that have used the old value meanwhile are found by [`Known::replace_outputs`](crate::step::Known::replace_outputs).
+//! It is therefore tried again for a while, and then its secret is read again. What is refused after that is final.
+//! Steps that have used the old value in the meantime are found by [`Known::replace_outputs`](crate::step::Known::replace_outputs).
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
 }
 
 /// Waits while a rotation may be under way, and then reads the secret again. Returns whether the password was accepted
-/// meanwhile.
+/// in the meantime.
 ///
 /// # Errors
 ///

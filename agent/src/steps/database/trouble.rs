@@ -43,11 +43,11 @@ pub(crate) enum Unsuitable {
     Status { kind: Kind, id: String, status: String, restored: bool },
     #[error("{id} runs {engine}, whose protocol ingot does not speak")]
     Engine { id: String, engine: String },
-    #[error("there is no available snapshot {which}")]
+    #[error("no snapshot {which} is available")]
     NoSnapshot { which: String, others: usize },
-    #[error("the master user of {id} is {master}, and {secret} is of another user")]
+    #[error("the master user of {id} is {master}, and {secret} belongs to another user")]
     MasterUser { id: String, master: String, secret: Address },
-    #[error("{secret} {why}, and is to be the credentials of a database")]
+    #[error("{secret} {why}, and must hold the credentials of a database")]
     Secret { secret: String, why: String },
     #[error("RDS does not manage the master password of {id}")]
     NotManaged { id: String },
@@ -78,9 +78,9 @@ fn word(kind: Kind) -> &'static str {
 impl Failure for Unsuitable {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Missing { .. } => "correct its identifier, or say in `restore_from:` what it is to be made of".into(),
+            Self::Missing { .. } => "correct its identifier, or name its source in `restore_from:`".into(),
             Self::Status { kind, id, status, restored } => for_status(*kind, id, status, *restored),
-            Self::Engine { id, .. } => format!("wait for {id} with a command of your own"),
+            Self::Engine { id, .. } => format!("wait for {id} with a command"),
             Self::NoSnapshot { others: 0, .. } => "correct the tags or the id; clusters and instances have snapshots of their own".into(),
             Self::NoSnapshot { others, .. } => format!("{others} of these are not available yet: wait for one, or look why it failed"),
             Self::MasterUser { master, .. } => {
@@ -115,7 +115,7 @@ fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
         "incompatible-parameters" => "correct what its parameter group asks for, or give it another".into(),
         "incompatible-network" => "give its subnets free addresses and its VPC DNS host names, or restore it elsewhere".into(),
         _ if restored => format!(
-            "look at `aws rds describe-events --source-identifier {id} --source-type db-{}`, delete it, and boot again to restore it anew",
+            "look at `aws rds describe-events --source-identifier {id} --source-type db-{}`, delete it, and boot again to restore it",
             word(kind)
         ),
         _ => format!("look at `aws rds describe-events --source-identifier {id} --source-type db-{}`", word(kind)),

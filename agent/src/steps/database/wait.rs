@@ -1,6 +1,6 @@
 //! The waiting: for RDS to make a database, and for that to take logins. Every wait has a bound and a reason.
 //!
-//! RDS is asked seldom, since a fleet shares the account's quota, and only for what nobody else knows: the endpoint, and
+//! RDS is asked seldom, since a fleet shares the account's quota, and only for what no one else knows: the endpoint, and
 //! that nothing will come of it. From then on the database itself is asked, and often, since nothing else knows when it
 //! takes logins.
 
@@ -28,7 +28,7 @@ const UNSEEN: Duration = Duration::from_secs(60);
 /// How often is said that a wait goes on, if nothing else is new.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
-/// How soon to knock again. What costs nobody anything is tried often: from the first login that would be taken to our
+/// How soon to knock again. What costs no one anything is tried often: from the first login that would be taken to our
 /// knowing it, no more than this passes.
 fn pause(refusal: &Refusal) -> Duration {
     Duration::from_millis(match refusal {
@@ -135,7 +135,7 @@ pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool
     }
 }
 
-/// Waits until a database takes logins. Returns what refused the password, if that is what it did, and nobody is known to
+/// Waits until a database takes logins. Returns what refused the password, if that is what it did, and no one is known to
 /// be changing it.
 pub(super) async fn attempt(database: &Database, wait: &Wait<'_>) -> Result<Option<(Target, Refusal)>, DatabaseError> {
     let cx = wait.cx;
@@ -231,7 +231,7 @@ pub(super) async fn until_login(
     }
 }
 
-/// What is wrong with the instances of a cluster, if nobody will ever log in to any. The cluster itself is `available` then,
+/// What is wrong with the instances of a cluster, if no one will ever log in to any. The cluster itself is `available` then,
 /// and one that fails where another does not is replaced by that.
 async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Unsuitable> {
     let mut hopeless = None;

@@ -9,7 +9,7 @@ use crate::steps::install;
 
 /// One difference between a drain and what it should be.
 pub(crate) enum Change {
-    /// This machine was drained, and is to work again: what was done then is to be done anew.
+    /// This machine was drained, and is to work again: what was done then is to be done again.
     Forget,
     /// Its settings.
     File(install::Change),

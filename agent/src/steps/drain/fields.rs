@@ -20,7 +20,7 @@ const DEREGISTRATION: Duration = Duration::from_secs(30);
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// The end of the machine: work in hand is finished, requests are served until nobody sends any, and the lifecycle hook is
+/// The end of the machine: work in hand is finished, requests are served until no one sends any, and the lifecycle hook is
 /// completed.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

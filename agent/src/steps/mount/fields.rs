@@ -96,7 +96,7 @@ impl Mount {
             if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.preload.is_some() {
                 wrong.push((
                     "a swap area has neither owner, group nor mode, and is neither grown nor preloaded".into(),
-                    "take these fields away",
+                    "remove these fields",
                 ));
             }
         } else if !Path::new(key).is_absolute() {
@@ -107,7 +107,7 @@ impl Mount {
             wrong.push((format!("`{key}` is not the plain form of a path"), "write it without a slash at its end, `//` and `..`"));
         } else if OF_THE_IMAGE.contains(&key) {
             wrong.push((
-                format!("`{key}` is there before ingot runs, and ingot itself needs what lies in it"),
+                format!("`{key}` exists before ingot runs, and ingot needs its content"),
                 "leave it to the image, or mount below it",
             ));
         }
@@ -117,7 +117,7 @@ impl Mount {
             }
             Some(device) if what == What::Block && device.is_plain() && device.raw().contains(':') => {
                 wrong.push((
-                    format!("`{device}` looks like a network filesystem, and no `type` says so"),
+                    format!("`{device}` looks like a network filesystem, and `type` is missing"),
                     "add `type: nfs4`, or whichever it is",
                 ));
             }
@@ -129,7 +129,7 @@ impl Mount {
             _ => {}
         }
         if self.grow == Some(true) && what != What::Block {
-            wrong.push(("only a filesystem on a device of its own can grow".into(), "take `grow` away"));
+            wrong.push(("only a filesystem on its own device can grow".into(), "remove `grow`"));
         }
         let plain: Vec<String> = self.options.iter().filter(|option| option.is_plain()).map(|option| option.raw().to_owned()).collect();
         if let Err((message, hint)) = Options::parse(&plain) {
@@ -137,7 +137,7 @@ impl Mount {
         }
         if secret {
             wrong.push((
-                "a mount may not hold a secret: every user of the machine can read it there".into(),
+                "a mount must not hold a secret: every user of the machine can read it there".into(),
                 "put it into a file, and name that: `credentials=/etc/…`",
             ));
         }

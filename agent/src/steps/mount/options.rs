@@ -1,6 +1,6 @@
 //! Mount options, as in mount(8): what the kernel takes as a flag, what the filesystem takes as text, and what is neither.
 //!
-//! Source: mount(8), «filesystem-independent mount options», and the table of util-linux' libmount.
+//! Source: mount(8), "filesystem-independent mount options", and the table of util-linux' libmount.
 
 use nix::mount::MsFlags;
 
@@ -73,10 +73,7 @@ impl Options {
             }
             match word.as_str() {
                 "remount" | "move" => {
-                    return Err((
-                        format!("`{word}` is no option of a mount that is to be there"),
-                        "take it away: ingot remounts by itself",
-                    ));
+                    return Err((format!("`{word}` is not an option of a new mount"), "remove it: ingot remounts by itself"));
                 }
                 "shared" | "private" | "slave" | "unbindable" | "rshared" | "rprivate" | "rslave" | "runbindable" => {
                     return Err((
@@ -115,7 +112,7 @@ impl Options {
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME;
         let set = FLAGS.iter().filter(|(_, flag, set)| *set && own.contains(*flag) && self.flags.contains(*flag));
         let mut missing: Vec<&str> = set.map(|(name, ..)| *name).filter(|name| !present.iter().any(|present| present == name)).collect();
-        // A filesystem that the kernel found to be damaged is read-only, and is to stay so unless somebody asks for more.
+        // A filesystem that the kernel found to be damaged is read-only, and is to stay so unless someone asks for more.
         if self.writable && !self.flags.contains(MsFlags::MS_RDONLY) && present.iter().any(|present| present == "ro") {
             missing.push("rw");
         }

@@ -150,9 +150,9 @@ enum Away {
 impl Away {
     fn said(&self) -> String {
         match self {
-            Self::Behind => "the mount that it lies in is not there".into(),
-            Self::NoDisk(volume) => format!("there is no disk that says it is {volume}"),
-            Self::NoPartition(number) => format!("its disk has no partition {number} any more"),
+            Self::Behind => "the mount that contains it is missing".into(),
+            Self::NoDisk(volume) => format!("no disk reports that it is {volume}"),
+            Self::NoPartition(number) => format!("its disk no longer has partition {number}"),
             Self::Content(found) => format!("its disk holds {found}, to be looked at first"),
             Self::Host(error) => {
                 let why = Explanation::of(error);

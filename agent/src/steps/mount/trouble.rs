@@ -13,7 +13,7 @@ pub(crate) enum MountError {
     Render(#[source] TemplateError),
     #[error("{message}")]
     Option { message: String, hint: &'static str },
-    #[error("there is no block device {}", node.display())]
+    #[error("the block device {} is not found", node.display())]
     NoDevice { node: PathBuf },
     #[error("{} is already mounted from {by}", at.display())]
     InUse { at: PathBuf, by: String },
@@ -34,10 +34,8 @@ impl Failure for MountError {
             Self::Option { hint, .. } => (*hint).into(),
             Self::NoDevice { .. } => "refer to a volume instead, as in \"{{volumes.NAME.device}}\", or correct the path".into(),
             Self::InUse { .. } => "unmount it, or give this mount another path".into(),
-            Self::NotMountable { found, .. } if found == "nothing" => {
-                "say in `volumes:` which filesystem it is to have: `filesystem: xfs`".into()
-            }
-            Self::NotMountable { .. } => "correct `type:`, or name the device that lies on top of it (/dev/mapper/…, /dev/md…)".into(),
+            Self::NotMountable { found, .. } if found == "nothing" => "name its filesystem in `volumes:`, as in `filesystem: xfs`".into(),
+            Self::NotMountable { .. } => "correct `type:`, or name the device on top of it (/dev/mapper/…, /dev/md…)".into(),
             Self::NoHelper { kind, .. } => match kind.as_str() {
                 "nfs" | "nfs4" => "install nfs-common (Debian, Ubuntu) or nfs-utils (Amazon Linux) in the image".into(),
                 "efs" => "install amazon-efs-utils in the image".into(),

@@ -40,7 +40,7 @@ impl Done {
     pub(super) fn recorded(entry: Option<&Entry>, identity: &str, meant: &str, in_boot: Option<&str>) -> Option<Self> {
         let entry = entry.filter(|entry| entry.state == EntryState::Done)?;
         let done = Self::parse(entry.detail.as_deref()?)?;
-        // Without /proc nobody knows which boot this is.
+        // Without /proc no one knows which boot this is.
         let still = in_boot.is_none_or(|boot| entry.boot_id == boot && !boot.is_empty());
         (still && done.identity == identity && done.meant == meant).then_some(done)
     }

@@ -66,7 +66,8 @@ impl Step for PreloadPaths {
         let plain = self.preload.paths.iter().filter(|path| path.is_plain());
         let wrong = plain.filter_map(|path| self.pattern(path.raw()).err());
         let wrong = wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() });
-        let printed = secret.then(|| Objection::new("what is read first is printed, and a path of it holds a secret", "write plain paths"));
+        let printed =
+            secret.then(|| Objection::new("the paths to read first are printed, and one of them holds a secret", "write plain paths"));
         wrong.chain(printed).collect()
     }
 
@@ -104,7 +105,7 @@ impl Step for PreloadPaths {
         }
         if let (false, Some(list)) = (of_list.is_empty(), &self.preload.list) {
             let (gone, all) = (of_list.len(), patterns.len() - written);
-            cx.progress(Progress::Warning(format!("{gone} of the {all} paths in {} are not there", list.display())));
+            cx.progress(Progress::Warning(format!("{gone} of the {all} paths in {} do not exist", list.display())));
         }
         failures(&read, cx)?;
         (done.files, done.bytes) = (read.files, read.bytes);
@@ -158,11 +159,11 @@ impl PreloadPaths {
         PreloadError::Path { path: path.to_owned(), mount: self.mount.clone(), why }
     }
 
-    /// The paths of the list. One that is not there, or leaves the mount, is no reason not to read the others.
+    /// The paths of the list. One that is not there, or leaves the mount, is not a reason not to read the others.
     async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {
         let Some(list) = &self.preload.list else { return Ok(Vec::new()) };
         let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(PreloadError::Host)? else {
-            cx.progress(Progress::Warning(format!("there is no list {}", list.display())));
+            cx.progress(Progress::Warning(format!("the list {} is not found", list.display())));
             return Ok(Vec::new());
         };
         let text = String::from_utf8_lossy(&content);
@@ -192,10 +193,10 @@ mod tests {
     fn refuses_paths_that_leave_the_mount() {
         assert_eq!(objections(&["db", "index/*.idx", "/srv/shop/db", "/srv/shop", ".", "{{values.shard}}"]), "");
         insta::assert_snapshot!(objections(&["../etc", "/etc", "/srv/shopping", "a[", "db"]), @r"
-        `../etc` is no path or pattern below /srv/shop: it leaves the directory by `..` (write it relative to /srv/shop)
-        `/etc` is no path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
-        `/srv/shopping` is no path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
-        `a[` is no path or pattern below /srv/shop: invalid range pattern (write it relative to /srv/shop)
+        `../etc` is not a path or pattern below /srv/shop: it leaves the directory by `..` (write it relative to /srv/shop)
+        `/etc` is not a path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
+        `/srv/shopping` is not a path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
+        `a[` is not a path or pattern below /srv/shop: invalid range pattern (write it relative to /srv/shop)
         ");
     }
 
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn refuses_secrets_since_paths_are_printed() {
         let found = preload(json!(["db", "{{secrets.app.shard}}"])).objections("", true);
-        assert_eq!(found[0].message, "what is read first is printed, and a path of it holds a secret");
+        assert_eq!(found[0].message, "the paths to read first are printed, and one of them holds a secret");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::host::reading::WasRead;
 use crate::step::amount::Gauge;
 use crate::step::{Context, Progress};
 
-/// A volume of 16 TiB at 32 MiB/s. Nobody waits for the end of that by mistake: the boot has a deadline of its own.
+/// A volume of 16 TiB at 32 MiB/s. No one waits for the end of that by mistake: the boot has a deadline of its own.
 pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Whether another process is at it.

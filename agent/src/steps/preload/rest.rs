@@ -61,7 +61,7 @@ impl Step for PreloadRest {
             return Ok(Vec::new());
         }
         let Some(device) = device else {
-            cx.progress(Progress::Warning(format!("what is mounted at {} lies on no device that could be read", self.mount.display())));
+            cx.progress(Progress::Warning(format!("the mount at {} is not on a device that can be read", self.mount.display())));
             return Ok(Vec::new());
         };
         Ok(vec![Change { mount: self.mount.clone(), mib_s: self.mib_s, device, identity }])

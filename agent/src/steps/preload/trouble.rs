@@ -13,7 +13,7 @@ pub(crate) enum PreloadError {
     NotMounted { mount: PathBuf },
     #[error("cannot fill in a path")]
     Render(#[source] TemplateError),
-    #[error("`{path}` is no path or pattern below {}: {why}", mount.display())]
+    #[error("`{path}` is not a path or pattern below {}: {why}", mount.display())]
     Path { path: String, mount: PathBuf, why: String },
     #[error("all {failed} reads failed: {first}")]
     AllFailed { failed: u64, first: String },

@@ -50,7 +50,7 @@ pub(super) fn inputs(done: BTreeSet<Address>) -> BTreeSet<Address> {
     done.into_iter().filter(is_input).gather()
 }
 
-/// Has systemd read its unit files again, unless another service of this boot has had it do so meanwhile.
+/// Has systemd read its unit files again, unless another service of this boot has had it do so in the meantime.
 pub(super) async fn read_again(cx: &Context<'_>) -> Result<(), ServiceError> {
     let mut read = cx.world.definitions.0.lock().await;
     let written = inputs(cx.world.known.done());

@@ -16,7 +16,7 @@ pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &
     let restarts = cx.world.known.restarts_since(cx.address, cx.key(), found.restarts);
     match health(found) {
         Health::Sound => up(found, restarts, look, ready, cx).await,
-        // That it ran was seen when it did. A timer may run it once more at any time, and how that ends is not asked.
+        // That it ran was seen when it did. A timer may run it again at any time, and how that ends is not asked.
         Health::Moving if has_an_end(found) => Ok(Judgment::Sound),
         Health::Moving if look.is_last || look.waited < limit(found, cx.patience) => Ok(Judgment::Open),
         Health::Moving => Err(slow(found, look.waited, cx).await),

@@ -38,7 +38,7 @@ pub(super) fn objection(key: &str) -> Option<Objection> {
     };
     if let Some(wrong) = key.chars().find(|character| !is_of_a_unit(*character)) {
         let message = format!("`{key}` is not the name of a unit: it holds `{wrong}`");
-        return Some(Objection::new(message, "write letters, digits and : - _ . @ \\ alone; the name of a step is no template"));
+        return Some(Objection::new(message, "use only letters, digits and : - _ . @ \\; the name of a step is not a template"));
     }
     let instead = match kind {
         "automount" => format!("use `mounts:`, or name {stem}.mount"),

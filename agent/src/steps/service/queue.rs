@@ -15,7 +15,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Longer than any chain of units that wait for each other; a bound, not a tuning knob.
 const LONGEST: usize = 20;
 
-/// Waits for a job, and says meanwhile what it waits behind. `doing` is as in `for x.service to start`.
+/// Waits for a job, and says in the meantime what it waits behind. `doing` is as in `for x.service to start`.
 pub(super) async fn told<T>(doing: &str, job: impl Future<Output = T>, cx: &Context<'_>) -> T {
     cx.waiting(doing);
     let mut job = pin!(job);
@@ -66,7 +66,7 @@ fn look<'u>(own: &'u Unit, known: &'u BTreeMap<String, Unit>) -> Seen<'u> {
     let mut waiting = own;
     let mut passed = vec![own.id.as_str()];
     for _ in 0..LONGEST {
-        // One whose job runs waits for nobody.
+        // One whose job runs waits for no one.
         if !waiting.job || is_moving(waiting) {
             break;
         }

@@ -20,7 +20,7 @@ pub(super) async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
     ready::look(cx).await.map_err(ServiceError::Host)
 }
 
-/// Turns «systemctl failed» into what the unit did.
+/// Turns "systemctl failed" into what the unit did.
 pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     match (error, show(cx).await) {
         (HostError::Systemctl { said, .. }, Ok(unit)) => not_started(said, unit, cx).await,
@@ -40,7 +40,7 @@ pub(super) async fn slow(unit: &Unit, waited: Duration, cx: &Context<'_>) -> Ser
     }
 }
 
-/// Turns «not ready» into what the unit did.
+/// Turns "not ready" into what the unit did.
 pub(super) async fn unproven(not_ready: NotReady, cx: &Context<'_>) -> ServiceError {
     match not_ready {
         NotReady::Failed(unit) => failed(*unit, cx).await,
@@ -128,7 +128,7 @@ async fn journal_of(unit: &str, cx: &Context<'_>) -> Excerpt {
 /// Why a service does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
-    /// `generated` is whether systemd's generators have run once more to no avail.
+    /// `generated` is whether systemd's generators have run again to no avail.
     #[error("systemd knows no unit {unit}{}", if *generated { ", and no generator created it" } else { "" })]
     NotFound { unit: String, generated: bool },
     #[error("{unit} is masked")]

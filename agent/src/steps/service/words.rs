@@ -144,7 +144,7 @@ mod tests {
         words(unit, &[]).0
     }
 
-    /// It was "exited with 15", which nobody had done.
+    /// It was "exited with 15", which no one had done.
     #[test]
     fn a_signal_is_no_exit_status_and_a_failure_is_of_the_program_that_failed() {
         let term = Ended::killed(Signal::SIGTERM);

@@ -37,7 +37,7 @@ pub(super) fn is_due(target: &Target, status: SignalStatus, recorded: Option<&En
     let Some(entry) = recorded.filter(|entry| entry.state == EntryState::Done) else { return true };
     let was_told = |status| entry.detail.as_deref() == Some(&*detail(target, status, phase));
     match target {
-        // Without /proc nobody knows which boot this is.
+        // Without /proc no one knows which boot this is.
         Target::Hook(_) if entry.boot_id != boot_id || boot_id.is_empty() => true,
         _ => !was_told(status) && !was_told(SignalStatus::Success),
     }

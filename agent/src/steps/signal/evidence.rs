@@ -200,7 +200,7 @@ pub(crate) struct Ended<'a> {
     /// By which sign it ends.
     pub(crate) reason: &'a str,
     pub(crate) written_at: &'a str,
-    /// Lines of ingot's own, by unit: what applications print may hold secrets, which nobody knows any more.
+    /// Lines of ingot's own, by unit: what applications print may hold secrets, which no one knows any more.
     pub(crate) journal: BTreeMap<String, Vec<String>>,
     pub(crate) journal_is_cut: bool,
 }
@@ -209,7 +209,7 @@ pub(crate) struct Ended<'a> {
 ///
 /// # Errors
 ///
-/// If that is no place in S3.
+/// If that is not a place in S3.
 pub(crate) fn of_end(prefix: &str, ended: Ended<'_>) -> Result<(Source, Vec<u8>), Objection> {
     let Ended { instance, boot_id, began, report, reason, written_at, journal, journal_is_cut } = ended;
     let place = place(prefix, &key(began, instance, boot_id, Moment::Drain.word()))?;

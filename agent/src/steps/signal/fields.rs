@@ -103,14 +103,14 @@ impl TryFrom<Fields> for Signal {
         }
         if cloudformation.is_none() && targets.is_some() {
             let hint = "give them to a `cloudformation` signal: a load balancer gets to know the instance after its hook";
-            return Err(Objection::new("`targets` are waited for before a stack is told", hint));
+            return Err(Objection::new("`targets` are checked before a stack is signalled", hint));
         }
         let to = match (cloudformation, lifecycle_hook, s3) {
             (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None, None) => {
                 To::WaitCondition(WaitUrl(url))
             }
             (Some(StackFields { wait_condition_url: Some(_), .. }), None, None) => {
-                return Err(Objection::new("`wait_condition_url` says all there is to say", "leave `stack` and `resource` out"));
+                return Err(Objection::new("`wait_condition_url` takes no other field", "leave `stack` and `resource` out"));
             }
             (Some(StackFields { stack, resource, .. }), None, None) => {
                 To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }

@@ -1,7 +1,7 @@
 //! Healthy before success: a stack hears of a success once the load balancer has found this instance healthy.
 //!
 //! Auto Scaling registers an instance when its launch hook is complete, and CloudFormation may end the old group at the last
-//! success: told any earlier, nobody would serve for a while. What fails waits for nothing.
+//! success: told any earlier, no one would serve for a while. What fails waits for nothing.
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// A third of the shortest timeout that a hook can have.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// Sends heartbeats until nobody waits for this instance any more, or until it is dropped. Whatever goes wrong is a
+/// Sends heartbeats until no one waits for this instance any more, or until it is dropped. Whatever goes wrong is a
 /// warning: the boot may be over before the hook's time is.
 pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
     let mut warned = Warned { cx, said: BTreeSet::new() };

@@ -28,7 +28,7 @@ impl Seen {
             ("unused", _) => "attach the target group to the Auto Scaling group of this instance, or take it out of `targets`",
             ("unhealthy", _) => "compare the health check of the target group, its path, port and codes, with what this instance answers",
             ("initial", _) => "give the signal a longer `timeout:`, or the target group a shorter interval or a lower threshold",
-            ("draining" | "unhealthy.draining", _) => "find out who takes this instance out of the target group",
+            ("draining" | "unhealthy.draining", _) => "find out what removes this instance from the target group",
             _ => "look at the target group: `aws elbv2 describe-target-health` shows what it waits for",
         }
     }

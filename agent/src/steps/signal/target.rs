@@ -23,7 +23,7 @@ impl Named {
     }
 }
 
-/// Somebody who waits, with all that is needed to tell them.
+/// Someone who waits, with all that is needed to tell them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Resource {

@@ -18,12 +18,12 @@ use crate::step::device_name::bare;
 /// A volume that came to nothing under so many names will not come under another.
 const ATTEMPTS: usize = 3;
 
-/// Waits for a disk that somebody else attaches.
+/// Waits for a disk that someone else attaches.
 pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, VolumeError> {
     let (what, hint) = match wanted {
         Wanted::Volume(volume) => (format!("a disk that says it is {volume}"), "attach the volume to this instance, or correct its id"),
         Wanted::AttachedAs(name) => (format!("a disk attached as {name}"), "attach one by this name in the launch template"),
-        Wanted::InstanceStore(number) => (format!("instance store {number}"), "take an instance type that has so many instance stores"),
+        Wanted::InstanceStore(number) => (format!("instance store {number}"), "use an instance type that has that many instance stores"),
     };
     let begun = cx.host().clock.elapsed();
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
@@ -37,7 +37,7 @@ pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, Volu
 }
 
 /// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another
-/// instance took meanwhile, or never came, is noted, so that the next look at the world finds another way.
+/// instance took in the meantime, or never came, is noted, so that the next look at the world finds another way.
 pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
     cx.world.claims.not_ready(volume);
@@ -86,7 +86,7 @@ async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx:
             Holder::Nobody => return Err(VolumeError::Ec2(error)),
             Holder::Wait => {}
         }
-        let left = still(&format!("EC2 to say who has {volume}"), begun, "look at `aws ec2 describe-volumes`", cx)?;
+        let left = still(&format!("EC2 to report where {volume} is attached"), begun, "look at `aws ec2 describe-volumes`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }

@@ -57,7 +57,7 @@ impl fmt::Display for Change {
                     None => write!(f, "create a blank{kind} volume{size}"),
                 }
             }
-            Self::Attach { volume, reused: true, .. } => write!(f, "attach {volume}, which is there to be reused"),
+            Self::Attach { volume, reused: true, .. } => write!(f, "attach {volume}, which is available for reuse"),
             Self::Attach { volume, reused: false, .. } => write!(f, "attach {volume}"),
             Self::Adopt { volume, .. } => write!(f, "wait for {volume} to be attached"),
             Self::Settle(Settlement { volume, tags, delete }) => {

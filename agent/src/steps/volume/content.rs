@@ -1,7 +1,7 @@
 //! What lies on a device against what is asked for. Pure: all of the judgment, none of the reading.
 //!
 //! A filesystem is made on a blank device only. Anything else that was not asked for is refused, with what was found: it
-//! may be the only copy of somebody's data.
+//! may be the only copy of someone's data.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub(super) fn judge(asked: &Asked<'_>, content: &Content, node: &Path, read_only
 }
 
 /// Whether this may be what is left of making a filesystem on a blank device and being cut off. Each mkfs writes last what
-/// makes a filesystem whole; so one that is, or anything else, was put there by somebody since, and is not to be overwritten.
+/// makes a filesystem whole; so one that is, or anything else, was put there by someone since, and is not to be overwritten.
 pub(super) fn is_half_made(filesystem: Filesystem, content: &Content) -> bool {
     match content {
         Content::Unknown { .. } => true,
@@ -106,10 +106,10 @@ impl Why {
     fn of(&self, asked: Filesystem) -> String {
         match self {
             Self::Other(found) => format!("already holds {found}, and the document asks for {asked}"),
-            Self::Several(found) => format!("holds {found} at once, and nobody can tell which of them is meant"),
+            Self::Several(found) => format!("holds {found} at once, so its content is ambiguous"),
             Self::Named { what, asked, found } => format!("holds a filesystem with the {what} {found}, and the document asks for {asked}"),
             Self::Damaged(why) => format!("holds {asked} that is damaged: {why}"),
-            Self::ReadOnly => format!("is blank, is to hold {asked}, and cannot be written to"),
+            Self::ReadOnly => format!("is blank, should hold {asked}, and is read-only"),
         }
     }
 }
@@ -140,13 +140,13 @@ impl Failure for ContentError {
 pub(crate) enum PartError {
     #[error("{} has no partition {number}; it has {known:?}", node.display())]
     Missing { node: PathBuf, number: u32, known: Vec<u32> },
-    #[error("{} has the partitions {known:?}, and one of them is meant", node.display())]
+    #[error("{} has the partitions {known:?}, and none of them is named", node.display())]
     Several { node: PathBuf, known: Vec<u32> },
 }
 
 impl Failure for PartError {
     fn hint(&self) -> Option<String> {
-        Some("name the partition that is meant with `partition:`".into())
+        Some("name the partition with `partition:`".into())
     }
 }
 

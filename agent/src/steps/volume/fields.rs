@@ -169,9 +169,7 @@ impl TryFrom<SourceFields> for Source {
         let mut given: Vec<Self> = given.into_iter().flatten().collect();
         match (given.pop(), given.is_empty()) {
             (Some(source), true) => Ok(source),
-            _ => {
-                Err(Objection::new("a volume comes from one place", "give just one of snapshot, volume, device, instance_store and blank"))
-            }
+            _ => Err(Objection::new("a volume has one source", "give just one of snapshot, volume, device, instance_store and blank")),
         }
     }
 }
@@ -226,8 +224,8 @@ impl Volume {
         ];
         for (field, _) in of_making.into_iter().filter(|(_, given)| *given && !made) {
             wrong.push((
-                format!("`{field}` says how a volume is made, and this one is there already"),
-                "take it away, or restore it from a snapshot",
+                format!("`{field}` applies to a volume that is created, and this one exists already"),
+                "remove it, or restore the volume from a snapshot",
             ));
         }
         if matches!(self.from, Source::Device(_) | Source::InstanceStore(_)) {
@@ -253,16 +251,16 @@ impl Volume {
     fn wrong_type(&self) -> Vec<(String, &'static str)> {
         let mut wrong = Vec::new();
         if self.iops.is_some() && !matches!(self.kind, Some(Kind::Gp3 | Kind::Io1 | Kind::Io2)) {
-            wrong.push(("`iops` can be set for gp3, io1 and io2 only".into(), "add `type: gp3`, or take `iops` away"));
+            wrong.push(("`iops` can be set for gp3, io1 and io2 only".into(), "add `type: gp3`, or remove `iops`"));
         }
         if self.iops.is_none() && matches!(self.kind, Some(Kind::Io1 | Kind::Io2)) {
             wrong.push(("a volume of type io1 or io2 needs `iops`".into(), "add `iops:`"));
         }
         if self.throughput_mib_s.is_some() && self.kind != Some(Kind::Gp3) {
-            wrong.push(("`throughput_mib_s` can be set for gp3 only".into(), "add `type: gp3`, or take `throughput_mib_s` away"));
+            wrong.push(("`throughput_mib_s` can be set for gp3 only".into(), "add `type: gp3`, or remove `throughput_mib_s`"));
         }
         if self.kms_key.is_some() && self.encrypted == Some(false) {
-            wrong.push(("it has a `kms_key` and is not to be encrypted".into(), "take one of the two away"));
+            wrong.push(("it has a `kms_key` and is not to be encrypted".into(), "remove one of the two"));
         }
         wrong
     }

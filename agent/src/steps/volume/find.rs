@@ -206,7 +206,7 @@ impl Volume {
 /// What is to be done with a volume whose disk is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It is to be had, now if it is `ready`, or in a moment.
+    /// It is available, now if it is `ready`, or in a moment.
     Attach { ready: bool },
     /// EC2 says that it is attached to this instance, or about to be.
     Await,

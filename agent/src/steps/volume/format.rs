@@ -6,14 +6,14 @@ use crate::host::disks::{Device, NewFilesystem};
 use crate::step::Context;
 
 /// Makes a filesystem. That it was begun is remembered first: what a boot that was cut off leaves behind is not blank, and
-/// nobody else's either.
+/// no one else's either.
 pub(super) async fn make_filesystem(device: &Device, new: &NewFilesystem, cx: &Context<'_>) -> Result<(), VolumeError> {
     let before = Memory::of(cx);
     let begun = Memory { formatting: Some(identity(device, cx)), ..before.clone() };
     begun.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting(format!("for mkfs to make {} on {}", new.kind, device.node.display()));
     let made = cx.host().disks.make_filesystem(device, new, cx.time_left()).await;
-    // Only a process that died in the middle leaves the mark: what is there after a failure may be somebody else's.
+    // Only a process that died in the middle leaves the mark: what is there after a failure may be someone else's.
     Memory { formatting: None, ..before }.keep(cx).await.map_err(VolumeError::Host)?;
     made.map_err(VolumeError::Host)
 }

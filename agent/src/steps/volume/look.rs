@@ -112,7 +112,7 @@ pub(super) struct Look {
 pub(super) enum Availability {
     Ready,
     Wait,
-    /// It is attached, or gone: which volume is meant has to be found out anew.
+    /// It is attached, or gone: which volume is meant has to be found out again.
     Elsewhere,
     /// EC2 made nothing.
     NotMade {

@@ -30,7 +30,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
             }
         },
         Err(error) => {
-            // Refused for good: the next boot chooses anew.
+            // Refused for good: the next boot chooses again.
             if !error.is_transient() {
                 Memory { snapshot: None, making: false, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
             }
@@ -65,10 +65,10 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
     }
 }
 
-/// Waits until a volume is `available`. Whether it is: otherwise somebody was faster, or it is attached already, and that
+/// Waits until a volume is `available`. Whether it is: otherwise someone was faster, or it is attached already, and that
 /// is looked at again.
 ///
-/// One to be reused that is not there any more is no failure: it is looked at again.
+/// One to be reused that is not there any more is not a failure: it is looked at again.
 pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<bool, VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Backoff::VOLUME.pauses();

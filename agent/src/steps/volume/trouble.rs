@@ -37,11 +37,11 @@ const KMS_ACTIONS: &str = "kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:Ge
 /// What EC2 has, and why that will not do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsuitable {
-    #[error("there is no completed snapshot {which}")]
+    #[error("no completed snapshot {which} was found")]
     NoSnapshot { which: String, others: usize },
     #[error("{snapshot} is {state}, not completed")]
     SnapshotNotReady { snapshot: String, state: String },
-    #[error("{snapshot} is of {of_gib} GiB, and the volume is to have {wanted_gib}")]
+    #[error("{snapshot} is {of_gib} GiB, more than the {wanted_gib} GiB asked for")]
     TooSmall { snapshot: String, of_gib: u32, wanted_gib: u32 },
     #[error("{volume} is in {zone}, and this instance in {here}")]
     OtherZone { volume: String, zone: String, here: String },
@@ -53,15 +53,15 @@ pub(crate) enum Unsuitable {
     Gone { volume: String, state: String },
     #[error("EC2 accepted {volume} and then could not make it")]
     NotMade { volume: String, encrypted: bool },
-    #[error("{volume} comes to nothing however often it is attached")]
+    #[error("{volume} could not be attached, after several attempts")]
     NotAttached { volume: String, encrypted: bool },
     #[error("EC2 does not show yet that {volume} is attached")]
     Unseen { volume: String },
     #[error("EC2 does not say yet that {instance} is running")]
     NotRunning { instance: String },
-    #[error("there is no volume {which} in {zone}")]
+    #[error("no volume {which} was found in {zone}")]
     NoVolume { which: String, zone: String, elsewhere: Vec<String> },
-    #[error("several volumes {which} are to be had: {}", found.join(", "))]
+    #[error("several volumes {which} are available: {}", found.join(", "))]
     Several { which: String, found: Vec<String> },
     #[error("another step of this document has {volume}")]
     Taken { volume: String },
@@ -73,15 +73,15 @@ impl Failure for Unsuitable {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoSnapshot { others: 0, .. } => {
-                "correct the tags or the id; a snapshot of another account needs `owner:`, and has to be shared".into()
+                "correct the tags or the id; a snapshot of another account needs `owner:`, and must be shared".into()
             }
             Self::NoSnapshot { others, .. } => format!("{others} with these tags are not completed: wait for one, or look why it failed"),
             Self::SnapshotNotReady { .. } => "wait until it is completed, or name another".into(),
-            Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or take it away"),
+            Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or remove it"),
             Self::OtherZone { zone, .. } => {
                 format!("launch the instance in {zone}, or restore a snapshot of the volume, which works in every zone")
             }
-            Self::InUse { by, .. } => format!("detach it from {by}, or name another; a snapshot gives every instance one of its own"),
+            Self::InUse { by, .. } => format!("detach it from {by}, or name another; with a snapshot, every instance gets its own volume"),
             Self::Shared { .. } => "an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance".into(),
             Self::Gone { volume, .. } => format!("name another volume; if {volume} held this instance's data, restore its last snapshot"),
             Self::NotMade { encrypted: true, .. } | Self::NotAttached { encrypted: true, .. } => {
@@ -92,8 +92,8 @@ impl Failure for Unsuitable {
             Self::NotMade { .. } => "look at its state reason with `aws ec2 describe-volumes`, and boot again".into(),
             Self::NoVolume { elsewhere, .. } if elsewhere.is_empty() => "correct the tags, or restore from a snapshot".into(),
             Self::NoVolume { elsewhere, .. } => format!("these have the tags and cannot be attached here: {}", elsewhere.join(", ")),
-            Self::Several { .. } => "name the one that is meant by its id, or tag it".into(),
-            Self::Taken { .. } => "let each step have a volume of its own".into(),
+            Self::Several { .. } => "name one by its ID, or tag it".into(),
+            Self::Taken { .. } => "give each step its own volume".into(),
             Self::NoNameLeft => "attach fewer volumes to this instance".into(),
         })
     }

@@ -42,7 +42,7 @@ const LATEST: Duration = Duration::from_secs(7 * 86_400);
 /// How late it may be sent at the least: a worker that takes a claim over looks at it after 35 s.
 const SOONEST: Duration = Duration::from_secs(60);
 
-/// How late a time of a FIFO queue may be sent that nobody claims: SQS knows the message of another instance for 5 minutes.
+/// How late a time of a FIFO queue may be sent that no one claims: SQS knows the message of another instance for 5 minutes.
 pub(crate) const UNCLAIMED: Duration = Duration::from_secs(240);
 
 /// Where the time zones of this machine are.
@@ -191,7 +191,7 @@ impl Cron {
             if !(SOONEST..=LATEST).contains(&task.catch_up) {
                 found.push(Objection::new(
                     format!("`catch_up` of `{}` is not a time from 1m to 7d", task.name),
-                    "a worker needs some time, and claims of long ago need not be there any more",
+                    "a worker needs some time, and old claims may be deleted",
                 ));
             }
         }

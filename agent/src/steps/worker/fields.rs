@@ -221,7 +221,7 @@ impl Worker {
         let is_token = |text: &str| !text.is_empty() && text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
         if !self.path().starts_with('/') || !is_token(self.path()) {
             let message = format!("`path` is `{}`, which is not a path", shown_on_a_line(self.path()));
-            found.push(Objection::new(message, "write it as it stands in a URL, as in /jobs"));
+            found.push(Objection::new(message, "write it as in a URL, such as /jobs"));
         }
         if self.mime_type().is_empty() || !self.mime_type().bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             found.push(Objection::new("`mime_type` is not a Content-Type", "write it as in application/json"));

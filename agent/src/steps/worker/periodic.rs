@@ -55,7 +55,7 @@ impl Worker {
         if let Some(file) = self.release(cx).map(|release| release.join(FILE))
             && cx.host().files.stat(&file).await.map_err(WorkerError::Host)?.is_none()
         {
-            cx.progress(Progress::Warning(format!("there is no {}: the worker sends no periodic tasks", file.display())));
+            cx.progress(Progress::Warning(format!("{} is missing: the worker sends no periodic tasks", file.display())));
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// The path that answers with 200 to 399 when it is ready; else a connection is enough.
     pub(crate) ready: Option<String>,
-    /// Whether a container engine accepts connections in its place, also while nobody listens inside.
+    /// Whether a container engine accepts connections in its place, also while no one listens inside.
     pub(crate) published: bool,
 }
 

@@ -34,7 +34,7 @@ const PLAIN: &str = "_-.,:/@%+=^?*[]{}!~";
 pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.len() > LONGEST {
-        return Err(Refusal::of_content("is longer than the 128 KiB that Linux allows a variable").hint("pass it in a file of its own"));
+        return Err(Refusal::of_content("is longer than the 128 KiB that Linux allows a variable").hint("pass it in a separate file"));
     }
     match reader.map(|reader| reader.as_str().unwrap_or_default()) {
         None | Some("dotenv") => {
@@ -55,7 +55,7 @@ pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut 
         }
         Some("docker") => return for_docker(&text, out),
         Some(_) => {
-            return Err(Refusal::of_content("is no reader of environment files that is known here")
+            return Err(Refusal::of_content("is not a known reader of environment files")
                 .hint("write \"systemd\", \"dotenv\" or \"docker\", or leave the second argument out")
                 .at(1));
         }
@@ -136,10 +136,10 @@ fn for_systemd(text: &str, out: &mut Buffer) {
 /// As it is: to docker and podman, everything up to the end of the line is the value.
 fn for_docker(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     if text.contains(['\n', '\r', '\0']) {
-        return Err(Refusal::of_content("holds a line break or a NUL, which `--env-file` cannot hold").hint("pass it in a file of its own"));
+        return Err(Refusal::of_content("holds a line break or a NUL, which `--env-file` cannot hold").hint("pass it in a separate file"));
     }
     if text.len() > LONGEST_FOR_DOCKER {
-        return Err(Refusal::of_content("is longer than the 64 KiB that docker reads of a line").hint("pass it in a file of its own"));
+        return Err(Refusal::of_content("is longer than the 64 KiB that docker reads of a line").hint("pass it in a separate file"));
     }
     out.push_str(text);
     Ok(())

@@ -27,7 +27,7 @@ pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut 
             for_mysql(&text, out);
             Ok(())
         }
-        Some(_) => Err(Refusal::of_content("is no reader of INI that is known here")
+        Some(_) => Err(Refusal::of_content("is not a known reader of INI")
             .hint("write \"python\", \"mysql\" or \"git\", or leave the second argument out")
             .at(1)),
     }
@@ -36,7 +36,7 @@ pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut 
 fn for_python(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     if text.trim() != text {
         return Err(Refusal::of_content("begins or ends with a blank, which Python's configparser drops")
-            .hint("take the blanks away with `trim`, or write {{ini x \"mysql\"}} if the reader undoes quotes"));
+            .hint("remove the blanks with `trim`, or write {{ini x \"mysql\"}} if the reader undoes quotes"));
     }
     for character in text.chars() {
         if character == '%' {

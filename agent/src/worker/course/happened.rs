@@ -113,7 +113,7 @@ impl Course {
             Withheld::Held => return self.hand.give_back(ticket, Duration::ZERO),
             Withheld::Unclaimed(why) => why,
         };
-        let what = format!("message {id} is not posted: its time cannot be claimed: {}", why.message);
+        let what = format!("message {id} is not posted, because its claim failed: {}", why.message);
         log::warn!("{what}");
         self.status.last_error = Some(LastError { at: time.to_string(), what });
         self.hand.give_back(ticket, CLAIMED_AGAIN);
@@ -133,7 +133,7 @@ impl Course {
             match rejected.iter().find(|rejected| rejected.at == at) {
                 Some(rejected) if rejected.transient => self.hand.still_there(*ticket, now),
                 Some(rejected) => {
-                    // Another has received it meanwhile, or it was purged.
+                    // Another has received it in the meantime, or it was purged.
                     log::warn!("message {} was handled, and SQS does not delete it: {}", self.hand.id(*ticket), rejected.code);
                     self.hand.deleted(*ticket, now);
                 }

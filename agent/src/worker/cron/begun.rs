@@ -1,5 +1,5 @@
 //! Since when a task has been there, and up to when its times are settled: one object for each task, so that a fleet of which
-//! nobody was up knows what it has missed, and a task that is new catches nothing up.
+//! no one was up knows what it has missed, and a task that is new catches nothing up.
 //!
 //! ```json
 //! { "version": 1, "schedule": "30 2 * * * Europe/Berlin", "since": 1793491200, "until": 1793498400 }
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(from(Known { since: 1_000, until: 200_030 }, 200_000), (at(200_000 - 900), at(200_030)), "clocks differ by seconds");
     }
 
-    /// What came due up to then was looked for by nobody, and not told.
+    /// What came due up to then was looked for by no one, and not told.
     #[test]
     fn a_clock_that_was_ahead_has_settled_nothing() {
         let (known, hours) = (|until| Known { since: 1_000, until }, Duration::from_secs(7_200));

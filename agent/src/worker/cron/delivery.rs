@@ -21,7 +21,7 @@ pub(in crate::worker) enum Admitted {
     Yes,
     /// Another message of the same due time is, or was.
     Never,
-    /// Nobody can tell now.
+    /// No one can tell now.
     NotYet(Explanation),
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Entry {
     zone: TimeZone,
     /// How late a time may be sent.
     limit: Duration,
-    /// The time up to which everything that was due was given out. `None` while nobody knows where it begins.
+    /// The time up to which everything that was due was given out. `None` while no one knows where it begins.
     until: Option<Timestamp>,
     /// What is not later than this and too late was sent, or told, before.
     settled: Timestamp,
@@ -130,7 +130,7 @@ impl Timetable {
         self.0.iter().any(|entry| entry.task.name == name)
     }
 
-    /// Nothing is given out before the times of each task begin anew.
+    /// Nothing is given out before the times of each task begin again.
     pub(super) fn wait(&mut self) {
         self.0.iter_mut().for_each(|entry| entry.until = None);
     }

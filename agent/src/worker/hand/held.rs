@@ -75,7 +75,7 @@ impl Held {
         Self { put_off_at: held.put_off_at(visibility), ..held }
     }
 
-    /// It was received once more: only the newest receipt is good for anything.
+    /// It was received again: only the newest receipt is good for anything.
     pub(super) fn again(&mut self, message: &Message, asked: Duration, now: Duration, visibility: Duration) {
         self.receipt.clone_from(&message.receipt);
         self.generation += 1;

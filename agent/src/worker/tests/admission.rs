@@ -57,7 +57,7 @@ async fn while_s3_is_away_other_messages_are_handled() {
         clock.sleep(at(20)).await;
         assert_eq!((scene.application.ended.borrow().len(), scene.queue.left().len()), (3, 1));
         let told = scene.status().await.unwrap().last_error.unwrap().what;
-        assert!(told.contains("its time cannot be claimed: S3 has not answered"), "{told}");
+        assert!(told.contains("its claim failed: S3 has not answered"), "{told}");
         // It comes again, and each time is one of its deliveries.
         clock.sleep(at(600)).await;
         assert!((3..6).contains(&scene.queue.left()[0].1), "{:?}", scene.queue.left());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::steps::worker::settings::Task;
 
-/// Where it is the only one, nobody sent what came due meanwhile.
+/// Where it is the only one, no one sent what came due in the meantime.
 #[tokio::test(start_paused = true)]
 async fn what_comes_due_is_sent_until_the_last_message_is_done() {
     let mut scene = Scene::new(true, |_, _| (at(1800), status(200)));

@@ -27,7 +27,7 @@ async fn a_clock_that_is_days_ahead_deletes_nothing() {
     assert_eq!((scene.seen(), scene.queue.left()), (vec![1; 20], Vec::new()));
 }
 
-/// Each such answer had all others that came meanwhile go back.
+/// Each such answer had all others that came in the meantime go back.
 #[tokio::test(start_paused = true)]
 async fn what_asks_for_time_costs_the_others_nothing() {
     let mut scene = Scene::new(false, |body, count| {
@@ -86,7 +86,7 @@ async fn a_message_that_ends_the_application_takes_no_others_to_the_dead_letters
     assert!(counts.values().all(|count| *count <= most), "{counts:?}");
 }
 
-/// All others waited for what its other processes had in hand, be it for an hour, and went back meanwhile.
+/// All others waited for what its other processes had in hand, be it for an hour, and went back in the meantime.
 #[tokio::test(start_paused = true)]
 async fn one_process_of_the_application_that_ends_keeps_no_message_from_the_others() {
     let long = 20;

@@ -162,14 +162,14 @@ async fn says_what_is_wrong_before_the_call() {
     assert_eq!(error.kind, AwsErrorKind::NoCredentials);
 
     let error = query("localhost").call(&call(), Parameters::default()).await.unwrap_err();
-    assert_eq!(error.to_string(), "AttachVolume vol-1: localhost is no URL to call: it cannot be read");
+    assert_eq!(error.to_string(), "AttachVolume vol-1: localhost is not a valid URL");
 
     let mut fips = query("http://127.0.0.1:1");
     fips.connection.endpoints.insert("AWS_USE_FIPS_ENDPOINT".into(), "true".into());
     let error = fips.call(&call(), Parameters::default()).await.unwrap_err();
     assert_eq!(error.kind, AwsErrorKind::NoEndpoint);
     insta::assert_snapshot!(crate::failure::Explanation::of(&error), @r"
-    AttachVolume vol-1: there is no such endpoint of ec2 in eu-west-1: Invalid Configuration: FIPS and custom endpoint are not supported
+    AttachVolume vol-1: ec2 has no such endpoint in eu-west-1: Invalid Configuration: FIPS and custom endpoint are not supported
     hint: correct AWS_ENDPOINT_URL, or unset AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT: not every partition has such endpoints, and one of your own cannot be combined with them
     ");
 }

@@ -89,7 +89,7 @@ impl Tree {
             return Err("the answer is too large a tree");
         }
         if self.root.is_some() {
-            return Err("the answer goes on after its end");
+            return Err("the answer continues after its end");
         }
         self.open.push(Element { name: name.to_owned(), ..Element::default() });
         Ok(())
@@ -163,7 +163,7 @@ mod tests {
             ("<a><b></a>", "the answer is not XML"),
             ("<a>1 & 2</a>", "the answer is not XML"),
             ("<a><b>1</b>", "the answer is cut off"),
-            ("<a/><b/>", "the answer goes on after its end"),
+            ("<a/><b/>", "the answer continues after its end"),
             ("<a/>tail", "the answer is not XML"),
             ("<a>&nbsp;</a>", "the answer has an unknown entity"),
             ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "the answer has a document type"),

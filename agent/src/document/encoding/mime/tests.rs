@@ -85,7 +85,7 @@ fn what_is_wrong_with_a_part_names_the_part() {
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: base64", b"a: 1"), @r"
     user data, part 2 is base64 that is damaged or cut short: it stops between two bytes, or holds what base64 does not
-    hint: make it again with `base64 --wrap=0 FILE`, and send all of it
+    hint: encode it again with `base64 --wrap=0 FILE`, and send the whole output
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: quoted-printable", b"a=4"), @r"
     user data, part 2 is quoted-printable that is damaged or cut short: what follows an `=` is not a byte in hexadecimal

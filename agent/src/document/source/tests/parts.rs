@@ -131,7 +131,7 @@ fn a_part_that_is_nearly_found_is_a_mistake() {
         let message = mime(&[&format!("{script}\n{delimiter}\n{ours}")]);
         holds(&[(delimiter, message.into(), hidden)]);
     }
-    let outside = "a boot document stands outside of the parts of the MIME message";
+    let outside = "a boot document is outside the parts of the MIME message";
     let early = mime(&[&script]) + &format!("--b\n{ours}\n--b--\n");
     let late = mime(&[&script]).replacen("--b\n", &format!("-- b\n{ours}\n--b\n"), 1);
     holds(&[
@@ -350,18 +350,18 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
     let archive = "#cloud-config-archive\n- type: text/x-ingot\n  content: x\n";
     for kind in ["text/plain", "text/cloud-config-archive", "text/cloud-config"] {
         let said = instance(mime(&[&part(kind, archive)]));
-        assert!(said.starts_with("user data, part 1:2:3: this names a boot document inside of a cloud-config archive"), "{kind}: {said}");
+        assert!(said.starts_with("user data, part 1:2:3: this names a boot document inside a cloud-config archive"), "{kind}: {said}");
     }
     let head = "## template: jinja\n#cloud-config\n";
     for template in ["{ingot: {version: 1}}\n", "{% if v1.region %}\n  ingot:\n    version: 1\n{% endif %}\n"] {
         let said = instance(format!("{head}{template}"));
-        assert!(said.contains("this names a boot document inside of a cloud-init template"), "{said}");
+        assert!(said.contains("this names a boot document inside a cloud-init template"), "{said}");
         let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
         assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
     }
     let patch = "#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/ingot\", \"value\": {}}]\n";
     let said = instance(patch);
-    assert!(said.starts_with("user data:2:2: this names a boot document inside of a JSON patch of a cloud-config"), "{said}");
+    assert!(said.starts_with("user data:2:2: this names a boot document inside a JSON patch of a cloud-config"), "{said}");
     for sign in ["|", "|2", "|-", ">2-", "| # of the web server"] {
         let writes = format!("{head}write_files:\n- path: /a\n  content: {sign}\n    ingot:\n      version: 1\n");
         assert_eq!(instance(writes), "is a cloud-init template", "{sign}");

@@ -113,7 +113,7 @@ impl FakeUnit {
         self
     }
 
-    /// A oneshot that runs once more, without an end, as one that a timer starts.
+    /// A oneshot that runs again, without an end, as one that a timer starts.
     pub(crate) fn runs_again(mut self, after: Duration) -> Self {
         self.course = Course::EndsAgain(after);
         self.service_type("oneshot")

@@ -28,7 +28,7 @@ pub(super) fn swap(window: &Window) -> Option<Signature> {
 /// What has the signature and is not to be used, such as what is left of it below another filesystem.
 pub(super) fn broken(window: &Window) -> Option<Signature> {
     let reason = if signed(window, b"SWAP-SPACE").is_some() {
-        "it is of version 0, which Linux does not use any more"
+        "its version is 0, which Linux no longer uses"
     } else if signed(window, b"SWAPSPACE2").is_none() {
         return None;
     } else if window.be32(HEADER)? == 1 {

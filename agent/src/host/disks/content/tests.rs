@@ -54,7 +54,7 @@ fn tells_in_which_state_it_was_left() {
         (swap(4096, 1).sized(300 * MIB), "it says 419430400 bytes, and the device has 314572800"),
         (swap(4096, 0x0100_0000), "it was made on a machine of the other byte order"),
         (swap(4096, 2), "its header contradicts itself"),
-        (Image::blank(SIZE).with(4086, b"SWAP-SPACE"), "it is of version 0"),
+        (Image::blank(SIZE).with(4086, b"SWAP-SPACE"), "its version is 0"),
     ] {
         let told = image.told();
         assert!(told.contains(state) && !told.contains(" + "), "{told}: not {state}");
@@ -154,7 +154,7 @@ fn nothing_but_zeros_is_blank() {
         assert_eq!(found, shown);
         assert!(bytes.starts_with("7f") && bytes.len() <= 32, "{bytes}");
     }
-    // Nobody keeps anything there alone.
+    // No one keeps anything there alone.
     assert_eq!(Image::blank(SIZE).with(100 * MIB, b"x").content(), Content::Blank);
     let text = Image::blank(SIZE).with(9000, b"hello, world: data").content();
     assert_eq!(text, Content::Unknown { at: 9000, bytes: "68656c6c6f2c20776f726c643a206461".into() });

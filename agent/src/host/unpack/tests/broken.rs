@@ -29,7 +29,7 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("nothing", Vec::new()),
         ("a page", b"<!DOCTYPE html><html><body>Not found</body></html>".to_vec()),
         ("an error", br#"{"message": "not found"}"#.to_vec()),
-        ("a text", b"this is no archive".to_vec()),
+        ("a text", b"this is not an archive".to_vec()),
         ("a page with a blank", b"\n <html>".to_vec()),
         ("a text that is cut", "x".repeat(511).as_bytes().iter().chain("\u{e9}".as_bytes()).copied().collect()),
         ("something", b"\x01\x02\x03\x04".to_vec()),
@@ -72,14 +72,14 @@ async fn what_is_broken_is_named() {
     behind zstd: the archive is damaged: something else follows its end
     behind tar: the archive is damaged: something follows its end
     nothing in it: the archive is damaged: it is empty
-    nothing in gzip: this is no archive: it looks like nothing at all, an empty file, compressed with gzip
-    nothing: this is no archive: it looks like nothing at all, an empty file
-    a page: this is no archive: it looks like HTML or XML
-    an error: this is no archive: it looks like JSON
-    a text: this is no archive: it looks like text
-    a page with a blank: this is no archive: it looks like HTML or XML
-    a text that is cut: this is no archive: it looks like text
-    something: this is no archive: it looks like something else
+    nothing in gzip: this is not an archive: it looks like nothing at all, an empty file, compressed with gzip
+    nothing: this is not an archive: it looks like nothing at all, an empty file
+    a page: this is not an archive: it looks like HTML or XML
+    an error: this is not an archive: it looks like JSON
+    a text: this is not an archive: it looks like text
+    a page with a blank: this is not an archive: it looks like HTML or XML
+    a text that is cut: this is not an archive: it looks like text
+    something: this is not an archive: it looks like something else
     xz: this is an xz file, which ingot does not unpack
     bzip2: this is a bzip2 file, which ingot does not unpack
     lz4: this is an lz4 file, which ingot does not unpack
@@ -90,9 +90,9 @@ async fn what_is_broken_is_named() {
     a program: this is an executable (ELF), which ingot does not unpack
     gzip of a program: this is an executable (ELF), compressed with gzip, which ingot does not unpack
     gzip of gzip: this is a gzip file, compressed with gzip, which ingot does not unpack
-    zstd of nothing: this is no archive: it looks like nothing at all, an empty file, compressed with zstd
+    zstd of nothing: this is not an archive: it looks like nothing at all, an empty file, compressed with zstd
     a wide window: this is zstd with a window of more than 16 MiB, which ingot does not unpack
-    gzip of a page: this is no archive: it looks like HTML or XML, compressed with gzip
+    gzip of a page: this is not an archive: it looks like HTML or XML, compressed with gzip
     spoilt zstd: the archive is damaged: Data corruption detected
     ");
 }

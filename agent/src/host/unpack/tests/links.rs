@@ -60,7 +60,7 @@ async fn nothing_is_written_through_a_link_that_is_allowed() {
         raw(tar, EntryType::Regular, b"shared/x", b"", b"x");
     });
     let error = unpack(&machine, &archive, &[("shared", "/srv/shared")]).await.unwrap_err();
-    assert_eq!(error.to_string(), "the archive holds `shared/x`, the path of which leads through a link");
+    assert_eq!(error.to_string(), "the archive holds `shared/x`, whose path leads through a link");
     let archive = tar(|tar| {
         link(tar, b"shared/a", b"/srv/shared/victim");
         raw(tar, EntryType::Link, b"hard", b"shared/a", b"");
@@ -106,7 +106,7 @@ async fn a_link_that_the_archive_does_not_bring_is_made() {
     the archive holds `log`, a directory that is not empty, where `links` of the bundle wants a link to /srv/log
     the archive holds `log`, a file where `links` of the bundle wants a link to /srv/log
     the archive holds `log`, a link to something else where `links` of the bundle wants a link to /srv/log
-    the archive holds `a/log`, the path of which leads through a link
+    the archive holds `a/log`, whose path leads through a link
     ");
 }
 
@@ -136,7 +136,7 @@ async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
 async fn a_hard_link_to_itself_is_no_file() {
     let itself = |tar: &mut Tar| raw(tar, EntryType::Link, b"a", b"./a", b"");
     let said = Machine::new().refuses(&tar(itself)).await;
-    assert!(said.starts_with("the archive holds `a`, a link to what is not there"), "{said}");
+    assert!(said.starts_with("the archive holds `a`, a link to nothing"), "{said}");
     let machine = Machine::new();
     let archive = tar(|tar| {
         file(tar, "a", 0o644, b"content");

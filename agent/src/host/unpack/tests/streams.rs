@@ -108,7 +108,7 @@ async fn times_of_pax_headers_count() {
     assert_eq!((time("nonsense"), time("plain")), ((1_600_000_000, 0), (1_600_000_000, 0)));
 }
 
-/// As of `pax -o mtime=…`; and what a value of an extended attribute holds is nobody's business.
+/// As of `pax -o mtime=…`; and what a value of an extended attribute holds is no one's business.
 #[tokio::test]
 async fn a_global_header_counts_and_odd_attributes_do_not() {
     let archive = tar(|tar| {

@@ -18,7 +18,7 @@ pub(super) struct Listed {
     digests: HashMap<u64, Known>,
 }
 
-/// Where packages of the system have nothing, and those that somebody made for a deployment have all.
+/// Where packages of the system have nothing, and those that someone made for a deployment have all.
 const OF_THE_OWNER: [&str; 5] = ["opt/", "srv/", "home/", "root/", "usr/local/"];
 
 impl Listed {
@@ -67,7 +67,7 @@ impl Listed {
                 }
             }
         }
-        // What a script of a package has put together here, nobody has published.
+        // What a script of a package has put together here, no one has published.
         for (digest, path) in sums(&file::list(&directory.join("var/lib/ucf/hashfile"))) {
             if shipped.contains(&digest) {
                 self.add_of_system(path, Known::of_hex(digest.as_slice()));

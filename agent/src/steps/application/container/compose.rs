@@ -41,7 +41,7 @@ pub(in crate::steps::application) struct Composed<'a> {
 }
 
 impl Composition {
-    /// Runs them in the foreground. What was built with the release is not built again; what somebody has removed since is.
+    /// Runs them in the foreground. What was built with the release is not built again; what someone has removed since is.
     pub(in crate::steps::application) fn line(&self, of: &Composed<'_>) -> String {
         format!("exec {} up --force-recreate --abort-on-container-exit", self.begin(of))
     }

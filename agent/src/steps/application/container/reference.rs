@@ -7,7 +7,7 @@ use std::fmt;
 /// Where an image without a registry comes from, as docker has it.
 const DEFAULT: &str = "docker.io";
 
-/// Images that were made on this machine have this registry: nobody serves them.
+/// Images that were made on this machine have this registry: no one serves them.
 const LOCAL: &str = "localhost";
 
 /// The longest name of a repository with its registry, and the longest tag.

@@ -117,7 +117,7 @@ impl Application {
         ground(&record, cx).memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
     }
 
-    /// Whether the image of a release is gone that was made: somebody has cleaned up.
+    /// Whether the image of a release is gone that was made: someone has cleaned up.
     pub(in crate::steps::application) async fn has_lost_image(
         &self,
         container: Option<&Container>,

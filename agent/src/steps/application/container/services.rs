@@ -50,7 +50,7 @@ impl Application {
         let made = composition.make(&of, registries, &variables, release, cx).await;
         cx.host().files.remove(&placed.environment_file()).await.map_err(ApplicationError::Host)?;
         made?;
-        // What was not here before is removed when nobody needs it any more.
+        // What was not here before is removed when no one needs it any more.
         let of_built = built.iter().map(|service| image_of(cx.key(), release, Some(service)));
         for name in absent.into_iter().map(str::to_owned).chain(of_built) {
             if let Some(image) = engine.image(&name, cx).await? {

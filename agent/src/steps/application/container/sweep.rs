@@ -18,7 +18,7 @@ const KEEP: usize = 3;
 
 impl Ground<'_> {
     /// Forgets what images meant that are not kept, and removes those that are ours. What an engine does not remove is used by
-    /// somebody else.
+    /// someone else.
     pub(in crate::steps::application) async fn sweep(&self, record: &Record) -> Result<(), HostError> {
         let slots: Vec<_> = Slot::BOTH.into_iter().filter_map(|slot| self.memory.slot(slot)).collect();
         let used: BTreeSet<&str> = slots.iter().filter_map(|(placed, _)| Some(placed.container()?.image())).gather();

@@ -38,7 +38,7 @@ pub(crate) enum ContainerError {
     },
     #[error("{image} is for {is}, and this machine is {machine}")]
     Architecture { image: String, is: String, machine: &'static str },
-    #[error("{image} does not say what it runs")]
+    #[error("{image} does not define what it runs")]
     Idle { image: String },
     #[error("the command of `{process}` {why}")]
     Command { process: String, why: &'static str },
@@ -122,7 +122,7 @@ impl Refusal {
             }
             Self::NotFound => "push it, or correct the repository or the tag in the document".into(),
             Self::Architecture => "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64`".into(),
-            Self::DiskFull => "give the disk of /var/lib more room, or remove images that nobody needs".into(),
+            Self::DiskFull => "enlarge the disk of /var/lib, or remove unused images".into(),
             Self::Syntax => "correct the name in the document".into(),
             Self::Untrusted => {
                 "put the certificate of its authority into /etc/containers/certs.d/REGISTRY/ca.crt, for docker below /etc/docker".into()
@@ -159,11 +159,11 @@ impl Failure for ContainerError {
                 });
             }
             Self::Engine { refusal, what, engine, .. } => refusal.hint().unwrap_or_else(|| match what.starts_with("build") {
-                true => format!("run `{} build .` by hand in the directory of the release", engine.program()),
-                false => format!("run `{} {what}` by hand", engine.program()),
+                true => format!("run `{} build .` in the directory of the release", engine.program()),
+                false => format!("run `{} {what}` yourself", engine.program()),
             }),
             Self::Compose { refusal, program, .. } => {
-                refusal.hint().unwrap_or_else(|| format!("run `{program}` by hand in the directory of the release"))
+                refusal.hint().unwrap_or_else(|| format!("run `{program}` in the directory of the release"))
             }
             Self::NoCompose => "install docker-compose-plugin or podman-compose in the image of this machine".into(),
             Self::Composed(_) => "limit the services in the compose file, and remove the field".into(),

@@ -62,7 +62,7 @@ pub(super) fn command(file: &str, entry: &Entry, in_release: bool, warnings: &mu
     name_unknown(file, entry, known, warnings);
     let field = |name: &str| entry.node.entries().iter().find(|entry| entry.key == name);
     let Some(run) = field("command") else {
-        return Err(Remark::at(file, entry.line, format!("`{}` has no `command`", entry.key), "add `command:` with what is to run"));
+        return Err(Remark::at(file, entry.line, format!("`{}` has no `command`", entry.key), "add `command:` with the command to run"));
     };
     let optional = |name: &str| field(name).map(|field| text(file, name, &field.node)).transpose();
     let mut env = Vec::new();

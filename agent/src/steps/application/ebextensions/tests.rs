@@ -87,7 +87,7 @@ fn mistakes_name_the_file_and_the_line() {
     .ebextensions/a.config:8: `0o7` is not a file mode; write six octal digits in quotes, such as "000755"
     .ebextensions/a.config:9: `source` is not fetched: https://x/y; put the file into the bundle, or fetch it with a command
     .ebextensions/a.config:7: `etc/x` is not an absolute path; begin the path with `/`
-    .ebextensions/a.config:2: `a` has no `command`; add `command:` with what is to run
+    .ebextensions/a.config:2: `a` has no `command`; add `command:` with the command to run
     .ebextensions/a.config:3: `command` holds a function of CloudFormation, which only Elastic Beanstalk resolves; give the value in `environment:` of the application, and use it as `$NAME`
     .ebextensions/a.config:4: `command` holds a function of CloudFormation, which only Elastic Beanstalk resolves; give the value in `environment:` of the application, and use it as `$NAME`
     .ebextensions/a.config:5: `leader_only` is neither true nor false; write `true` or `false`

@@ -114,7 +114,7 @@ impl Builder {
                     self.nodes += node.size();
                     return self.node(Node { line, ..node }, 0);
                 }
-                _ => return refused("this alias refers to a value that it is part of, or that is nested too deep"),
+                _ => return refused("this alias refers to a value that contains it, or that is nested too deep"),
             },
             _ => {}
         }

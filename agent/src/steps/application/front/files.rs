@@ -144,7 +144,7 @@ async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Res
         }
     }
     for file in &configured.files {
-        // Only what is copied is elsewhere: sockets are where they are, and nginx passes over those that it cannot bind anew.
+        // Only what is copied is elsewhere: sockets are where they are, and nginx passes over those that it cannot bind again.
         let content = if file.path == Place::Conf.path() {
             replaced(&file.content, &[(PROXY, TESTED), (CACHE, TESTED)])
         } else {

@@ -24,7 +24,7 @@ use crate::host::state::Record;
 use crate::host::{Host, HostError};
 use crate::step::{Context, Progress};
 
-/// How long requests to it are waited for: nobody says any more how long one may take.
+/// How long requests to it are waited for: no one says any more how long one may take.
 const DRAIN: Duration = Duration::from_secs(60);
 
 pub(crate) const KIND: &str = "applications";
@@ -178,7 +178,7 @@ pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<Stri
             units.splice(0..0, memory.watched().map(|_| timer(&name)));
             units.extend(Slot::BOTH.iter().any(|slot| memory.front(*slot).flatten().is_some()).then(|| UNIT.to_owned()));
             sentences.push(format!(
-                "the document has no application any more, and applications.{name} goes on: run `systemctl stop {}`, and remove {}",
+                "the document no longer has an application, and applications.{name} still runs: run `systemctl stop {}`, and remove {}",
                 units.join(" "),
                 record.application_path(&name).display(),
             ));

@@ -50,7 +50,7 @@ pub(super) async fn tested(conf: &str, on_line: &mut dyn FnMut(&str), host: &Hos
 /// The call that runs a program as nginx is run, waits for it, and passes on what it says.
 fn in_sandbox(argv: &[&str]) -> Vec<String> {
     let mut call: Vec<String> = ["systemd-run", "--quiet", "--no-ask-password", "--wait", "--pipe", "--collect"].map(str::to_owned).into();
-    // Should nobody wait for it any more.
+    // Should no one wait for it any more.
     call.push(format!("--property=RuntimeMaxSec={}", TESTED_WITHIN.as_secs()));
     call.extend(sandbox().map(|property| format!("--property={property}")));
     call.push("--".to_owned());

@@ -85,7 +85,7 @@ pub(super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<
         if let Some(slot) = to
             && memory.front(slot).is_none()
         {
-            // Nobody had said so: it had none before either.
+            // No one had said so: it had none before either.
             memory.set_front(slot, None).await?;
         }
         match &before {

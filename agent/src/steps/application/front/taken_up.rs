@@ -82,7 +82,7 @@ pub(super) async fn taken_up(site: &str, cx: &Context<'_>) -> Result<(), Applica
         let waited = host.clock.elapsed() - begun;
         if waited >= TAKEN_UP_WITHIN {
             let why = match missing {
-                Some(at) => format!("it does not listen on {at}, {TAKEN_UP_WITHIN:?} after it was told to"),
+                Some(at) => format!("it does not listen on {at}, {TAKEN_UP_WITHIN:?} after the request"),
                 None => format!("it serves by its former configuration, {TAKEN_UP_WITHIN:?} after it was given another"),
             };
             return Err(not_served(why, cx).await);

@@ -42,7 +42,7 @@ pub(super) fn docker(release: &Release, runs_otherwise: bool) -> Option<Platform
         (_, true) => Ok(image(None, exposed(release).or(run.port), &run, froms(release))),
         (Some(name), false) => Ok(image(Some(name.clone()), run.port, &run, Vec::new())),
         (None, false) => {
-            Err(Remark::of(DOCKERRUN, "it names no image, and there is no Dockerfile", "add `Image: { Name: … }` or a Dockerfile"))
+            Err(Remark::of(DOCKERRUN, "it names no image, and the release has no Dockerfile", "add `Image: { Name: … }` or a Dockerfile"))
         }
     };
     let mut platform = Platform::new("Docker", sign, launch);
@@ -116,7 +116,7 @@ fn exposed(release: &Release) -> Option<u16> {
         words.next().filter(|word| word.eq_ignore_ascii_case("EXPOSE"))?;
         words.next()
     });
-    // `8000/tcp`, and `${PORT}` that nobody knows here.
+    // `8000/tcp`, and `${PORT}` that no one knows here.
     ports.filter_map(|port| port.split('/').next()?.parse().ok()).next()
 }
 
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_dockerrun_that_is_not_understood_is_a_mistake() {
         let said = |text: &str| of(&[("Dockerrun.aws.json", text)]).launch.unwrap_err().to_string();
-        assert_eq!(said(r#"{"AWSEBDockerrunVersion":1}"#), "Dockerrun.aws.json: it names no image, and there is no Dockerfile");
+        assert_eq!(said(r#"{"AWSEBDockerrunVersion":1}"#), "Dockerrun.aws.json: it names no image, and the release has no Dockerfile");
         assert!(said("{").starts_with("Dockerrun.aws.json:1: this is not JSON"));
         assert!(said(r#"{"AWSEBDockerrunVersion":2}"#).contains("version 2"));
     }

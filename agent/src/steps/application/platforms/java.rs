@@ -42,7 +42,7 @@ fn launch(release: &Release, jars: &[&str], sign: &str) -> Result<Launch, Remark
         }
         [] => {
             let hint = "build the jar before you bundle it, or add a Buildfile and a Procfile";
-            Err(Remark::of(sign, "there is no jar in the top level of the release", hint))
+            Err(Remark::of(sign, "the top level of the release has no jar", hint))
         }
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     fn no_jar_is_a_mistake_with_the_way_out() {
         let said = |files: &[(&str, &str)]| format!("{:#}", launch_of(files).unwrap_err());
         assert!(said(&[("META-INF/MANIFEST.MF", "")]).contains("`unpack: false`"));
-        assert!(said(&[("pom.xml", "")]).starts_with("pom.xml: there is no jar"));
+        assert!(said(&[("pom.xml", "")]).starts_with("pom.xml: the top level of the release has no jar"));
         assert!(said(&[("pom.xml", ""), ("Buildfile", "build: mvn package\n")]).contains("which jar of the build"));
     }
 }

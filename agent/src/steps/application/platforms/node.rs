@@ -68,7 +68,7 @@ fn launch(release: &Release, manifest: &Value) -> Result<Launch, Remark> {
     match ["app.js", "server.js"].into_iter().find(|name| release.is_file(name)) {
         Some(script) => Ok(Launch::web(format!("exec node {script}"), &[NODE])),
         None => {
-            let message = "there is no `start` script, and neither app.js nor server.js";
+            let message = "the release has neither a `start` script nor app.js or server.js";
             Err(Remark::of(MANIFEST, message, "add `\"start\": \"node index.js\"` to its `scripts`, or add a Procfile"))
         }
     }
@@ -135,7 +135,7 @@ mod tests {
         let platform = of(&[("package.json", "{\n  \"name\": \"shop\",\n}\n")]);
         assert!(platform.mistakes[0].to_string().starts_with("package.json:3: this is not JSON: "), "{:?}", platform.mistakes);
         let error = of(&[("package.json", r#"{"main":"index.js"}"#)]).launch.unwrap_err();
-        assert_eq!(error.to_string(), "package.json: there is no `start` script, and neither app.js nor server.js");
+        assert_eq!(error.to_string(), "package.json: the release has neither a `start` script nor app.js or server.js");
         let warnings = of(&[("package.json", EXPRESS), ("yarn.lock", "")]).warnings;
         assert_eq!(warnings[0].to_string(), "yarn.lock: npm does not read this lock, so versions are not pinned");
     }

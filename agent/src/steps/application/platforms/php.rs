@@ -40,7 +40,7 @@ pub(super) fn php(release: &Release) -> Option<Platform> {
 
 fn launch(release: &Release) -> Result<Launch, Remark> {
     let Some((_, root)) = ROOTS.into_iter().find(|(script, _)| release.is_file(script)) else {
-        let message = "there is no index.php, neither in the release nor in its public/ or web/";
+        let message = "neither the release nor its public/ or web/ has an index.php";
         return Err(Remark::new(message, "add one of them, or a Procfile"));
     };
     Ok(Launch {

@@ -1,4 +1,4 @@
-//! What a platform says of a release: how its dependencies are installed, and what it runs where nobody says it.
+//! What a platform says of a release: how its dependencies are installed, and what it runs where no one says it.
 
 use serde::{Deserialize, Serialize};
 

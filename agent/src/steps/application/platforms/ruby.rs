@@ -30,7 +30,7 @@ pub(super) fn ruby(release: &Release) -> Option<Platform> {
         platform.environment.push(("BUNDLE_DEPLOYMENT", "true"));
     } else {
         let hint = "run `bundle lock` and put Gemfile.lock into the bundle";
-        platform.warnings.push(Remark::of(GEMFILE, "there is no Gemfile.lock, so the versions of gems are not pinned", hint));
+        platform.warnings.push(Remark::of(GEMFILE, "Gemfile.lock is missing, so the versions of gems are not pinned", hint));
     }
     if !release.is_directory("vendor/bundle") {
         platform.dependencies.push(argv(&["bundle", "install"]));

@@ -120,10 +120,10 @@ impl Fields {
         let mut seen = BTreeSet::new();
         for port in self.plain_ports().into_iter().chain(self.tls.as_ref().map(Tls::port)) {
             if port == own {
-                let message = format!("port {port} is the application's own, and the proxy is to listen on it");
+                let message = format!("the proxy cannot listen on port {port}: it is the application's own");
                 found.push(Objection::new(message, "give the application another `port`, or the proxy another `listen`"));
             } else if !seen.insert(port) {
-                found.push(Objection::new(format!("the proxy is to listen on port {port} twice"), "keep it once"));
+                found.push(Objection::new(format!("the proxy would listen on port {port} twice"), "keep it once"));
             }
         }
         if self.tls.is_none() && self.listen.as_ref().is_some_and(|ports| ports.0.is_empty()) {

@@ -7,7 +7,7 @@ use crate::host::sockets::Listener;
 /// The unit that the proxy runs in.
 pub(crate) const UNIT: &str = "ingot-proxy.service";
 
-/// The first of the ports that the proxy is to listen on that somebody else has, and who that is: `ports` on every address,
+/// The first of the ports that the proxy is to listen on that someone else has, and who that is: `ports` on every address,
 /// and `own` on loopback alone.
 pub(crate) fn taken<'l>(ports: &[u16], own: Option<u16>, listeners: &'l [Listener]) -> Option<(u16, &'l Listener)> {
     let everywhere = |port: &u16| [SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))];

@@ -79,7 +79,7 @@ impl Snippets {
         self.http.is_empty() && self.server.is_empty() && self.mistakes.is_empty()
     }
 
-    /// That nobody reads them, of a release whose application does not ask for it.
+    /// That no one reads them, of a release whose application does not ask for it.
     pub(crate) fn unread(&self) -> Option<Remark> {
         let hint = "set it, or use `proxy:` of the application";
         (!self.is_empty()).then(|| Remark::of(DIRECTORY, "this is read only with `compatible_with: beanstalk`", hint))
@@ -198,8 +198,8 @@ mod tests {
         .platform/nginx/conf.d/a.conf:1: this directive does not end with `;`
         .platform/nginx/conf.d/a.conf:2: this directive does not end with `;`
         .platform/nginx/conf.d/a.conf:1: this quote is not closed
-        .platform/nginx/conf.d/a.conf:2: there is no directive before this
-        .platform/nginx/conf.d/a.conf:1: there is no directive before this
+        .platform/nginx/conf.d/a.conf:2: no directive comes before this
+        .platform/nginx/conf.d/a.conf:1: no directive comes before this
         ");
     }
 

@@ -106,7 +106,7 @@ impl Schedule {
         if count != fields.len() {
             return Err(Objection::new(
                 format!("the schedule `{}` has {count} fields", shown_on_a_line(text)),
-                "write five: minute, hour, day of the month, month, day of the week; there are no seconds and no years",
+                "write five: minute, hour, day of the month, month, day of the week; seconds and years are not supported",
             ));
         }
         let mut allowed = [0; 5];
@@ -362,9 +362,9 @@ mod tests {
             format!("{}; {}", objection.message, objection.hint)
         };
         insta::assert_snapshot!(wrong.iter().map(told).collect::<Vec<_>>().join("\n"), @"
-        the schedule `` has 0 fields; write five: minute, hour, day of the month, month, day of the week; there are no seconds and no years
-        the schedule `* * * *` has 4 fields; write five: minute, hour, day of the month, month, day of the week; there are no seconds and no years
-        the schedule `* * * * * *` has 6 fields; write five: minute, hour, day of the month, month, day of the week; there are no seconds and no years
+        the schedule `` has 0 fields; write five: minute, hour, day of the month, month, day of the week; seconds and years are not supported
+        the schedule `* * * *` has 4 fields; write five: minute, hour, day of the month, month, day of the week; seconds and years are not supported
+        the schedule `* * * * * *` has 6 fields; write five: minute, hour, day of the month, month, day of the week; seconds and years are not supported
         `@reboot` is not a schedule; write five fields, or one of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually
         `60` is not valid as the minute of a schedule; write a number from 0 to 59
         `24` is not valid as the hour of a schedule; write a number from 0 to 23

@@ -25,7 +25,7 @@ pub(super) fn wrong(task: &Task) -> Option<Objection> {
     }
     (!is_text(&task.path) || !task.path.starts_with('/')).then(|| {
         let message = format!("`{}`, the path of the task `{}`, is not a path", shown_on_a_line(&task.path), task.name);
-        Objection::new(message, "write it as it stands in a URL, as in /tasks/nightly")
+        Objection::new(message, "write it as in a URL, such as /tasks/nightly")
     })
 }
 

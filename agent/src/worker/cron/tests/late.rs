@@ -1,10 +1,10 @@
-//! What is late: as nobody was up, as it had to wait, or by a clock that is wrong.
+//! What is late: as no one was up, as it had to wait, or by a clock that is wrong.
 
 use super::*;
 
 const DAY: i64 = 86_400;
 
-/// It took the times of three days, and what came due in them was looked for by nobody.
+/// It took the times of three days, and what came due in them was looked for by no one.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_days_ahead_takes_nothing_away_from_the_days_to_come() {
     let fleet = Fleet::new(1, false, minutes(180));
@@ -56,7 +56,7 @@ async fn a_time_that_got_too_late_in_the_line_is_not_sent() {
     assert_eq!((cron.status()[0].sent, cron.status()[0].missed), (1, 1));
 }
 
-/// Nobody is up for three hours: what `catch_up` covers is sent, and the rest told.
+/// No one is up for three hours: what `catch_up` covers is sent, and the rest told.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_was_up_for_is_caught_up_or_told() {
     let fleet = Fleet::new(1, false, minutes(30));

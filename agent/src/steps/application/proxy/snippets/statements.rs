@@ -23,7 +23,7 @@ impl Statement {
 /// The directives at the top, or what is wrong, and in which line.
 pub(super) fn statements(text: &str) -> Result<Vec<Statement>, (usize, &'static str)> {
     const UNENDED: &str = "this directive does not end with `;`";
-    const MISSING: &str = "there is no directive before this";
+    const MISSING: &str = "no directive comes before this";
     let bytes = text.as_bytes();
     let line_at = |at: usize| bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
     let (mut found, mut open, mut words, mut begin, mut at) = (Vec::new(), Vec::new(), Vec::<String>::new(), 0, 0);
