@@ -1,6 +1,6 @@
 //! `ingot dry-run --diff`: how files differ from those of an earlier rehearsal.
 
-use super::program::{FACTS, Ran, documents, tree, write};
+use super::program::{FACTS, Ran, documents, write};
 use super::{Desk, SHOP, TORN, dry_run, rehearse};
 
 #[test]

@@ -1,6 +1,6 @@
 //! `ingot dry-run --facts`, and what stands in for facts that were not given.
 
-use super::program::{FACTS, Ingot, documents, tests, tree, write};
+use super::program::{Ingot, documents, tests, tree, write};
 use super::{Desk, SHOP, dry_run, rehearse};
 
 /// What failed without facts: loops, lists, keys that are looked up, disks by a name.
