@@ -72,7 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep-images", type=at_least(2), default=5, help="newest of each parameter (default: 5)")
     parser.add_argument("--keep-snapshots", type=at_least(1), default=3, help="newest of each set of tags (default: 3)")
     parser.add_argument("--keep-versions", type=at_least(1), default=5, help="newest of each template (default: 5)")
-    parser.add_argument("--changes", type=at_least(0), help="changes in one run (default: what 60 calls for 100 images allow)")
+    parser.add_argument(
+        "--changes", type=at_least(0), help="changes in one run (default: what 60 calls for 100 images allow)"
+    )
     parser.add_argument("--without-recycle-bin", action="store_true", help="delete what no Recycle Bin rule keeps")
     return parser.parse_args()
 

@@ -297,14 +297,20 @@ def test_nobody_but_the_build_reaches_the_trial(stacks):
     assert rule["IpRanges"] == []
 
 
-def test_the_launch_template_resolves_the_parameter(stacks):
+def test_the_launch_template_names_the_image_that_auto_scaling_can_go_back_to(stacks):
     (version,) = boto3.client("ec2").describe_launch_template_versions(
         LaunchTemplateId=physical("launch-template", "Template")
     )["LaunchTemplateVersions"]
     data = version["LaunchTemplateData"]
-    assert data["ImageId"] == "resolve:ssm:/golden/shop/x86_64"
+    assert data["ImageId"] == boto3.client("ssm").get_parameter(Name="/golden/shop/x86_64")["Parameter"]["Value"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
     assert data["MetadataOptions"]["InstanceMetadataTags"] == "enabled"
+    # RollbackInstanceRefresh supports neither a parameter nor $Latest and $Default.
+    example = template("launch-template")["Resources"]
+    assert "resolve:ssm" not in json.dumps(example["Template"])
+    assert example["Group"]["Properties"]["LaunchTemplate"]["Version"] == {
+        "Fn::GetAtt": ["Template", "LatestVersionNumber"]
+    }
 
 
 def environment_of(project: dict) -> dict[str, str]:
@@ -363,7 +369,7 @@ def test_variables_are_ones_that_packer_has(stacks, runner):
     set_by_script = set(re.findall(r"PKR_VAR_(\w+)=", script))
     given = {name.removeprefix("PKR_VAR_") for name in environment if name.startswith("PKR_VAR_")}
     assert given | set_by_script <= packer_variables()
-    needed = set(re.findall(r"\$\{?((?:PKR_VAR|TRIAL|KEEP|INGOT)_\w+)", script)) - {
+    needed = set(re.findall(r"\$\{?((?:PKR_VAR|TRIAL|INGOT)_\w+)", script)) - {
         f"PKR_VAR_{one}" for one in set_by_script
     }
     assert needed <= set(environment)

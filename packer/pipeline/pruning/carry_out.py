@@ -27,7 +27,7 @@ GONE = (
 )
 # What DeregisterImage says of a snapshot that is deleted, or that another image needs.
 SNAPSHOT_DONE = ("success", "skipped")
-# A token of CreateImageUsageReport: the same request gives the same report.
+# All that a usage report can count.
 RESOURCE_TYPES = ["ec2:Instance", "ec2:LaunchTemplate", "imagebuilder:ImageRecipe", "imagebuilder:ContainerRecipe"]
 
 
@@ -46,10 +46,10 @@ class Work:
             if decision.verdict is verdict and thing.kind in kinds and thing.key not in self.failed:
                 yield thing
 
-    def attempt(self, things: Iterable[Thing], change: Callable[[], object]) -> None:
+    def attempt(self, things: Iterable[Thing], change: Callable[..., object], **request: Any) -> None:
         """A failure concerns these things only: the others go on."""
         try:
-            change()
+            change(**request)
         except (ClientError, BotoCoreError) as error:
             if not (isinstance(error, ClientError) and code_of(error) in GONE):
                 self.failed |= {thing.key: str(error) for thing in things}
@@ -68,36 +68,34 @@ def carry_out(facts: Facts, decisions: list[Decision], client: Callable[[str], A
 
 
 def undo(work: Work) -> None:
-    ec2 = work.client("ec2")
-    for image in work.of(Verdict.UNMARK, Kind.IMAGE):
+    ec2, rds = work.client("ec2"), work.client("rds")
+    for image in list(work.of(Verdict.UNMARK, Kind.IMAGE)):
         if image.state == "disabled":
-            work.attempt([image], lambda image=image: ec2.enable_image(ImageId=image.id))
+            work.attempt([image], ec2.enable_image, ImageId=image.id)
         if image.tags.get(SHARED_WITH) and image.key not in work.failed:
-            work.attempt([image], lambda image=image: share(ec2, image))
+            permissions = {"Add": permissions_of(image)}
+            work.attempt([image], ec2.modify_image_attribute, ImageId=image.id, LaunchPermission=permissions)
     tag(work, list(work.of(Verdict.UNMARK, Kind.IMAGE, Kind.SNAPSHOT)), None)
     for snapshot in list(work.of(Verdict.UNMARK, *DATABASE_KINDS)):
-        rds = work.client("rds")
-        request = {"ResourceName": snapshot.arn, "TagKeys": list(MARKS)}
-        work.attempt([snapshot], lambda request=request, rds=rds: rds.remove_tags_from_resource(**request))
+        work.attempt([snapshot], rds.remove_tags_from_resource, ResourceName=snapshot.arn, TagKeys=list(MARKS))
 
 
-def share(ec2: Any, image: Thing) -> None:
-    """Disabling an image removed its launch permissions."""
+def permissions_of(image: Thing) -> list[dict[str, str]]:
+    """Those that the image had before it was disabled."""
     accounts = image.tags[SHARED_WITH].split()
-    permissions = [{"Group": "all"} if account == "all" else {"UserId": account} for account in accounts]
-    ec2.modify_image_attribute(ImageId=image.id, LaunchPermission={"Add": permissions})
+    return [{"Group": "all"} if account == "all" else {"UserId": account} for account in accounts]
 
 
 def delete(work: Work) -> None:
     ec2, rds = work.client("ec2"), work.client("rds")
     for image in list(work.of(Verdict.DELETE, Kind.IMAGE)):
-        work.attempt([image], lambda image=image: deregister(work, ec2, image))
+        work.attempt([image], deregister, work=work, ec2=ec2, image=image)
     for snapshot in list(work.of(Verdict.DELETE, Kind.SNAPSHOT)):
-        work.attempt([snapshot], lambda id=snapshot.id: ec2.delete_snapshot(SnapshotId=id))
+        work.attempt([snapshot], ec2.delete_snapshot, SnapshotId=snapshot.id)
     for snapshot in list(work.of(Verdict.DELETE, Kind.DB_SNAPSHOT)):
-        work.attempt([snapshot], lambda id=snapshot.id: rds.delete_db_snapshot(DBSnapshotIdentifier=id))
+        work.attempt([snapshot], rds.delete_db_snapshot, DBSnapshotIdentifier=snapshot.id)
     for snapshot in list(work.of(Verdict.DELETE, Kind.DB_CLUSTER_SNAPSHOT)):
-        work.attempt([snapshot], lambda id=snapshot.id: rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=id))
+        work.attempt([snapshot], rds.delete_db_cluster_snapshot, DBClusterSnapshotIdentifier=snapshot.id)
 
 
 def deregister(work: Work, ec2: Any, image: Thing) -> None:
@@ -118,7 +116,7 @@ def disable(work: Work) -> None:
         tag(work, images, (SHARED_WITH, accounts))
     for image in list(work.of(Verdict.DISABLE, Kind.IMAGE)):
         if image.state != "disabled":
-            work.attempt([image], lambda id=image.id: ec2.disable_image(ImageId=id))
+            work.attempt([image], ec2.disable_image, ImageId=image.id)
     tag(work, list(work.of(Verdict.DISABLE, Kind.IMAGE)), (DISABLED, written(work.now)))
 
 
@@ -126,16 +124,16 @@ def ask_for_usage(work: Work) -> None:
     ec2 = work.client("ec2")
     types = [{"ResourceType": type} for type in RESOURCE_TYPES]
     for image in list(work.of(Verdict.REPORT, Kind.IMAGE)):
-        work.attempt([image], lambda id=image.id: ec2.create_image_usage_report(ImageId=id, ResourceTypes=types))
+        work.attempt([image], ec2.create_image_usage_report, ImageId=image.id, ResourceTypes=types)
 
 
 def mark(work: Work) -> None:
+    rds = work.client("rds")
     for verdict, key in ((Verdict.SEE, SEEN), (Verdict.MARK, SINCE)):
         tag(work, list(work.of(verdict, Kind.IMAGE, Kind.SNAPSHOT)), (key, written(work.now)))
         for snapshot in list(work.of(verdict, *DATABASE_KINDS)):
-            rds = work.client("rds")
-            request = {"ResourceName": snapshot.arn, "Tags": [{"Key": key, "Value": written(work.now)}]}
-            work.attempt([snapshot], lambda request=request, rds=rds: rds.add_tags_to_resource(**request))
+            tags = [{"Key": key, "Value": written(work.now)}]
+            work.attempt([snapshot], rds.add_tags_to_resource, ResourceName=snapshot.arn, Tags=tags)
 
 
 def tag(work: Work, things: list[Thing], mark: tuple[str, str] | None) -> None:
@@ -145,8 +143,6 @@ def tag(work: Work, things: list[Thing], mark: tuple[str, str] | None) -> None:
     for ids in batches(by_id, TAGGED_AT_ONCE):
         some = [by_id[id] for id in ids]
         if mark:
-            pair = {"Key": mark[0], "Value": mark[1]}
-            work.attempt(some, lambda ids=ids, pair=pair: ec2.create_tags(Resources=ids, Tags=[pair]))
+            work.attempt(some, ec2.create_tags, Resources=ids, Tags=[{"Key": mark[0], "Value": mark[1]}])
         else:
-            keys = [{"Key": key} for key in MARKS]
-            work.attempt(some, lambda ids=ids, keys=keys: ec2.delete_tags(Resources=ids, Tags=keys))
+            work.attempt(some, ec2.delete_tags, Resources=ids, Tags=[{"Key": key} for key in MARKS])

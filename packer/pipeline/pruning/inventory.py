@@ -156,7 +156,7 @@ def read_launch_templates(look: Look) -> None:
             look.latest_versions[id] = template["LatestVersionNumber"]
     # Templates with one version, which are many, are read in one call; of the others, the call can leave versions out.
     single = [id for id, latest in look.latest_versions.items() if latest == 1]
-    requests = [{"LaunchTemplateId": id} for id in templates if id not in single]
+    requests: list[dict[str, Any]] = [{"LaunchTemplateId": id} for id in templates if id not in single]
     requests += [{"Versions": ["$Latest"]}] if single else []
     for request in requests:
         for page in look.pages("ec2", "describe_launch_template_versions", **request, PaginationConfig=size):

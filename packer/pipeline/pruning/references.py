@@ -122,7 +122,7 @@ def read_instances(look: Look) -> None:
 
 
 def read_groups(look: Look) -> None:
-    """Auto Scaling groups with the overrides of mixed instances policies, their instances, and launch configurations."""
+    """Auto Scaling groups with the overrides of mixed instances policies, and launch configurations."""
     for page in look.pages("autoscaling", "describe_auto_scaling_groups", PaginationConfig={"PageSize": 100}):
         for group in page["AutoScalingGroups"]:
             search(look, f"group {group['AutoScalingGroupName']}", group)
@@ -146,10 +146,10 @@ def read_fleets(look: Look) -> None:
 
 def read_templates(look: Look) -> None:
     """The default and the latest version of each template, and what any version launches, its user data included."""
-    for id, version in look.default_versions.items():
-        look.facts.refer(f"{id}:{version}", "being the default version")
-    for id, version in look.latest_versions.items():
-        look.facts.refer(f"{id}:{version}", "being the latest version")
+    for id, number in look.default_versions.items():
+        look.facts.refer(f"{id}:{number}", "launches that name no version")
+    for id, number in look.latest_versions.items():
+        look.facts.refer(f"{id}:{number}", "launches of the latest version")
     for version, data in look.template_data.items():
         search(look, f"launch template {version}", {**data, "UserData": user_data(data.get("UserData", ""))})
 
@@ -164,7 +164,7 @@ def user_data(encoded: str) -> str:
 
 
 def read_stacks(look: Look) -> bool:
-    """Parameters of stacks, with what parameters of Systems Manager resolved to. Whether ingot-fleet made any of them."""
+    """Parameters of stacks, with the values that SSM parameters had. Says whether any is of ingot-fleet."""
     fleets = False
     for page in look.pages("cloudformation", "describe_stacks"):
         for stack in page["Stacks"]:

@@ -124,7 +124,12 @@ class ImageAccount:
         """A launch template with a version of each `data`, all of them old."""
         id = self.id("lt")
         versions = dict(enumerate(data, 1))
-        self.templates[id] = {"name": f"template-{id[-4:]}", "default": default, "versions": versions, "tags": dict(tags)}
+        self.templates[id] = {
+            "name": f"template-{id[-4:]}",
+            "default": default,
+            "versions": versions,
+            "tags": dict(tags),
+        }
         return id
 
     def parameter(self, name: str, *values: str, previous: int | None = None) -> None:

@@ -297,7 +297,9 @@ def get_parameters(account: "Account", request: dict) -> dict:
 
 
 def describe_db_snapshots(account: "Account", request: dict) -> dict:
-    return page(request, "DBSnapshots", described(account, account.databases, "DBSnapshot"), 100, "MaxRecords", "Marker")
+    return page(
+        request, "DBSnapshots", described(account, account.databases, "DBSnapshot"), 100, "MaxRecords", "Marker"
+    )
 
 
 def describe_db_cluster_snapshots(account: "Account", request: dict) -> dict:

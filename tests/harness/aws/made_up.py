@@ -1,7 +1,7 @@
 """A made-up account with every kind of reference, how it changes from day to day, and what is needed in it.
 
-`needed` is the independent check of `prune.py`: for each thing it goes through everything else in the account, as slowly
-as that is, and shares no code with `packer/pipeline/pruning/`.
+`needed` is the independent check of `prune.py`: for each thing it goes through everything else in the account, and
+shares no code with `packer/pipeline/pruning/`.
 """
 
 import base64
@@ -88,7 +88,10 @@ def of_a_pinned_template(account: ImageAccount, _chance: random.Random, image: s
 def of_a_group(account: ImageAccount, chance: random.Random, image: str) -> None:
     template = account.template(PIPELINE, *({"InstanceType": "m7i.large"} for _ in range(9)), default=9)
     named = {"LaunchTemplateId": template, "Version": chance.choice(["2", "$Latest", "$Default"])}
-    overrides = [{"InstanceType": "m7a.large", "ImageId": image}, {"LaunchTemplateSpecification": {**named, "Version": "3"}}]
+    overrides = [
+        {"InstanceType": "m7a.large", "ImageId": image},
+        {"LaunchTemplateSpecification": {**named, "Version": "3"}},
+    ]
     policy = {"LaunchTemplate": {"LaunchTemplateSpecification": named, "Overrides": overrides}}
     sizes = {"MinSize": 0, "MaxSize": 9, "DesiredCapacity": 0, "DefaultCooldown": 300, "HealthCheckType": "EC2"}
     zones = {"AvailabilityZones": ["eu-central-1a"], "CreatedTime": account.now}
@@ -108,7 +111,9 @@ def of_a_fleet(account: ImageAccount, chance: random.Random, image: str) -> None
         "Overrides": [{"ImageId": image}],
     }
     state = chance.choice(["active", "modifying", "deleted"])
-    account.fleets.append({"FleetId": account.id("fleet"), "FleetState": state, "LaunchTemplateConfigs": [configuration]})
+    account.fleets.append(
+        {"FleetId": account.id("fleet"), "FleetState": state, "LaunchTemplateConfigs": [configuration]}
+    )
 
 
 def of_a_stack(account: ImageAccount, chance: random.Random, image: str) -> None:
@@ -127,11 +132,17 @@ def of_a_parameter(account: ImageAccount, chance: random.Random, image: str) -> 
 def of_a_deployment(account: ImageAccount, chance: random.Random, image: str) -> None:
     """Of five records, those that count are under way, in force and last good."""
     environment, other = f"shop/environments/e{image[-6:]}", next(iter(account.images))
-    states = chance.choice([["good", "good", "failed"], ["good", "good", "good", "under_way"], ["good", "undone", "good"]])
+    states = chance.choice(
+        [["good", "good", "failed"], ["good", "good", "good", "under_way"], ["good", "undone", "good"]]
+    )
     place = chance.randrange(len(states))
     for number, state in enumerate(states, 1):
         document = f"{environment}/documents/{number}.yaml"
-        goal = {"release": f"v{number}", "image": image if number - 1 == place else other, "document": {"key": document}}
+        goal = {
+            "release": f"v{number}",
+            "image": image if number - 1 == place else other,
+            "document": {"key": document},
+        }
         record = {"schema": 2, "kind": "deploy", "state": state, "goal": goal}
         account.objects[f"{environment}/deployments/{number}.json"] = json.dumps(record)
         account.objects[document] = "version: 1"
@@ -190,7 +201,9 @@ def day_passes(account: ImageAccount, chance: random.Random) -> None:
 def everything(account: ImageAccount) -> list[str]:
     """A text for each object that may name others: no instances that end, no fleets that are gone, no old records."""
     found = [one["image"] for one in account.instances if one["state"] not in ENDED]
-    found += [json.dumps(one, default=str) for one in (*account.groups, *account.launch_configurations, *account.stacks)]
+    found += [
+        json.dumps(one, default=str) for one in (*account.groups, *account.launch_configurations, *account.stacks)
+    ]
     found += [json.dumps(one) for one in account.fleets if one["FleetState"] != "deleted"]
     for template in account.templates.values():
         for data in template["versions"].values():
@@ -271,7 +284,9 @@ def needed_versions(account: ImageAccount) -> dict[str, bool]:
         for value in (*account.groups, *(fleet for fleet in account.fleets if fleet["FleetState"] != "deleted")):
             for version in json.dumps(value, default=str).split(f'"LaunchTemplateId": "{id}", "Version": "')[1:]:
                 text = version.split('"')[0]
-                named.add({"$Default": template["default"], "$Latest": max(template["versions"])}.get(text) or int(text))
+                named.add(
+                    {"$Default": template["default"], "$Latest": max(template["versions"])}.get(text) or int(text)
+                )
         if "ingot:pipeline" in template["tags"]:
             for version in template["versions"]:
                 newest = sum(other > version for other in template["versions"]) < 5
