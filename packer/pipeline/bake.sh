@@ -12,7 +12,6 @@
 #   TRIAL_INSTANCE_TYPE, TRIAL_SUBNET, TRIAL_SECURITY_GROUP, TRIAL_INSTANCE_PROFILE, TRIAL_TIMEOUT_S
 #   TRIAL_USER_DATA             boot document of the trial
 #   TRIAL_URL                   URL to request, such as http://{address}/health; empty if the trial cannot be reached
-#   KEEP_IMAGES                 number of published images to keep
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -60,4 +59,4 @@ packer/pipeline/try_image.py --manifest output/packer-manifest.json --image-name
   --user-data "$TRIAL_USER_DATA" --timeout-s "${TRIAL_TIMEOUT_S:-900}" "${seen_by[@]}"
 
 packer/pipeline/publish.py --manifest output/packer-manifest.json --image-name "$PKR_VAR_image_name" \
-  --architecture "$PKR_VAR_architecture" --base-image "$base_image" --revision "$revision" --keep "${KEEP_IMAGES:-5}"
+  --architecture "$PKR_VAR_architecture" --base-image "$base_image" --revision "$revision"

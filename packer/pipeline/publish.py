@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Publishes a tested image: writes its ID to the parameter that launch templates resolve, and removes old images.
+"""Publishes a tested image: writes its ID to the parameter that stacks and launch templates read.
 
     publish.py --manifest golden-manifest.json --image-name shop --architecture x86_64 \\
-        --base-image ami-0b… --revision "$(git rev-parse HEAD)" --keep 5
+        --base-image ami-0b… --revision "$(git rev-parse HEAD)"
 
 In every region of the manifest, `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
-versions, each with a description, are the history, and the label `previous` marks the version to roll back to. The
-images that these two name are never removed. If publishing fails, the new image is removed in every region whose
-parameter does not name it. Run `try_image.py` first: this program does not check that the image serves.
+versions, each with a description, are the history, and the label `previous` marks the version to roll back to. Images
+that were published before stay: an environment may be pinned to any of them, and `prune.py` removes what nothing uses.
+If publishing fails, the new image is removed in every region whose parameter does not name it. Run `try_image.py`
+first: this program does not check that the image serves.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from due import baked_from, parameter_of
 from failure import Failure, code_of, end_with, talk
-from image import Image, discard, read_manifest, remove
+from image import Image, discard, read_manifest
 from try_image import Clock
 
 # Tag of published images. Its value is the parameter that names the image, or once named it.
@@ -108,25 +109,7 @@ def put(ssm, parameter: str, image: Image, origin: Origin, clock: Clock) -> None
         ssm.label_parameter_version(Name=parameter, ParameterVersion=before["Version"], Labels=[PREVIOUS])
 
 
-def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
-    """Keeps the `keep` newest images and those that the parameter and its label name. Reports each failed removal."""
-    in_use = {one["Value"] for one in (value(ssm, parameter), value(ssm, f"{parameter}:{PREVIOUS}")) if one}
-    filters = [{"Name": f"tag:{TAG}", "Values": [parameter]}]
-    images = ec2.describe_images(Owners=["self"], Filters=filters)["Images"]
-    images.sort(key=lambda image: image["CreationDate"], reverse=True)
-    for old in images[keep:]:
-        if old["ImageId"] in in_use:
-            continue
-        try:
-            remove(ec2, old["ImageId"])
-            talk(f"removed {old['ImageId']} of {old['CreationDate']}")
-        except ClientError as error:
-            talk(f"cannot remove {old['ImageId']} of {old['CreationDate']}: {error}")
-
-
-def publish(
-    client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock
-) -> None:
+def publish(client, images: list[Image], image_name: str, architecture: str, origin: Origin, clock: Clock) -> None:
     """Publishes in every region, the home region last, so that what it names exists everywhere."""
     parameter = parameter_of(image_name, architecture)
     for image in images:
@@ -139,17 +122,14 @@ def publish(
     home = client("ssm", region_name=images[0].region)
     text = json.dumps({"base_image": origin.base_image, "revision": origin.revision})
     home.put_parameter(Name=baked_from(image_name, architecture), Value=text, Type="String", Overwrite=True)
-    for image in images:
-        region = {"region_name": image.region}
-        remove_old(client("ec2", **region), client("ssm", **region), parameter, keep)
 
 
 def publish_or_discard(
-    client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock
+    client, images: list[Image], image_name: str, architecture: str, origin: Origin, clock: Clock
 ) -> None:
     fresh = never_published(client, images)
     try:
-        publish(client, images, image_name, architecture, origin, keep, clock)
+        publish(client, images, image_name, architecture, origin, clock)
     except BaseException:
         discard_unnamed(client, fresh, parameter_of(image_name, architecture))
         raise
@@ -162,11 +142,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--architecture", required=True)
     parser.add_argument("--base-image", required=True, help="AMI that the image was baked from, as printed by due.py")
     parser.add_argument("--revision", required=True, help="revision that was given to due.py")
-    parser.add_argument("--keep", type=int, default=5, help="number of images to keep in each region")
-    args = parser.parse_args()
-    if args.keep < 2:
-        parser.error("--keep must be at least 2: a rollback needs the previous image")
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -174,7 +150,7 @@ def main() -> None:
     session = boto3.session.Session()
     images = read_manifest(args.manifest, session.region_name)
     origin = Origin(args.base_image, args.revision)
-    publish_or_discard(session.client, images, args.image_name, args.architecture, origin, args.keep, Clock())
+    publish_or_discard(session.client, images, args.image_name, args.architecture, origin, Clock())
 
 
 if __name__ == "__main__":

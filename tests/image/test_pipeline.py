@@ -26,10 +26,11 @@ PIPELINE = ROOT / "packer" / "pipeline"
 BIN = Path(sys.executable).parent
 ACTIONLINT = Path(__file__).parent / "actionlint"
 
-TEMPLATES = ["permissions", "bake", "oidc", "launch-template"]
+TEMPLATES = ["permissions", "bake", "oidc", "launch-template", "housekeeping"]
 NOT_IN_MOTO = {
     "AWS::CodeBuild::Project",
     "AWS::IAM::OIDCProvider",
+    "AWS::Rbin::Rule",
     "AWS::S3::BucketPolicy",
     "AWS::Scheduler::Schedule",
 }
@@ -40,7 +41,8 @@ FAILURE_TOPIC = f"arn:aws:sns:{REGION}:123456789012:failures"
 SESSION_MANAGER = r"ssm:UpdateInstanceInformation|ssmmessages:(Create|Open)(Control|Data)Channel"
 RUN_COMMAND = r"ec2messages:\w+"
 WITHOUT_RESOURCE = re.compile(
-    r"ec2:Describe\w+|ssm:GetCommandInvocation|secretsmanager:BatchGetSecretValue"
+    r"(ec2|autoscaling|rds):Describe\w+|cloudformation:(DescribeStacks|ListStacks)|rbin:ListRules"
+    r"|ssm:DescribeParameters|ssm:GetCommandInvocation|secretsmanager:BatchGetSecretValue"
     rf"|{SESSION_MANAGER}|{RUN_COMMAND}"
 )
 
@@ -159,7 +161,7 @@ def test_policies_are_small_enough_for_iam(stacks, logical):
 
 @pytest.fixture(scope="module")
 def stacks():
-    """All four, deployed as the README says, and what they were given."""
+    """All of them, deployed as the README says, and what they were given."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     with pytest.MonkeyPatch.context() as patch, mock_aws(), known(*NOT_IN_MOTO) as made:
         for name in names:
@@ -190,6 +192,17 @@ def stacks():
         }
         deploy("bake", PermissionsStack="golden-permissions", **bake)
         deploy("oidc", PermissionsStack="golden-permissions", Repository="example/shop")
+        deploy(
+            "housekeeping",
+            ImageName="shop",
+            Repository=bake["Repository"],
+            ConnectionArn=connection,
+            ReleasesBucket="shop-releases",
+            GoldenDataOptions="--tag app=shop",
+            Apply="true",
+            KmsKeyArn=key["KmsKeyArn"],
+            FailureTopicArn=FAILURE_TOPIC,
+        )
         deploy("launch-template", SubnetIds=subnet["SubnetId"], Instances="1", **network)
         yield made
 
@@ -271,8 +284,8 @@ def test_github_is_trusted_for_one_branch_of_one_repository(stacks):
 
 
 def test_logs_end_and_manifests_are_encrypted(stacks):
-    (group,) = boto3.client("logs").describe_log_groups(logGroupNamePrefix="/golden/")["logGroups"]
-    assert group["retentionInDays"] == 90
+    groups = boto3.client("logs").describe_log_groups(logGroupNamePrefix="/golden/")["logGroups"]
+    assert [group["retentionInDays"] for group in groups] == [90, 90]
     s3, bucket = boto3.client("s3"), physical("bake", "Manifests")
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
@@ -283,10 +296,41 @@ def test_logs_end_and_manifests_are_encrypted(stacks):
 
 def test_failures_are_told_to_the_topic(stacks):
     events = boto3.client("events")
-    (rule,) = events.list_rules()["Rules"]
-    assert "TIMED_OUT" in rule["EventPattern"]
-    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    assert target["Arn"] == FAILURE_TOPIC
+    rules = events.list_rules()["Rules"]
+    assert len(rules) == 2
+    for rule in rules:
+        assert "TIMED_OUT" in rule["EventPattern"]
+        (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        assert target["Arn"] == FAILURE_TOPIC
+
+
+def test_housekeeping_runs_the_programs_with_what_they_take(stacks):
+    builds = {name: stacks[name]["Source"]["BuildSpec"] for name in ("Prune", "GoldenData")}
+    commands = {name: yaml.safe_load(text)["phases"]["build"]["commands"][0].split() for name, text in builds.items()}
+    assert commands["Prune"] == ["packer/pipeline/prune.py", "--apply", "--releases", "s3://shop-releases/"]
+    assert commands["GoldenData"] == ["packer/pipeline/snapshot.py", "--name", "shop", "--tag", "app=shop"]
+    for program, *options in commands.values():
+        known = subprocess.run([sys.executable, ROOT / program, "--help"], capture_output=True, text=True, check=True)
+        assert all(option in known.stdout for option in options if option.startswith("--"))
+
+
+def test_what_prune_deletes_is_what_the_recycle_bin_keeps(stacks):
+    images, snapshots = stacks["BinOfImages"], stacks["BinOfSnapshots"]
+    assert (images["ResourceType"], snapshots["ResourceType"]) == ("EC2_IMAGE", "EBS_SNAPSHOT")
+    tags = {"ResourceTagKey": "ingot:pipeline", "ResourceTagValue": "shop"}
+    assert images["ResourceTags"] == [tags]
+    assert snapshots["ResourceTags"] == [tags, {**tags, "ResourceTagKey": "ingot:golden-data"}]
+
+
+@pytest.mark.parametrize("logical", ["PruneRole", "GoldenDataRole"])
+def test_housekeeping_changes_only_what_has_the_tags(logical):
+    for statement in statements(template("housekeeping")["Resources"][logical]):
+        for action in several(statement["Action"]):
+            if re.fullmatch(r"(ec2|rds):(Delete|Deregister|Disable|Modify|Remove|Detach)\w+", action):
+                arns = [arn["Fn::Sub"] for arn in several(statement["Resource"])]
+                named = all("${ImageName}-golden-" in arn for arn in arns)
+                keys = [key for kind in statement.get("Condition", {}).values() for key in kind]
+                assert named or any(key.startswith("aws:ResourceTag/ingot:") for key in keys), action
 
 
 def test_nobody_but_the_build_reaches_the_trial(stacks):
@@ -297,14 +341,20 @@ def test_nobody_but_the_build_reaches_the_trial(stacks):
     assert rule["IpRanges"] == []
 
 
-def test_the_launch_template_resolves_the_parameter(stacks):
+def test_the_launch_template_names_the_image_that_auto_scaling_can_go_back_to(stacks):
     (version,) = boto3.client("ec2").describe_launch_template_versions(
         LaunchTemplateId=physical("launch-template", "Template")
     )["LaunchTemplateVersions"]
     data = version["LaunchTemplateData"]
-    assert data["ImageId"] == "resolve:ssm:/golden/shop/x86_64"
+    assert data["ImageId"] == boto3.client("ssm").get_parameter(Name="/golden/shop/x86_64")["Parameter"]["Value"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
     assert data["MetadataOptions"]["InstanceMetadataTags"] == "enabled"
+    # RollbackInstanceRefresh supports neither a parameter nor $Latest and $Default.
+    example = template("launch-template")["Resources"]
+    assert "resolve:ssm" not in json.dumps(example["Template"])
+    assert example["Group"]["Properties"]["LaunchTemplate"]["Version"] == {
+        "Fn::GetAtt": ["Template", "LatestVersionNumber"]
+    }
 
 
 def environment_of(project: dict) -> dict[str, str]:
@@ -363,7 +413,7 @@ def test_variables_are_ones_that_packer_has(stacks, runner):
     set_by_script = set(re.findall(r"PKR_VAR_(\w+)=", script))
     given = {name.removeprefix("PKR_VAR_") for name in environment if name.startswith("PKR_VAR_")}
     assert given | set_by_script <= packer_variables()
-    needed = set(re.findall(r"\$\{?((?:PKR_VAR|TRIAL|KEEP|INGOT)_\w+)", script)) - {
+    needed = set(re.findall(r"\$\{?((?:PKR_VAR|TRIAL|INGOT)_\w+)", script)) - {
         f"PKR_VAR_{one}" for one in set_by_script
     }
     assert needed <= set(environment)

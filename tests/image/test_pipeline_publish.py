@@ -31,8 +31,8 @@ def ssm(cloud):
     return boto3.client("ssm", region_name=REGION)
 
 
-def publish_images(*images: image.Image, keep: int = 5, origin: publish.Origin = ORIGIN) -> None:
-    publish.publish(boto3.client, list(images), "shop", "x86_64", origin, keep, Clock())
+def publish_images(*images: image.Image, origin: publish.Origin = ORIGIN) -> None:
+    publish.publish(boto3.client, list(images), "shop", "x86_64", origin, Clock())
 
 
 def is_due(ssm, base_image: str, revision: str) -> list[str]:
@@ -116,40 +116,12 @@ def test_every_region_gets_its_own_image():
         assert publish.value(ssm, PARAMETER)["Value"] == made.id
 
 
-def test_the_oldest_images_go_with_their_snapshots(ec2):
-    made = [bake(name=f"shop-{number}", month=number + 2) for number in range(4)]
-    stranger = bake(name="stranger", month=1)
-    snapshots = [snapshots_of(ec2, one) for one in made]
-    for one in made:
-        publish_images(one, keep=2)
-    assert [exists(one) for one in made] == [False, False, True, True]
-    for old in snapshots[:2]:
-        with pytest.raises(ClientError, match="InvalidSnapshot.NotFound"):
-            ec2.describe_snapshots(SnapshotIds=old)
-    assert len(ec2.describe_snapshots(SnapshotIds=snapshots[2])["Snapshots"]) == 1
-    assert exists(stranger)
-
-
-def test_what_was_gone_back_to_is_kept_however_old(ssm):
-    made = [bake(name=f"shop-{number}", month=number + 2) for number in range(4)]
+def test_images_that_were_published_before_stay():
+    """An environment may be pinned to any of them; prune.py asks."""
+    made = [bake(name=f"shop-{number}", month=number + 1) for number in range(9)]
     for one in made:
         publish_images(one)
-    ssm.put_parameter(Name=PARAMETER, Value=made[0].id, Type="String", DataType="aws:ec2:image", Overwrite=True)
-    publish_images(bake(name="shop-5", month=9), keep=2)
-    # The first is what `previous` names now.
-    assert [exists(one) for one in made] == [True, False, False, True]
-
-
-def test_an_old_image_that_refuses_to_go_does_not_undo_the_new(ssm, monkeypatch, capsys):
-    def refuse(*_):
-        raise ClientError({"Error": {"Code": "OperationNotPermitted", "Message": "is protected"}}, "DeregisterImage")
-
-    made = [bake(name=f"shop-{number}", month=number + 1) for number in range(3)]
-    monkeypatch.setattr(publish, "remove", refuse)
-    for one in made:
-        publish_images(one, keep=1)
-    assert publish.value(ssm, PARAMETER)["Value"] == made[2].id
-    assert "is protected" in capsys.readouterr().err
+    assert all(exists(one) for one in made)
 
 
 def test_an_image_that_is_not_there_is_not_published(ssm):
@@ -190,7 +162,7 @@ def test_what_cannot_be_published_goes_with_its_snapshots(ec2):
     home, copy = bake(), bake(ELSEWHERE)
     snapshots = snapshots_of(ec2, home)
     with pytest.raises(Refusal):
-        publish.publish_or_discard(refusing(ELSEWHERE), [home, copy], "shop", "x86_64", ORIGIN, 5, Clock())
+        publish.publish_or_discard(refusing(ELSEWHERE), [home, copy], "shop", "x86_64", ORIGIN, Clock())
     assert not exists(home) and not exists(copy)
     with pytest.raises(ClientError, match="InvalidSnapshot.NotFound"):
         ec2.describe_snapshots(SnapshotIds=snapshots)
@@ -199,7 +171,7 @@ def test_what_cannot_be_published_goes_with_its_snapshots(ec2):
 def test_what_a_parameter_names_already_stays_where_the_rest_fails():
     home, copy = bake(), bake(ELSEWHERE)
     with pytest.raises(Refusal):
-        publish.publish_or_discard(refusing(REGION), [home, copy], "shop", "x86_64", ORIGIN, 5, Clock())
+        publish.publish_or_discard(refusing(REGION), [home, copy], "shop", "x86_64", ORIGIN, Clock())
     assert not exists(home) and exists(copy)
 
 
@@ -208,7 +180,7 @@ def test_an_image_that_was_once_published_is_not_discarded():
     for one in made:
         publish_images(one)
     with pytest.raises(Refusal):
-        publish.publish_or_discard(refusing(REGION), [made[0]], "shop", "x86_64", ORIGIN, 5, Clock())
+        publish.publish_or_discard(refusing(REGION), [made[0]], "shop", "x86_64", ORIGIN, Clock())
     assert exists(made[0])
 
 
