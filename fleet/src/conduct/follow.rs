@@ -346,6 +346,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         if found.record.state != State::UnderWay {
             return Ok(Some(found.record));
         }
+        let release = Operation::SetRelease.token(&found.record);
+        if found.record.orders_without_a_word() && !seen.begun.contains(&release) {
+            // Whoever has begun it cannot read the record any more, and what it has sent by now is waited for.
+            self.records.order(&found, &release).await?;
+            return Ok(None);
+        }
         if let Some(ordered) = found.record.ordered.as_ref().filter(|ordered| !has_arrived(ordered, &seen.begun))
             && seen.late.may_arrive(ordered)
         {
