@@ -6,7 +6,8 @@
 In the region of `tests/harness/region`: a load balancer, and instances that are containers with a real systemd, which ingot
 boots. The application is a small one in Python. Of each policy, a good release and one that ends as soon as it is started:
 
-- Seconds: from exec of the command to the last request that the release before answered; and to the end of the command.
+- Seconds: from exec of the command to the last request that the release before answered, or that was lost; and to the end of
+  the command. Where an instance ends before the next one is launched, the last batch boots after that.
 - Least possible: what the engine has to wait for, which is the launch, the boot and the health checks of the slowest instance
   of each batch, as they were measured meanwhile.
 - Own, a batch: what only ingot-fleet is waited for, which is from exec until CloudFormation has begun the first update, from
@@ -101,7 +102,7 @@ def measured(operator: Operator, policy: str, release: str, directory: Path) -> 
         "policy": policy,
         "requests": told["sent"],
         "lost": told["lost"],
-        "seconds": round(told["last"][before] - began, 1),
+        "seconds": round(max(told["last"][before], told["last_lost"] or 0) - began, 1),
         "least_possible": round(sum(serves - launched for launched, serves in found), 1),
         "until_the_end": round(ended - began, 1),
         "batches": len(found),

@@ -15,6 +15,7 @@ from test_region_verbs import Operator, needs_binary
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 STANDARD, ADDRESSES, BALANCERS = "L-1216C47A", "L-0263D0A3", "L-53DA6B97"
+TARGET_GROUPS, GROUPS = "L-B22855CB", "L-CDE20ADC"
 
 
 @pytest.fixture
@@ -50,6 +51,22 @@ def test_a_deployment_that_exceeds_a_quota_is_refused(region, operator):
     assert operator("deploy", "prod", "--release", "v1", "--policy", "immutable").code == DONE
 
 
+def test_an_immutable_deployment_needs_room_for_another_group(region, operator):
+    region.engine.quotas[GROUPS] = 1
+    immutable = ("deploy", "prod", "--release", "v2", "--policy", "immutable")
+    for command in (immutable, ("plan", "prod", "--release", "v2", "--policy", "immutable")):
+        refused = operator(*command)
+        assert refused.code == BAD_DOCUMENT and 'the quota "Auto Scaling groups per region" is 1' in refused.stderr, refused
+        assert "deploy by `--policy rolling`, which keeps the group" in refused.stderr, refused
+    region.fault("denied", "autoscaling", operation="DescribeAccountLimits")
+    noted = operator("plan", "prod", "--release", "v2", "--policy", "immutable")
+    assert noted.code == DONE and "allow autoscaling:DescribeAccountLimits" in noted.stderr, noted
+    region.recover()
+    assert operator("deploy", "prod", "--release", "v2", "--policy", "rolling").code == DONE
+    region.engine.quotas[GROUPS] = 2
+    assert operator("deploy", "prod", "--release", "v1", "--policy", "immutable").code == DONE
+
+
 def test_a_quota_that_was_never_changed_is_the_default(region, operator):
     del region.engine.quotas[STANDARD]
     refused = operator("deploy", "prod", "--release", "v2", "--policy", "immutable")
@@ -73,6 +90,7 @@ def test_what_a_creation_needs_once_is_counted(tmp_path, region):
     for quota, value, said in [
         (STANDARD, 3, "0 are used by others, and prod needs 4 at a time, by m7i.large of 2 each"),
         (BALANCERS, 0, 'the quota "Application Load Balancers per Region" is 0 in eu-central-1, and there are 0'),
+        (TARGET_GROUPS, 0, 'the quota "Target Groups per Region" is 0 in eu-central-1, and there are 0'),
     ]:
         before = dict(region.engine.quotas)
         region.engine.quotas[quota] = value
@@ -80,6 +98,11 @@ def test_what_a_creation_needs_once_is_counted(tmp_path, region):
         assert refused.code == BAD_DOCUMENT and said in refused.stderr and quota in refused.stderr, refused
         assert "in fleet.yaml" in refused.stderr, refused
         region.engine.quotas = before
+    region.engine.quotas[GROUPS] = 0
+    refused = operator("create", "prod", "--release", "v1")
+    assert refused.code == BAD_DOCUMENT and "prod needs one Auto Scaling group more than the account may have" in refused.stderr, refused
+    assert f"raise the quota {GROUPS}" in refused.stderr and operator.states() == [], refused
+    del region.engine.quotas[GROUPS]
     for _ in range(5):
         region.client("ec2").allocate_address(Domain="vpc")
     single = plain.replace("    tier: web\n", "    tier: web\n    mode: single_instance\n").replace(", min: 2, max: 6", "")

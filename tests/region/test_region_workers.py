@@ -110,7 +110,8 @@ def test_a_deployment_loses_no_message(region, tmp_path, policy):
         region.in_service(2)
         assert runs(region, "jobs") == ["v2", "v2"]
         sent.all_done()
-        assert sent.results.ids("v1") and sent.results.ids("v2") and not sent.results.ids("broken")
+        by = {version: sent.results.ids(version) for version in ("v1", "v2", "broken")}
+        assert by["v1"] and by["v2"] and not by["broken"], (by, deployed, region.told())
         print(f"stand-in: {policy}: {sent.count} messages, each handled once; {deployed.seconds:.1f} s until the command had ended")
 
 

@@ -105,6 +105,30 @@ impl Groups {
         Ok(count)
     }
 
+    /// How many target groups there are, of all load balancers.
+    pub(crate) async fn target_groups(&self) -> Result<u64, Failure> {
+        let on = "the target groups".to_owned();
+        let call = Call { action: "elasticloadbalancing:DescribeTargetGroups", doing: "count", on, region: &self.region };
+        let mut pages = self.balancing.describe_target_groups().into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            count += page.map_err(|error| trouble::of(&error).failure(&call))?.target_groups().len() as u64;
+        }
+        Ok(count)
+    }
+
+    /// How many Auto Scaling groups there may be, and how many there are.
+    ///
+    /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAccountLimits.html>
+    pub(crate) async fn most(&self) -> Result<(u64, u64), Failure> {
+        let on = "the Auto Scaling groups".to_owned();
+        let call = Call { action: "autoscaling:DescribeAccountLimits", doing: "count", on, region: &self.region };
+        let found = self.scaling.describe_account_limits().send().await.map_err(|error| trouble::of(&error).failure(&call))?;
+        let count = |number: Option<i32>| number.and_then(|number| u64::try_from(number).ok());
+        let most = count(found.max_number_of_auto_scaling_groups()).unwrap_or(u64::MAX);
+        Ok((most, count(found.number_of_auto_scaling_groups()).unwrap_or(0)))
+    }
+
     /// Sets how many instances a group is to have.
     pub(crate) async fn scale(&self, group: &str, wanted: u32) -> Result<(), Failure> {
         let on = format!("the group {group}");

@@ -53,6 +53,9 @@ pub(crate) trait Stacks {
     /// How a stack stands; `None` if there is none.
     async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure>;
 
+    /// What happened since then, as `events` has it, and how the stack stands after that.
+    async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure>;
+
     async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure>;
 
     /// Returns whether there was anything to change.
@@ -95,22 +98,33 @@ impl CloudFormation {
         }
     }
 
-    /// The last event of the stack itself: its operation may have hundreds of others since.
-    async fn last(&self, stack: &str) -> Result<Option<StackEvent>, Failure> {
+    /// What happened since then, the oldest first, and the last event of the stack itself where that is wanted: its operation
+    /// may have hundreds of others since.
+    async fn happened(&self, stack: &str, since: Timestamp, wants_last: bool) -> Result<(Vec<Event>, Option<StackEvent>), Failure> {
         let mut pages = self.client.describe_stack_events().stack_name(stack).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = match page {
-                Ok(page) => page,
-                Err(error) => match trouble::of(&error) {
-                    trouble if trouble.says("does not exist") => return Ok(None),
+        let (mut found, mut last, mut is_all) = (Vec::new(), None, false);
+        while !is_all || (wants_last && last.is_none()) {
+            let page = match pages.next().await {
+                Some(Ok(page)) => page,
+                Some(Err(error)) => match trouble::of(&error) {
+                    trouble if trouble.says("does not exist") => break,
                     trouble => return Err(trouble.failure(&self.call("cloudformation:DescribeStackEvents", "look at", stack))),
                 },
+                None => break,
             };
-            if let Some(event) = page.stack_events.unwrap_or_default().into_iter().find(is_of_the_stack) {
-                return Ok(Some(event));
+            for event in page.stack_events.unwrap_or_default() {
+                match told(&event) {
+                    Some(told) if told.at >= since => found.push(told),
+                    Some(_) => is_all = true,
+                    None => {}
+                }
+                if last.is_none() && is_of_the_stack(&event) {
+                    last = Some(event);
+                }
             }
         }
-        Ok(None)
+        found.reverse();
+        Ok((found, last))
     }
 
     /// The outputs of a stack; `None` if there is none.
@@ -191,9 +205,13 @@ impl CloudFormation {
 
 impl Stacks for CloudFormation {
     async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure> {
+        Ok(self.look(stack, Timestamp::MAX).await?.1)
+    }
+
+    async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure> {
         // In this order: an operation that began meanwhile is seen by the status.
-        let last = self.last(stack).await?;
-        Ok(self.described(stack).await?.map(|found| standing(&found, last.as_ref())))
+        let (events, last) = self.happened(stack, since, true).await?;
+        Ok((events, self.described(stack).await?.map(|found| standing(&found, last.as_ref()))))
     }
 
     async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure> {
@@ -245,25 +263,7 @@ impl Stacks for CloudFormation {
     }
 
     async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
-        let mut pages = self.client.describe_stack_events().stack_name(stack).into_paginator().send();
-        let mut found = Vec::new();
-        'pages: while let Some(page) = pages.next().await {
-            let call = || self.call("cloudformation:DescribeStackEvents", "look at", stack);
-            let page = match page.map_err(|error| trouble::of(&error)) {
-                Ok(page) => page,
-                Err(trouble) if trouble.says("does not exist") => break,
-                Err(trouble) => return Err(trouble.failure(&call())),
-            };
-            for event in page.stack_events() {
-                let Some(event) = told(event) else { continue };
-                if event.at < since {
-                    break 'pages;
-                }
-                found.push(event);
-            }
-        }
-        found.reverse();
-        Ok(found)
+        Ok(self.happened(stack, since, false).await?.0)
     }
 }
 

@@ -164,8 +164,9 @@ fn goes_on(operator: &Operator, record: &Record) -> Failure {
 
 /// What is asked for, with nothing but a release and an image.
 async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Failure> {
-    let manifest = releases::find(&operator.bucket, &operator.place, &what.release).await?;
+    let manifest = releases::find(&operator.bucket, &operator.place, &what.release);
+    let (manifest, image) = tokio::join!(manifest, operator.image(what.image.as_deref()));
+    let (manifest, image) = (manifest?, image?);
     let release = Release { name: manifest.name, sha256: manifest.sha256 };
-    let image = operator.image(what.image.as_deref()).await?;
     Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new(), edit: None, seen: None })
 }

@@ -118,13 +118,15 @@ impl<'a> Errand<'a> {
                 (Source::File(Box::new(operator.planned(file).await?)), alarms)
             }
         };
-        let caller = operator.aws.caller().await?;
-        let account = operator.account(&caller).await?;
-        let found = match asked.kind {
-            Kind::Deploy => named(&operator.aws, &alarms::all(operator.environment())).await?,
-            // At creation there may be none yet: the stack makes some itself.
-            Kind::Create | Kind::Rollback => Alarms::new(),
+        let find = async {
+            match asked.kind {
+                Kind::Deploy => named(&operator.aws, &alarms::all(operator.environment())).await,
+                // At creation there may be none yet: the stack makes some itself.
+                Kind::Create | Kind::Rollback => Ok(Alarms::new()),
+            }
         };
+        let (own, found) = tokio::join!(operator.caller_and_account(), find);
+        let ((caller, account), found) = (own?, found?);
         Ok(Self { operator, asked, source, account, alarms, found, caller })
     }
 
@@ -147,11 +149,18 @@ impl<'a> Errand<'a> {
         if asked.seen.is_some_and(|seen| seen != ground.seen()) {
             return Err(overtaken(operator, ground.newest.as_ref()));
         }
-        match asked.kind {
-            Kind::Rollback => freeze::note(operator).await,
-            Kind::Create | Kind::Deploy => freeze::refuse(operator).await?,
-        }
-        let goal = self.goal().await?;
+        let thawed = async {
+            match asked.kind {
+                Kind::Rollback => {
+                    freeze::note(operator).await;
+                    Ok(())
+                }
+                Kind::Create | Kind::Deploy => freeze::refuse(operator).await,
+            }
+        };
+        let (thawed, goal) = tokio::join!(thawed, self.goal());
+        thawed?;
+        let goal = goal?;
         let standing = ground.standing.as_ref();
         let wanted = source.wanted(operator, &goal, 0, account);
         let changed = standing.map(|standing| source.changed(standing, &wanted));
@@ -231,10 +240,15 @@ impl<'a> Errand<'a> {
         if let Some(standing) = &ground.standing {
             self.guard(standing).await?;
         }
-        if let (None, Source::File(stack)) = (&asked.document, source) {
-            records.keep_document(&goal.document, stack.document.content.as_bytes()).await?;
-        }
-        let kept_terms = records.keep_terms(&terms).await?;
+        let keep_document = async {
+            match (&asked.document, source) {
+                (None, Source::File(stack)) => records.keep_document(&goal.document, stack.document.content.as_bytes()).await,
+                _ => Ok(()),
+            }
+        };
+        let (document, kept_terms) = tokio::join!(keep_document, records.keep_terms(&terms));
+        document?;
+        let kept_terms = kept_terms?;
         let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let beginner = Beginner { by: caller.clone(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
         let after = ground.newest.as_ref().map_or(0, |kept| kept.record.number);

@@ -14,7 +14,7 @@ use crate::aws::images;
 use crate::aws::records::{Kept, Records};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Stacks as _};
-use crate::deployment::course::Standing;
+use crate::deployment::course::{Parameters, Standing};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Read};
@@ -224,15 +224,25 @@ impl Operator {
         }
     }
 
+    /// Who calls, and what the stack `ingot-account` has made.
+    pub(super) async fn caller_and_account(&self) -> Result<(String, Account), Failure> {
+        let (caller, outputs) = tokio::join!(self.aws.caller(), self.stacks.outputs(ACCOUNT));
+        let (caller, outputs) = (caller?, outputs?);
+        let account = self.account_of(&caller, outputs)?;
+        Ok((caller, account))
+    }
+
     /// What the stack `ingot-account` has made.
     pub(super) async fn account(&self, caller: &str) -> Result<Account, Failure> {
+        self.account_of(caller, self.stacks.outputs(ACCOUNT).await?)
+    }
+
+    fn account_of(&self, caller: &str, outputs: Option<Parameters>) -> Result<Account, Failure> {
         let missing = |what: &str| {
             Failure::new(Exit::Failed, format!("{what} in {}", self.aws.region))
                 .hint("set the account up once, as docs/fleet/account.md shows, or correct AWS_REGION")
         };
-        let Some(outputs) = self.stacks.outputs(ACCOUNT).await? else {
-            return Err(missing(&format!("there is no stack {ACCOUNT}")));
-        };
+        let Some(outputs) = outputs else { return Err(missing(&format!("there is no stack {ACCOUNT}"))) };
         let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
         Ok(Account {
             partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),

@@ -164,6 +164,10 @@ impl Stacks for Fake {
         Ok(())
     }
 
+    async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure> {
+        Ok((self.events(stack, since).await?, self.standing(stack).await?))
+    }
+
     async fn events(&self, _: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
         Ok(self.events.borrow().iter().filter(|event| event.at >= since).cloned().collect())
     }

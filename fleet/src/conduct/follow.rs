@@ -19,10 +19,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
 
-/// How often it is looked at: where the next step is ingot-fleet's, where CloudFormation does the rest by itself, and where
-/// AWS gives no answer or somebody else works on the stack. A deployment waits for the first two.
-const SHORT: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked at: where a deployment waits for what is seen, and where AWS gives no answer or somebody else works
+/// on the stack. A look is two calls of CloudFormation, whose limits per account are not documented: others need some of them.
+const PAUSE: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(2);
 
 /// How long AWS may give no answer.
@@ -74,6 +73,8 @@ const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
 /// What was seen while it was followed.
 #[derive(Debug)]
 struct Seen {
+    /// The record as it is kept now.
+    kept: Kept,
     begun: Tokens,
     /// Since when events are looked for, and since when they are told.
     since: Timestamp,
@@ -88,20 +89,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(record: &Record) -> Self {
-        let began = record.began;
+    fn of(kept: &Kept) -> Self {
+        let (kept, began) = (kept.clone(), kept.record.began);
         let since = began.checked_sub(SKEW).unwrap_or(began);
         let (begun, late) = (Tokens::new(), Late::default());
-        Self { begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
+        Self { kept, begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
     }
 
     /// How long it is until the next look.
-    fn pause(&self, goes_on: bool) -> Duration {
-        match (self.silent_since.is_some() || self.waits, goes_on) {
-            (true, _) => LONG,
-            (false, true) => PAUSE,
-            (false, false) => SHORT,
-        }
+    fn pause(&self) -> Duration {
+        if self.silent_since.is_some() || self.waits { LONG } else { PAUSE }
     }
 
     /// Whether CloudFormation takes a deployment to its end, and back if need be.
@@ -139,9 +136,8 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
 
     /// Writes down how a deployment has ended whose end nobody has seen. `None` if it goes on, or was not begun in full.
     pub(crate) async fn settle(&self, kept: &Kept, stack: &str) -> Result<Option<Record>, Failure> {
-        let mut seen = Seen::of(&kept.record);
-        self.take_events(stack, &mut seen).await?;
-        let standing = self.stacks.standing(stack).await?;
+        let mut seen = Seen::of(kept);
+        let standing = self.look(stack, &mut seen).await?;
         match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
             Next::Good => self.end(kept, State::Good, None).await.map(Some),
             Next::Failed => self.failed(kept, stack, &Heard::default()).await.map(Some),
@@ -169,7 +165,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     }
 
     async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until, heard: &Heard) -> Result<Ended, Failure> {
-        let mut seen = Seen::of(&kept.record);
+        let mut seen = Seen::of(kept);
         loop {
             match self.step(kept, way, &mut seen, heard).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
@@ -186,12 +182,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
             }
             let goes_on = seen.goes_on(&kept.record);
             let pause = match until {
-                Until::Ended => seen.pause(goes_on),
+                Until::Ended => seen.pause(),
                 Until::Begun if goes_on => return Ok(Ended::StillRunning { goes_on }),
-                Until::Begun => seen.pause(goes_on),
+                Until::Begun => seen.pause(),
                 Until::At(end) => match end.saturating_duration_since(Instant::now()) {
                     Duration::ZERO => return Ok(Ended::StillRunning { goes_on }),
-                    left => left.min(seen.pause(goes_on)),
+                    left => left.min(seen.pause()),
                 },
             };
             sleep(pause).await;
@@ -201,8 +197,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
     async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
-        self.take_events(stack, seen).await?;
-        let standing = self.stacks.standing(stack).await?;
+        let standing = self.look(stack, seen).await?;
         if standing.is_none() && seen.had_stack {
             return self.gone(kept, seen).await;
         }
@@ -233,8 +228,8 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 }
                 seen.waits = true;
             }
-            (Next::Good, _) => return self.end(kept, State::Good, None).await.map(Some),
-            (Next::Failed, _) => return self.failed(kept, stack, heard).await.map(Some),
+            (Next::Good, _) => return self.end(&seen.kept, State::Good, None).await.map(Some),
+            (Next::Failed, _) => return self.failed(&seen.kept, stack, heard).await.map(Some),
             (Next::Gone, _) => return self.gone(kept, seen).await,
             (Next::Stuck(stuck), _) => {
                 let (what, hint) = stuck.way_out(stack, self.environment);
@@ -285,6 +280,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         let since = Instant::now();
         // From here on, whoever ends the deployment waits for this order. If somebody was faster, all is looked at again.
         let Some(ordered) = self.records.order(&found, &order.token).await? else { return Ok(None) };
+        seen.kept = ordered.clone();
         if !is_fresh(&ordered.record, since) {
             return Ok(None);
         }
@@ -350,6 +346,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         if found.record.state != State::UnderWay {
             return Ok(Some(found.record));
         }
+        let release = Operation::SetRelease.token(&found.record);
+        if found.record.orders_without_a_word() && !seen.begun.contains(&release) {
+            // Whoever has begun it cannot read the record any more, and what it has sent by now is waited for.
+            self.records.order(&found, &release).await?;
+            return Ok(None);
+        }
         if let Some(ordered) = found.record.ordered.as_ref().filter(|ordered| !has_arrived(ordered, &seen.begun))
             && seen.late.may_arrive(ordered)
         {
@@ -363,10 +365,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         Ok(ended.map(|ended| ended.record))
     }
 
-    async fn take_events(&self, stack: &str, seen: &mut Seen) -> Result<(), Failure> {
+    /// How the stack stands. Tells what happened to it.
+    async fn look(&self, stack: &str, seen: &mut Seen) -> Result<Option<Standing>, Failure> {
+        let (events, standing) = self.stacks.look(stack, seen.since).await?;
         // Several may be of one moment.
         let told = seen.told;
-        for event in self.stacks.events(stack, seen.since).await? {
+        for event in events {
             seen.begun.extend(event.token.clone());
             seen.since = seen.since.max(event.at);
             if event.at > told {
@@ -374,7 +378,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 seen.told = seen.told.max(event.at);
             }
         }
-        Ok(())
+        Ok(standing)
     }
 
     async fn failed(&self, kept: &Kept, stack: &str, heard: &Heard) -> Result<Record, Failure> {

@@ -269,7 +269,7 @@ async fn to_end_one_is_not_to_carry_it_on() {
     // In one of them, that is ended.
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
-    let first = tokio::time::timeout(std::time::Duration::from_secs(1), world.follow(kept.clone()));
+    let first = tokio::time::timeout(std::time::Duration::from_millis(600), world.follow(kept.clone()));
     assert!(first.await.is_err(), "killed");
     let record = ended(world.conductor().undo(kept, "shop-prod").await.unwrap());
     assert_eq!(record.state, State::Undone);

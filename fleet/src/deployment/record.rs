@@ -238,6 +238,11 @@ impl Record {
         self.kind.is_none_or(|kind| kind == Kind::Create)
     }
 
+    /// Whether it is that of an older ingot-fleet, which does not write down here what it orders.
+    pub(crate) fn orders_without_a_word(&self) -> bool {
+        self.schema < SCHEMA
+    }
+
     /// The same deployment, of which an operation is ordered now.
     pub(crate) fn order(&self, token: &str, at: Timestamp) -> Self {
         let before = self.ordered.as_ref().filter(|ordered| ordered.token == token).map_or(0, |ordered| ordered.times);
@@ -305,6 +310,7 @@ pub(crate) mod tests {
         let old = text.replace("\"schema\": 2", "\"schema\": 1");
         let record = Record::read(old.as_bytes(), "shop", "prod", 7).unwrap();
         assert_eq!((record.kind, record.terms.clone(), record.may_create()), (None, None, true));
+        assert!(record.orders_without_a_word() && !record.order("t", record.began).orders_without_a_word());
         // Who ends it loses nothing, and who orders an operation of it says so by a schema that has a word for it.
         let at = "2026-11-30T23:05:00Z".parse().unwrap();
         let schema = |record: &Record| serde_json::from_slice::<serde_json::Value>(&record.write()).unwrap()["schema"].clone();

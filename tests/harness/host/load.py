@@ -70,6 +70,7 @@ class Load:
         # When the last request was made that a generation answered.
         self.last = {}
         self.losses = []
+        self.last_lost = None
 
     async def run(self):
         clients = [self.client(name, kind, n) for name, kind in KINDS.items() for n in range(kind.connections)]
@@ -87,6 +88,7 @@ class Load:
             "generations": self.generations,
             "last": self.last,
             "losses": self.losses[:200],
+            "last_lost": self.last_lost,
         }
 
     async def connect(self):
@@ -186,7 +188,8 @@ class Load:
 
     def lose(self, name, why):
         self.counts[name]["lost"] += 1
-        self.losses.append({"at": time.time(), "kind": name, "why": why})
+        self.last_lost = time.time()
+        self.losses.append({"at": self.last_lost, "kind": name, "why": why})
 
 
 async def read_answer(reader):

@@ -1,5 +1,6 @@
 //! Whether an environment, and its deployment, fit into the quotas of the account: vCPUs, elastic IP addresses, load
-//! balancers. Counted is what is needed at the least, so that nothing is refused that would fit.
+//! balancers, target groups and their targets, Auto Scaling groups. Counted is what is needed at the least, so that nothing is
+//! refused that would fit.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +15,28 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html> and
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
+/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html> and
+/// <https://docs.aws.amazon.com/general/latest/gr/as.html>
 const ADDRESSES: (&str, &str) = ("ec2", "L-0263D0A3");
 const BALANCERS: (&str, &str) = ("elasticloadbalancing", "L-53DA6B97");
+const TARGET_GROUPS: (&str, &str) = ("elasticloadbalancing", "L-B22855CB");
+const GROUPS: &str = "L-CDE20ADC";
+
+/// Of one load balancer, and of one target group.
+const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
+
+/// So many targets both may have in any account: they can be raised, and not lowered. Source: that of their codes.
+const TARGETS_AT_LEAST: u64 = 1000;
 
 const UNKNOWN: &str = "whether quotas have room is not known";
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
     let environment = operator.environment();
     let is_new = standing.is_none_or(|standing| standing.output("Group").is_none());
-    if is_new {
-        of_creation(operator, environment).await?;
-    }
+    let demand = Demand::of(environment, goal, is_new);
+    let (made, targets) = tokio::join!(of_what_is_made(operator, environment, &demand), of_targets(operator, environment, &demand));
+    made.and(targets)?;
     let types: Vec<&str> = environment.settings.instances.types.iter().map(|name| name.as_str()).collect();
     let asked = vcpus::of_types(&operator.aws, &types);
     let Some(sizes) = advised("instance types are not looked up", asked).await? else { return Ok(()) };
@@ -48,38 +58,72 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
     refusal.map_or(Ok(()), Err)
 }
 
-/// What the stack makes once.
-async fn of_creation(operator: &Operator, environment: &Environment) -> Result<(), Failure> {
-    if environment.tier != Tier::Web {
-        return Ok(());
-    }
+/// What the stack makes once, and the group that each immutable deployment makes.
+async fn of_what_is_made(operator: &Operator, environment: &Environment, demand: &Demand) -> Result<(), Failure> {
     let Operator { aws, groups, .. } = operator;
     let name = &environment.key.name;
-    let (what, (service, code), used, hint) = match environment.mode {
-        Mode::SingleInstance => {
-            let hint = "release one that nothing uses, or write `mode: highly_available` in fleet.yaml";
-            ("elastic IP address", ADDRESSES, advised(UNKNOWN, ec2::addresses(aws)).await?, hint)
+    let is_balanced = environment.mode == Mode::HighlyAvailable && environment.settings.load_balancer.edge.is_none();
+    let mut made = Vec::new();
+    if demand.is_new && environment.tier == Tier::Web && environment.mode == Mode::SingleInstance {
+        let hint = "release one that nothing uses, or write `mode: highly_available` in fleet.yaml";
+        made.push(("elastic IP address", ADDRESSES, advised(UNKNOWN, ec2::addresses(aws)).await?, hint));
+    } else if demand.is_new && environment.tier == Tier::Web && is_balanced {
+        let (balancers, targets) = tokio::join!(advised(UNKNOWN, groups.balancers()), advised(UNKNOWN, groups.target_groups()));
+        let hint = "delete one that nothing uses, or write `mode: single_instance` in fleet.yaml";
+        made.push(("load balancer", BALANCERS, balancers?, hint));
+        made.push(("target group", TARGET_GROUPS, targets?, hint));
+    }
+    for (what, (service, code), used, hint) in made {
+        let (Some(used), Some(quota)) = (used, advised(UNKNOWN, quota(aws, service, code)).await?) else { continue };
+        if used >= quota.value {
+            return Err(one_too_many(name, what, &quota, used, &aws.region, hint));
         }
-        Mode::HighlyAvailable if environment.settings.load_balancer.edge.is_some() => return Ok(()),
-        Mode::HighlyAvailable => {
-            let hint = "delete one that nothing uses, or write `mode: single_instance` in fleet.yaml";
-            ("load balancer", BALANCERS, advised(UNKNOWN, groups.balancers()).await?, hint)
+    }
+    if demand.is_new || demand.policy == Policy::Immutable {
+        let Some((value, used)) = advised(UNKNOWN, groups.most()).await? else { return Ok(()) };
+        if used >= value {
+            let quota = Quota { code: GROUPS.to_owned(), name: "Auto Scaling groups per region".to_owned(), value };
+            let hint = if demand.is_new { "delete one that nothing uses" } else { "deploy by `--policy rolling`, which keeps the group" };
+            return Err(one_too_many(name, "Auto Scaling group", &quota, used, &aws.region, hint));
         }
-    };
-    let (Some(used), Some(quota)) = (used, advised(UNKNOWN, quota(aws, service, code)).await?) else { return Ok(()) };
-    if used < quota.value {
+    }
+    Ok(())
+}
+
+fn one_too_many(name: &str, what: &str, quota: &Quota, used: u64, region: &str, hint: &str) -> Failure {
+    Failure::new(Exit::Document, format!("{name} needs one {what} more than the account may have"))
+        .why(format!("the quota \"{}\" is {} in {region}, and there are {used}", quota.name, quota.value))
+        .hint(format!("{hint}, or raise the quota {} in Service Quotas", quota.code))
+}
+
+/// Targets of a load balancer, where there are so many.
+async fn of_targets(operator: &Operator, environment: &Environment, demand: &Demand) -> Result<(), Failure> {
+    let most = u64::from(demand.desired.max(demand.runs + demand.more));
+    if (environment.tier, environment.mode) != (Tier::Web, Mode::HighlyAvailable) || most <= TARGETS_AT_LEAST {
         return Ok(());
     }
-    let message = format!("{name} needs one {what} more than the account may have");
-    Err(Failure::new(Exit::Document, message)
-        .why(format!("the quota \"{}\" is {} in {}, and there are {used}", quota.name, quota.value, aws.region))
-        .hint(format!("{hint}, or raise the quota {code} in Service Quotas")))
+    for (service, code) in TARGETS {
+        let Some(quota) = advised(UNKNOWN, quota(&operator.aws, service, code)).await? else { continue };
+        if let Some(failure) = too_many_targets(environment, demand, &quota, most, &operator.aws.region) {
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+fn too_many_targets(environment: &Environment, demand: &Demand, quota: &Quota, most: u64, region: &str) -> Option<Failure> {
+    (most > quota.value).then(|| {
+        Failure::new(Exit::Document, format!("{} has more targets than a load balancer may have", environment.key.name))
+            .why(format!("the quota \"{}\" is {} in {region}, and {most} instances serve at a time", quota.name, quota.value))
+            .hint(format!("{}, or raise the quota {} in Service Quotas", demand.less(), quota.code))
+    })
 }
 
 /// How many instances a deployment needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Demand {
-    /// At its end.
+    /// That run now, and at its end.
+    runs: u32,
     desired: u32,
     /// Besides those that run now, before it ends any.
     more: u32,
@@ -103,7 +147,7 @@ impl Demand {
             Policy::AllAtOnce | Policy::Rolling | Policy::InPlace | Policy::TrafficSplitting => 0,
         };
         let spot = settings.instances.spot.map_or(0, |spot| spot.0);
-        Self { desired, more, spot, policy: *policy, is_new }
+        Self { runs: if is_new { 0 } else { desired }, desired, more, spot, policy: *policy, is_new }
     }
 
     /// So many of these are of a market, at the least: Auto Scaling rounds one of both up.

@@ -279,6 +279,10 @@ impl Stacks for Cloud {
         self.order(token, What::Delete).await.map(|_| ())
     }
 
+    async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure> {
+        Ok((self.events(stack, since).await?, self.standing(stack).await?))
+    }
+
     async fn events(&self, _: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
         self.turn().await;
         let is_there = self.stack.borrow().is_some();

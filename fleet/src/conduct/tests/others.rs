@@ -86,6 +86,69 @@ async fn what_was_ordered_a_while_ago_is_not_sent_any_more() {
     until(&mut [&mut follower], || !site.cloud.sent().is_empty()).await;
 }
 
+const SECOND: &str = "shop/environments/prod/deployments/2.json";
+
+/// Has the record of a deployment as another version of ingot-fleet would write it, without these fields.
+fn rewrite(world: &World, record: &Record, schema: u32, without: &[&str]) {
+    let mut content: serde_json::Value = serde_json::from_slice(&record.write()).unwrap();
+    content["schema"] = schema.into();
+    content.as_object_mut().unwrap().retain(|name, _| !without.contains(&name.as_str()));
+    world.objects.place(SECOND, content.to_string().as_bytes());
+}
+
+/// A deployment that an older version has begun.
+async fn of_an_older_tool(world: &World) -> Kept {
+    rewrite(world, &world.begun().await.record, 1, &["kind", "terms"]);
+    world.records().read(2).await.unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_older_tool_may_order_is_waited_for() {
+    let world = World::created(&[]).await;
+    let kept = of_an_older_tool(&world).await;
+    let (began, conductor) = (tokio::time::Instant::now(), world.conductor());
+    let mut undo = std::pin::pin!(conductor.undo(kept, "shop-prod"));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut undo).await.is_err(), "its order may be on its way");
+    let content = String::from_utf8(world.objects.found(SECOND).unwrap()).unwrap();
+    assert!(content.contains("\"schema\": 2") && content.contains("\"under_way\""), "it is out of its reach: {content}");
+    assert_eq!(ended(undo.await.unwrap()).state, State::Undone);
+    assert!(began.elapsed() > Duration::from_secs(100), "{:?}", began.elapsed());
+    assert_eq!(world.operations(), ["create"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_older_tool_has_ordered_meanwhile_is_ended() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let kept = of_an_older_tool(&world).await;
+    let (record, terms) = (kept.record.clone(), of_two());
+    let plan = Plan::of("shop-prod".into(), &terms, &record);
+    let arrives = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(world.fake.update(&plan.order(Operation::SetRelease, &record, None)).await.unwrap());
+    };
+    let conductor = world.conductor();
+    let (undone, ()) = tokio::join!(conductor.undo(kept, "shop-prod"), arrives);
+    assert_eq!(ended(undone.unwrap()).state, State::Undone);
+    assert!(world.fake.cancelled.get() > 0);
+    assert_eq!(world.fake.stack.borrow().as_ref().unwrap().parameters["Deployment"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_older_orders_nothing_that_a_newer_tool_has_taken_up() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let kept = world.begun().await;
+    rewrite(&world, &kept.record, 3, &[]);
+    let failure = world.follow(kept.clone()).await.unwrap_err().to_string();
+    assert!(
+        failure.contains("it was written by a newer ingot-fleet (schema 3)") && failure.contains("hint: update ingot-fleet"),
+        "{failure}"
+    );
+    assert_eq!(world.operations(), ["create"]);
+    let failure = world.conductor().undo(kept, "shop-prod").await.unwrap_err().to_string();
+    assert!(failure.contains("hint: update ingot-fleet"), "{failure}");
+    assert_eq!(world.fake.cancelled.get(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_what_was_agreed_on_is_terminated() {
     let world = World::created(&[]).await;

@@ -54,6 +54,13 @@ def delete(engine, given):
     group.delete(force)
 
 
+def limits(engine, given):
+    """What Service Quotas calls "Auto Scaling groups per region", and how many there are."""
+    most = engine.quotas.get("L-CDE20ADC", 500)
+    launch_configurations = {"MaxNumberOfLaunchConfigurations": 200, "NumberOfLaunchConfigurations": 0}
+    return {"MaxNumberOfAutoScalingGroups": int(most), "NumberOfAutoScalingGroups": len(engine.groups), **launch_configurations}
+
+
 def describe(engine, given):
     """Filters of tags' values (`tag:KEY`) are there, others are not."""
     names = given.get("AutoScalingGroupNames") or list(engine.groups)
@@ -288,6 +295,7 @@ CALLS = {
     "CreateAutoScalingGroup": create,
     "UpdateAutoScalingGroup": update,
     "DeleteAutoScalingGroup": delete,
+    "DescribeAccountLimits": limits,
     "DescribeAutoScalingGroups": describe,
     "DescribeAutoScalingInstances": describe_instances,
     "DescribeScalingActivities": describe_activities,

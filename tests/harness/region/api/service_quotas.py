@@ -16,6 +16,7 @@ DEFAULTS = [
     ("L-DB2E81BA", "ec2", "Running On-Demand G and VT instances", 0),
     ("L-0263D0A3", "ec2", "EC2-VPC Elastic IPs", 5),
     ("L-53DA6B97", "elasticloadbalancing", "Application Load Balancers per Region", 50),
+    ("L-B22855CB", "elasticloadbalancing", "Target Groups per Region", 3000),
 ]
 
 

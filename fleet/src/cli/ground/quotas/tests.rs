@@ -96,3 +96,19 @@ fn only_what_the_quota_counts_is_counted() {
     assert_eq!(one.count(&running, ("L-1216C47A", Market::OnDemand), &sizes), Counted { own: 4, others: 4 });
     assert_eq!(one.count(&running, ("L-34B43A08", Market::Spot), &sizes), Counted { own: 4, others: 0 });
 }
+
+#[test]
+fn targets_are_counted_with_those_that_are_launched_first() {
+    let quota = Quota { code: "L-A0D0B863".into(), name: "Targets per Target Group per Region".into(), value: 1000 };
+    let environment = environment(PLAIN);
+    let said = |policy, most| {
+        let demand = Demand::of(&environment, &by(policy, 600, 2000), false);
+        assert_eq!(u64::from(demand.runs + demand.more), most, "{policy:?}");
+        too_many_targets(&environment, &demand, &quota, most, "eu-central-1").map(|failure| failure.to_string())
+    };
+    assert_eq!((said(Policy::Rolling, 600), said(Policy::RollingWithBatch, 750)), (None, None));
+    insta::assert_snapshot!(said(Policy::Immutable, 1200).unwrap(), @r#"
+    prod has more targets than a load balancer may have: the quota "Targets per Target Group per Region" is 1000 in eu-central-1, and 1200 instances serve at a time
+      hint: deploy by `--policy rolling`, which launches no more than it ends, or raise the quota L-A0D0B863 in Service Quotas
+    "#);
+}
