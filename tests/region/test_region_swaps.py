@@ -3,6 +3,7 @@
 Instances are scripted, and all times of AWS shortened: those of a stand-in.
 """
 
+import calendar
 import os
 import time
 
@@ -117,12 +118,32 @@ def test_an_idle_slot_without_healthy_instances_is_refused(tmp_path, region):
     assert "there is no environment in it" in result.stderr and operator.swaps() == []
 
 
-def test_of_two_operators_one_swaps_and_the_other_follows(operator):
-    first, second = (operator.start("swap", "main", "--yes") for _ in range(2))
-    ended = [process.communicate(timeout=60) for process in (first, second)]
-    assert (first.returncode, second.returncode) == (DONE, DONE), ended
+def test_of_two_operators_one_swaps_and_the_other_follows(operator, region):
+    """One has begun, and waits for somebody who works on the stack; two others come, and none of them swaps back."""
+    began = {"number": 1, "attempt": "ann-1", "to": "b", "by": "ann", "began": now(), "state": "under_way"}
+    operator.put(f"shop/environments/{EDGE}/deployments/swap-1.json", {"schema": 1, "edge": "main", **began})
+    with region.engine.lock:
+        operator.stack.tell(None, "UPDATE_IN_PROGRESS")
+    both = [operator.start("swap", "main", "--yes") for _ in range(2)]
+    said = [said_until(process.stderr, "that is waited for") for process in both]
+    assert all("swap 1 of the edge main (to slot b) is under way" in one for one in said), said
+    with region.engine.lock:
+        operator.stack.tell(None, "UPDATE_COMPLETE")
+    ended = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [DONE, DONE], ended
     assert operator.serving() == "b"
     assert [(one["to"], one["state"]) for one in operator.swaps()] == [("b", "good")], ended
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def said_until(stream, words: str) -> str:
+    said = ""
+    while words not in said and (line := stream.readline()):
+        said += line
+    return said
 
 
 def test_a_pipeline_that_runs_twice_swaps_once(operator):
@@ -205,10 +226,32 @@ def test_sessions_are_waited_for_before_a_slot_is_emptied_or_replaced(tmp_path, 
     assert early.code == FAILED and "may stay with slot a of the edge main until" in early.stderr, early
     result = operator("terminate", "blue", "--yes")
     assert result.code == DONE and "that is waited for" in result.stderr, result
-    ended = time.mktime(time.strptime(swap["ended"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    ended = calendar.timegm(time.strptime(swap["ended"], "%Y-%m-%dT%H:%M:%SZ"))
     with region.engine.lock:
         (begun,) = [one.at for one in region.stack("shop-blue").events if one.status == "DELETE_IN_PROGRESS" and one.logical == "shop-blue"]
     assert begun.timestamp() >= ended + 8
+
+
+def test_a_slot_that_still_gets_requests_is_not_emptied(tmp_path, region):
+    """Of CloudWatch, the numbers are the test's: a client whose cookie lives on."""
+    operator = Edged(tmp_path, region, count=1, stickiness="8s")
+    operator.both("v1", "v2")
+    assert swapped(operator).code == DONE
+    (swap,) = operator.swaps()
+    long_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 900))
+    operator.put(f"shop/environments/{EDGE}/deployments/swap-1.json", {**swap, "began": long_ago, "ended": long_ago})
+    label = operator.output("LabelA")
+    balancer, _, targets = label.partition("/targetgroup/")
+    dimensions = [{"Name": "LoadBalancer", "Value": balancer}, {"Name": "TargetGroup", "Value": f"targetgroup/{targets}"}]
+    point = {"MetricName": "RequestCount", "Dimensions": dimensions, "Value": 7, "Timestamp": time.time() - 90}
+    region.client("cloudwatch").put_metric_data(Namespace="AWS/ApplicationELB", MetricData=[point])
+    result = operator("terminate", "blue", "--yes")
+    assert result.code == FAILED and "slot a of the edge main got 7 requests in the last 5 minutes" in result.stderr, result
+    region.fault("denied", "monitoring", operation="GetMetricData")
+    denied = operator("terminate", "blue", "--yes")
+    assert denied.code == FAILED and "allow cloudwatch:GetMetricData" in denied.stderr, denied
+    region.recover()
+    assert operator("terminate", "blue", "--yes", "--despite-traffic").code == DONE
 
 
 # The edge itself.

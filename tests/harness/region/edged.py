@@ -56,6 +56,10 @@ class Edged(Operator):
         (stack,) = self.region.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
         return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
 
+    def output(self, name: str) -> str:
+        (stack,) = self.region.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+        return next(one["OutputValue"] for one in stack["Outputs"] if one["OutputKey"] == name)
+
     def serving(self) -> str:
         """The slot with all weight."""
         given = self.parameters()
