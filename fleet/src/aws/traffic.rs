@@ -76,3 +76,44 @@ pub(crate) async fn ask(aws: &Aws, url: &str, slot: &str) -> Result<Answered, St
     };
     timeout(ANSWER, answer).await.map_err(|_| format!("there is no answer within {} s", ANSWER.as_secs()))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::script::{Answer, Script};
+    use crate::exit::Exit;
+
+    const LABEL: &str = "app/shop/0a1b/targetgroup/blue/0c2d";
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_summed_and_none_is_none() {
+        let values: Answer = Some((
+            200,
+            &[],
+            "<GetMetricDataResponse><GetMetricDataResult><MetricDataResults><member><Id>requests</Id><Values><member>3.0</member>\
+             <member>4.0</member></Values></member></MetricDataResults></GetMetricDataResult></GetMetricDataResponse>",
+        ));
+        let none: Answer = Some((
+            200,
+            &[],
+            "<GetMetricDataResponse><GetMetricDataResult><MetricDataResults><member><Id>requests</Id><Values/></member>\
+             </MetricDataResults></GetMetricDataResult></GetMetricDataResponse>",
+        ));
+        let denied: Answer =
+            Some((403, &[], "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"));
+        let script = Script::of(&[values, none, denied]);
+        assert_eq!(requests(&script.aws(), LABEL, 5).await.unwrap(), 7);
+        assert_eq!(requests(&script.aws(), LABEL, 5).await.unwrap(), 0);
+        let failure = requests(&script.aws(), LABEL, 5).await.unwrap_err();
+        assert!(failure.exit == Exit::Failed && failure.to_string().contains("allow cloudwatch:GetMetricData"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_answers_or_does_not() {
+        let script = Script::of(&[Some((503, &[], "busy")), None]);
+        let answered = ask(&script.aws(), "http://shop.example/health", "b").await.unwrap();
+        assert_eq!((answered.status, answered.text.as_str()), (503, "busy"));
+        assert!(ask(&script.aws(), "http://shop.example/health", "b").await.unwrap_err().contains("connection reset by peer"));
+        assert!(ask(&script.aws(), "http://no url/", "b").await.is_err());
+    }
+}
