@@ -206,7 +206,6 @@ mod tests {
         let BegunSwap::Mine(kept) = swaps.begin(Swap::begin("main", 1, Slot::B, "ann", Timestamp::now())).await.unwrap() else { panic!() };
         let swapper = Swapper { swaps, stacks: &fake, stack: "shop-edge-main", role: "arn:role", is_own: true, tell: |_| {} };
         let result = swapper.run(kept, None).await;
-        drop(swapper);
         (fake, result)
     }
 
