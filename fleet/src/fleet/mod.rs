@@ -14,6 +14,7 @@
 mod applies;
 mod edge;
 mod edit;
+mod joining;
 mod length;
 mod names;
 pub(crate) mod origin;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::fleet::applies::{self, Kind};
 use crate::fleet::site::{Mode, Site, Tier};
-use crate::fleet::{Edge, EdgeSettings, Environment, Fleet, Releases, Settings, edge, names};
+use crate::fleet::{Edge, EdgeSettings, Environment, Fleet, Releases, Settings, edge, joining, names};
 
 /// The version of the format.
 const VERSION: &str = "1";
@@ -75,7 +75,7 @@ impl Read {
         let defaults = root.get("defaults").filter(|node| node.value != Value::Null);
         let edges = self.edges(root, defaults);
         self.environments(root, defaults, is_sound);
-        self.mistakes.extend(edge::of_environments(&self.fleet.environments, &self.fleet.edges, &edges));
+        self.mistakes.extend(joining::of_environments(&self.fleet.environments, &self.fleet.edges, &edges));
     }
 
     /// Reads the edges. Returns the names of all.
