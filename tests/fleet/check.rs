@@ -63,6 +63,11 @@ fn every_setting_of_the_schema_is_among_them() {
     assert!(paths.len() > 60, "{paths:?}");
     let missing: Vec<&String> = paths.iter().filter(|path| environments.iter().all(|one| one.pointer(path).is_none())).collect();
     assert!(missing.is_empty(), "add these to every-setting.yaml: {missing:?}");
+    let mut of_edges = Vec::new();
+    let edges = schema["properties"]["edges"]["patternProperties"].as_object().unwrap().values();
+    edges.for_each(|edge| settings(edge, "", &mut of_edges));
+    let missing: Vec<&String> = of_edges.iter().filter(|path| said["edges"]["main"].pointer(path).is_none()).collect();
+    assert!(of_edges.len() > 15 && missing.is_empty(), "add these to every-setting.yaml: {missing:?}");
 }
 
 /// Every setting below a node of the schema, as a JSON pointer; of a list, those of its first item.

@@ -30,3 +30,15 @@ fn nothing_is_shown_of_what_has_mistakes() {
     let ran = fleet(["--file", "documents/fleet/bad/batch.yaml", "config", "prod"]).exits(78);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("a batch of 0 replaces nothing"), "{ran}");
 }
+
+#[test]
+fn an_edge_is_shown_by_the_name_of_its_stack() {
+    let found = fleet(["--file", "documents/fleet/every-setting.yaml", "config", "edge-main", "--json"]).exits(0).json();
+    let of = |name: &str| found["settings"].as_array().unwrap().iter().find(|one| one["setting"] == name).cloned().unwrap_or_default();
+    let stickiness = of("stickiness");
+    assert_eq!((&stickiness["value"], &stickiness["from"]), (&"1h".into(), &"environment".into()), "{found}");
+    assert_eq!(of("load_balancer.port")["value"], 8080);
+    // Those of an environment in it are not shown twice.
+    let blue = fleet(["--file", "documents/fleet/every-setting.yaml", "config", "blue"]).exits(0).stdout;
+    assert!(blue.contains("load_balancer.slot") && !blue.contains("load_balancer.port"), "{blue}");
+}

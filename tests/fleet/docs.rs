@@ -34,6 +34,9 @@ fn the_pages_say_what_the_schema_and_the_help_say() {
         let page = read(&path);
         let generated = with_blocks(&page, |kind, name| match (kind, name) {
             ("fields", "fleet") => fields::map(&without_settings(&schema)),
+            ("fields", "edge") => {
+                fields::map(schema["properties"]["edges"]["patternProperties"].as_object().unwrap().values().next().unwrap())
+            }
             ("fields", "environment") => fields::map(&schema["properties"]["defaults"]),
             ("help", name) => format!("```text\n{}```\n", fleet([name, "--help"]).exits(0).stdout),
             _ => panic!("{}: there is no block `{kind}: {name}`", path.display()),
@@ -50,7 +53,7 @@ fn the_pages_say_what_the_schema_and_the_help_say() {
 /// The top level: the settings of an environment have tables of their own.
 fn without_settings(schema: &serde_json::Value) -> serde_json::Value {
     let mut schema = schema.clone();
-    for name in ["defaults", "environments"] {
+    for name in ["defaults", "edges", "environments"] {
         let description = schema["properties"][name]["description"].clone();
         schema["properties"][name] = serde_json::json!({ "type": "object", "description": description });
     }

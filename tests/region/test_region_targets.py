@@ -1,4 +1,5 @@
-"""The region's target groups and balancer: states, thresholds, draining, fail-open, weights and rules."""
+"""The region's target groups and balancer: states, thresholds, draining, fail-open, weights and rules. Stickiness is in
+test_region_stickiness.py."""
 
 import http.client
 import json

@@ -78,6 +78,9 @@ def test_rendered_user_data_is_what_the_template_makes(program, environment):
     with environments() as stacks:
         own = {key: value for key, value in (stacks.network | NOT_THERE).items() if key in given}
         later = {key: value for key, value in LATER.items() if key in found["parameters"]}
+        if slot := given.get("Slot"):
+            edge = slot.rpartition("-")[0]
+            stacks.create("edge", f"shop-edge-{edge}", Edge=edge)
         stacks.create(TIERS[environment], found["stack"], **given | later | own)
         made = yaml.safe_load(stacks.user_data(found["stack"]))
     assert known(yaml.safe_load(found["user_data"])) == known(made)

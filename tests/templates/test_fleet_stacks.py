@@ -188,6 +188,33 @@ def test_a_single_instance_moves_the_address(stacks):
     assert group["TargetGroupARNs"] == []
 
 
+def test_environments_join_an_edge_by_its_exports(stacks):
+    """Updates of an edge are those of tests/region: moto changes no listener of a template with weights."""
+    stacks.create("edge", "shop-edge-main")
+    assert stacks.status("shop-edge-main") == "CREATE_COMPLETE"
+    edge, elb = stacks.outputs("shop-edge-main"), boto3.client("elbv2")
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    (listener,) = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+
+    (action,) = listener["DefaultActions"]
+    weights = {one["TargetGroupArn"]: int(one["Weight"]) for one in action["ForwardConfig"]["TargetGroups"]}
+    assert weights == {edge["TargetsA"]: 100, edge["TargetsB"]: 0}
+    rules = elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+    words = {rule["Conditions"][0]["HttpHeaderConfig"]["Values"][0] for rule in rules if not rule["IsDefault"]}
+    assert words == {"a", "b", "name"}
+
+    stacks.create("web", Slot="main-b", RequestsPerTarget="1000")
+    document = yaml.safe_load(stacks.user_data())
+    assert document["signals"]["stack"]["targets"] == document["drains"]["leave"]["targets"] == [edge["TargetsB"]]
+    assert stacks.group()["TargetGroupARNs"] == [edge["TargetsB"]]
+    made = stacks.resources()
+    assert not made.keys() & {"Balancer", "Targets", "Http", "Https", "BalancerSecurityGroup", "Errors", "Unhealthy"}
+    assert {"FromBalancer", "ByRequests"} <= made.keys()
+    tracking = stacks.made["ByRequests"]["TargetTrackingConfiguration"]["PredefinedMetricSpecification"]
+    assert tracking["ResourceLabel"] == edge["LabelB"]
+    assert len(elb.describe_load_balancers()["LoadBalancers"]) == 1
+
+
 def test_the_balancer_serves_tls_with_a_certificate(stacks):
     certificate = boto3.client("acm").request_certificate(DomainName="shop.example.com")["CertificateArn"]
     stacks.create("web", Certificate=certificate)

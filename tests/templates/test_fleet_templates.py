@@ -10,6 +10,7 @@ from harness.templates import (
     Chosen,
     account,
     buckets,
+    edge,
     engine,
     people,
     protection,
@@ -21,7 +22,7 @@ from harness.templates import (
 from harness.templates.protection import KEPT
 
 ENVIRONMENTS = ["web", "worker"]
-ALL = [*ENVIRONMENTS, "account"]
+ALL = [*ENVIRONMENTS, "edge", "account"]
 
 OF_ENVIRONMENTS = [*rights.RULES, *protection.RULES, *engine.RULES]
 OF_THE_ACCOUNT = [
@@ -32,6 +33,14 @@ OF_THE_ACCOUNT = [
     *account.RULES,
     *buckets.RULES,
     *people.RULES,
+]
+
+OF_EDGES = [
+    protection.people_are_told_what_replaces_data,
+    protection.only_clients_come_from_outside,
+    engine.alarms_lead_to_the_runbook,
+    engine.the_dashboard_is_json,
+    *edge.RULES,
 ]
 
 # Larger ones have to be uploaded to S3 first.
@@ -63,6 +72,11 @@ def test_every_template_is_known_to_these_tests():
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_environments(name, rule):
     assert rule(template(name)) == []
+
+
+@pytest.mark.parametrize("rule", OF_EDGES, ids=lambda rule: rule.__name__)
+def test_edges(rule):
+    assert rule(template("edge")) == []
 
 
 @pytest.mark.parametrize("rule", OF_THE_ACCOUNT, ids=lambda rule: rule.__name__)
@@ -142,6 +156,10 @@ def test_nothing_that_breaks_user_data_or_rights_is_taken(name, parameter, text,
         ("worker", {"Mode": "single_instance", "Policy": "immutable"}, True),
         ("worker", {"DatabaseSnapshot": "golden"}, False),
         ("worker", {"WarmPool": "1"}, False),
+        ("web", {"Mode": "single_instance", "Capacity": "1", "Slot": "main-a"}, False),
+        ("web", {"Slot": "main-a"}, True),
+        ("edge", {"WeightA": "0"}, False),
+        ("edge", {"WeightA": "0", "WeightB": "1"}, True),
         ("web", {"Policy": "rolling_with_batch", "Capacity": "4", "MaxSize": "4"}, False),
         ("web", {"Policy": "rolling_with_batch", "Capacity": "4", "MaxSize": "5"}, True),
         ("web", {"Policy": "rolling_with_batch", "Capacity": "1", "MaxSize": "1", "Mode": "single_instance"}, True),
@@ -152,7 +170,8 @@ def test_nothing_that_breaks_user_data_or_rights_is_taken(name, parameter, text,
 )
 def test_parameters_that_do_not_go_together_are_refused(name, given, fits):
     chosen = Chosen(template(name), **{"Application": "shop", "Environment": "prod"} | given)
-    due = [rule for rule in chosen.template["Rules"].values() if chosen.decided(rule["RuleCondition"])]
+    rules = chosen.template["Rules"].values()
+    due = [rule for rule in rules if "RuleCondition" not in rule or chosen.decided(rule["RuleCondition"])]
     assertions = [one for rule in due for one in rule["Assertions"]]
     assert all(one["AssertDescription"] for one in assertions)
     assert all(chosen.decided(one["Assert"]) for one in assertions) == fits
@@ -192,7 +211,7 @@ def test_messages_that_always_fail_are_kept():
 
 def test_every_entry_of_the_runbook_has_an_alarm():
     linked = set()
-    for name in ENVIRONMENTS:
+    for name in [*ENVIRONMENTS, "edge"]:
         for alarm in resources(template(name), "AWS::CloudWatch::Alarm").values():
             linked |= set(re.findall(r"#([a-z-]+)", json.dumps(alarm["Properties"]["AlarmDescription"])))
     assert runbook.entries("Alarms").keys() == linked

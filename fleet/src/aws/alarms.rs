@@ -8,7 +8,7 @@ use super::trouble::Call;
 use crate::failure::Failure;
 
 /// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
-const CLOUDWATCH: Api = Api { service: "monitoring", id: "CloudWatch", version: "2010-08-01", is_global: false };
+pub(super) const CLOUDWATCH: Api = Api { service: "monitoring", id: "CloudWatch", version: "2010-08-01", is_global: false };
 
 /// Those that exist, by name.
 pub(crate) type Alarms = BTreeMap<String, Alarm>;

@@ -20,6 +20,8 @@ pub(crate) mod rights;
 pub(crate) mod s3;
 mod signed;
 pub(crate) mod stacks;
+pub(crate) mod swaps;
+pub(crate) mod traffic;
 mod trouble;
 pub(crate) mod vcpus;
 

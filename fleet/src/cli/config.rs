@@ -11,7 +11,7 @@ use crate::fleet::origin::{self, Origin, Setting};
 
 /// Show every setting of an environment and where its value comes from
 ///
-/// That is the environment itself, `defaults:`, or what ingot-fleet takes where neither says anything.
+/// That is the environment itself, `defaults:`, or what ingot-fleet takes where neither says anything. Of an edge, with `edge-` before its name, such as edge-main.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment to show
@@ -24,11 +24,14 @@ pub(crate) fn run(args: &Args, file: &Path, as_json: bool) -> Exit {
         Ok(read) => read,
         Err(exit) => return exit,
     };
-    let environment = match input::environment(&read.fleet, &args.environment) {
-        Ok(environment) => environment,
-        Err(exit) => return exit,
+    let of_edge = args.environment.strip_prefix("edge-").and_then(|name| read.fleet.edges.iter().find(|edge| edge.key.name == name));
+    let settings = match of_edge {
+        Some(edge) => origin::settings_of_edge(edge),
+        None => match input::environment(&read.fleet, &args.environment) {
+            Ok(environment) => origin::settings(environment),
+            Err(exit) => return exit,
+        },
     };
-    let settings = origin::settings(environment);
     if as_json {
         let settings: Vec<Json> = settings.iter().map(entry).collect();
         output::json(&json!({ "version": 1, "environment": args.environment, "settings": settings }));

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::consent::Consent;
+use super::edge::guard;
 use super::edit::Edit;
 use super::operator::Operator;
 use super::output::talk;
@@ -205,8 +206,14 @@ impl<'a> Errand<'a> {
         let Self { operator, asked, account, alarms, found, caller, .. } = self;
         let holds = ground::holds_for(operator, asked.kind, goal, standing, (account, caller));
         match asked.kind {
-            Kind::Create => holds.await,
+            Kind::Create => {
+                guard::may_join(operator).await?;
+                holds.await
+            }
             Kind::Deploy => {
+                if let Some(standing) = standing {
+                    guard::may_be_replaced(operator, standing).await?;
+                }
                 holds.await?;
                 alarms::judge(operator, alarms, found)?;
                 alarms::left_out(&asked.despite, found).into_iter().for_each(|told| talk(&format!("note: {told}")));

@@ -6,6 +6,7 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value as Json, json};
 
+use super::edge::listing;
 use super::input;
 use super::output::{self, data, talk};
 use crate::aws::Aws;
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 
 /// List the environments of the application, and what the stack of each is set to
 ///
-/// Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:ListStacks and DescribeStacks.
+/// And its edges, with the share of the requests that each slot gets. Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:ListStacks and DescribeStacks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Application whose environments to list, where its fleet.yaml is not at hand
@@ -32,19 +33,21 @@ struct One {
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let (application, in_file) = match &args.application {
-        Some(application) => (application.clone(), None),
+    let (application, in_file, edges) = match &args.application {
+        Some(application) => (application.clone(), None, None),
         None => {
             let fleet = input::sound(file).map_err(Failure::told)?.fleet;
             let names: BTreeSet<String> = fleet.environments.into_iter().map(|environment| environment.key.name).collect();
-            (fleet.application.to_string(), Some(names))
+            let edges: BTreeSet<String> = fleet.edges.into_iter().map(|edge| edge.key.name).collect();
+            (fleet.application.to_string(), Some(names), Some(edges))
         }
     };
     let stacks = CloudFormation::new(&Aws::connect().await?).of_application(&application).await?;
+    let edges = listing::listed(&application, &stacks, edges.as_ref());
     let mut all: Vec<One> = stacks
         .into_iter()
         .filter_map(|(stack, standing)| {
-            let name = stack.strip_prefix(&application)?.strip_prefix('-')?.to_owned();
+            let name = stack.strip_prefix(&application)?.strip_prefix('-').filter(|name| !listing::is_edge(name))?.to_owned();
             Some(One { is_in_file: in_file.as_ref().map(|names| names.contains(&name)), name, standing: Some(standing) })
         })
         .collect();
@@ -54,10 +57,13 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     all.sort_by(|a, b| a.name.cmp(&b.name));
     match as_json {
         true => {
-            output::json(&json!({ "version": 1, "application": application, "environments": all.iter().map(entry).collect::<Vec<_>>() }))
+            let edges: Vec<Json> = edges.iter().map(listing::entry).collect();
+            let environments: Vec<Json> = all.iter().map(entry).collect();
+            output::json(&json!({ "version": 1, "application": application, "environments": environments, "edges": edges }))
         }
-        false if all.is_empty() => talk(&format!("{application} has no environments")),
-        false => data(&table(&all)),
+        false if all.is_empty() && edges.is_empty() => talk(&format!("{application} has no environments")),
+        false if edges.is_empty() => data(&table(&all)),
+        false => data(&format!("{}\n\n{}", table(&all), listing::table(&edges))),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 
+use super::edge::slots::{Position, position};
 use super::members::{Members, Now};
 use super::operator::Operator;
 use super::reader::Reader;
@@ -31,6 +32,8 @@ pub(super) struct Look {
     pub(super) newest: Option<Record>,
     pub(super) in_force: Option<Record>,
     pub(super) freeze: Option<Freeze>,
+    /// Its slot of an edge.
+    pub(super) position: Option<Position>,
     /// Processes that are suspended in its groups.
     pub(super) suspended: Vec<String>,
     pub(super) capacity: Option<Capacity>,
@@ -94,7 +97,11 @@ impl<'a> Looker<'a> {
             activities.extend(unseen.without(self.operator.groups.activities(&group.name, since).await));
         }
         activities.sort_by_key(|activity: &Activity| activity.begun);
-        let alarms = if standing.is_some() { unseen.without(self.alarms().await) } else { Vec::new() };
+        let position = match &standing {
+            Some(standing) => unseen.without(self.position(standing).await).pop(),
+            None => None,
+        };
+        let alarms = if standing.is_some() { unseen.without(self.alarms(position.as_ref()).await) } else { Vec::new() };
         // Those that serve have not failed.
         let suspects: Vec<&str> = instances.iter().filter(|one| one.state().part() != Part::Well).map(|one| one.id.as_str()).collect();
         let evidence = if suspects.is_empty() { Vec::new() } else { unseen.without(self.evidence(&suspects, since).await) };
@@ -114,7 +121,7 @@ impl<'a> Looker<'a> {
         let health = health(&view, &self.operator.limits(), at);
         let suspended = groups.into_iter().flat_map(|group| group.suspended).collect();
         let unseen = unseen.all;
-        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health, unseen, blind })
+        Ok(Look { at, standing, newest, in_force, freeze, position, suspended, capacity, seen, health, unseen, blind })
     }
 
     /// The newest record, and the newest good one.
@@ -142,10 +149,16 @@ impl<'a> Looker<'a> {
         Ok((newest, in_force))
     }
 
-    async fn alarms(&self) -> Result<Vec<Alarm>, Failure> {
+    async fn position(&self, standing: &Standing) -> Result<Vec<Position>, Failure> {
+        let Operator { stacks, place, .. } = self.operator;
+        Ok(Vec::from_iter(position(stacks, &place.application, standing).await?))
+    }
+
+    async fn alarms(&self, position: Option<&Position>) -> Result<Vec<Alarm>, Failure> {
         let stack = self.operator.stack();
         let own = ALARMS.iter().map(|name| format!("{stack}-{name}"));
-        let names: Vec<String> = own.chain(self.operator.alarms()).collect();
+        let of_edge = position.into_iter().flat_map(|position| position.alarms(&self.operator.place.application));
+        let names: Vec<String> = own.chain(of_edge).chain(self.operator.alarms()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let raised = alarms::named(&self.operator.aws, &names).await?.into_iter().filter(|(_, alarm)| alarm.is_raised());
         let alarm = |(name, alarm): (String, alarms::Alarm)| {
@@ -221,6 +234,7 @@ impl Look {
             "in_force": self.in_force,
             "newest": self.newest,
             "frozen": self.freeze,
+            "edge": self.position,
             "instances": self.seen.iter().map(instance).collect::<Vec<_>>(),
             "unseen": self.unseen,
         })
@@ -239,7 +253,15 @@ impl Look {
                 seen.instance.target.as_ref().map(|target| &target.state)
             ])
         };
-        json!([self.health.status, status, newest, self.freeze, self.capacity, self.seen.iter().map(one).collect::<Vec<_>>()])
+        json!([
+            self.health.status,
+            status,
+            newest,
+            self.freeze,
+            self.position,
+            self.capacity,
+            self.seen.iter().map(one).collect::<Vec<_>>()
+        ])
     }
 }
 

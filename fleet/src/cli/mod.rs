@@ -12,6 +12,7 @@ mod config;
 mod consent;
 mod deploy;
 mod during;
+mod edge;
 mod edit;
 mod ending;
 mod errand;
@@ -47,6 +48,7 @@ mod settle;
 mod source;
 mod status;
 mod subject;
+mod swap;
 mod terminate;
 mod uses;
 mod watch;
@@ -89,6 +91,8 @@ enum Command {
     Freeze(freeze::Args),
     Scale(scale::Args),
     Set(set::Args),
+    Edge(edge::Args),
+    Swap(swap::Args),
     Status(status::Args),
     Events(events::Args),
     Logs(logs::Args),
@@ -137,6 +141,8 @@ pub(crate) fn run() -> Exit {
             Command::Freeze(args) => ended(freeze::run(&args, &cli.file, cli.json).await),
             Command::Scale(args) => ended(scale::run(&args, &cli.file, cli.json).await),
             Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
+            Command::Edge(args) => ended(edge::run(&args, &cli.file, cli.json).await),
+            Command::Swap(args) => ended(swap::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
             Command::Boots(args) => ended(boots::run(&args, &cli.file, cli.json).await),

@@ -228,30 +228,13 @@ impl Operator {
     pub(super) async fn caller_and_account(&self) -> Result<(String, Account), Failure> {
         let (caller, outputs) = tokio::join!(self.aws.caller(), self.stacks.outputs(ACCOUNT));
         let (caller, outputs) = (caller?, outputs?);
-        let account = self.account_of(&caller, outputs)?;
+        let account = account_of(outputs, &self.aws.region, &caller)?;
         Ok((caller, account))
     }
 
     /// What the stack `ingot-account` has made.
     pub(super) async fn account(&self, caller: &str) -> Result<Account, Failure> {
-        self.account_of(caller, self.stacks.outputs(ACCOUNT).await?)
-    }
-
-    fn account_of(&self, caller: &str, outputs: Option<Parameters>) -> Result<Account, Failure> {
-        let missing = |what: &str| {
-            Failure::new(Exit::Failed, format!("{what} in {}", self.aws.region))
-                .hint("set the account up once, as docs/fleet/account.md shows, or correct AWS_REGION")
-        };
-        let Some(outputs) = outputs else { return Err(missing(&format!("there is no stack {ACCOUNT}"))) };
-        let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
-        Ok(Account {
-            partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
-            id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
-            region: self.aws.region.clone(),
-            service_role: output("ServiceRole")?,
-            boundary: output("Boundary")?,
-            evidence: output("EvidenceBucket")?,
-        })
+        account(&self.stacks, &self.aws.region, caller).await
     }
 
     /// The image to launch from: that of the command line, or of fleet.yaml.
@@ -263,4 +246,26 @@ impl Operator {
             None => Ok(image.to_owned()),
         }
     }
+}
+
+/// What the stack `ingot-account` has made.
+pub(super) async fn account(stacks: &CloudFormation, region: &str, caller: &str) -> Result<Account, Failure> {
+    account_of(stacks.outputs(ACCOUNT).await?, region, caller)
+}
+
+fn account_of(outputs: Option<Parameters>, region: &str, caller: &str) -> Result<Account, Failure> {
+    let missing = |what: &str| {
+        Failure::new(Exit::Failed, format!("{what} in {region}"))
+            .hint("set the account up once, as docs/fleet/account.md shows, or correct AWS_REGION")
+    };
+    let Some(outputs) = outputs else { return Err(missing(&format!("there is no stack {ACCOUNT}"))) };
+    let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
+    Ok(Account {
+        partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
+        id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
+        region: region.to_owned(),
+        service_role: output("ServiceRole")?,
+        boundary: output("Boundary")?,
+        evidence: output("EvidenceBucket")?,
+    })
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::changes;
+use super::edge::slots::Position;
 use super::freeze;
 use super::layout::{Row, table, wrapped};
 use super::look::{Look, Looker};
@@ -114,6 +115,9 @@ impl Subject for One<'_> {
             let told = now.freeze.as_ref().map_or_else(|| format!("{name} is not frozen any more"), |freeze| freeze.told(name));
             lines.push(Line::plain(told));
         }
+        if before.position != now.position && before.position.is_some() {
+            lines.extend(now.position.iter().map(|position| Line::plain(position.told())));
+        }
         if !then.groups && !since.groups {
             lines.extend(changes::of_instances(&before.seen, &now.seen));
         }
@@ -143,6 +147,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         }
         None => format!("{name} has had no good deployment yet"),
     }];
+    lines.extend(look.position.iter().map(Position::told));
     lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, (name, operator.called()), &look.suspended)));
     match &look.newest {
         Some(record) if record.state == State::UnderWay => lines.push(record.told()),

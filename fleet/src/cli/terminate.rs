@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::consent::Consent;
+use super::edge::guard;
 use super::freeze;
 use super::operator::{Operator, Whose};
 use super::output::{self, talk};
@@ -17,13 +18,17 @@ use crate::failure::Failure;
 /// Delete an environment. Releases, records and evidence stay
 ///
 /// Databases and caches leave a last snapshot, queues stay: CloudFormation keeps them. Instances, load balancer, role and
-/// alarms go. What documents made, such as restored volumes, stays as well.
+/// alarms go. What documents made, such as restored volumes, stays as well. An environment in the slot of an edge is not
+/// deleted while it serves; clients that stay with it after a swap are waited for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
     consent: Consent,
+    /// Delete it although its edge sends it requests, or may do so
+    #[arg(long)]
+    despite_traffic: bool,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
@@ -61,11 +66,11 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 /// What stays of a stack that the user wants to be deleted, and the role that deletes it.
 async fn agreed(operator: &Operator, args: &Args, standing: Standing) -> Result<(Vec<String>, Option<String>), Failure> {
     let stack = operator.stack();
-    may_go(operator, &standing).await?;
+    may_go(operator, &standing, args).await?;
     let (kept, gone) = operator.stacks.resources(&stack).await?;
     if args.consent.ask(&question(&stack, &kept, gone))? {
         if let Some(now) = operator.standing().await? {
-            may_go(operator, &now).await?;
+            may_go(operator, &now, args).await?;
         }
         if operator.stacks.resources(&stack).await? != (kept.clone(), gone) {
             return Err(Failure::new(Exit::Failed, format!("nothing was deleted: {stack} has changed meanwhile")).hint("run it again"));
@@ -80,7 +85,7 @@ async fn agreed(operator: &Operator, args: &Args, standing: Standing) -> Result<
 }
 
 /// Whether a stack may be deleted as it stands.
-async fn may_go(operator: &Operator, standing: &Standing) -> Result<(), Failure> {
+async fn may_go(operator: &Operator, standing: &Standing, args: &Args) -> Result<(), Failure> {
     let (name, stack) = (operator.name(), operator.stack());
     if standing.is_protected {
         return Err(Failure::new(Exit::Failed, format!("{name} is protected from being deleted")).hint(format!(
@@ -89,7 +94,7 @@ async fn may_go(operator: &Operator, standing: &Standing) -> Result<(), Failure>
     }
     match standing.status.starts_with("UPDATE_") && standing.is_busy() {
         true => Err(busy(operator, standing).await),
-        false => Ok(()),
+        false => guard::may_be_emptied(operator, standing, args.despite_traffic).await,
     }
 }
 

@@ -1,10 +1,11 @@
-//! One deployment from its record to its end. CloudFormation is the engine: it goes on, and goes back, with nobody watching.
+//! One deployment, or one swap, from its record to its end. CloudFormation is the engine: it goes on, and goes back, with nobody watching.
 //! What is done here is to begin its operations, to watch them, and to write down how it ended.
 
 mod follow;
 mod late;
 mod listen;
 mod order;
+mod swap;
 mod tell;
 mod terminate;
 
@@ -16,5 +17,6 @@ mod tests;
 pub(crate) use self::follow::{Conductor, Ended, Until};
 pub(crate) use self::listen::Witness;
 pub(crate) use self::order::Plan;
+pub(crate) use self::swap::{Swapper, at_rest};
 pub(crate) use self::tell::Tell;
 pub(crate) use self::terminate::{Terminate, Terminated};

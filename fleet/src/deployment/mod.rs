@@ -8,4 +8,6 @@ pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod record;
 pub(crate) mod rollout;
+pub(crate) mod slot;
+pub(crate) mod swap;
 pub(crate) mod terms;

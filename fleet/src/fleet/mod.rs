@@ -12,7 +12,9 @@
 //! Every mistake is found offline and at once, with its place. Documents are read by [`stack`](crate::stack).
 
 mod applies;
+mod edge;
 mod edit;
+mod joining;
 mod length;
 mod names;
 pub(crate) mod origin;
@@ -27,14 +29,16 @@ mod words;
 
 use ingot::desk::{Key, Node, Place};
 
+pub(crate) use self::edge::Edge;
 pub(crate) use self::edit::{Changes, edited};
 pub(crate) use self::length::Length;
 pub(crate) use self::names::Releases;
 pub(crate) use self::reading::{Read, read};
 pub(crate) use self::secretive::looks_secret;
-pub(crate) use self::settings::{Policy, Settings};
+pub(crate) use self::settings::{EdgeSettings, Policy, Settings};
 pub(crate) use self::site::{Mode, Site, Tier};
 pub(crate) use self::words::has_form;
+use crate::deployment::slot::Slot;
 
 /// A fleet.yaml.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub(crate) struct Fleet {
     pub(crate) releases: Releases,
     /// Those whose settings could be read.
     pub(crate) environments: Vec<Environment>,
+    /// Likewise.
+    pub(crate) edges: Vec<Edge>,
 }
 
 /// One environment.
@@ -74,6 +80,12 @@ impl Environment {
     /// Where the value of a setting stands, such as `deployment.alarms.0`, or what it would be part of.
     pub(crate) fn value_place(&self, path: &str) -> &Place {
         site::place(&self.node, path).unwrap_or(&self.key.place)
+    }
+
+    /// The edge whose load balancer serves it, and its slot there.
+    pub(crate) fn joined(&self) -> Option<(&str, Slot)> {
+        let balancer = &self.settings.load_balancer;
+        Some((balancer.edge.as_ref()?.as_str(), balancer.slot?))
     }
 
     pub(crate) fn site(&self) -> Site<'_> {

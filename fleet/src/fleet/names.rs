@@ -2,7 +2,7 @@
 
 use ingot::desk::Objection;
 
-use crate::fleet::words::has_form;
+use crate::fleet::words::{Edge, Word, has_form};
 use crate::place::Place;
 
 /// The longest name of a load balancer and of a target group.
@@ -25,6 +25,11 @@ pub(super) fn check_application(name: &str) -> Result<(), Objection> {
         "environments" => Err(Objection::new("an application cannot be called `environments`", "give it another name")),
         name => check(name),
     }
+}
+
+/// Checks the name of an edge, as the template takes it.
+pub(super) fn check_edge(name: &str) -> Result<(), Objection> {
+    Word::<Edge>::parse(name).map(|_| ())
 }
 
 /// Checks the name of an environment beside that of its application: both are in the names of what it consists of.

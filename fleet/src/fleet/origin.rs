@@ -1,9 +1,11 @@
 //! Every setting of an environment, with its value and where that comes from.
 
-use ingot::desk::Place;
+use ingot::desk::{Node, Place};
+use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::fleet::{Environment, applies, site};
+use crate::fleet::applies::{Kind, applies};
+use crate::fleet::{Edge, Environment, site};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,7 @@ pub(crate) enum Origin {
     Default,
     /// `defaults:` of fleet.yaml.
     Defaults(Place),
+    /// The environment, or the edge, itself.
     Environment(Place),
 }
 
@@ -25,12 +28,24 @@ pub(crate) struct Setting {
 
 /// The settings that an environment has, in the order of the reference.
 pub(crate) fn settings(environment: &Environment) -> Vec<Setting> {
-    let mut leaves = Vec::new();
-    let whole = serde_json::to_value(&environment.settings).expect("settings are maps of strings, numbers and lists");
-    flatten("", whole, &mut leaves);
-    leaves.retain(|(path, _)| applies::applies(path, environment.tier, environment.mode));
+    let mut leaves = leaves(&environment.settings);
+    let kind = Kind { tier: environment.tier, mode: environment.mode, is_joined: environment.joined().is_some() };
+    leaves.retain(|(path, _)| applies(path, kind));
     let setting = |(path, value): (String, Json)| Setting { origin: origin(environment, &path), path, value };
     leaves.into_iter().map(setting).collect()
+}
+
+/// The settings of an edge, likewise.
+pub(crate) fn settings_of_edge(edge: &Edge) -> Vec<Setting> {
+    let setting = |(path, value): (String, Json)| Setting { origin: of(&edge.own, &edge.node, &path), path, value };
+    leaves(&edge.settings).into_iter().map(setting).collect()
+}
+
+fn leaves(settings: &impl Serialize) -> Vec<(String, Json)> {
+    let mut leaves = Vec::new();
+    let whole = serde_json::to_value(settings).expect("settings are maps of strings, numbers and lists");
+    flatten("", whole, &mut leaves);
+    leaves
 }
 
 fn flatten(path: &str, value: Json, leaves: &mut Vec<(String, Json)>) {
@@ -49,8 +64,12 @@ fn flatten(path: &str, value: Json, leaves: &mut Vec<(String, Json)>) {
 
 /// Where the value of a setting comes from.
 pub(crate) fn origin(environment: &Environment, path: &str) -> Origin {
+    of(&environment.own, &environment.node, path)
+}
+
+fn of(own: &Node, merged: &Node, path: &str) -> Origin {
     let place = |node| site::node(node, path).and_then(|_| site::key_place(node, path));
-    match (place(&environment.own), place(&environment.node)) {
+    match (place(own), place(merged)) {
         (Some(place), _) => Origin::Environment(place.clone()),
         (None, Some(place)) => Origin::Defaults(place.clone()),
         (None, None) => Origin::Default,

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ingot::desk::{self, Key, Mistake, Node, Objection, Place, Sources, Value};
+use serde::de::DeserializeOwned;
 
+use crate::fleet::applies::{self, Kind};
 use crate::fleet::site::{Mode, Site, Tier};
-use crate::fleet::{Environment, Fleet, Releases, Settings, applies, names};
+use crate::fleet::{Edge, EdgeSettings, Environment, Fleet, Releases, Settings, edge, joining, names};
 
 /// The version of the format.
 const VERSION: &str = "1";
 
 /// What fleet.yaml says.
-pub(super) const KEYS: [&str; 5] = ["version", "application", "releases", "defaults", "environments"];
+pub(super) const KEYS: [&str; 6] = ["version", "application", "releases", "defaults", "edges", "environments"];
 
 /// What came of a text.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(crate) fn read(name: &str, text: &str) -> Read {
     let file: Arc<str> = name.into();
     let (root, mistakes) = desk::parse(&file, text);
     let releases = Releases { bucket: "releases".into(), prefix: String::new() };
-    let fleet = Fleet { application: "application".into(), releases, environments: Vec::new() };
+    let fleet = Fleet { application: "application".into(), releases, environments: Vec::new(), edges: Vec::new() };
     let mut read = Read { fleet, sources: Sources::from([(file, text.into())]), mistakes };
     match root {
         Some(root) => read.root(&root),
@@ -70,7 +72,49 @@ impl Read {
         }
         // Whose names are wrong has no parameters.
         let is_sound = self.mistakes.is_empty();
-        self.environments(root, is_sound);
+        let defaults = root.get("defaults").filter(|node| node.value != Value::Null);
+        let edges = self.edges(root, defaults);
+        self.environments(root, defaults, is_sound);
+        self.mistakes.extend(joining::of_environments(&self.fleet.environments, &self.fleet.edges, &edges));
+    }
+
+    /// Reads the edges. Returns the names of all.
+    fn edges(&mut self, root: &Node, defaults: Option<&Node>) -> Vec<String> {
+        let Some(node) = root.get("edges").filter(|node| node.value != Value::Null) else { return Vec::new() };
+        let Value::Map(entries) = &node.value else {
+            let message = format!("`edges` is a map, and this is {}", node.value.describe());
+            self.mistakes.push(Mistake::at(&node.place, message, "write `NAME: { … }` below it"));
+            return Vec::new();
+        };
+        entries.iter().for_each(|entry| self.edge(entry, defaults));
+        entries.iter().map(|(key, _)| key.name.clone()).collect()
+    }
+
+    fn edge(&mut self, (key, own): &(Key, Node), defaults: Option<&Node>) {
+        if let Err(objection) = names::check_edge(&key.name) {
+            self.mistakes.push(Mistake::of(&key.place, objection));
+        }
+        let mut own = own.clone();
+        match own.value {
+            Value::Map(_) => {}
+            // All of it may be in `defaults:`.
+            Value::Null => own.value = Value::Map(Vec::new()),
+            value => {
+                let message = format!("`{}` is an edge, which is a map, and this is {}", key.name, value.describe());
+                return self.mistakes.push(Mistake::at(&own.place, message, "write `{ network: { … } }`"));
+            }
+        }
+        let mut node = edge::of_defaults(defaults, &own.place);
+        desk::merge(&mut node, own.clone());
+        tidy(&mut node);
+        let Decoded { settings, broken, read } = self.decoded::<EdgeSettings>(&node);
+        let Some(mut settings) = settings else { return };
+        let (tier, mode) = (Tier::Web, Mode::HighlyAvailable);
+        let mut site = Site { tier, mode, key, node: &node, understood: &read, broken: &broken, mistakes: Vec::new() };
+        settings.check(&mut site);
+        self.mistakes.extend(site.mistakes);
+        settings.complete();
+        self.fleet.edges.push(Edge { key: key.clone(), settings, node, own });
     }
 
     fn note<T>(&mut self, node: &Node, result: Result<T, Objection>) -> Option<T> {
@@ -95,8 +139,7 @@ impl Read {
         }
     }
 
-    fn environments(&mut self, root: &Node, is_sound: bool) {
-        let defaults = root.get("defaults").filter(|node| node.value != Value::Null);
+    fn environments(&mut self, root: &Node, defaults: Option<&Node>, is_sound: bool) {
         if let Some(defaults) = defaults {
             // Also what no environment has of it.
             let mut defaults = defaults.clone();
@@ -119,7 +162,7 @@ impl Read {
         }
     }
 
-    fn decoded(&mut self, node: &Node) -> Decoded {
+    fn decoded<T: DeserializeOwned>(&mut self, node: &Node) -> Decoded<T> {
         let mut found = Vec::new();
         let settings = desk::decode(node, &mut found);
         if settings.is_some() {
@@ -157,9 +200,10 @@ impl Read {
         tidy(&mut node);
         let (tier, mode) = kind(&node);
         if let Some(tier) = tier {
-            self.mistakes.extend(applies::keep_what_applies(&mut node, own, tier, mode));
+            let is_joined = node.get("load_balancer").and_then(|balancer| balancer.get("edge")).is_some();
+            self.mistakes.extend(applies::keep_what_applies(&mut node, own, Kind { tier, mode, is_joined }));
         }
-        let Decoded { settings, broken, read } = self.decoded(&node);
+        let Decoded { settings, broken, read } = self.decoded::<Settings>(&node);
         let Some((mut settings, tier)) = settings.zip(tier) else {
             if node.get("tier").is_none() {
                 let message = format!("`tier` is missing in {}", key.name);
@@ -170,6 +214,11 @@ impl Read {
         let mut site = Site { tier, mode, key, node: &node, understood: &read, broken: &broken, mistakes: Vec::new() };
         settings.check(&mut site);
         self.mistakes.extend(site.mistakes);
+        if let Some(name) = &settings.load_balancer.edge
+            && let Some(edge) = self.fleet.edges.iter().find(|edge| edge.key.name == name.as_str())
+        {
+            settings.load_balancer.join(&edge.settings.load_balancer);
+        }
         settings.complete(tier, mode);
         let is_sound = is_sound && self.mistakes.len() == before;
         self.fleet.environments.push(Environment { key: key.clone(), name, tier, mode, settings, node, own: own.clone(), is_sound });
@@ -177,8 +226,8 @@ impl Read {
 }
 
 /// What could be read of an environment.
-struct Decoded {
-    settings: Option<Settings>,
+struct Decoded<T> {
+    settings: Option<T>,
     /// Where values stand that could not be read.
     broken: Vec<Place>,
     /// The environment without these.

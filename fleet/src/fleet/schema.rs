@@ -1,18 +1,15 @@
 //! The JSON Schema of fleet.yaml, for editors: made of the types that read it.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use crate::fleet::Settings;
+use crate::fleet::{EdgeSettings, Settings};
 
 pub(crate) fn schema() -> Value {
-    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
-    let mut settings = generator.root_schema_for::<Settings>().to_value();
-    tidy(&mut settings);
-    if let Some(fields) = settings.as_object_mut() {
-        fields.remove("$schema");
-        fields.remove("title");
-    }
+    let mut settings = of::<Settings>();
+    let mut edge = of::<EdgeSettings>();
+    edge["description"] = json!("One edge.");
     let mut defaults = settings.clone();
     defaults["type"] = json!(["object", "null"]);
     defaults["description"] = json!("What holds for every environment, unless it says otherwise.");
@@ -33,6 +30,12 @@ pub(crate) fn schema() -> Value {
                 "description": "Where releases, boot documents and records are: `s3://BUCKET/` or `s3://BUCKET/PREFIX/`.",
             },
             "defaults": defaults,
+            "edges": {
+                "type": ["object", "null"],
+                "additionalProperties": false,
+                "patternProperties": { "^[a-z]([a-z0-9-]{0,21}[a-z0-9])?$": edge },
+                "description": "Load balancers that two environments share (blue/green), by name. A stack is called APPLICATION-edge-EDGE. Default: none.",
+            },
             "environments": {
                 "type": "object",
                 "minProperties": 1,
@@ -42,6 +45,18 @@ pub(crate) fn schema() -> Value {
             },
         },
     })
+}
+
+/// The schema of one kind of settings.
+fn of<T: JsonSchema>() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut settings = generator.root_schema_for::<T>().to_value();
+    tidy(&mut settings);
+    if let Some(fields) = settings.as_object_mut() {
+        fields.remove("$schema");
+        fields.remove("title");
+    }
+    settings
 }
 
 /// Takes out what says nothing to an editor: defaults are said in descriptions.

@@ -75,6 +75,10 @@ impl Asked<'_> {
             ("Condition", name) => self.condition(name),
             ("Fn::GetAtt", Json::Array(path)) => self.name(path.first().and_then(Json::as_str).unwrap_or_default()),
             ("Fn::Sub", Json::String(text)) => self.text(text),
+            ("Fn::Sub", Json::Array(parts)) => {
+                self.text(parts[0].as_str().unwrap_or_default());
+                self.value(&parts[1]);
+            }
             ("Fn::If", Json::Array(parts)) => {
                 self.condition(&parts[0]);
                 parts.iter().skip(1).for_each(|part| self.value(part));

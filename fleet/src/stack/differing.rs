@@ -8,7 +8,7 @@ use crate::fleet::origin::{Origin, origin};
 use crate::stack::outcome::Stack;
 
 /// Parameters that have their default where fleet.yaml leaves a setting out, and the setting.
-const LEFT_OUT: [(&str, &str); 25] = [
+const LEFT_OUT: [(&str, &str); 26] = [
     ("AlarmEmail", "alarms.email"),
     ("CacheNode", "cache.node"),
     ("CacheReplicas", "cache.replicas"),
@@ -34,6 +34,7 @@ const LEFT_OUT: [(&str, &str); 25] = [
     ("SecondInstanceType", "instances.types.1"),
     ("SecondSchedule", "schedule.1.cron"),
     ("SecondScheduleMinSize", "schedule.1.min"),
+    ("Slot", "load_balancer.slot"),
 ];
 
 /// A parameter that changes.

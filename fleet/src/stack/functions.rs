@@ -56,6 +56,7 @@ impl<'a> Chosen<'a> {
             "Fn::Base64" => self.text(argument),
             "Fn::If" => self.text(self.branch(argument)),
             "Fn::Sub" => self.filled(argument),
+            "Fn::ImportValue" => standing_in::import(&self.text(argument)),
             "Fn::Join" => self.list(&argument[1]).join(&template::text(&argument[0])),
             "Fn::FindInMap" => {
                 let keys: Vec<String> = argument.as_array().into_iter().flatten().map(|key| self.text(key)).collect();
@@ -79,12 +80,16 @@ impl<'a> Chosen<'a> {
 
     /// A text with each `${NAME}` filled in.
     fn filled(&self, argument: &Json) -> String {
+        let (text, own) = match argument {
+            Json::Array(parts) => (&parts[0], &parts[1]),
+            text => (text, &Json::Null),
+        };
         let mut out = String::new();
-        let mut parts = argument.as_str().unwrap_or_default().split("${");
+        let mut parts = text.as_str().unwrap_or_default().split("${");
         out.push_str(parts.next().unwrap_or_default());
         for part in parts {
             let (name, rest) = part.split_once('}').unwrap_or((part, ""));
-            out.push_str(&self.named(name));
+            out.push_str(&own.get(name).map_or_else(|| self.named(name), |value| self.text(value)));
             out.push_str(rest);
         }
         out

@@ -148,6 +148,8 @@ fn of_the_network(known: &Known<'_>, to: &mut Collected<'_>) {
     to.known("LoadBalancerSubnets", path, joined(network.load_balancer_subnets.iter().map(|one| one.as_str())));
     to.perhaps("ClientCidr", "network.clients", network.clients.as_ref().map(|clients| clients.as_str()));
     to.known("ExtraSecurityGroups", "network.security_groups", joined(network.security_groups.iter().map(|one| one.as_str())));
+    let slot = known.environment.joined().map(|(edge, slot)| format!("{edge}-{slot}"));
+    to.perhaps("Slot", "load_balancer.slot", slot);
     to.perhaps("Public", "load_balancer.public", load_balancer.public);
     to.perhaps("Certificate", "load_balancer.certificate", load_balancer.certificate.as_ref().map(|arn| arn.as_str()));
     to.perhaps("Port", "load_balancer.port", load_balancer.port.map(|port| port.0));

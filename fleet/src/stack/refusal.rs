@@ -10,6 +10,9 @@ use crate::stack::differing::Differing;
 /// The refusal of an update that would replace or remove data, or may. `None` if it spares all of it. `differing` are the
 /// parameters that it changes.
 pub(crate) fn refusal(changes: &[Change], differing: &[Differing], environment: &Environment) -> Option<Failure> {
+    if let Some(moves) = differing.iter().find(|one| one.parameter == "Slot") {
+        return Some(moved(moves, environment));
+    }
     let losses: Vec<&Change> = changes.iter().filter(|change| change.takes_data()).collect();
     let said: Vec<String> = losses.iter().map(|change| loss(change)).collect();
     let mut causes: Vec<&Differing> = Vec::new();
@@ -41,6 +44,22 @@ pub(crate) fn refusal(changes: &[Change], differing: &[Differing], environment: 
         "write {} as before; docs/fleet/deployments.md shows under \"What would change\" how to give data up on purpose",
         names.join(" and ")
     )))
+}
+
+/// Another target group would be empty until the last instance is replaced, and a load balancer of its own would go.
+fn moved(slot: &Differing, environment: &Environment) -> Failure {
+    let name = &environment.key.name;
+    let was = slot.from.as_deref().filter(|was| !was.is_empty());
+    let (message, hint) = match was {
+        Some(was) => {
+            (format!("{name} has the slot {was} of an edge, and does not leave it"), format!("write `edge` and `slot` of {was} as before"))
+        }
+        None => {
+            (format!("{name} has a load balancer of its own, and joins no edge any more"), "take `edge` and `slot` out again".to_owned())
+        }
+    };
+    let failure = Failure::new(Exit::Document, message).why(format!("{}: an environment has its slot from its creation on", slot.near));
+    failure.hint(format!("{hint}, or create another environment in that slot and move the traffic to it: docs/fleet/blue-green.md"))
 }
 
 fn loss(change: &Change) -> String {

@@ -3,6 +3,14 @@
 
 use crate::stack::known::{ACCOUNT, Known, REGION};
 
+/// What the stack of an edge exports.
+pub(super) fn import(name: &str) -> String {
+    match name.rsplit('-').next() {
+        Some("targets") => format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{name}/0123456789abcdef"),
+        _ => panic!("a template imports {name}, which nothing stands in for"),
+    }
+}
+
 /// A resource of a template, or an attribute of one.
 pub(super) fn of(name: &str, known: &Known<'_>) -> String {
     let stack = known.stack();

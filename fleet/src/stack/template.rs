@@ -8,6 +8,7 @@ use serde_yaml::Value as Yaml;
 use crate::fleet::Tier;
 
 const WEB: &str = include_str!("../../templates/web.yaml");
+const EDGE: &str = include_str!("../../templates/edge.yaml");
 const WORKER: &str = include_str!("../../templates/worker.yaml");
 
 /// What updates may not do to data.
@@ -23,10 +24,17 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn of(tier: Tier) -> Self {
-        let (name, text) = match tier {
-            Tier::Web => ("web.yaml", WEB),
-            Tier::Worker => ("worker.yaml", WORKER),
-        };
+        match tier {
+            Tier::Web => Self::read("web.yaml", WEB),
+            Tier::Worker => Self::read("worker.yaml", WORKER),
+        }
+    }
+
+    pub(super) fn of_edge() -> Self {
+        Self::read("edge.yaml", EDGE)
+    }
+
+    fn read(name: &'static str, text: &'static str) -> Self {
         Self { name, text, root: plain(serde_yaml::from_str(text).expect("the templates are YAML")) }
     }
 

@@ -7,7 +7,6 @@ pub(super) fn notes(environment: &Environment) -> Vec<String> {
     let settings = &environment.settings;
     let balancer = &settings.load_balancer;
     let said = [
-        ("load_balancer.edge", balancer.edge.is_some()),
         ("load_balancer.redirect_http: false", balancer.redirect_http == Some(false) && balancer.certificate.is_some()),
         ("queue.url", settings.queue.url.is_some()),
         ("refresh", settings.refresh.is_some()),

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.cloudformation import parsing
-from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
+from moto.elbv2.models import ELBv2Backend, FakeLoadBalancer, FakeTargetGroup
 from moto.iam.models import IAMBackend
 from moto.rds.models import DBInstance
 from moto.sqs.models import Queue
@@ -66,6 +66,7 @@ class Environments:
         usual = {
             "Application": "shop",
             "Environment": "prod",
+            "Edge": "main",
             "Release": "v42",
             "ReleaseSha256": RELEASE,
             "Document": DOCUMENT,
@@ -137,6 +138,7 @@ def environments() -> Iterator[Environments]:
         keep_attributes_whole(patch)
         name_fifo_queues(patch)
         detach_policies(patch)
+        keep_weights(patch)
         yield Environments(made)
 
 
@@ -172,6 +174,15 @@ def name_fifo_queues(patch: pytest.MonkeyPatch) -> None:
         return former(resource_name + ending, cloudformation_json, *place, **rest)
 
     patch.setattr(Queue, "create_from_cloudformation_json", create)
+
+
+def keep_weights(patch: pytest.MonkeyPatch) -> None:
+    """A listener of a template with weights fails in moto, which looks for `TargetGroupArn` alone."""
+
+    def actions(self, properties: dict) -> list[dict]:
+        return [dict(action) for action in properties["DefaultActions"]]
+
+    patch.setattr(ELBv2Backend, "convert_and_validate_properties", actions)
 
 
 def detach_policies(patch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,8 @@ class Kind:
     long: bool = False
     # Whether there is a pause between the two halves of the body.
     slow_body: bool = False
+    # Whether each connection is a browser of its own, which brings the cookies back that it was given.
+    session: bool = False
 
 
 KINDS = {
@@ -54,6 +56,8 @@ KINDS = {
     "post-slow": Kind(10, 0.1, post=True, slow_body=True),
     "post-long": Kind(3, 0.1, post=True, long=True),
 }
+# With --sessions, besides those.
+SESSIONS = {"session": Kind(8, 0.05, session=True), "session-long": Kind(2, 0.1, session=True, long=True)}
 
 
 class Lost(Exception):
@@ -61,8 +65,9 @@ class Lost(Exception):
 
 
 class Load:
-    def __init__(self, host, port, longest, tls=None, websocket=None):
+    def __init__(self, host, port, longest, tls=None, websocket=None, sessions=False):
         self.host, self.port, self.longest, self.tls, self.websocket = host, port, longest, tls, websocket
+        self.kinds = {**KINDS, **(SESSIONS if sessions else {})}
         self.stopping = asyncio.Event()
         self.counts = collections.defaultdict(collections.Counter)
         self.slowest = collections.defaultdict(float)
@@ -73,7 +78,7 @@ class Load:
         self.last_lost = None
 
     async def run(self):
-        clients = [self.client(name, kind, n) for name, kind in KINDS.items() for n in range(kind.connections)]
+        clients = [self.client(name, kind, n) for name, kind in self.kinds.items() for n in range(kind.connections)]
         if self.websocket:
             clients.append(self.talk())
         await asyncio.gather(*clients)
@@ -103,6 +108,7 @@ class Load:
 
     async def client(self, name, kind, number):
         count, connection, request = self.counts[name], None, 0
+        session = Session() if kind.session else None
         while not self.stopping.is_set():
             await self.idle(random.uniform(0, kind.pause))
             if self.stopping.is_set():
@@ -117,19 +123,21 @@ class Load:
             fresh = connection is None
             try:
                 connection = connection or await self.connect()
-                close = await asyncio.wait_for(self.ask(f"{name}-{number}-{request}", kind, *connection), PATIENCE)
+                close = await asyncio.wait_for(self.ask(f"{name}-{number}-{request}", kind, *connection, session), PATIENCE)
             except (Lost, OSError, ValueError, asyncio.IncompleteReadError, asyncio.TimeoutError) as why:
                 self.lose(name, f"{'new' if fresh else 'kept-alive'} connection: {why!r}")
                 close = True
             else:
                 self.slowest[name] = max(self.slowest[name], time.monotonic() - began)
+                if session:
+                    count["moved"] = count["moved"] + session.moves()
             if close and connection:
                 connection[1].close()
                 connection = None
         if connection:
             connection[1].close()
 
-    async def ask(self, request, kind, reader, writer):
+    async def ask(self, request, kind, reader, writer, session=None):
         """One request; true if the connection ends with it."""
         asked = time.time()
         body = os.urandom(random.choice((10, 700, 9000, 70_000))) if kind.post else b""
@@ -137,6 +145,7 @@ class Load:
         head += [f"X-Wait: {self.longest}"] if kind.long else []
         head += ["Content-Type: application/octet-stream", f"Content-Length: {len(body)}"] if kind.post else []
         head += [] if kind.keep_alive else ["Connection: close"]
+        head += [f"Cookie: {'; '.join(session.cookies.values())}"] if session and session.cookies else []
         half = len(body) // 2 if kind.slow_body else len(body)
         writer.write("\r\n".join([*head, "", ""]).encode() + body[:half])
         await writer.drain()
@@ -150,6 +159,8 @@ class Load:
         if wanted != f"id={request} len={len(body)} crc={zlib.crc32(body)}".encode():
             raise Lost(f"another answer: {answer[:100]!r}")
         name = generation.strip().decode()
+        if session:
+            session.answered(name, headers.get("set-cookie", ""))
         self.generations[name] += 1
         self.last[name] = max(self.last.get(name, 0), asked)
         return headers.get("connection", "").lower() == "close" or not kind.keep_alive
@@ -192,10 +203,29 @@ class Load:
         self.losses.append({"at": self.last_lost, "kind": name, "why": why})
 
 
+class Session:
+    """A browser: its cookies, and which generation answered."""
+
+    def __init__(self):
+        self.cookies, self.generations = {}, []
+
+    def answered(self, generation, set_cookie):
+        self.generations = [*self.generations[-1:], generation]
+        for line in filter(None, set_cookie.split("\n")):
+            pair = line.partition(";")[0].strip()
+            self.cookies[pair.partition("=")[0]] = pair
+
+    def moves(self):
+        """1 if the last answer was of another generation than the one before."""
+        return len(set(self.generations)) - 1 if self.generations else 0
+
+
 async def read_answer(reader):
-    """Status, headers by lower-case name, and body, which ends by its length, by chunks, or with the connection."""
+    """Status, headers by lower-case name, and body, which ends by its length, by chunks, or with the connection. Cookies are
+    one header, a line each."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:] if line)]
+    headers = {**dict(pairs), "set-cookie": "\n".join(value for name, value in pairs if name == "set-cookie")}
     if headers.get("transfer-encoding", "").lower() == "chunked":
         body = b""
         while size := int(await reader.readline(), 16):
@@ -228,6 +258,7 @@ async def main():
     parser.add_argument("--longest", type=float, default=10, help="seconds that the slowest requests take")
     parser.add_argument("--duration", type=float, help="seconds; until SIGTERM without it")
     parser.add_argument("--websocket", metavar="PATH")
+    parser.add_argument("--sessions", action="store_true", help="also clients that bring back cookies")
     parser.add_argument("--tls", action="store_true", help="https, whatever the certificate")
     asked = parser.parse_args()
     load = Load(
@@ -236,6 +267,7 @@ async def main():
         asked.longest,
         ssl._create_unverified_context() if asked.tls else None,
         asked.websocket,
+        asked.sessions,
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, load.stopping.set)

@@ -104,12 +104,13 @@ def address(region, environment: str = "prod") -> str:
 
 
 @contextmanager
-def load(region, environment: str, directory, longest: float = 10):
+def load(region, environment: str, directory, longest: float = 10, *more: str):
     """Load on an environment while the block goes on. What became of it is there once it is left: `sent`, `lost`, `losses`,
-    and of each release `generations` and the time of the last request that it answered, `last`."""
+    and of each release `generations` and the time of the last request that it answered, `last`. `more` are further options of
+    harness/host/load.py."""
     result, told = directory / "load.json", {}
     command = [*region.network.prefix, sys.executable, program.__file__, address(region, environment), "80", str(result)]
-    client = subprocess.Popen([*command, f"--longest={longest}", "--websocket=/ws"])
+    client = subprocess.Popen([*command, f"--longest={longest}", "--websocket=/ws", *more])
     try:
         # Every kind of client has asked by then, but for those with long pauses.
         time.sleep(1.5)

@@ -3,7 +3,7 @@
 import json
 import re
 
-from . import Chosen, depends_on, resources, runbook, texts
+from . import Chosen, depends_on, resources, runbook, several, texts
 
 # What would work against an update is suspended; what the update itself needs is not.
 SUSPENDED = {"HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"}
@@ -145,7 +145,7 @@ def work_in_hand_has_time(template: dict) -> list[str]:
     for mode in MODES:
         chosen = Chosen(template, Mode=mode, **given)
         pieces = chosen.resource("Launch")["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]["Fn::Join"][1]
-        text = "".join(piece["Fn::Sub"] if isinstance(piece, dict) else piece for piece in pieces)
+        text = "".join(several(piece["Fn::Sub"])[0] if isinstance(piece, dict) else piece for piece in pieces)
         for name, value in chosen.parameters.items():
             text = text.replace(f"${{{name}}}", value)
         found = re.search(r"leave: \{.*\bgrace: (?:([0-9]+)m)?([0-9]+)s", text)

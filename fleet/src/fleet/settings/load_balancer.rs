@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edge::EdgeBalancer;
+use crate::deployment::slot::Slot;
 use crate::fleet::length::Length;
 use crate::fleet::site::Site;
 use crate::fleet::words::{Certificate, Edge, HealthPath, Whole, Word};
@@ -29,15 +31,6 @@ pub(crate) struct LoadBalancer {
     pub(crate) slot: Option<Slot>,
 }
 
-/// One of the two target groups of an edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub(crate) enum Slot {
-    A,
-    B,
-}
-
 impl LoadBalancer {
     pub(super) fn check(&self, site: &mut Site<'_>) {
         site.within(
@@ -56,20 +49,16 @@ impl LoadBalancer {
             (None, Some(_)) => site.wrong("load_balancer.slot", "a slot is part of an edge, and none is named", "add `edge: NAME`"),
             _ => {}
         }
-        if self.edge.is_some() {
-            let own = [
-                ("certificate", self.certificate.is_some()),
-                ("redirect_http", self.redirect_http.is_some()),
-                ("public", self.public.is_some()),
-            ];
-            for (name, _) in own.into_iter().filter(|(_, is_given)| *is_given) {
-                let message = format!("`{name}` is a matter of the edge, which has the load balancer");
-                site.wrong_key(&format!("load_balancer.{name}"), message, format!("remove `{name}`, or `edge` and `slot`"));
-            }
-        } else if self.redirect_http == Some(true) && self.certificate.is_none() {
+        if self.redirect_http == Some(true) && self.certificate.is_none() {
             let message = "HTTP cannot be redirected to HTTPS without a certificate";
             site.wrong("load_balancer.redirect_http", message, "add `certificate: arn:…`, or remove `redirect_http`");
         }
+    }
+
+    /// What the edge has in place of the environment.
+    pub(in crate::fleet) fn join(&mut self, of_edge: &EdgeBalancer) {
+        self.health_check.clone_from(&of_edge.health_check);
+        (self.deregistration, self.port) = (of_edge.deregistration, of_edge.port);
     }
 
     pub(super) fn complete(&mut self) {

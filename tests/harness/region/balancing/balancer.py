@@ -5,6 +5,10 @@
     {"cut": "ADDRESS:PORT"}                                                  closes what is open to it
     {"counts": true}                                                         by address, what CloudWatch counts
 
+ACTION is what a redirect or a fixed response is configured with, or
+
+    {"forward": [{"group": NAME, "weight": 1, "targets": ["ADDRESS:PORT"…], "sticky": SECONDS}…], "sticky": SECONDS}
+
 The first rule that fits counts. Each line is answered by one of JSON. What it imitates of an Application Load Balancer:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html> (503 without a
 target; 502 for one that refuses the connection, ends it with a request on it, or has not answered by the end of its
@@ -14,18 +18,32 @@ again. Connections to targets are kept for the idle timeout, so a target that en
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#connection-idle-timeout>.
 What is counted (a request counts once a target is chosen for it; 5xx of targets and of the balancer apart):
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>.
+
+Stickiness is by cookies of the load balancer, AWSALBTG for the target group of an action and AWSALB for the target within a
+group: a client that brings one is led to what it names as long as it is valid, whatever the weights are; a target that is
+not there any more is replaced by another one:
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/sticky-sessions.html>,
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html>. Not documented, and so here: a
+cookie is valid from the answer that set it and is not renewed; a group without targets answers 503, also to who has its
+cookie (as users tell). Cookies are not encrypted here, and answers to WebSockets set none.
 """
 
 import asyncio
 import collections
 import fnmatch
+import ipaddress
 import itertools
 import json
 import random
 import sys
+import time
+from urllib.parse import quote, unquote
 
 # Seconds: the connection timeout, and the default of the idle timeout.
 CONNECT, IDLE = 10, 60
+
+# Cookies.
+OF_GROUP, OF_TARGET = "AWSALBTG", "AWSALB"
 
 # Metrics.
 REQUESTS, OF_TARGETS, OWN = "RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"
@@ -126,11 +144,11 @@ class Balancers:
         lines, headers = head
         body = await read_body(reader, headers)
         keep = headers.get("connection", "").lower() != "close" and not lines[0].endswith("1.0")
-        action = self.choose(name, lines[0], headers)
+        action = self.choose(name, lines[0], headers, writer.get_extra_info("peername")[0])
         if "forward" not in action:
             writer.write(plain(action, headers, keep))
             return keep
-        target, counts = self.target(action["forward"]), self.counts[name.rpartition(":")[0]]
+        (target, cookies), counts = self.target(action, headers), self.counts[name.rpartition(":")[0]]
         if target is None:
             writer.write(refusal(503, keep))
             counts[OWN] += 1
@@ -138,7 +156,7 @@ class Balancers:
         counts[REQUESTS] += 1
         target.busy += 1
         try:
-            return await self.pass_on(target, (lines, headers, body), (reader, writer), keep)
+            return await self.pass_on(target, (lines, headers, body, cookies), (reader, writer), keep)
         except Refused as why:
             writer.write(refusal(why.status, keep))
             counts[OWN] += 1
@@ -165,7 +183,7 @@ class Balancers:
                 target.close(writer)
 
     async def forward(self, target, asked, connection, client, keep: bool) -> bool:
-        lines, headers, body = asked
+        lines, headers, body, cookies = asked
         reader, writer = connection
         try:
             passed = [
@@ -193,7 +211,8 @@ class Balancers:
         ]
         length = said.get("content-length", "0") if empty else str(len(content))
         client.write(
-            joined([*kept, f"Content-Length: {length}", f"Connection: {'keep-alive' if keep else 'close'}"]) + content
+            joined([*kept, *cookies, f"Content-Length: {length}", f"Connection: {'keep-alive' if keep else 'close'}"])
+            + content
         )
         await client.drain()
         if answer[0].split()[1].startswith("5"):
@@ -202,23 +221,54 @@ class Balancers:
 
     # Rules.
 
-    def choose(self, name: str, line: str, headers: dict) -> dict:
+    def choose(self, name: str, line: str, headers: dict, client: str) -> dict:
         for rule in self.routes.get(name, []):
-            if all(holds(condition, line, headers) for condition in rule["if"]):
+            if all(holds(condition, line, headers, client) for condition in rule["if"]):
                 return rule["then"]
         return {"forward": []}
 
-    def target(self, forward: list) -> Backend | None:
-        """By weight among groups, one after the other within a group."""
-        weights = [weight for weight, _ in forward]
-        if not sum(weights):
-            return None
-        (members,) = random.choices([members for _, members in forward], weights)
-        return self.backend(members[next(self.turn) % len(members)]) if members else None
+    def target(self, action: dict, headers: dict) -> tuple[Backend | None, list[str]]:
+        """By cookie, or by weight among groups and one after the other within a group; and the cookies that are set."""
+        groups, brought, cookies = action["forward"], cookies_of(headers), []
+        group = next((one for one in groups if action.get("sticky") and one["group"] == brought.get(OF_GROUP)), None)
+        if group is None:
+            weights = [one["weight"] for one in groups]
+            if not sum(weights):
+                return None, []
+            (group,) = random.choices(groups, weights)
+            cookies += cookie(OF_GROUP, group["group"], action.get("sticky"))
+        members = group["targets"]
+        if not members:
+            return None, []
+        member = brought.get(OF_TARGET) if group["sticky"] else None
+        if member not in members:
+            member = members[next(self.turn) % len(members)]
+            cookies += cookie(OF_TARGET, member, group["sticky"])
+        return self.backend(member), cookies
 
 
-def holds(condition: dict, line: str, headers: dict) -> bool:
+def cookie(name: str, value: str, seconds: float | None) -> list[str]:
+    """The line that sets it, if there is stickiness."""
+    return [f"Set-Cookie: {name}={quote(value, safe='')}~{time.time() + seconds:.3f}; Path=/"] if seconds else []
+
+
+def cookies_of(headers: dict) -> dict[str, str]:
+    """The load balancer's own that are valid."""
+    found = {}
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name in (OF_GROUP, OF_TARGET):
+            what, _, until = value.partition("~")
+            if time.time() < float(until):
+                found[name] = unquote(what)
+    return found
+
+
+def holds(condition: dict, line: str, headers: dict, client: str) -> bool:
     field = condition.get("Field")
+    if field == "source-ip":
+        ranges = condition["SourceIpConfig"]["Values"]
+        return any(ipaddress.ip_address(client) in ipaddress.ip_network(one, strict=False) for one in ranges)
     if field == "host-header":
         return matches(headers.get("host", "").partition(":")[0], condition.get("HostHeaderConfig", condition))
     if field == "path-pattern":

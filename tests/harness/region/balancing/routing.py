@@ -1,9 +1,11 @@
 """What listeners say, told to the balancer: moto's load balancers, listeners and rules become routes.
 
-Actions are forward with weights, redirect and fixed responses; conditions are host names, paths and headers. Sources:
+Actions are forward with weights and stickiness, redirect and fixed responses; conditions are host names, paths, headers and
+addresses of clients; rules count in the order of their priority. Sources:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html>,
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>. A group with weight and
-without targets answers 503. Not here: TLS (a listener with HTTPS is not opened), stickiness, authentication.
+without targets answers 503. How long a cookie is valid is shortened by the region's pace, as a deregistration delay is. Not
+here: TLS (a listener with HTTPS is not opened), stickiness by a cookie of the application, authentication.
 """
 
 import contextlib
@@ -92,7 +94,7 @@ class Balancer:
             for listener in balancer.listeners.values():
                 if listener.protocol != "HTTP":
                     continue
-                rules = [rule for rule in listener.rules.values()]
+                rules = sorted(listener.rules.values(), key=priority)
                 found[f"{address}:{listener.port}"] = [self.rule(rule, used) for rule in rules]
         self.in_use = used
         return found
@@ -113,5 +115,15 @@ class Balancer:
             arn, weight = group["TargetGroupArn"], int(group.get("Weight", 1))
             if arn in self.engine.elb.target_groups:
                 used.add(arn)
-                forward.append([weight, targets_of(self.engine, arn).routable()])
-        return {"forward": forward}
+                targets = targets_of(self.engine, arn)
+                one = {"group": arn, "weight": weight, "targets": targets.routable(), "sticky": targets.stickiness}
+                forward.append(one)
+        sticky = (action.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
+        enabled = str(sticky.get("Enabled")).lower() == "true"
+        seconds = float(sticky["DurationSeconds"]) / self.engine.pace.patience if enabled else None
+        return {"forward": forward, "sticky": seconds}
+
+
+def priority(rule) -> float:
+    """The default rule comes last."""
+    return float("inf") if rule.is_default else float(rule.priority)

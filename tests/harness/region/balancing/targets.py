@@ -73,6 +73,13 @@ class Targets:
         return float(self.settings.attributes["deregistration_delay.timeout_seconds"]) / self.engine.pace.patience
 
     @property
+    def stickiness(self) -> float | None:
+        """How long a client stays with its target."""
+        given = self.settings.attributes
+        enabled = given["stickiness.enabled"] == "true" and given["stickiness.type"] == "lb_cookie"
+        return float(given["stickiness.lb_cookie.duration_seconds"]) / self.engine.pace.patience if enabled else None
+
+    @property
     def used(self) -> bool:
         """Whether a listener leads here."""
         return self.settings.arn in self.engine.network.balancer.in_use

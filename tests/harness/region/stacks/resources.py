@@ -136,7 +136,7 @@ class Resource:
             return
         update = self.known.update_from_cloudformation_json
         if hasattr(update, "__isabstractmethod__"):
-            return
+            return self.set_attributes()
         self.model = update(
             original_resource=self.model,
             new_resource_name=self.named(stack.name),

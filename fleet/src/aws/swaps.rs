@@ -1,0 +1,153 @@
+//! The records of the swaps of an edge, as objects beside those of deployments.
+
+use super::objects::{Condition, Object, Objects, Put};
+use crate::deployment::record::State;
+use crate::deployment::swap::Swap;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::place::Place;
+
+/// Those of one edge.
+#[derive(Debug)]
+pub(crate) struct Swaps<'a, O> {
+    objects: &'a O,
+    place: &'a Place,
+    edge: &'a str,
+}
+
+/// A record, and the ETag that it has in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptSwap {
+    pub(crate) swap: Swap,
+    etag: String,
+}
+
+/// What came of beginning a swap.
+#[derive(Debug)]
+pub(crate) enum BegunSwap {
+    /// This one has the lock.
+    Mine(KeptSwap),
+    /// Somebody else has made the next record meanwhile.
+    Taken(KeptSwap),
+}
+
+impl<'a, O: Objects> Swaps<'a, O> {
+    pub(crate) fn new(objects: &'a O, place: &'a Place, edge: &'a str) -> Self {
+        Self { objects, place, edge }
+    }
+
+    fn beginning(&self) -> String {
+        format!("{}edge-{}/deployments/swap-", self.place.environments(), self.edge)
+    }
+
+    fn key(&self, number: u64) -> String {
+        format!("{}{number}.json", self.beginning())
+    }
+
+    /// The newest record.
+    pub(crate) async fn newest(&self) -> Result<Option<KeptSwap>, Failure> {
+        let beginning = self.beginning();
+        let number = |key: &str| {
+            let text = key.strip_prefix(&beginning)?.strip_suffix(".json")?;
+            text.parse().ok().filter(|number: &u64| *number > 0 && number.to_string() == text)
+        };
+        match self.objects.list(&beginning).await?.iter().filter_map(|object| number(&object.key)).max() {
+            Some(number) => self.read(number).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn read(&self, number: u64) -> Result<Option<KeptSwap>, Failure> {
+        let Some(Object { content, etag }) = self.objects.get(&self.key(number)).await? else { return Ok(None) };
+        match Swap::read(&content, self.edge, number) {
+            Some(swap) => Ok(Some(KeptSwap { swap, etag })),
+            None => Err(Failure::new(Exit::Failed, format!("cannot tell how swap {number} of the edge {} stands", self.edge))
+                .why(format!("{} is not what this ingot-fleet writes", self.place.url(&self.key(number))))
+                .hint("update ingot-fleet, or bring back the version before")),
+        }
+    }
+
+    /// Makes the record of a swap, by which nobody else begins one.
+    pub(crate) async fn begin(&self, swap: Swap) -> Result<BegunSwap, Failure> {
+        match self.objects.put(&self.key(swap.number), swap.write(), Condition::Absent).await? {
+            Put::Done { etag } => Ok(BegunSwap::Mine(KeptSwap { swap, etag })),
+            // The answer of a call before may have got lost.
+            Put::Refused => match self.read(swap.number).await? {
+                Some(kept) if kept.swap.attempt == swap.attempt => Ok(BegunSwap::Mine(kept)),
+                Some(kept) => Ok(BegunSwap::Taken(kept)),
+                None => Err(self.gone(swap.number)),
+            },
+        }
+    }
+
+    /// Writes how a swap has ended. Whoever was first is believed.
+    pub(crate) async fn end(&self, kept: &KeptSwap, ended: Swap) -> Result<Swap, Failure> {
+        let number = ended.number;
+        match self.objects.put(&self.key(number), ended.write(), Condition::Unchanged(&kept.etag)).await? {
+            Put::Done { .. } => Ok(ended),
+            Put::Refused => match self.read(number).await? {
+                Some(found) if found.swap.state != State::UnderWay => Ok(found.swap),
+                Some(found) => Err(Failure::new(Exit::Failed, format!("swap {number} of the edge {} cannot be ended", self.edge))
+                    .why(found.swap.told())
+                    .hint("run it again")),
+                None => Err(self.gone(number)),
+            },
+        }
+    }
+
+    fn gone(&self, number: u64) -> Failure {
+        Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint("find out who deletes records")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::fake::{Directory, Fault};
+    use crate::aws::records::Records;
+    use crate::deployment::slot::Slot;
+
+    fn swap(number: u64) -> Swap {
+        Swap::begin("main", number, Slot::B, "ann", "2026-11-30T23:00:00Z".parse().unwrap())
+    }
+
+    fn good(kept: &KeptSwap) -> Swap {
+        kept.swap.end(State::Good, "2026-11-30T23:01:00Z".parse().unwrap(), None)
+    }
+
+    #[tokio::test]
+    async fn one_of_two_operators_begins() {
+        let root = tempfile::tempdir().unwrap();
+        let (objects, place) = (Directory::new(root.path()), Place::of_shop());
+        let swaps = Swaps::new(&objects, &place, "main");
+        assert_eq!(swaps.newest().await.unwrap(), None);
+        let BegunSwap::Mine(mine) = swaps.begin(swap(1)).await.unwrap() else { panic!() };
+        let BegunSwap::Taken(other) = swaps.begin(swap(1)).await.unwrap() else { panic!() };
+        assert_eq!(other, mine);
+        assert_eq!(swaps.end(&mine, good(&mine)).await.unwrap().state, State::Good);
+        // Who saw another end later has the first one.
+        let late = other.swap.end(State::Failed, other.swap.began, Some("x".into()));
+        assert_eq!(swaps.end(&other, late).await.unwrap().state, State::Good);
+        swaps.begin(swap(10)).await.unwrap();
+        assert_eq!(swaps.newest().await.unwrap().unwrap().swap.number, 10, "by number, not by name");
+        assert_eq!(Records::new(&objects, &place, "edge-main").numbers().await.unwrap(), [0; 0], "they are no deployments");
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_no_refusal() {
+        let root = tempfile::tempdir().unwrap();
+        let (objects, place) = (Directory::with(root.path(), 0, Fault::SentTwice), Place::of_shop());
+        let swaps = Swaps::new(&objects, &place, "main");
+        let BegunSwap::Mine(mine) = swaps.begin(swap(1)).await.unwrap() else { panic!() };
+        assert_eq!(swaps.end(&mine, good(&mine)).await.unwrap().state, State::Good);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_record_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let (objects, place) = (Directory::new(root.path()), Place::of_shop());
+        objects.place("shop/environments/edge-main/deployments/swap-1.json", b"{}");
+        let failure = Swaps::new(&objects, &place, "main").newest().await.unwrap_err();
+        assert!(failure.to_string().contains("cannot tell how swap 1 of the edge main stands"), "{failure}");
+    }
+}

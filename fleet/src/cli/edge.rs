@@ -1,0 +1,213 @@
+//! `ingot-fleet edge`: the load balancer that two environments share is created, changed or deleted.
+
+mod desk;
+pub(super) mod guard;
+pub(super) mod listing;
+pub(super) mod slots;
+pub(super) mod trial;
+
+use std::path::Path;
+
+use serde_json::json;
+
+pub(super) use self::desk::EdgeDesk;
+use super::consent::Consent;
+use super::output::{self, talk};
+use crate::aws::stacks::{Guard, Order, Stacks as _};
+use crate::conduct::at_rest;
+use crate::deployment::course::{Phase, Standing};
+use crate::deployment::slot::Slot;
+use crate::deployment::swap::way_out;
+use crate::deployment::terms::Watch;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::stack::{self, EdgeStack, POLICY};
+use crate::story::plain;
+
+/// Create an edge, or make it what fleet.yaml says
+///
+/// An edge is a load balancer that two environments share, each in one of its slots: `swap` moves the requests from one to the other. Create it before its environments, and delete it after them. Asks AWS for cloudformation:CreateStack, UpdateStack, DescribeStacks, DescribeStackEvents and GetTemplate, sts:GetCallerIdentity; with --delete for DeleteStack, ListStacks and ListStackResources.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Edge, as fleet.yaml names it
+    #[arg(value_name = "EDGE")]
+    edge: String,
+    /// Delete it. Its environments have to be deleted before
+    #[arg(long)]
+    delete: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let desk = EdgeDesk::of(file, &args.edge).await?;
+    let state = match (args.delete, desk.standing().await?) {
+        (true, standing) => delete(&desk, args.consent, standing).await?,
+        (false, None) => create(&desk, args.consent).await?,
+        (false, Some(standing)) => update(&desk, args.consent, &standing).await?,
+    };
+    if as_json {
+        output::json(&json!({ "version": 1, "edge": desk.name(), "stack": desk.stack(), "state": state }));
+    }
+    Ok(())
+}
+
+async fn create(desk: &EdgeDesk, consent: Consent) -> Result<&'static str, Failure> {
+    let (stack, planned) = (desk.stack(), stack::edge(&desk.place.application, desk.edge()));
+    let (account, _) = desk.account().await?;
+    consent.ask(&format!("create {stack}, a load balancer for two environments, of which slot a serves"))?;
+    let token = token("create");
+    let mut order = order(&stack, &token, &planned, &account.service_role);
+    order.parameters = planned.parameters.clone();
+    order.parameters.extend(Slot::A.parameters());
+    order.tags = [("ingot:application", desk.place.application.as_str()), ("ingot:edge", desk.name())]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    let guard = Guard { policy: POLICY, is_protected: desk.edge().settings.protect };
+    desk.stacks.create(&order, guard).await?;
+    talk(&format!("{stack} is created; that takes some minutes"));
+    ended(desk, &token, "CREATE_COMPLETE").await?;
+    talk(&format!("the edge {} is there: create its environments now", desk.name()));
+    Ok("created")
+}
+
+/// What creation and update have in common.
+fn order<'a>(stack: &'a str, token: &str, planned: &EdgeStack, role: &'a str) -> Order<'a> {
+    Order {
+        stack,
+        token: token.to_owned(),
+        template: Some(planned.body),
+        parameters: Default::default(),
+        kept: Vec::new(),
+        tags: Default::default(),
+        role: Some(role),
+        watch: Watch::default(),
+    }
+}
+
+fn token(what: &str) -> String {
+    format!("ingot-edge-{what}-{:016x}", fastrand::u64(..))
+}
+
+async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Result<&'static str, Failure> {
+    let (stack, planned) = (desk.stack(), stack::edge(&desk.place.application, desk.edge()));
+    sound(desk, standing)?;
+    for (setting, stays, says) in planned.staying(standing) {
+        let (stays, place) = (stays.unwrap_or_default(), desk.edge().place(&setting));
+        talk(&format!("note: {setting} counts when an edge is created: it stays {stays}, and {}:{} says {says}", place.file, place.line));
+    }
+    let protect = desk.edge().settings.protect;
+    let is_guarded = standing.is_protected == protect;
+    if !is_guarded {
+        desk.stacks.protect(&stack, protect).await?;
+        talk(&format!("{stack} is {} being deleted now", if protect { "protected from" } else { "not protected any more from" }));
+    }
+    let mut changes: Vec<String> = planned.differing(standing).iter().map(change).collect();
+    if desk.stacks.template(&stack).await?.trim_end() != planned.body.trim_end() {
+        changes.push("the template".to_owned());
+    }
+    if changes.is_empty() {
+        talk(&format!("the edge {} is as fleet.yaml says: nothing to change", desk.name()));
+        return Ok(if is_guarded { "unchanged" } else { "updated" });
+    }
+    let (account, _) = desk.account().await?;
+    consent.ask(&format!("change {stack}: {}", changes.join(", ")))?;
+    let token = token("update");
+    let (parameters, kept) = planned.update(standing);
+    let tags = standing.tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
+    let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let order = Order { parameters, kept, tags, ..order(&stack, &token, &planned, &account.service_role) };
+    if desk.stacks.update(&order).await? {
+        ended(desk, &token, "UPDATE_COMPLETE").await?;
+    }
+    talk(&format!("the edge {} is as fleet.yaml says", desk.name()));
+    Ok("updated")
+}
+
+fn change((setting, before, now): &(String, Option<String>, String)) -> String {
+    let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
+    format!("{setting} from {} to {}", before.as_deref().map_or_else(|| "nothing".to_owned(), shown), shown(now))
+}
+
+/// Refuses a stack that cannot be updated as it stands.
+fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
+    let (stack, failure) = (desk.stack(), Failure::new(Exit::Failed, format!("the edge {} is not changed", desk.name())));
+    match standing.phase() {
+        Phase::Ready | Phase::WentBack => Ok(()),
+        Phase::Busy => Err(failure.why(format!("the stack {stack} is in {}", standing.status)).hint("run it again when that has ended")),
+        Phase::Stuck(stuck) => {
+            let (what, hint) = way_out(stuck, &stack, desk.name());
+            Err(failure.why(format!("the stack {stack} is in {}: {what}", standing.status)).hint(hint))
+        }
+    }
+}
+
+/// Waits for the end of an operation, which is to be this status.
+async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure> {
+    let stack = desk.stack();
+    let standing = at_rest(&desk.stacks, &stack, token, talk).await?;
+    if standing.as_ref().is_some_and(|standing| standing.status == wanted) {
+        return Ok(());
+    }
+    let events = desk.stacks.events(&stack, jiff::Timestamp::UNIX_EPOCH).await.unwrap_or_default();
+    let mut own = events.iter().filter(|event| event.token.as_deref() == Some(token));
+    let why = own.find(|event| event.status.ends_with("_FAILED") && event.resource != stack);
+    let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
+    let status = standing.as_ref().map_or("gone", |standing| standing.status.as_str());
+    let failure =
+        Failure::new(Exit::Failed, format!("{stack} is in {status}")).why(why.unwrap_or_else(|| "somebody else changes it".into()));
+    Err(match standing.map(|standing| standing.phase()) {
+        Some(Phase::Stuck(stuck)) => failure.hint(way_out(stuck, &stack, desk.name()).1),
+        _ => failure.hint("remove the reason, and run it again"),
+    })
+}
+
+async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -> Result<&'static str, Failure> {
+    let (name, stack) = (desk.name(), desk.stack());
+    let Some(standing) = standing else {
+        talk(&format!("there is no stack {stack}: nothing to delete"));
+        return Ok("unchanged");
+    };
+    may_go(desk, &standing).await?;
+    if consent.ask(&format!("delete {stack}, the load balancer of the edge {name}"))? {
+        let now = desk.standing().await?.ok_or_else(|| desk.not_there())?;
+        may_go(desk, &now).await?;
+    }
+    let token = token("delete");
+    // Who may not ask for the account may delete it all the same: the stack remembers its role.
+    let role = desk.account().await.ok().map(|(account, _)| account.service_role);
+    desk.stacks.delete(&stack, &token, role.as_deref()).await?;
+    match at_rest(&desk.stacks, &stack, &token, talk).await? {
+        None => {
+            talk(&format!("deleted {stack}"));
+            Ok("deleted")
+        }
+        Some(standing) => {
+            let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted")).why(format!("it is in {}", standing.status));
+            Err(failure.hint(format!("look at `aws cloudformation describe-stack-events --stack-name {stack}`, and run it again")))
+        }
+    }
+}
+
+/// Whether an edge may be deleted: not under an environment, which would serve nobody.
+async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
+    let (name, stack) = (desk.name(), desk.stack());
+    let refused = || Failure::new(Exit::Failed, format!("the edge {name} is not deleted"));
+    if standing.is_protected {
+        return Err(refused()
+            .why(format!("{stack} is protected from that"))
+            .hint(format!("write `protect: false` to the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")));
+    }
+    if standing.phase() == Phase::Busy {
+        return Err(refused().why(format!("{stack} is in {}", standing.status)).hint("run it again when that has ended"));
+    }
+    let tenants = slots::tenants(&desk.stacks, &desk.place.application, name).await?;
+    match tenants.first() {
+        None => Ok(()),
+        Some(one) => {
+            let all: Vec<&str> = tenants.iter().map(|one| one.environment.as_str()).collect();
+            let hint = format!("delete them first: `ingot-fleet terminate {} --despite-traffic`", one.environment);
+            Err(refused().why(format!("it has the environments {}", all.join(" and "))).hint(hint))
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `ingot-fleet swap`: the requests of an edge go to the other slot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::consent::Consent;
+use super::edge::slots::{Fitness, Tenant, fitness, names, tenants};
+use super::edge::{EdgeDesk, trial};
+use super::output::{self, talk};
+use super::patience::length;
+use crate::aws::swaps::{BegunSwap, KeptSwap};
+use crate::conduct::Swapper;
+use crate::deployment::course::{Phase, Standing};
+use crate::deployment::record::State;
+use crate::deployment::slot::Slot;
+use crate::deployment::swap::{Swap, way_out};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::fleet::Length;
+
+/// Have the other environment of an edge serve; the same again goes back
+///
+/// One update of the edge's stack changes the weights; instances stay as they are. It begins only if the other slot has healthy instances and passes its checks. Asks first. A swap that was interrupted is gone on with, and another operator's is followed. Asks AWS for cloudformation:UpdateStack, DescribeStacks, DescribeStackEvents and ListStacks, elasticloadbalancing:DescribeTargetHealth, s3:ListBucket, GetObject and PutObject, sts:GetCallerIdentity.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Edge, as fleet.yaml names it
+    #[arg(value_name = "EDGE")]
+    edge: String,
+    /// Slot that is to serve, a or b: if it does already, nothing changes [default: the other one]
+    #[arg(long, value_name = "SLOT", value_parser = slot)]
+    to: Option<Slot>,
+    /// Ask this URL of the edge for answers of the slot, about one for each instance: all need a status of 2xx. May be given several times
+    #[arg(long, value_name = "URL", value_parser = url)]
+    check: Vec<String>,
+    #[command(flatten)]
+    consent: Consent,
+    /// How long to wait, such as 5m. Then the exit code is 4, and what was begun goes on
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    timeout: Option<Length>,
+}
+
+fn slot(text: &str) -> Result<Slot, String> {
+    Slot::BOTH.into_iter().find(|slot| slot.word() == text).ok_or_else(|| "expected a or b".to_owned())
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let is_url = ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if is_url { Ok(text.to_owned()) } else { Err("expected a URL of the edge, such as https://shop.example.com/health".to_owned()) }
+}
+
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let desk = EdgeDesk::of(file, &args.edge).await?;
+    let (kept, is_own) = match desk.swaps().newest().await? {
+        Some(kept) if kept.swap.state == State::UnderWay => (kept, false),
+        newest => match begun(&desk, args, newest).await? {
+            Some(begun) => begun,
+            None => {
+                if as_json {
+                    output::json(&json!({ "version": 1, "edge": desk.name(), "state": "unchanged" }));
+                }
+                return Ok(());
+            }
+        },
+    };
+    if !is_own {
+        talk(&format!("{}: it is seen through, and no other one begins", kept.swap.told()));
+    }
+    let followed = kept.swap.clone();
+    let (account, _) = desk.account().await?;
+    let (stack, until) = (desk.stack(), args.timeout.map(|length| Instant::now() + Duration::from_secs(length.0)));
+    let swapper = Swapper { swaps: desk.swaps(), stacks: &desk.stacks, stack: &stack, role: &account.service_role, is_own, tell: talk };
+    let ended = swapper.run(kept, until).await?;
+    if as_json {
+        said(&followed, ended.as_ref());
+    }
+    match ended {
+        Some(swap) => told(&desk, args, &swap).await,
+        None => Err(Failure::new(Exit::UnderWay, followed.told()).hint(format!("see it through with `ingot-fleet swap {}`", desk.name()))),
+    }
+}
+
+fn said(followed: &Swap, ended: Option<&Swap>) {
+    let swap = ended.unwrap_or(followed);
+    output::json(&json!({
+        "version": 1, "edge": swap.edge, "swap": swap.number, "to": swap.to, "state": swap.state, "by": swap.by, "cause": swap.cause,
+    }));
+}
+
+/// How a swap has ended, in words.
+async fn told(desk: &EdgeDesk, args: &Args, swap: &Swap) -> Result<(), Failure> {
+    let name = desk.name();
+    if swap.state != State::Good {
+        let failure = Failure::new(Exit::Failed, swap.told()).why(swap.cause.clone().unwrap_or_else(|| "nobody has said why".into()));
+        return Err(failure.hint(format!("slot {} serves as before; remove the reason, and run it again", swap.to.other())));
+    }
+    talk(&swap.told());
+    let stickiness = desk.standing().await?.and_then(|standing| standing.parameter("Stickiness")?.parse::<i64>().ok()).unwrap_or(0);
+    let until = swap.ended.and_then(|ended| ended.checked_add(jiff::SignedDuration::from_secs(stickiness)).ok());
+    if let Some(until) = until.filter(|_| stickiness > 0) {
+        talk(&format!("clients that slot {} has answered may stay with it until {until:.0}, by their cookies", swap.to.other()));
+    }
+    talk(&format!("`ingot-fleet swap {name}` goes back"));
+    match args.to {
+        Some(to) if to != swap.to => Err(Failure::new(Exit::Failed, format!("slot {} serves, and not slot {to}", swap.to))
+            .why("another swap went on when this one was asked for")
+            .hint("run it again")),
+        _ => Ok(()),
+    }
+}
+
+/// Begins a swap, if there is something to change. Returns whether it is its own, or that of somebody who was faster.
+async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result<Option<(KeptSwap, bool)>, Failure> {
+    let (standing, weights) = desk.standing_with_weights().await?;
+    sound(desk, &standing)?;
+    let to = match (args.to, weights.serving()) {
+        (Some(to), Some(serving)) if to == serving => {
+            talk(&format!("slot {to} of the edge {} serves already: nothing to change", desk.name()));
+            return Ok(None);
+        }
+        (Some(to), _) => to,
+        (None, Some(serving)) => serving.other(),
+        (None, None) => {
+            let failure = Failure::new(Exit::Usage, format!("both slots of the edge {} get requests", desk.name()));
+            return Err(failure.hint("name the one that is to serve, with --to a or --to b"));
+        }
+    };
+    let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
+    let fit = fit(desk, &standing, to, &all).await?;
+    trial::tried(desk, &args.check, to, fit.healthy).await?;
+    if args.consent.ask(&question(desk.name(), to, &all, &fit))? {
+        let (now, _) = desk.standing_with_weights().await?;
+        if (&now.parameters, &now.status) != (&standing.parameters, &standing.status) || desk.swaps().newest().await? != newest {
+            return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed meanwhile").hint("run it again"));
+        }
+        self::fit(desk, &standing, to, &all).await?;
+    }
+    let (_, caller) = desk.account().await?;
+    let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let number = newest.map_or(0, |kept| kept.swap.number) + 1;
+    Ok(Some(match desk.swaps().begin(Swap::begin(desk.name(), number, to, &caller, at)).await? {
+        BegunSwap::Mine(kept) => {
+            talk(&format!("swap {number} of the edge {}: to slot {to}", desk.name()));
+            (kept, true)
+        }
+        BegunSwap::Taken(kept) => (kept, false),
+    }))
+}
+
+/// Refuses an edge that cannot be updated as it stands.
+fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
+    let (stack, failure) =
+        (desk.stack(), Failure::new(Exit::Failed, format!("nothing was changed: the edge {} cannot be swapped", desk.name())));
+    let failure = failure.why(format!("the stack {stack} is in {}", standing.status));
+    match standing.phase() {
+        Phase::Ready | Phase::WentBack => Ok(()),
+        Phase::Busy => Err(failure.hint("run it again when that has ended")),
+        Phase::Stuck(stuck) => Err(failure.hint(way_out(stuck, &stack, desk.name()).1)),
+    }
+}
+
+/// How healthy the slot is that is to serve: it has to be.
+async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Result<Fitness, Failure> {
+    let fit = fitness(&desk.groups, edge, to).await?;
+    if fit.healthy == 0 {
+        let failure =
+            Failure::new(Exit::Failed, format!("nothing was changed: slot {to} of the edge {} has no healthy instance", desk.name()));
+        let first = all.iter().find(|one| one.slot == to);
+        let hint = match first {
+            Some(one) => format!("look at `ingot-fleet status {}`", one.environment),
+            None => "create an environment in it".to_owned(),
+        };
+        let why = fit
+            .why
+            .unwrap_or_else(|| if first.is_some() { "no instance is registered there" } else { "there is no environment in it" }.into());
+        return Err(failure.why(why).hint(hint));
+    }
+    let other = fitness(&desk.groups, edge, to.other()).await?;
+    if fit.healthy < other.healthy {
+        talk(&format!("note: slot {to} has {} healthy instances, and slot {} has {}", fit.healthy, to.other(), other.healthy));
+    }
+    Ok(fit)
+}
+
+fn question(edge: &str, to: Slot, all: &[Tenant], fit: &Fitness) -> String {
+    let one = |slot: Slot| {
+        let release = all.iter().find(|one| one.slot == slot).and_then(|one| one.release.as_deref());
+        let release = release.map(|release| format!(" with {release}")).unwrap_or_default();
+        format!("slot {slot} ({}{release})", names(all, slot))
+    };
+    let Fitness { healthy, all: count, .. } = fit;
+    format!(
+        "move the requests of the edge {edge} from {} to {}, where {healthy} of {count} instances are healthy",
+        one(to.other()),
+        one(to)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_names_both_sides() {
+        let tenant =
+            |environment: &str, slot, release: &str| Tenant { environment: environment.into(), slot, release: Some(release.into()) };
+        let all = [tenant("blue", Slot::A, "v1"), tenant("green", Slot::B, "v2")];
+        let fit = Fitness { healthy: 2, all: 3, why: None };
+        assert_eq!(
+            question("main", Slot::B, &all, &fit),
+            "move the requests of the edge main from slot a (blue with v1) to slot b (green with v2), where 2 of 3 instances are healthy"
+        );
+        assert!(question("main", Slot::A, &all[1..], &fit).contains("to slot a (nothing), where"));
+    }
+
+    #[test]
+    fn slots_and_urls_are_told_from_other_words() {
+        assert_eq!((slot("a"), slot("b")), (Ok(Slot::A), Ok(Slot::B)));
+        assert!(slot("c").is_err() && slot("A").is_err());
+        assert!(url("https://shop.example.com/health").is_ok() && url("http://10.0.0.1").is_ok());
+        assert!(url("/health").is_err() && url("https://").is_err() && url("shop.example.com").is_err());
+    }
+}
