@@ -19,6 +19,7 @@ mod freeze;
 mod generate;
 mod ground;
 mod guards;
+mod in_place;
 mod input;
 mod keep;
 mod layout;

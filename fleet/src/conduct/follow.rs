@@ -6,24 +6,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::late::{Late, SKEW, is_fresh};
+use super::in_place::Turned;
+use super::late::{SKEW, is_fresh};
 use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
+use super::seen::{LAST, LONG, Seen, Way};
 use super::tell::Tell;
+use crate::aws::boots::Instances;
 use crate::aws::objects::Objects;
 use crate::aws::records::{Kept, Records};
 use crate::aws::stacks::Stacks;
 use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
-use crate::deployment::record::{Ordered, Record, State};
+use crate::deployment::in_place::{Before, Heading, Turn};
+use crate::deployment::record::{Ordered, Policy, Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
-
-/// How often it is looked at: where the next step is ingot-fleet's, where CloudFormation does the rest by itself, and where
-/// AWS gives no answer or somebody else works on the stack. A deployment waits for the first two.
-const SHORT: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(2);
 
 /// How long AWS may give no answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -51,82 +49,16 @@ pub(crate) enum Until {
 
 /// Whoever sees a deployment through.
 #[derive(Debug)]
-pub(crate) struct Conductor<'a, O, S, W, T> {
+pub(crate) struct Conductor<'a, O, S, W, T, I> {
     pub(crate) records: Records<'a, O>,
     pub(crate) stacks: &'a S,
     pub(crate) witness: &'a W,
     pub(crate) tell: &'a T,
+    pub(crate) instances: &'a I,
     pub(crate) environment: &'a str,
 }
 
-/// Where a deployment is to go.
-#[derive(Debug, Clone, Copy)]
-enum Way<'a> {
-    /// On, by this plan.
-    On(&'a Plan<'a>),
-    /// Back.
-    Back { stack: &'a str },
-}
-
-/// Those after which CloudFormation needs nobody.
-const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
-
-/// What was seen while it was followed.
-#[derive(Debug)]
-struct Seen {
-    begun: Tokens,
-    /// Since when events are looked for, and since when they are told.
-    since: Timestamp,
-    told: Timestamp,
-    had_stack: bool,
-    waits: bool,
-    /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
-    is_ordered: bool,
-    /// The order that may still be on its way.
-    late: Late,
-    silent_since: Option<Instant>,
-}
-
-impl Seen {
-    fn of(record: &Record) -> Self {
-        let began = record.began;
-        let since = began.checked_sub(SKEW).unwrap_or(began);
-        let (begun, late) = (Tokens::new(), Late::default());
-        Self { begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
-    }
-
-    /// How long it is until the next look.
-    fn pause(&self, goes_on: bool) -> Duration {
-        match (self.silent_since.is_some() || self.waits, goes_on) {
-            (true, _) => LONG,
-            (false, true) => PAUSE,
-            (false, false) => SHORT,
-        }
-    }
-
-    /// Whether CloudFormation takes a deployment to its end, and back if need be.
-    fn goes_on(&self, record: &Record) -> bool {
-        self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
-    }
-}
-
-impl Way<'_> {
-    fn stack(&self) -> &str {
-        match self {
-            Self::On(plan) => &plan.stack,
-            Self::Back { stack } => stack,
-        }
-    }
-
-    fn next(&self, record: &Record, standing: Option<&Standing>, begun: &Tokens) -> Next {
-        match self {
-            Self::On(plan) => next(record, &plan.wanted, standing, begun),
-            Self::Back { .. } => next(record, &Wanted::of(record), standing, begun),
-        }
-    }
-}
-
-impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
+impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, S, W, T, I> {
     /// Carries a deployment on.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.attend(&kept, Way::On(plan), until).await
@@ -142,12 +74,30 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         let mut seen = Seen::of(&kept.record);
         self.take_events(stack, &mut seen).await?;
         let standing = self.stacks.standing(stack).await?;
-        match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
+        let next = next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun);
+        if !self.is_whole(&kept.record, next, standing.as_ref()).await? {
+            return Ok(None);
+        }
+        match next {
             Next::Good => self.end(kept, State::Good, None).await.map(Some),
             Next::Failed => self.failed(kept, stack, &Heard::default()).await.map(Some),
             Next::Gone => self.gone(kept, &mut seen).await,
             _ => Ok(None),
         }
+    }
+
+    /// Whether the instances are as they are to be where a deployment has ended so, with nobody watching.
+    async fn is_whole(&self, record: &Record, next: Next, standing: Option<&Standing>) -> Result<bool, Failure> {
+        if record.goal.policy != Policy::InPlace || !matches!(next, Next::Good | Next::Failed) {
+            return Ok(true);
+        }
+        let standees = self.instances.standees().await?;
+        let in_group = standees.iter().filter(|one| !one.lifecycle.starts_with("Terminat"));
+        Ok(match (next, standing.and_then(Before::of)) {
+            (Next::Good, _) => in_group.clone().all(|one| one.has(record)),
+            (_, Some(before)) => !in_group.clone().any(|one| one.is_reached(record, &before)),
+            (_, None) => false,
+        })
     }
 
     /// Watches the stack, and listens to the instances meanwhile. Nothing waits for what is shown of them.
@@ -201,6 +151,9 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
     async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
+        if self.still_boots(record, seen).await? {
+            return Ok(None);
+        }
         self.take_events(stack, seen).await?;
         let standing = self.stacks.standing(stack).await?;
         if standing.is_none() && seen.had_stack {
@@ -208,6 +161,13 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         }
         seen.had_stack |= standing.is_some();
         let next = way.next(record, standing.as_ref(), &seen.begun);
+        if let Some(standing) = standing.as_ref().filter(|_| record.goal.policy == Policy::InPlace) {
+            match self.turn_instances(next, kept, way, standing, seen).await? {
+                Turned::Ended(record) => return Ok(Some(*record)),
+                Turned::Again => return Ok(None),
+                Turned::Through => {}
+            }
+        }
         match (next, way) {
             (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref(), seen).await,
             (Next::Begin(_), Way::Back { .. }) => return self.undone(kept, standing.as_ref(), seen).await,
@@ -251,7 +211,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
 
     /// Ends the update that goes on, if it is one of this deployment. A status may be newer than the token beside it, so it may
     /// be that of the next deployment, which has a record by then.
-    async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
+    pub(super) async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
         if self.records.newest().await?.is_some_and(|newest| newest.record.number != record.number) {
             return self.ended(record).await;
         }
@@ -280,6 +240,9 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         let found = self.records.read(kept.record.number).await?.unwrap_or_else(|| kept.clone());
         if found.record.state != State::UnderWay {
             return Ok(Some(found.record));
+        }
+        if Turn::of(&found.record).heading != Heading::On {
+            return Ok(None);
         }
         let order = plan.order(operation, &kept.record, standing);
         let since = Instant::now();
@@ -314,6 +277,10 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         // A call before, whose answer got lost, or somebody else may have begun it, or another operation.
         let standing = self.stacks.standing(&plan.stack).await?;
         if standing.is_some_and(|standing| standing.is_busy() || standing.token.as_ref() == Some(&order.token)) {
+            return Ok(None);
+        }
+        if plan.is_in_place() && operation == Operation::SetRelease {
+            self.turn_back(&kept.record, &why, seen).await?;
             return Ok(None);
         }
         // Refused, so nothing goes on, and nothing was replaced: unless whoever else follows it has ordered something since.

@@ -1,0 +1,99 @@
+//! What is known of a deployment while it is followed, and where it is to go.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::in_place::{BRIEF, Hand};
+use super::late::{Late, SKEW};
+use super::order::Plan;
+use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
+use crate::deployment::record::Record;
+
+/// How often it is looked at: where the next step is ingot-fleet's, where CloudFormation does the rest by itself, and where
+/// AWS gives no answer or somebody else works on the stack. A deployment waits for the first two.
+const SHORT: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONG: Duration = Duration::from_secs(2);
+
+/// Where a deployment is to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// On, by this plan.
+    On(&'a Plan<'a>),
+    /// Back.
+    Back { stack: &'a str },
+}
+
+/// Those after which CloudFormation needs nobody.
+pub(super) const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
+
+/// What was seen while it was followed.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) begun: Tokens,
+    /// Since when events are looked for, and since when they are told.
+    pub(super) since: Timestamp,
+    pub(super) told: Timestamp,
+    pub(super) had_stack: bool,
+    pub(super) waits: bool,
+    /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
+    pub(super) is_ordered: bool,
+    /// The order that may still be on its way.
+    pub(super) late: Late,
+    pub(super) silent_since: Option<Instant>,
+    pub(super) hand: Hand,
+}
+
+impl Seen {
+    pub(super) fn of(record: &Record) -> Self {
+        let began = record.began;
+        let since = began.checked_sub(SKEW).unwrap_or(began);
+        let (begun, late) = (Tokens::new(), Late::default());
+        Self {
+            begun,
+            since,
+            told: began,
+            had_stack: false,
+            waits: false,
+            is_ordered: false,
+            late,
+            silent_since: None,
+            hand: Hand::default(),
+        }
+    }
+
+    /// How long it is until the next look.
+    pub(super) fn pause(&self, goes_on: bool) -> Duration {
+        if self.hand.is_busy() && self.silent_since.is_none() {
+            return BRIEF;
+        }
+        match (self.silent_since.is_some() || self.waits, goes_on) {
+            (true, _) => LONG,
+            (false, true) => PAUSE,
+            (false, false) => SHORT,
+        }
+    }
+
+    /// Whether CloudFormation takes a deployment to its end, and back if need be.
+    pub(super) fn goes_on(&self, record: &Record) -> bool {
+        self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
+    }
+}
+
+impl Way<'_> {
+    pub(super) fn stack(&self) -> &str {
+        match self {
+            Self::On(plan) => &plan.stack,
+            Self::Back { stack } => stack,
+        }
+    }
+
+    pub(super) fn next(&self, record: &Record, standing: Option<&Standing>, begun: &Tokens) -> Next {
+        match self {
+            Self::On(plan) => next(record, &plan.wanted, standing, begun),
+            Self::Back { .. } => next(record, &Wanted::of(record), standing, begun),
+        }
+    }
+}
