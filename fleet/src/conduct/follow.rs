@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::in_place::Turned;
+use super::hand::Turned;
+use super::in_place::InPlace;
 use super::late::{SKEW, is_fresh};
 use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
@@ -59,6 +60,11 @@ pub(crate) struct Conductor<'a, O, S, W, T, I> {
 }
 
 impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, S, W, T, I> {
+    fn in_place(&self) -> InPlace<'_, O, W, T, I> {
+        let Self { records, witness, tell, instances, .. } = self;
+        InPlace { records, witness: *witness, tell: *tell, instances: *instances }
+    }
+
     /// Carries a deployment on.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.attend(&kept, Way::On(plan), until).await
@@ -151,7 +157,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
     async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
-        if self.still_boots(record, seen).await? {
+        if self.in_place().still_boots(record, &mut seen.hand).await? {
             return Ok(None);
         }
         self.take_events(stack, seen).await?;
@@ -162,9 +168,10 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         seen.had_stack |= standing.is_some();
         let next = way.next(record, standing.as_ref(), &seen.begun);
         if let Some(standing) = standing.as_ref().filter(|_| record.goal.policy == Policy::InPlace) {
-            match self.turn_instances(next, kept, way, standing, seen).await? {
+            match self.in_place().turn(next, kept, way.whither(record, seen), standing, &mut seen.hand).await? {
                 Turned::Ended(record) => return Ok(Some(*record)),
                 Turned::Again => return Ok(None),
+                Turned::Cancel => return self.cancel(record, stack).await,
                 Turned::Through => {}
             }
         }
@@ -211,7 +218,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
 
     /// Ends the update that goes on, if it is one of this deployment. A status may be newer than the token beside it, so it may
     /// be that of the next deployment, which has a record by then.
-    pub(super) async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
+    async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
         if self.records.newest().await?.is_some_and(|newest| newest.record.number != record.number) {
             return self.ended(record).await;
         }
@@ -280,7 +287,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             return Ok(None);
         }
         if plan.is_in_place() && operation == Operation::SetRelease {
-            self.turn_back(&kept.record, &why, seen).await?;
+            self.in_place().turn_back(&kept.record, &why, &mut seen.hand).await?;
             return Ok(None);
         }
         // Refused, so nothing goes on, and nothing was replaced: unless whoever else follows it has ordered something since.

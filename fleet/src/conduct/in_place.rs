@@ -5,29 +5,23 @@
 //! Instances that are launched meanwhile run what ran before. They get the release once the stack has it, because none is
 //! launched with the former one any more.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::follow::Conductor;
+use super::hand::{Batch, Hand, Turned, Way, Whither};
 use super::late::is_fresh;
 use super::listen::Witness;
-use super::seen::{Seen, Way as Whither};
 use super::tell::Tell;
 use crate::aws::boots::{Boot, Instances, Sent};
 use crate::aws::objects::Objects;
-use crate::aws::records::Kept;
-use crate::aws::stacks::Stacks;
+use crate::aws::records::{Kept, Records};
 use crate::deployment::course::{Next, Operation, Standing};
 use crate::deployment::in_place::{Before, Heading, Pace, Turn, comment, next_back, next_on};
 use crate::deployment::record::{Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-
-/// How often a command is looked at.
-pub(super) const BRIEF: Duration = Duration::from_millis(250);
 
 /// How long an instance that has to be reached may be out of reach, as while it restarts.
 const REACHABLE: Duration = Duration::from_secs(60);
@@ -35,89 +29,38 @@ const REACHABLE: Duration = Duration::from_secs(60);
 /// How often an instance gets a release whose boot is cut off.
 const TIMES: usize = 2;
 
-/// What instances are told, and what they answer.
-#[derive(Debug, Default)]
-pub(super) struct Hand {
-    batch: Option<Batch>,
-    /// The record as it was last written here.
-    kept: Option<Kept>,
-    /// Those whose boot was cut off, each time.
-    cut_off: Vec<String>,
-    /// Those that were replaced: the group shows them for a while.
-    replaced: BTreeSet<String>,
-    /// Whether one of a batch cannot be reached.
-    is_one_by_one: bool,
-    /// Since when an instance that has to be reached cannot be.
-    out_of_reach: Option<Instant>,
-}
-
-/// A command that goes on.
+/// Whoever carries the instances on.
 #[derive(Debug)]
-struct Batch {
-    command: String,
-    ids: Vec<String>,
-    /// What is to be noted of those that have done it.
-    number: u64,
-    release: Release,
-    way: Way,
-    since: Instant,
-    patience: Duration,
+pub(super) struct InPlace<'a, O, W, T, I> {
+    pub(super) records: &'a Records<'a, O>,
+    pub(super) witness: &'a W,
+    pub(super) tell: &'a T,
+    pub(super) instances: &'a I,
 }
 
-/// What becomes of an instance that fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// All go back.
-    On,
-    /// It is replaced.
-    Along,
-    Back,
-}
-
-/// What comes next.
-#[derive(Debug)]
-pub(super) enum Turned {
-    /// What the stack says: the instances are as they are to be.
-    Through,
-    /// Another look.
-    Again,
-    Ended(Box<Record>),
-}
-
-impl Hand {
-    /// Whether instances are waited for.
-    pub(super) fn is_busy(&self) -> bool {
-        self.batch.is_some()
-    }
-}
-
-impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, S, W, T, I> {
+impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
     /// Has the instances run what they are to run, before anything follows from how the stack stands.
-    pub(super) async fn turn_instances(
+    pub(super) async fn turn(
         &self,
         next: Next,
         kept: &Kept,
-        whither: Whither<'_>,
+        whither: Whither,
         standing: &Standing,
-        seen: &mut Seen,
+        hand: &mut Hand,
     ) -> Result<Turned, Failure> {
         let found = self.records.read(kept.record.number).await?.unwrap_or_else(|| kept.clone());
         if found.record.state != State::UnderWay {
             return Ok(Turned::Ended(Box::new(found.record)));
         }
-        let is_own = matches!(whither, Whither::On(plan) if plan.is_own);
-        let goes_back = matches!(whither, Whither::Back { .. }) || Turn::of(&found.record).heading != Heading::On;
-        let has_begun = seen.begun.contains(&Operation::SetRelease.token(&kept.record));
+        let Whither { has_begun, is_own, .. } = whither;
+        let goes_back = whither.goes_back || Turn::of(&found.record).heading != Heading::On;
         match next {
-            Next::Begin(_) if goes_back => self.go_back(&found, standing, seen).await,
-            Next::WaitForOthers if goes_back && !has_begun => self.go_back(&found, standing, seen).await,
-            Next::Begin(Operation::SetRelease) => self.go_on(&found, is_own, standing, seen).await,
-            Next::Wait if goes_back => {
-                self.cancel(&kept.record, whither.stack()).await?;
-                Ok(Turned::Again)
-            }
-            Next::Good => self.bring_along(&found, standing, seen).await,
-            Next::Failed => match self.take_back(&found, standing, seen).await? {
+            Next::Begin(_) if goes_back => self.go_back(&found, standing, hand).await,
+            Next::WaitForOthers if goes_back && !has_begun => self.go_back(&found, standing, hand).await,
+            Next::Begin(Operation::SetRelease) => self.go_on(&found, is_own, standing, hand).await,
+            Next::Wait if goes_back => Ok(Turned::Cancel),
+            Next::Good => self.bring_along(&found, standing, hand).await,
+            Next::Failed => match self.take_back(&found, standing, hand).await? {
                 true => Ok(Turned::Through),
                 false => Ok(Turned::Again),
             },
@@ -126,7 +69,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
     }
 
     /// Sends the release to the next batch.
-    async fn go_on(&self, found: &Kept, is_own: bool, standing: &Standing, seen: &mut Seen) -> Result<Turned, Failure> {
+    async fn go_on(&self, found: &Kept, is_own: bool, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
         let (record, pace) = (&found.record, Pace::of(standing));
         let standees = self.instances.standees().await?;
         let ids = next_on(&standees, record, pace);
@@ -140,14 +83,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         if !is_fresh(&ordered.record, since) {
             return Ok(Turned::Again);
         }
-        seen.hand.kept = Some(ordered);
+        hand.kept = Some(ordered);
         let sent = match self.instances.mark(&ids, record.number, None).await {
             Ok(()) => self.instances.send(&record.goal.release, &ids, &comment(record)).await,
             Err(failure) => Err(failure),
         };
         let failure = match sent {
             Ok(Sent::Command(command)) => {
-                self.await_batch(seen, Way::On, command, ids, (record.number, record.goal.release.clone()), pace);
+                self.await_batch(hand, Way::On, command, ids, (record.number, record.goal.release.clone()), pace);
                 return Ok(Turned::Again);
             }
             // It may have arrived: whoever goes on sends it again.
@@ -172,32 +115,32 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         if ids.iter().any(|id| !now.iter().any(|one| one.id == *id && one.serves())) {
             return Ok(Turned::Again);
         }
-        self.turn_back(record, &failure, seen).await?;
+        self.turn_back(record, &failure, hand).await?;
         Ok(Turned::Again)
     }
 
     /// Sends the release to those that were launched with the former one, until there are none.
-    async fn bring_along(&self, found: &Kept, standing: &Standing, seen: &mut Seen) -> Result<Turned, Failure> {
+    async fn bring_along(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
         let (record, pace) = (&found.record, Pace::of(standing));
         let mut standees = self.instances.standees().await?;
-        standees.retain(|one| !seen.hand.replaced.contains(&one.id));
+        standees.retain(|one| !hand.replaced.contains(&one.id));
         let ids = next_on(&standees, record, pace);
         if ids.is_empty() {
             let is_one_on_its_way = standees.iter().any(|one| one.comes() && !one.has(record));
             return Ok(if is_one_on_its_way { Turned::Again } else { Turned::Through });
         }
         self.instances.mark(&ids, record.number, None).await?;
-        self.press(Way::Along, ids, (record.number, record.goal.release.clone()), &comment(record), (seen, pace)).await?;
+        self.press(Way::Along, ids, (record.number, record.goal.release.clone()), &comment(record), (hand, pace)).await?;
         Ok(Turned::Again)
     }
 
     /// Takes the instances back, and ends the deployment.
-    async fn go_back(&self, found: &Kept, standing: &Standing, seen: &mut Seen) -> Result<Turned, Failure> {
+    async fn go_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
         let (record, turn) = (&found.record, Turn::of(&found.record));
         if turn.heading == Heading::On {
             let is_of_release = record.ordered.as_ref().filter(|ordered| ordered.token == Operation::SetRelease.token(record));
-            if is_of_release.is_some_and(|ordered| seen.late.may_arrive(ordered)) {
-                self.wait_for_late(seen);
+            if is_of_release.is_some_and(|ordered| hand.late.may_arrive(ordered)) {
+                self.wait_for_late(hand);
                 return Ok(Turned::Again);
             }
             // From here on, whoever follows it goes back.
@@ -205,7 +148,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             self.records.turn(found, &turn.token(record), None).await?;
             return Ok(Turned::Again);
         }
-        if !self.take_back(found, standing, seen).await? {
+        if !self.take_back(found, standing, hand).await? {
             return Ok(Turned::Again);
         }
         let (state, cause) = match turn.heading {
@@ -217,7 +160,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
     }
 
     /// Sends what ran before to the next batch of those that were reached. Whether none is left.
-    async fn take_back(&self, found: &Kept, standing: &Standing, seen: &mut Seen) -> Result<bool, Failure> {
+    async fn take_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<bool, Failure> {
         let (record, pace) = (&found.record, Pace::of(standing));
         let Some(before) = Before::of(standing) else {
             return Err(Failure::new(Exit::Failed, format!("cannot tell what ran before deployment {}", record.number))
@@ -225,14 +168,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
                 .hint("update ingot-fleet, or roll out a release that is good with `--policy rolling_with_batch`"));
         };
         let mut standees = self.instances.standees().await?;
-        standees.retain(|one| !seen.hand.replaced.contains(&one.id));
+        standees.retain(|one| !hand.replaced.contains(&one.id));
         let ids = next_back(&standees, record, &before, pace);
         if ids.is_empty() {
             let is_one_on_its_way = standees.iter().any(|one| one.comes() && one.is_reached(record, &before));
-            return Ok(!is_one_on_its_way && self.has_arrived(found, seen).await?);
+            return Ok(!is_one_on_its_way && self.has_arrived(found, hand).await?);
         }
         let comment = format!("ingot-{}-back", record.number);
-        self.press(Way::Back, ids, (before.number, before.release), &comment, (seen, pace)).await?;
+        self.press(Way::Back, ids, (before.number, before.release), &comment, (hand, pace)).await?;
         Ok(false)
     }
 
@@ -243,55 +186,55 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         mut ids: Vec<String>,
         (number, release): (u64, Release),
         comment: &str,
-        (seen, pace): (&mut Seen, Pace),
+        (hand, pace): (&mut Hand, Pace),
     ) -> Result<(), Failure> {
-        ids.truncate(if seen.hand.is_one_by_one { 1 } else { ids.len() });
+        ids.truncate(if hand.is_one_by_one { 1 } else { ids.len() });
         match (self.instances.send(&release, &ids, comment).await?, ids.as_slice()) {
             (Sent::Command(command), _) => {
-                seen.hand.out_of_reach = None;
-                self.await_batch(seen, way, command, ids, (number, release), pace);
+                hand.out_of_reach = None;
+                self.await_batch(hand, way, command, ids, (number, release), pace);
             }
             (Sent::OutOfReach(failure), [id]) => {
-                if seen.hand.out_of_reach.get_or_insert_with(Instant::now).elapsed() >= REACHABLE {
-                    seen.hand.out_of_reach = None;
-                    self.replace(id, &failure.sentence(), seen).await?;
+                if hand.out_of_reach.get_or_insert_with(Instant::now).elapsed() >= REACHABLE {
+                    hand.out_of_reach = None;
+                    self.replace(id, &failure.sentence(), hand).await?;
                 }
             }
-            (Sent::OutOfReach(_), _) => seen.hand.is_one_by_one = true,
+            (Sent::OutOfReach(_), _) => hand.is_one_by_one = true,
         }
         Ok(())
     }
 
     /// Has the group launch another one by what the stack says: this one may run anything by now.
-    async fn replace(&self, id: &str, why: &str, seen: &mut Seen) -> Result<(), Failure> {
+    async fn replace(&self, id: &str, why: &str, hand: &mut Hand) -> Result<(), Failure> {
         self.tell.news(&format!("{why}; {id} is replaced"));
         self.instances.replace(id).await?;
-        seen.hand.replaced.insert(id.to_owned());
+        hand.replaced.insert(id.to_owned());
         Ok(())
     }
 
     /// Whether the release is not on its way to an instance any more, sent by somebody who was killed.
-    async fn has_arrived(&self, found: &Kept, seen: &mut Seen) -> Result<bool, Failure> {
+    async fn has_arrived(&self, found: &Kept, hand: &mut Hand) -> Result<bool, Failure> {
         let Some(ordered) = &found.record.ordered else { return Ok(true) };
         for id in &Turn::of(&found.record).sent {
-            if !self.instances.was_sent(id, &comment(&found.record)).await? && seen.late.may_arrive(ordered) {
-                self.wait_for_late(seen);
+            if !self.instances.was_sent(id, &comment(&found.record)).await? && hand.late.may_arrive(ordered) {
+                self.wait_for_late(hand);
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn wait_for_late(&self, seen: &mut Seen) {
-        if !seen.waits {
+    fn wait_for_late(&self, hand: &mut Hand) {
+        if !hand.waits {
             self.tell.news("something was ordered that has not arrived yet: it is waited for, for 2 minutes at the most");
         }
-        seen.waits = true;
+        hand.waits = true;
     }
 
     fn await_batch(
         &self,
-        seen: &mut Seen,
+        hand: &mut Hand,
         way: Way,
         command: String,
         ids: Vec<String>,
@@ -299,13 +242,13 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         Pace { patience, .. }: Pace,
     ) {
         self.tell.sends(&release.name, &ids, way == Way::Back);
-        seen.waits = false;
-        seen.hand.batch = Some(Batch { command, ids, number, release, way, since: Instant::now(), patience });
+        hand.waits = false;
+        hand.batch = Some(Batch { command, ids, number, release, way, since: Instant::now(), patience });
     }
 
     /// Looks at the command that goes on. Whether it still does.
-    pub(super) async fn still_boots(&self, record: &Record, seen: &mut Seen) -> Result<bool, Failure> {
-        let Some(batch) = &seen.hand.batch else { return Ok(false) };
+    pub(super) async fn still_boots(&self, record: &Record, hand: &mut Hand) -> Result<bool, Failure> {
+        let Some(batch) = &hand.batch else { return Ok(false) };
         let boots = self.instances.look(&batch.command, &batch.ids).await?;
         let is_late = batch.since.elapsed() > batch.patience;
         if !is_late && boots.iter().any(|(_, boot)| *boot == Boot::GoesOn) {
@@ -320,15 +263,15 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         let has_gone_well = boots.iter().all(|(_, boot)| matches!(boot, Boot::Done | Boot::Overtaken));
         let standees = if has_gone_well { Vec::new() } else { self.instances.standees().await? };
         let (way, patience) = (batch.way, batch.patience);
-        seen.hand.batch = None;
+        hand.batch = None;
         let mut failed = Vec::new();
         for (id, boot) in boots.into_iter().filter(|(id, _)| standees.iter().any(|one| one.id == *id && one.serves())) {
             let why = match boot {
                 Boot::Done | Boot::Overtaken => continue,
                 Boot::GoesOn => format!("the boot has not ended within {} s", patience.as_secs()),
                 Boot::CutOff(why) => {
-                    seen.hand.cut_off.push(id.clone());
-                    if seen.hand.cut_off.iter().filter(|other| **other == id).count() < TIMES {
+                    hand.cut_off.push(id.clone());
+                    if hand.cut_off.iter().filter(|other| **other == id).count() < TIMES {
                         continue;
                     }
                     why
@@ -341,12 +284,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             Way::On => {
                 if let Some((id, why)) = failed.first() {
                     let url = self.evidence_of(record, id).await;
-                    self.turn_back(record, &Failure::new(Exit::Failed, format!("{id}: {why}{url}")), seen).await?;
+                    self.turn_back(record, &Failure::new(Exit::Failed, format!("{id}: {why}{url}")), hand).await?;
                 }
             }
             Way::Along | Way::Back => {
                 for (id, why) in failed {
-                    self.replace(&id, &format!("{id}: {why}"), seen).await?;
+                    self.replace(&id, &format!("{id}: {why}"), hand).await?;
                 }
             }
         }
@@ -366,7 +309,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
     }
 
     /// Writes down that the deployment goes back, and why, unless it has ended or goes back already.
-    pub(super) async fn turn_back(&self, record: &Record, why: &Failure, seen: &mut Seen) -> Result<(), Failure> {
+    pub(super) async fn turn_back(&self, record: &Record, why: &Failure, hand: &mut Hand) -> Result<(), Failure> {
         self.tell.news(&why.to_string());
         loop {
             let Some(found) = self.records.read(record.number).await? else { return Ok(()) };
@@ -375,7 +318,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
                 return Ok(());
             }
             // What was sent here has arrived, or never will.
-            let is_own = seen.hand.kept.as_ref() == Some(&found);
+            let is_own = hand.kept.as_ref() == Some(&found);
             let turn = Turn { heading: Heading::Failed, sent: if is_own { Vec::new() } else { turn.sent } };
             if self.records.turn(&found, &turn.token(record), Some(why.sentence())).await?.is_some() {
                 return Ok(());

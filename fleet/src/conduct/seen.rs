@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::in_place::{BRIEF, Hand};
+use super::hand::{BRIEF, Hand, Whither};
 use super::late::{Late, SKEW};
 use super::order::Plan;
 use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
@@ -69,7 +69,7 @@ impl Seen {
         if self.hand.is_busy() && self.silent_since.is_none() {
             return BRIEF;
         }
-        match (self.silent_since.is_some() || self.waits, goes_on) {
+        match (self.silent_since.is_some() || self.waits || self.hand.waits, goes_on) {
             (true, _) => LONG,
             (false, true) => PAUSE,
             (false, false) => SHORT,
@@ -83,6 +83,14 @@ impl Seen {
 }
 
 impl Way<'_> {
+    pub(super) fn whither(&self, record: &Record, seen: &Seen) -> Whither {
+        Whither {
+            goes_back: matches!(self, Self::Back { .. }),
+            has_begun: seen.begun.contains(&Operation::SetRelease.token(record)),
+            is_own: matches!(self, Self::On(plan) if plan.is_own),
+        }
+    }
+
     pub(super) fn stack(&self) -> &str {
         match self {
             Self::On(plan) => &plan.stack,
