@@ -247,10 +247,10 @@ def test_what_is_not_there_is_named(tmp_path, region):
     ]:
         result = operator(*command)
         assert result.code == USAGE and said in result.stderr and "hint: " in result.stderr, result
-    operator.describe("in_place")
+    operator.describe("traffic_splitting")
     assert operator("create", "prod", "--release", "v1").code == DONE
     result = operator("deploy", "prod", "--release", "v2")
-    assert result.code == USAGE and "does not deploy by the policy in_place yet" in result.stderr, result
+    assert result.code == USAGE and "does not deploy by the policy traffic_splitting yet" in result.stderr, result
     region.client("ssm").delete_parameter(Name="/golden/shop")
     result = operator("deploy", "prod", "--release", "v2", "--policy", "rolling")
     assert result.code == 78 and "there is no SSM parameter /golden/shop" in result.stderr, result

@@ -139,6 +139,16 @@ impl Groups {
         Ok(())
     }
 
+    /// Has a group end an instance, and launch another one.
+    pub(crate) async fn replace(&self, instance: &str) -> Result<(), Failure> {
+        let on = format!("the instance {instance}");
+        let call = Call { action: "autoscaling:TerminateInstanceInAutoScalingGroup", doing: "replace", on, region: &self.region };
+        let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
+        let request = request.should_decrement_desired_capacity(false);
+        request.send().await.map_err(|error| trouble::of(&error).failure(&call))?;
+        Ok(())
+    }
+
     /// Has a group do nothing by these processes.
     pub(crate) async fn suspend(&self, group: &str, processes: &[&str]) -> Result<(), Failure> {
         let on = format!("the group {group}");

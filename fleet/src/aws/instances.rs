@@ -45,6 +45,20 @@ pub(crate) async fn instances(aws: &Aws, ids: &[&str]) -> Result<Vec<Known>, Fai
     Ok(all)
 }
 
+/// Tags instances.
+pub(crate) async fn tag(aws: &Aws, ids: &[String], tags: &[(&str, String)]) -> Result<(), Failure> {
+    let call = Call { action: "ec2:CreateTags", doing: "tag", on: format!("the instances {}", ids.join(", ")), region: &aws.region };
+    let numbered = |name: &str, part: &str, at: usize| format!("{name}.{}{part}", at + 1);
+    let mut parameters: Vec<(String, &str)> = Vec::new();
+    parameters.extend(ids.iter().enumerate().map(|(at, id)| (numbered("ResourceId", "", at), id.as_str())));
+    for (at, (key, value)) in tags.iter().enumerate() {
+        parameters.extend([(numbered("Tag", ".Key", at), *key), (numbered("Tag", ".Value", at), value.as_str())]);
+    }
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    signed::query(aws, &EC2, "CreateTags", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
+    Ok(())
+}
+
 fn known(instance: &Element) -> Option<Known> {
     let text = |element: &Element, name: &str| element.text(name).unwrap_or_default().to_owned();
     Some(Known {

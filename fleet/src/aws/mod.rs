@@ -2,6 +2,7 @@
 
 pub(crate) mod activities;
 pub(crate) mod alarms;
+pub(crate) mod boots;
 pub(crate) mod certificates;
 pub(crate) mod changes;
 pub(crate) mod commands;

@@ -150,6 +150,11 @@ impl<'a, O: Objects> Records<'a, O> {
         self.change(kept, kept.record.order(token, Timestamp::now())).await
     }
 
+    /// Writes down which way a deployment goes, and why. `None` if the record is another one than it was read.
+    pub(crate) async fn turn(&self, kept: &Kept, token: &str, cause: Option<String>) -> Result<Option<Kept>, Failure> {
+        self.change(kept, kept.record.turn(token, Timestamp::now(), cause)).await
+    }
+
     /// Writes how a deployment has ended, as is to be seen on the stack, and why where that was not well.
     pub(crate) async fn finish(&self, kept: &Kept, state: State, at: Timestamp, cause: Option<String>) -> Result<Kept, Failure> {
         let number = kept.record.number;

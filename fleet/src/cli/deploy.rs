@@ -93,7 +93,7 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
     named
         .filter(|policy: &Policy| policy.has_engine())
-        .ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())
+        .ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch, immutable or in_place".to_owned())
 }
 
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {

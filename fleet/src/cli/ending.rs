@@ -6,7 +6,7 @@ use super::operator::Operator;
 use super::output::{self, data, talk};
 use crate::deployment::course::{Phase, Stuck};
 use crate::deployment::history::Role;
-use crate::deployment::record::{Record, Release, State};
+use crate::deployment::record::{Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -37,7 +37,10 @@ pub(super) fn still_running(operator: &Operator, record: &Record, goes_on: bool,
     if as_json {
         output::json(record);
     }
-    if goes_on {
+    if record.goal.policy == Policy::InPlace {
+        Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} is under way, and goes on while ingot-fleet follows it"))
+            .hint(format!("run the same command again, which carries it on, or end it with `ingot-fleet abort {called}`"))
+    } else if goes_on {
         Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} goes on: CloudFormation ends it, or goes back"))
             .hint(format!("run the same command again to follow it, or look with `ingot-fleet status {called}`"))
     } else {

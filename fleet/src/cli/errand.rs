@@ -10,7 +10,7 @@ use super::edit::Edit;
 use super::operator::Operator;
 use super::output::talk;
 use super::source::Source;
-use super::{ahead, alarms, freeze, ground, guards};
+use super::{ahead, alarms, freeze, ground, guards, in_place};
 use crate::aws::alarms::{Alarms, named};
 use crate::aws::records::{Begun, Draft, Kept};
 use crate::conduct::Plan;
@@ -161,10 +161,11 @@ impl<'a> Errand<'a> {
         };
         let (thawed, goal) = tokio::join!(thawed, self.goal());
         thawed?;
-        let goal = goal?;
+        let mut goal = goal?;
         let standing = ground.standing.as_ref();
         let wanted = source.wanted(operator, &goal, 0, account);
         let changed = standing.map(|standing| source.changed(standing, &wanted));
+        goal.policy = in_place::fitting(operator, goal.policy, (changed.as_deref(), source.obstacle()), asked.kind, asked.policy)?;
         if let Some(standing) = standing.filter(|_| changed.as_ref().is_some_and(Vec::is_empty)) {
             return Ok(Beginning::Nothing(self.guard(standing).await?));
         }

@@ -146,8 +146,9 @@ impl Next {
         lines.push(String::new());
         lines.extend(self.rolled());
         lines.extend(how_long(&self.estimate, self.measured));
-        if self.rollout.is_some() {
-            lines.push(format!("CloudFormation waits for a batch up to {}", self.pause.trim_start_matches("PT").to_lowercase()));
+        if let Some(rollout) = &self.rollout {
+            let who = if rollout.policy == Policy::InPlace { "each instance has up to" } else { "CloudFormation waits for a batch up to" };
+            lines.push(format!("{who} {}", self.pause.trim_start_matches("PT").to_lowercase()));
         }
         if let Some(Before { number, policy, instances, seconds }) = self.before {
             let (policy, took) = (word(policy), Length::seconds(seconds));

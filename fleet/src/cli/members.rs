@@ -9,7 +9,7 @@ use crate::aws::instances::{self, Known};
 use crate::failure::Failure;
 use crate::story::{Instance, Target};
 
-/// Who asks. What an instance was launched with never changes: EC2 is asked once for each.
+/// Who asks. Where EC2 gives no answer, what it has said before counts: tags change with a deployment in place alone.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
     operator: &'a Operator,
@@ -84,8 +84,8 @@ impl<'a> Members<'a> {
 
     async fn learn(&self, groups: &[Group]) -> Result<(), Failure> {
         let all: BTreeSet<&str> = groups.iter().flat_map(|group| &group.members).map(|member| member.id.as_str()).collect();
-        let new: Vec<&str> = all.iter().copied().filter(|id| !self.known.borrow().contains_key(*id)).collect();
-        let found = if new.is_empty() { Vec::new() } else { instances::instances(&self.operator.aws, &new).await? };
+        let ids: Vec<&str> = all.iter().copied().collect();
+        let found = if ids.is_empty() { Vec::new() } else { instances::instances(&self.operator.aws, &ids).await? };
         let mut known = self.known.borrow_mut();
         known.retain(|id, _| all.contains(id.as_str()));
         known.extend(found.into_iter().map(|one| (one.id.clone(), one)));

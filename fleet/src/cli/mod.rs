@@ -23,6 +23,7 @@ mod generate;
 mod ground;
 mod guards;
 mod import;
+mod in_place;
 mod input;
 mod keep;
 mod layout;

@@ -12,7 +12,7 @@ use super::ground;
 use super::operator::Operator;
 use super::output::{self, data, talk};
 use super::source::Source;
-use super::{alarms, carry, freeze};
+use super::{alarms, carry, freeze, in_place};
 use crate::aws::alarms::named;
 use crate::aws::records::Kept;
 use crate::aws::releases;
@@ -140,9 +140,11 @@ async fn next(
     in_force: Option<&Record>,
 ) -> Result<(Foreseen, Option<Failure>), Failure> {
     let environment = operator.environment();
-    if source.changed(standing, &source.wanted(operator, &goal, 0, account)).is_empty() {
+    let changed = source.changed(standing, &source.wanted(operator, &goal, 0, account));
+    if changed.is_empty() {
         return Ok((Foreseen::Nothing(goal.release), None));
     }
+    in_place::fitting(operator, goal.policy, (Some(&changed), source.obstacle()), Kind::Deploy, None)?;
     let (policy, capacity) = (goal.policy, goal.capacity);
     let record = ahead::record(operator, number, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
     let alarms = alarms::counting(environment, &[])?;

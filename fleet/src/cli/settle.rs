@@ -46,6 +46,6 @@ pub(super) fn conductor<'a>(
     operator: &'a Operator,
     witness: &'a Reader<'a>,
     tell: &'a Watcher<'a>,
-) -> Conductor<'a, Bucket, CloudFormation, Reader<'a>, Watcher<'a>> {
-    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.called() }
+) -> Conductor<'a, Bucket, CloudFormation, Reader<'a>, Watcher<'a>, Operator> {
+    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, instances: operator, environment: operator.called() }
 }

@@ -29,6 +29,14 @@ impl Source {
         }
     }
 
+    /// Why a deployment in place would lose requests, if it would. What a stack has was looked at when it was deployed.
+    pub(super) fn obstacle(&self) -> Option<&str> {
+        match self {
+            Self::File(stack) => stack.obstacle.as_deref(),
+            Self::Stack(_) => None,
+        }
+    }
+
     /// By which policy what runs is replaced.
     pub(super) fn policy(&self, operator: &Operator, asked: Option<Policy>, kind: Kind) -> Result<Policy, Failure> {
         let of_file = || of_file(operator.environment().settings.deployment.policy());
@@ -38,13 +46,15 @@ impl Source {
             // Going back is not refused for what fleet.yaml says.
             (None, Self::Stack(has)) => {
                 let chosen = if operator.has_file() { of_file() } else { of_stack(has) };
-                return Ok(if chosen.has_engine() { chosen } else { Policy::RollingWithBatch });
+                // Whether releases overlap was looked at if the last deployment was in place, and is not known otherwise.
+                let is_known = chosen != Policy::InPlace || of_stack(has) == chosen;
+                return Ok(if chosen.has_engine() && is_known { chosen } else { Policy::RollingWithBatch });
             }
         };
         match policy {
             // Nothing is replaced.
-            Policy::TrafficSplitting | Policy::InPlace if kind == Kind::Create => Ok(Policy::RollingWithBatch),
-            Policy::TrafficSplitting | Policy::InPlace => {
+            Policy::TrafficSplitting if kind == Kind::Create => Ok(Policy::RollingWithBatch),
+            Policy::TrafficSplitting => {
                 Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {} yet", policy.word()))
                     .hint("take another one for this deployment: `--policy rolling_with_batch`"))
             }

@@ -15,6 +15,7 @@ use crate::conduct::Tell;
 use crate::deployment::course::{Operation, Wanted};
 use crate::deployment::record::{Policy, Record};
 use crate::failure::Failure;
+use crate::release::name::Name;
 use crate::story::{self, Color, Event, Seen, serving};
 
 /// Tells on stderr.
@@ -23,6 +24,8 @@ pub(super) struct Watcher<'a> {
     stack: String,
     members: Members<'a>,
     progress: Option<Progress>,
+    /// Whether the instances stay.
+    stays: bool,
     /// What was told of the instances.
     seen: RefCell<Vec<Seen>>,
 }
@@ -42,18 +45,20 @@ impl<'a> Watcher<'a> {
     pub(super) fn of(operator: &'a Operator, record: &Record, sets: &Wanted) -> Self {
         let wanted = record.goal.capacity.desired.max(1);
         let batch = match record.goal.policy {
-            Policy::Rolling | Policy::RollingWithBatch => sets.all().get("BatchSize").and_then(|batch| batch.parse().ok()),
+            Policy::Rolling | Policy::RollingWithBatch | Policy::InPlace => {
+                sets.all().get("BatchSize").and_then(|batch| batch.parse().ok())
+            }
             _ => None,
         };
         let batch = batch.filter(|batch| (1..wanted).contains(batch)).unwrap_or(wanted);
         let progress = Progress { number: record.number, wanted, batch, bar: progress::instances(u64::from(wanted)) };
         progress.goes_on(0);
-        Self { progress: Some(progress), ..Self::back(operator) }
+        Self { progress: Some(progress), stays: record.goal.policy == Policy::InPlace, ..Self::back(operator) }
     }
 
     /// Of one that goes back: that is as far as CloudFormation says.
     pub(super) fn back(operator: &'a Operator) -> Self {
-        Self { stack: operator.stack(), members: Members::new(operator), progress: None, seen: RefCell::default() }
+        Self { stack: operator.stack(), members: Members::new(operator), progress: None, stays: false, seen: RefCell::default() }
     }
 }
 
@@ -88,8 +93,14 @@ impl Tell for Watcher<'_> {
         told(Line::plain(match operation {
             Operation::Create => "creating the stack",
             Operation::SetPolicy => "setting the policy",
+            Operation::SetRelease if self.stays => "setting the release of instances that are launched from now on",
             Operation::SetRelease => "replacing what runs",
         }));
+    }
+
+    fn sends(&self, release: &Name, ids: &[String], goes_back: bool) {
+        let back = if goes_back { "back " } else { "" };
+        told(Line::plain(format!("taking {} {back}to {release}", ids.join(", "))));
     }
 
     fn waits_for_others(&self, status: &str) {

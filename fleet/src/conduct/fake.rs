@@ -8,11 +8,14 @@ use tokio::time::{Instant, sleep};
 
 use super::listen::Witness;
 use super::tell::Tell;
+use crate::aws::boots::{Boot, Instances, Sent};
 use crate::aws::stacks::{Guard, Order, Stacks};
 use crate::deployment::course::{Operation, Parameters, Standing};
-use crate::deployment::record::Record;
+use crate::deployment::in_place::Standee;
+use crate::deployment::record::{Record, Release};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::release::name::Name;
 use crate::story::{Event, Evidence, Happened};
 
 /// How an operation of the stack ends, or what it is answered.
@@ -184,6 +187,8 @@ pub(super) struct Quiet {
 impl Tell for Quiet {
     fn begins(&self, _: Operation) {}
 
+    fn sends(&self, _: &Name, _: &[String], _: bool) {}
+
     fn waits_for_others(&self, _: &str) {}
 
     fn silent(&self, _: &Failure) {}
@@ -227,5 +232,35 @@ impl Witness for Left {
 
     async fn console(&self, _: &str) -> Option<String> {
         self.console.clone()
+    }
+}
+
+/// A group of which nobody asks.
+#[derive(Debug)]
+pub(super) struct Nobody;
+
+impl Instances for Nobody {
+    async fn standees(&self) -> Result<Vec<Standee>, Failure> {
+        unreachable!("it is not in place")
+    }
+
+    async fn mark(&self, _: &[String], _: u64, _: Option<&Release>) -> Result<(), Failure> {
+        unreachable!("it is not in place")
+    }
+
+    async fn send(&self, _: &Release, _: &[String], _: &str) -> Result<Sent, Failure> {
+        unreachable!("it is not in place")
+    }
+
+    async fn look(&self, _: &str, _: &[String]) -> Result<Vec<(String, Boot)>, Failure> {
+        unreachable!("it is not in place")
+    }
+
+    async fn was_sent(&self, _: &str, _: &str) -> Result<bool, Failure> {
+        unreachable!("it is not in place")
+    }
+
+    async fn replace(&self, _: &str) -> Result<(), Failure> {
+        unreachable!("it is not in place")
     }
 }

@@ -6,23 +6,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::late::{Late, SKEW, is_fresh};
+use super::hand::Turned;
+use super::in_place::InPlace;
+use super::late::{SKEW, is_fresh};
 use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
+use super::seen::{LAST, LONG, Seen, Way};
 use super::tell::Tell;
+use crate::aws::boots::Instances;
 use crate::aws::objects::Objects;
 use crate::aws::records::{Kept, Records};
 use crate::aws::stacks::Stacks;
 use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
-use crate::deployment::record::{Ordered, Record, State};
+use crate::deployment::in_place::{Before, Heading, Turn};
+use crate::deployment::record::{Ordered, Policy, Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
-
-/// How often it is looked at: where a deployment waits for what is seen, and where AWS gives no answer or somebody else works
-/// on the stack. A look is two calls of CloudFormation, whose limits per account are not documented: others need some of them.
-const PAUSE: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(2);
 
 /// How long AWS may give no answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -50,80 +50,21 @@ pub(crate) enum Until {
 
 /// Whoever sees a deployment through.
 #[derive(Debug)]
-pub(crate) struct Conductor<'a, O, S, W, T> {
+pub(crate) struct Conductor<'a, O, S, W, T, I> {
     pub(crate) records: Records<'a, O>,
     pub(crate) stacks: &'a S,
     pub(crate) witness: &'a W,
     pub(crate) tell: &'a T,
+    pub(crate) instances: &'a I,
     pub(crate) environment: &'a str,
 }
 
-/// Where a deployment is to go.
-#[derive(Debug, Clone, Copy)]
-enum Way<'a> {
-    /// On, by this plan.
-    On(&'a Plan<'a>),
-    /// Back.
-    Back { stack: &'a str },
-}
-
-/// Those after which CloudFormation needs nobody.
-const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
-
-/// What was seen while it was followed.
-#[derive(Debug)]
-struct Seen {
-    /// The record as it is kept now.
-    kept: Kept,
-    begun: Tokens,
-    /// Since when events are looked for, and since when they are told.
-    since: Timestamp,
-    told: Timestamp,
-    had_stack: bool,
-    waits: bool,
-    /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
-    is_ordered: bool,
-    /// The order that may still be on its way.
-    late: Late,
-    silent_since: Option<Instant>,
-}
-
-impl Seen {
-    fn of(kept: &Kept) -> Self {
-        let (kept, began) = (kept.clone(), kept.record.began);
-        let since = began.checked_sub(SKEW).unwrap_or(began);
-        let (begun, late) = (Tokens::new(), Late::default());
-        Self { kept, begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
+impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, S, W, T, I> {
+    fn in_place(&self) -> InPlace<'_, O, W, T, I> {
+        let Self { records, witness, tell, instances, .. } = self;
+        InPlace { records, witness: *witness, tell: *tell, instances: *instances }
     }
 
-    /// How long it is until the next look.
-    fn pause(&self) -> Duration {
-        if self.silent_since.is_some() || self.waits { LONG } else { PAUSE }
-    }
-
-    /// Whether CloudFormation takes a deployment to its end, and back if need be.
-    fn goes_on(&self, record: &Record) -> bool {
-        self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
-    }
-}
-
-impl Way<'_> {
-    fn stack(&self) -> &str {
-        match self {
-            Self::On(plan) => &plan.stack,
-            Self::Back { stack } => stack,
-        }
-    }
-
-    fn next(&self, record: &Record, standing: Option<&Standing>, begun: &Tokens) -> Next {
-        match self {
-            Self::On(plan) => next(record, &plan.wanted, standing, begun),
-            Self::Back { .. } => next(record, &Wanted::of(record), standing, begun),
-        }
-    }
-}
-
-impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Carries a deployment on.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.attend(&kept, Way::On(plan), until).await
@@ -138,12 +79,30 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     pub(crate) async fn settle(&self, kept: &Kept, stack: &str) -> Result<Option<Record>, Failure> {
         let mut seen = Seen::of(kept);
         let standing = self.look(stack, &mut seen).await?;
-        match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
+        let next = next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun);
+        if !self.is_whole(&kept.record, next, standing.as_ref()).await? {
+            return Ok(None);
+        }
+        match next {
             Next::Good => self.end(kept, State::Good, None).await.map(Some),
             Next::Failed => self.failed(kept, stack, &Heard::default()).await.map(Some),
             Next::Gone => self.gone(kept, &mut seen).await,
             _ => Ok(None),
         }
+    }
+
+    /// Whether the instances are as they are to be where a deployment has ended so, with nobody watching.
+    async fn is_whole(&self, record: &Record, next: Next, standing: Option<&Standing>) -> Result<bool, Failure> {
+        if record.goal.policy != Policy::InPlace || !matches!(next, Next::Good | Next::Failed) {
+            return Ok(true);
+        }
+        let standees = self.instances.standees().await?;
+        let in_group = standees.iter().filter(|one| !one.lifecycle.starts_with("Terminat"));
+        Ok(match (next, standing.and_then(Before::of)) {
+            (Next::Good, _) => in_group.clone().all(|one| one.has(record)),
+            (_, Some(before)) => !in_group.clone().any(|one| one.is_reached(record, &before)),
+            (_, None) => false,
+        })
     }
 
     /// Watches the stack, and listens to the instances meanwhile. Nothing waits for what is shown of them.
@@ -197,12 +156,23 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
     async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
+        if self.in_place().still_boots(record, &mut seen.hand).await? {
+            return Ok(None);
+        }
         let standing = self.look(stack, seen).await?;
         if standing.is_none() && seen.had_stack {
             return self.gone(kept, seen).await;
         }
         seen.had_stack |= standing.is_some();
         let next = way.next(record, standing.as_ref(), &seen.begun);
+        if let Some(standing) = standing.as_ref().filter(|_| record.goal.policy == Policy::InPlace) {
+            match self.in_place().turn(next, kept, way.whither(record, seen), standing, &mut seen.hand).await? {
+                Turned::Ended(record) => return Ok(Some(*record)),
+                Turned::Again => return Ok(None),
+                Turned::Cancel => return self.cancel(record, stack).await,
+                Turned::Through => {}
+            }
+        }
         match (next, way) {
             (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref(), seen).await,
             (Next::Begin(_), Way::Back { .. }) => return self.undone(kept, standing.as_ref(), seen).await,
@@ -276,6 +246,9 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         if found.record.state != State::UnderWay {
             return Ok(Some(found.record));
         }
+        if Turn::of(&found.record).heading != Heading::On {
+            return Ok(None);
+        }
         let order = plan.order(operation, &kept.record, standing);
         let since = Instant::now();
         // From here on, whoever ends the deployment waits for this order. If somebody was faster, all is looked at again.
@@ -310,6 +283,10 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         // A call before, whose answer got lost, or somebody else may have begun it, or another operation.
         let standing = self.stacks.standing(&plan.stack).await?;
         if standing.is_some_and(|standing| standing.is_busy() || standing.token.as_ref() == Some(&order.token)) {
+            return Ok(None);
+        }
+        if plan.is_in_place() && operation == Operation::SetRelease {
+            self.in_place().turn_back(&kept.record, &why, &mut seen.hand).await?;
             return Ok(None);
         }
         // Refused, so nothing goes on, and nothing was replaced: unless whoever else follows it has ordered something since.

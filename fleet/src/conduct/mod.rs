@@ -2,9 +2,12 @@
 //! What is done here is to begin its operations, to watch them, and to write down how it ended.
 
 mod follow;
+mod hand;
+mod in_place;
 mod late;
 mod listen;
 mod order;
+mod seen;
 mod swap;
 mod tell;
 mod terminate;

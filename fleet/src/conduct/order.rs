@@ -2,7 +2,7 @@
 
 use crate::aws::stacks::{Guard, Order};
 use crate::deployment::course::{OF_POLICY, Operation, Parameters, Standing, Wanted};
-use crate::deployment::record::Record;
+use crate::deployment::record::{Policy, Record};
 use crate::deployment::terms::{Fixed, Terms, Watch};
 use crate::stack::OF_CREATION;
 
@@ -33,6 +33,10 @@ impl<'a> Plan<'a> {
     /// The same for a deployment that somebody else has begun, or this command before it was interrupted.
     pub(crate) fn taken_up(self) -> Self {
         Self { is_own: false, ..self }
+    }
+
+    pub(super) fn is_in_place(&self) -> bool {
+        self.wanted.all().get("Policy").is_some_and(|policy| policy == Policy::InPlace.word())
     }
 
     /// The order of one operation. `standing` is that of the stack, if there is one.

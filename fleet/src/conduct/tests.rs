@@ -9,7 +9,7 @@ mod turns;
 
 use jiff::Timestamp;
 
-use super::fake::{Fake, Left, Outcome, Quiet};
+use super::fake::{Fake, Left, Nobody, Outcome, Quiet};
 use super::follow::{Conductor, Ended, Until};
 use super::order::Plan;
 use crate::aws::fake::Directory;
@@ -57,9 +57,9 @@ impl World {
         }
     }
 
-    fn conductor(&self) -> Conductor<'_, Directory, Fake, Left, Quiet> {
+    fn conductor(&self) -> Conductor<'_, Directory, Fake, Left, Quiet, Nobody> {
         let Self { fake, left, quiet, .. } = self;
-        Conductor { records: self.records(), stacks: fake, witness: left, tell: quiet, environment: "prod" }
+        Conductor { records: self.records(), stacks: fake, witness: left, tell: quiet, instances: &Nobody, environment: "prod" }
     }
 
     async fn follow(&self, kept: Kept) -> Result<Ended, Failure> {

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::record::Policy;
 use super::rollout::Rollout;
 
-/// What is assumed where nothing was seen: of an instance on EC2 until it serves, of an update of a stack that replaces
+/// What is assumed where nothing was seen: of an instance on EC2 until it serves, of a release that is booted in place, of an update of a stack that replaces
 /// nothing, and of everything else in one that does. Round figures of nobody's environment.
 const LAUNCH: Duration = Duration::from_secs(60);
+const IN_PLACE: Duration = Duration::from_secs(10);
 const POLICY: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(30);
 
@@ -164,10 +165,14 @@ impl Estimate {
         if !is_set {
             parts.push(known.part("the update that sets the policy", |one| one.policy, POLICY));
         }
-        if rollout.batches > 0 {
+        let stays = rollout.policy == Policy::InPlace;
+        if rollout.batches > 0 && stays {
+            let (times, from) = (rollout.batches, "assumed: it depends on the release".to_owned());
+            parts.push(Part { what: "boot in place", times, seconds: IN_PLACE, from });
+        } else if rollout.batches > 0 {
             parts.push(known.launch(rollout));
         }
-        if rollout.batches > 1 {
+        if rollout.batches > 1 && !stays {
             match known.between(rollout) {
                 Some(part) => parts.push(part),
                 None => not_counted.push("pauses between batches: none was seen yet"),
@@ -185,7 +190,7 @@ impl Estimate {
         }
         parts.push(known.part("CloudFormation's other steps, and until each is seen", |one| one.rest, REST));
         let slower = match (known.launches.iter().min(), usual(&known.launches, rollout.batch)) {
-            (Some(fastest), Some(usual)) => Some((usual - *fastest) * rollout.batches),
+            (Some(fastest), Some(usual)) if !stays => Some((usual - *fastest) * rollout.batches),
             _ => None,
         };
         let estimate = Self::made(parts, not_counted);

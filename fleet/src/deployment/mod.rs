@@ -6,6 +6,7 @@ pub(crate) mod course;
 pub(crate) mod estimate;
 pub(crate) mod freeze;
 pub(crate) mod history;
+pub(crate) mod in_place;
 pub(crate) mod record;
 pub(crate) mod rollout;
 pub(crate) mod slot;

@@ -67,7 +67,7 @@ pub(crate) enum Policy {
 impl Policy {
     /// Whether ingot-fleet deploys by it.
     pub(crate) const fn has_engine(self) -> bool {
-        !matches!(self, Self::InPlace | Self::TrafficSplitting)
+        !matches!(self, Self::TrafficSplitting)
     }
 
     /// As it is written in fleet.yaml.
@@ -248,6 +248,11 @@ impl Record {
         let before = self.ordered.as_ref().filter(|ordered| ordered.token == token).map_or(0, |ordered| ordered.times);
         // What a newer one says needs its schema.
         Self { schema: SCHEMA, ordered: Some(Ordered { token: token.to_owned(), at, times: before + 1 }), ..self.clone() }
+    }
+
+    /// The same deployment, which goes another way for a cause.
+    pub(crate) fn turn(&self, token: &str, at: Timestamp, cause: Option<String>) -> Self {
+        Self { cause, ..self.order(token, at) }
     }
 
     /// The same deployment, ended.

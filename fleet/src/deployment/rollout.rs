@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::course::Parameters;
+use super::in_place;
 use super::record::{Capacity, Policy};
 
 /// The most instances that CloudFormation replaces at a time.
@@ -38,13 +39,15 @@ impl Rollout {
             // What it launches first must find room below the largest size.
             Policy::RollingWithBatch => size.min(max.saturating_sub(instances)).max(1),
             Policy::Immutable => instances,
-            Policy::TrafficSplitting | Policy::InPlace => size,
+            Policy::InPlace => size.min(in_place::LARGEST_BATCH),
+            Policy::TrafficSplitting => size,
         }
         .min(instances);
         let batches = if batch == 0 { 0 } else { instances.div_ceil(batch) };
         let (in_service, most) = match policy {
             Policy::RollingWithBatch => (instances, instances + batch),
             Policy::Immutable => (instances, 2 * instances),
+            Policy::InPlace => (instances, instances),
             _ => (instances - batch, instances),
         };
         Self { policy, instances, batch, batches, in_service, most }
@@ -80,6 +83,7 @@ mod tests {
             (Policy::Rolling, [2, 3, 3, 5]),
             (Policy::RollingWithBatch, [2, 3, 5, 7]),
             (Policy::Immutable, [5, 1, 5, 10]),
+            (Policy::InPlace, [2, 3, 5, 5]),
         ] {
             assert_eq!(rolled(policy, (5, 8), &of_a_group), expected, "{policy:?}");
         }

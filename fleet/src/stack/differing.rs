@@ -155,6 +155,7 @@ pub(super) mod tests {
             contents: Vec::new(),
             document: Document { written, properties, content: String::new(), sha256: String::new() },
             user_data: String::new(),
+            obstacle: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod document;
 mod edge;
 mod filled;
 mod functions;
+mod in_place;
 mod known;
 mod outcome;
 mod parameters;
@@ -83,6 +84,7 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     let whole = document.whole(&layers);
     site.mistakes.extend(collisions::find(&whole, &added));
     workers::check_queue(&whole, environment, &mut site);
+    let obstacle = in_place::check(&whole, &mut site, environment.settings.deployment.policy());
     let chosen = Chosen::of(&template, &parameters, &known);
     if environment.is_sound {
         constraints::check(&template, &parameters, &chosen, &mut site);
@@ -105,19 +107,8 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     findings.steps = checked.steps;
     findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
     let name = known.stack();
-    (
-        Some(Stack {
-            name,
-            template: template.name,
-            body: template.text,
-            defaults: template.defaults(),
-            parameters,
-            contents,
-            document,
-            user_data,
-        }),
-        findings,
-    )
+    let (template, body, defaults) = (template.name, template.text, template.defaults());
+    (Some(Stack { name, template, body, defaults, parameters, contents, document, user_data, obstacle }), findings)
 }
 
 /// What a template makes of what is known.

@@ -22,4 +22,6 @@ pub(crate) struct Stack {
     /// What would be uploaded.
     pub(crate) document: Document,
     pub(crate) user_data: String,
+    /// Why a deployment in place would lose requests, if it would.
+    pub(crate) obstacle: Option<String>,
 }

@@ -67,6 +67,7 @@ class Invocation:
             "CommandId": self.command.id,
             "InstanceId": self.instance,
             "DocumentName": self.command.document,
+            "Comment": self.command.comment,
             "RequestedDateTime": self.begun,
             "Status": self.status,
             "StatusDetails": self.details,

@@ -34,6 +34,8 @@ class Engine:
         self.target_groups: dict = {}
         self.stacks: list = []
         self.commands: dict = {}
+        # Instances without an agent of Systems Manager.
+        self.unmanaged: set[str] = set()
         self.instances: dict = {}
         # What was raised for the account, by code; and what IAM does not allow: actions, each with how it is decided.
         self.quotas: dict[str, float] = {"L-1216C47A": 640, "L-34B43A08": 640}

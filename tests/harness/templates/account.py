@@ -120,7 +120,7 @@ LINES = {"1": True, "50": True, "9999": True, "0": False, "10000": False, "1 -f"
 
 # The documents of Run Command: what their arguments may be, and what they run.
 COMMANDS: dict[str, tuple[dict[str, dict[str, bool]], list[str]]] = {
-    "BootCommand": ({"release": ARGUMENTS}, ["exec ingot boot --release '{{ release }}'"]),
+    "BootCommand": ({"release": ARGUMENTS}, ["exec ingot boot --release '{{ release }}' --json"]),
     "LogsCommand": (
         {"unit": UNITS, "lines": LINES},
         [

@@ -41,8 +41,15 @@ impl Operator<'_> {
         Records::new(self.cloud, self.place, "prod")
     }
 
-    fn conductor(&self) -> Conductor<'_, Cloud, Cloud, Left, Quiet> {
-        Conductor { records: self.records(), stacks: self.cloud, witness: self.left, tell: self.quiet, environment: "prod" }
+    fn conductor(&self) -> Conductor<'_, Cloud, Cloud, Left, Quiet, Nobody> {
+        Conductor {
+            records: self.records(),
+            stacks: self.cloud,
+            witness: self.left,
+            tell: self.quiet,
+            instances: &Nobody,
+            environment: "prod",
+        }
     }
 
     /// How it ends is of no interest: many are refused.

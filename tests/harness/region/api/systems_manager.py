@@ -32,12 +32,12 @@ def targets(engine, given) -> list[str]:
     if ids := given.get("InstanceIds"):
         if len(ids) > MOST_INSTANCES:
             raise Refused("ValidationException", TOO_MANY)
-        if missing := [id for id in ids if id not in engine.instances or not engine.instances[id].alive()]:
+        if missing := [id for id in ids if id not in engine.instances or not engine.instances[id].alive() or id in engine.unmanaged]:
             raise Refused(
                 "InvalidInstanceId", f"Instances [[{', '.join(missing)}]] not in a valid state for account 123456789012"
             )
         return ids
-    found = [one for one in engine.instances.values() if one.alive()]
+    found = [one for one in engine.instances.values() if one.alive() and one.id not in engine.unmanaged]
     for target in given.get("Targets", []):
         key, values = target["Key"], target["Values"]
         if key.lower() == "instanceids":
@@ -73,7 +73,7 @@ def get_invocation(engine, given):
 def describe_instances(engine, given):
     """The instances whose agent is there."""
     wanted = [value for one in given.get("Filters", []) if one["Key"] == "InstanceIds" for value in one["Values"]]
-    found = [one for one in engine.instances.values() if one.alive() and (not wanted or one.id in wanted)]
+    found = [one for one in engine.instances.values() if one.alive() and one.id not in engine.unmanaged and (not wanted or one.id in wanted)]
     said = [
         {"InstanceId": one.id, "PingStatus": "Online", "PlatformType": "Linux", "IPAddress": one.address}
         for one in found

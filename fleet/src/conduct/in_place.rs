@@ -1,0 +1,328 @@
+//! A deployment in place: the release is sent to the instances that run, a batch at a time, between the update that sets the
+//! policy and the one that sets the release. What follows it goes the way that the record says, so that several who follow it
+//! go the same way.
+//!
+//! Instances that are launched meanwhile run what ran before. They get the release once the stack has it, because none is
+//! launched with the former one any more.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::hand::{Batch, Hand, Turned, Way, Whither};
+use super::late::is_fresh;
+use super::listen::Witness;
+use super::tell::Tell;
+use crate::aws::boots::{Boot, Instances, Sent};
+use crate::aws::objects::Objects;
+use crate::aws::records::{Kept, Records};
+use crate::deployment::course::{Next, Operation, Standing};
+use crate::deployment::in_place::{Before, Heading, Pace, Turn, comment, next_back, next_on};
+use crate::deployment::record::{Record, Release, State};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long an instance that has to be reached may be out of reach, as while it restarts.
+const REACHABLE: Duration = Duration::from_secs(60);
+
+/// How often an instance gets a release whose boot is cut off.
+const TIMES: usize = 2;
+
+/// Whoever carries the instances on.
+#[derive(Debug)]
+pub(super) struct InPlace<'a, O, W, T, I> {
+    pub(super) records: &'a Records<'a, O>,
+    pub(super) witness: &'a W,
+    pub(super) tell: &'a T,
+    pub(super) instances: &'a I,
+}
+
+impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
+    /// Has the instances run what they are to run, before anything follows from how the stack stands.
+    pub(super) async fn turn(
+        &self,
+        next: Next,
+        kept: &Kept,
+        whither: Whither,
+        standing: &Standing,
+        hand: &mut Hand,
+    ) -> Result<Turned, Failure> {
+        let found = self.records.read(kept.record.number).await?.unwrap_or_else(|| kept.clone());
+        if found.record.state != State::UnderWay {
+            return Ok(Turned::Ended(Box::new(found.record)));
+        }
+        let Whither { has_begun, is_own, .. } = whither;
+        let goes_back = whither.goes_back || Turn::of(&found.record).heading != Heading::On;
+        match next {
+            Next::Begin(_) if goes_back => self.go_back(&found, standing, hand).await,
+            Next::WaitForOthers if goes_back && !has_begun => self.go_back(&found, standing, hand).await,
+            Next::Begin(Operation::SetRelease) => self.go_on(&found, is_own, standing, hand).await,
+            Next::Wait if goes_back => Ok(Turned::Cancel),
+            Next::Good => self.bring_along(&found, standing, hand).await,
+            Next::Failed => match self.take_back(&found, standing, hand).await? {
+                true => Ok(Turned::Through),
+                false => Ok(Turned::Again),
+            },
+            _ => Ok(Turned::Through),
+        }
+    }
+
+    /// Sends the release to the next batch.
+    async fn go_on(&self, found: &Kept, is_own: bool, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
+        let (record, pace) = (&found.record, Pace::of(standing));
+        let standees = self.instances.standees().await?;
+        let ids = next_on(&standees, record, pace);
+        if ids.is_empty() {
+            return Ok(Turned::Through);
+        }
+        let since = Instant::now();
+        let turn = Turn { heading: Heading::On, sent: ids.clone() };
+        // From here on, whoever ends the deployment knows which instances may still get it.
+        let Some(ordered) = self.records.order(found, &turn.token(record)).await? else { return Ok(Turned::Again) };
+        if !is_fresh(&ordered.record, since) {
+            return Ok(Turned::Again);
+        }
+        hand.kept = Some(ordered);
+        let sent = match self.instances.mark(&ids, record.number, None).await {
+            Ok(()) => self.instances.send(&record.goal.release, &ids, &comment(record)).await,
+            Err(failure) => Err(failure),
+        };
+        let failure = match sent {
+            Ok(Sent::Command(command)) => {
+                self.await_batch(hand, Way::On, command, ids, (record.number, record.goal.release.clone()), pace);
+                return Ok(Turned::Again);
+            }
+            // It may have arrived: whoever goes on sends it again.
+            Err(failure) if failure.may_pass() => return Err(failure),
+            Err(failure) | Ok(Sent::OutOfReach(failure)) => failure,
+        };
+        // Nothing was sent to those that were not reached before.
+        let untouched: Vec<String> = standees
+            .iter()
+            .filter(|one| ids.contains(&one.id) && one.deployment != Some(record.number))
+            .map(|one| one.id.clone())
+            .collect();
+        if let Some(before) = Before::of(standing).filter(|_| !untouched.is_empty()) {
+            // Where that is refused as well, they are taken back like the others.
+            let _ = self.instances.mark(&untouched, before.number, Some(&before.release)).await;
+        }
+        if failure.is_of_rights() && !is_own {
+            return Err(failure);
+        }
+        // One that has left the group meanwhile cannot be reached, and need not be.
+        let now = self.instances.standees().await?;
+        if ids.iter().any(|id| !now.iter().any(|one| one.id == *id && one.serves())) {
+            return Ok(Turned::Again);
+        }
+        self.turn_back(record, &failure, hand).await?;
+        Ok(Turned::Again)
+    }
+
+    /// Sends the release to those that were launched with the former one, until there are none.
+    async fn bring_along(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
+        let (record, pace) = (&found.record, Pace::of(standing));
+        let mut standees = self.instances.standees().await?;
+        standees.retain(|one| !hand.replaced.contains(&one.id));
+        let ids = next_on(&standees, record, pace);
+        if ids.is_empty() {
+            let is_one_on_its_way = standees.iter().any(|one| one.comes() && !one.has(record));
+            return Ok(if is_one_on_its_way { Turned::Again } else { Turned::Through });
+        }
+        self.instances.mark(&ids, record.number, None).await?;
+        self.press(Way::Along, ids, (record.number, record.goal.release.clone()), &comment(record), (hand, pace)).await?;
+        Ok(Turned::Again)
+    }
+
+    /// Takes the instances back, and ends the deployment.
+    async fn go_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
+        let (record, turn) = (&found.record, Turn::of(&found.record));
+        if turn.heading == Heading::On {
+            let is_of_release = record.ordered.as_ref().filter(|ordered| ordered.token == Operation::SetRelease.token(record));
+            if is_of_release.is_some_and(|ordered| hand.late.may_arrive(ordered)) {
+                self.wait_for_late(hand);
+                return Ok(Turned::Again);
+            }
+            // From here on, whoever follows it goes back.
+            let turn = Turn { heading: Heading::Undone, ..turn };
+            self.records.turn(found, &turn.token(record), None).await?;
+            return Ok(Turned::Again);
+        }
+        if !self.take_back(found, standing, hand).await? {
+            return Ok(Turned::Again);
+        }
+        let (state, cause) = match turn.heading {
+            Heading::Failed => (State::Failed, record.cause.clone()),
+            Heading::On | Heading::Undone => (State::Undone, None),
+        };
+        let ended = self.records.end(found, state, Timestamp::now(), cause).await?;
+        Ok(ended.map_or(Turned::Again, |ended| Turned::Ended(Box::new(ended.record))))
+    }
+
+    /// Sends what ran before to the next batch of those that were reached. Whether none is left.
+    async fn take_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<bool, Failure> {
+        let (record, pace) = (&found.record, Pace::of(standing));
+        let Some(before) = Before::of(standing) else {
+            return Err(Failure::new(Exit::Failed, format!("cannot tell what ran before deployment {}", record.number))
+                .why("the stack has no parameters Release, ReleaseSha256 and Deployment")
+                .hint("update ingot-fleet, or roll out a release that is good with `--policy rolling_with_batch`"));
+        };
+        let mut standees = self.instances.standees().await?;
+        standees.retain(|one| !hand.replaced.contains(&one.id));
+        let ids = next_back(&standees, record, &before, pace);
+        if ids.is_empty() {
+            let is_one_on_its_way = standees.iter().any(|one| one.comes() && one.is_reached(record, &before));
+            return Ok(!is_one_on_its_way && self.has_arrived(found, hand).await?);
+        }
+        let comment = format!("ingot-{}-back", record.number);
+        self.press(Way::Back, ids, (before.number, before.release), &comment, (hand, pace)).await?;
+        Ok(false)
+    }
+
+    /// Sends a release to instances that have to run it. One that cannot be reached is replaced.
+    async fn press(
+        &self,
+        way: Way,
+        mut ids: Vec<String>,
+        (number, release): (u64, Release),
+        comment: &str,
+        (hand, pace): (&mut Hand, Pace),
+    ) -> Result<(), Failure> {
+        ids.truncate(if hand.is_one_by_one { 1 } else { ids.len() });
+        match (self.instances.send(&release, &ids, comment).await?, ids.as_slice()) {
+            (Sent::Command(command), _) => {
+                hand.out_of_reach = None;
+                self.await_batch(hand, way, command, ids, (number, release), pace);
+            }
+            (Sent::OutOfReach(failure), [id]) => {
+                if hand.out_of_reach.get_or_insert_with(Instant::now).elapsed() >= REACHABLE {
+                    hand.out_of_reach = None;
+                    self.replace(id, &failure.sentence(), hand).await?;
+                }
+            }
+            (Sent::OutOfReach(_), _) => hand.is_one_by_one = true,
+        }
+        Ok(())
+    }
+
+    /// Has the group launch another one by what the stack says: this one may run anything by now.
+    async fn replace(&self, id: &str, why: &str, hand: &mut Hand) -> Result<(), Failure> {
+        self.tell.news(&format!("{why}; {id} is replaced"));
+        self.instances.replace(id).await?;
+        hand.replaced.insert(id.to_owned());
+        Ok(())
+    }
+
+    /// Whether the release is not on its way to an instance any more, sent by somebody who was killed.
+    async fn has_arrived(&self, found: &Kept, hand: &mut Hand) -> Result<bool, Failure> {
+        let Some(ordered) = &found.record.ordered else { return Ok(true) };
+        for id in &Turn::of(&found.record).sent {
+            if !self.instances.was_sent(id, &comment(&found.record)).await? && hand.late.may_arrive(ordered) {
+                self.wait_for_late(hand);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn wait_for_late(&self, hand: &mut Hand) {
+        if !hand.waits {
+            self.tell.news("something was ordered that has not arrived yet: it is waited for, for 2 minutes at the most");
+        }
+        hand.waits = true;
+    }
+
+    fn await_batch(
+        &self,
+        hand: &mut Hand,
+        way: Way,
+        command: String,
+        ids: Vec<String>,
+        (number, release): (u64, Release),
+        Pace { patience, .. }: Pace,
+    ) {
+        self.tell.sends(&release.name, &ids, way == Way::Back);
+        hand.waits = false;
+        hand.batch = Some(Batch { command, ids, number, release, way, since: Instant::now(), patience });
+    }
+
+    /// Looks at the command that goes on. Whether it still does.
+    pub(super) async fn still_boots(&self, record: &Record, hand: &mut Hand) -> Result<bool, Failure> {
+        let Some(batch) = &hand.batch else { return Ok(false) };
+        let boots = self.instances.look(&batch.command, &batch.ids).await?;
+        let is_late = batch.since.elapsed() > batch.patience;
+        if !is_late && boots.iter().any(|(_, boot)| *boot == Boot::GoesOn) {
+            return Ok(true);
+        }
+        let done: Vec<String> = boots.iter().filter(|(_, boot)| *boot == Boot::Done).map(|(id, _)| id.clone()).collect();
+        // Those that somebody takes back meanwhile have another release in a moment.
+        if !done.is_empty() && (batch.way != Way::On || self.goes_on(record).await?) {
+            self.instances.mark(&done, batch.number, Some(&batch.release)).await?;
+        }
+        // What is not in the group any more does not count.
+        let has_gone_well = boots.iter().all(|(_, boot)| matches!(boot, Boot::Done | Boot::Overtaken));
+        let standees = if has_gone_well { Vec::new() } else { self.instances.standees().await? };
+        let (way, patience) = (batch.way, batch.patience);
+        hand.batch = None;
+        let mut failed = Vec::new();
+        for (id, boot) in boots.into_iter().filter(|(id, _)| standees.iter().any(|one| one.id == *id && one.serves())) {
+            let why = match boot {
+                Boot::Done | Boot::Overtaken => continue,
+                Boot::GoesOn => format!("the boot has not ended within {} s", patience.as_secs()),
+                Boot::CutOff(why) => {
+                    hand.cut_off.push(id.clone());
+                    if hand.cut_off.iter().filter(|other| **other == id).count() < TIMES {
+                        continue;
+                    }
+                    why
+                }
+                Boot::Failed(why) => why,
+            };
+            failed.push((id, why));
+        }
+        match way {
+            Way::On => {
+                if let Some((id, why)) = failed.first() {
+                    let url = self.evidence_of(record, id).await;
+                    self.turn_back(record, &Failure::new(Exit::Failed, format!("{id}: {why}{url}")), hand).await?;
+                }
+            }
+            Way::Along | Way::Back => {
+                for (id, why) in failed {
+                    self.replace(&id, &format!("{id}: {why}"), hand).await?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether nobody has ended a deployment, or had it go back.
+    async fn goes_on(&self, record: &Record) -> Result<bool, Failure> {
+        let found = self.records.read(record.number).await?;
+        Ok(found.is_some_and(|found| found.record.state == State::UnderWay && Turn::of(&found.record).heading == Heading::On))
+    }
+
+    /// Where the instance has left why it failed.
+    async fn evidence_of(&self, record: &Record, id: &str) -> String {
+        let found = self.witness.evidence(record).await.unwrap_or_default();
+        found.iter().rfind(|one| one.instance == id).map(|one| format!(" ({})", one.url)).unwrap_or_default()
+    }
+
+    /// Writes down that the deployment goes back, and why, unless it has ended or goes back already.
+    pub(super) async fn turn_back(&self, record: &Record, why: &Failure, hand: &mut Hand) -> Result<(), Failure> {
+        self.tell.news(&why.to_string());
+        loop {
+            let Some(found) = self.records.read(record.number).await? else { return Ok(()) };
+            let turn = Turn::of(&found.record);
+            if found.record.state != State::UnderWay || turn.heading != Heading::On {
+                return Ok(());
+            }
+            // What was sent here has arrived, or never will.
+            let is_own = hand.kept.as_ref() == Some(&found);
+            let turn = Turn { heading: Heading::Failed, sent: if is_own { Vec::new() } else { turn.sent } };
+            if self.records.turn(&found, &turn.token(record), Some(why.sentence())).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
