@@ -64,3 +64,16 @@ fn what_is_no_configuration_is_refused_with_a_way_out() {
         assert!(ran.stdout.is_empty() && ran.stderr.contains("hint: "), "{ran}");
     }
 }
+
+/// Whatever is wrong with a file, and whatever its secrets are called.
+#[test]
+fn no_message_repeats_a_value_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    for options in ["TOKEN: {x: hunter2}", "A: 1\n    PIN: \"hunter2", "PIN: hunter2\n    PIN: hunter2", "PIN: !x hunter2"] {
+        let text = format!("OptionSettings:\n  aws:elasticbeanstalk:application:environment:\n    {options}\n");
+        write(&path.join("saved.cfg.yml"), &text);
+        let ran = fleet_in(path, ["import", "saved.cfg.yml"]).exits(78);
+        assert!(ran.stderr.contains("saved.cfg.yml:") && !ran.stderr.contains("hunter2") && ran.stdout.is_empty(), "{ran}");
+    }
+}

@@ -8,6 +8,7 @@ mod draft;
 mod options;
 mod reading;
 mod rest;
+mod secretive;
 #[cfg(test)]
 mod tests;
 

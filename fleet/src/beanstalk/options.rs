@@ -44,6 +44,11 @@ impl Options {
         self.0.values().any(|setting| setting.namespace == namespace && !setting.value.trim().is_empty())
     }
 
+    /// Whether this one is set.
+    pub(super) fn has_option(&self, namespace: &str, name: &str) -> bool {
+        self.0.values().any(|one| one.namespace == namespace && one.name == name && !one.value.trim().is_empty())
+    }
+
     /// What is left.
     pub(super) fn into_rest(self) -> impl Iterator<Item = Setting> {
         self.0.into_values().filter(|setting| !setting.value.trim().is_empty())

@@ -50,6 +50,9 @@ pub(crate) fn read(name: &str, text: &str) -> Described {
     described
 }
 
+/// Keys that only a saved configuration and env.yaml have.
+const OF_ENVIRONMENTS: [&str; 3] = ["AWSConfigurationTemplateVersion", "EnvironmentConfigurationMetadata", "SolutionStack"];
+
 /// What a file should be.
 const WANTED: &str = "name a saved configuration, env.yaml or a .config file of .ebextensions";
 
@@ -66,8 +69,8 @@ impl Described {
             return self.mistakes.push(Mistake::at(&root.place, message, "describe one environment with --environment-name"));
         }
         // `.elasticbeanstalk/config.yml`, which `eb init` writes, names the application and holds no options.
-        if let Some(application) = root.get("global").and_then(|global| global.get("application_name")) {
-            self.application = scalar(application);
+        if ["global", "branch-defaults"].iter().any(|section| root.get(section).is_some()) {
+            self.application = root.get("global").and_then(|global| global.get("application_name")).and_then(scalar);
             return;
         }
         let settings = root.get("OptionSettings").or_else(|| root.get("option_settings"));
@@ -88,7 +91,9 @@ impl Described {
             self.left.extend(sections);
         }
         let is_extension = name.ends_with(".config") && matches!(root.value, Value::Map(_));
-        if settings.is_none() && !is_extension {
+        // An env.yaml may say no more than its platform.
+        let is_environment = OF_ENVIRONMENTS.iter().any(|key| root.get(key).is_some());
+        if settings.is_none() && !is_extension && !is_environment {
             let message = "no option settings are here: neither `OptionSettings` nor `option_settings`";
             self.mistakes.push(Mistake::at(&root.place, message, WANTED));
         }

@@ -3,7 +3,7 @@
 use ingot::desk::{Node, Place, Value};
 
 use super::options::Setting;
-use crate::fleet::looks_secret;
+use super::secretive::may_be_secret;
 
 /// Something that is not carried over.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,7 +184,7 @@ const LOGGED: &str = "add it to the stack's load balancer by a template of yours
 const CLASSIC: &str = "take an Application Load Balancer, the only one that the template makes";
 
 /// What the sections of a file are for that hold no options.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 15] = [
     ("packages", IMAGE),
     ("groups", IMAGE),
     ("users", IMAGE),
@@ -197,6 +197,8 @@ const SECTIONS: [(&str, &str); 13] = [
     ("Parameters", "deploy them as a stack of yours, and hand their names over as `properties:`"),
     ("Mappings", "deploy them as a stack of yours, and hand their names over as `properties:`"),
     ("Outputs", "deploy them as a stack of yours, and hand their names over as `properties:`"),
+    ("CName", "lead a DNS name of yours to the address that `ingot-fleet create` prints"),
+    ("Tags", "leave it out: the stack has tags of its own, by application and environment"),
     ("EnvironmentLinks", "hand the address of the other environment over as a property"),
 ];
 
@@ -221,8 +223,7 @@ impl Left {
     pub(super) fn because(setting: &Setting, advice: impl Into<String>) -> Self {
         let Setting { namespace, resource, name, value, place } = setting;
         let resource = if resource.is_empty() { String::new() } else { format!("{resource}.") };
-        let is_secret = looks_secret(name, value).is_some() || name.to_ascii_lowercase().contains("password");
-        let value = if is_secret { String::new() } else { value.clone() };
+        let value = if may_be_secret(name, value) { String::new() } else { value.clone() };
         Self { place: place.clone(), what: format!("{resource}{namespace} {name}"), value, advice: advice.into() }
     }
 

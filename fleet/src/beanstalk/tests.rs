@@ -151,3 +151,70 @@ fn what_cannot_be_read_is_a_mistake_with_its_place() {
         assert!(found.iter().any(|mistake| mistake.message.contains(message)), "{text}: {found:?}");
     }
 }
+
+#[test]
+fn a_size_of_a_batch_has_a_kind_by_itself() {
+    let sizes = "  aws:autoscaling:asg: { MinSize: 4, MaxSize: 8 }\n";
+    for (options, batch) in [
+        ("DeploymentPolicy: Rolling, BatchSize: 50", "batch: \"50%\"\n"),
+        ("DeploymentPolicy: Rolling, BatchSizeType: Fixed, BatchSize: 1", "batch: 1\n"),
+    ] {
+        let imported = of(&format!("{sizes}  aws:elasticbeanstalk:command: {{ {options} }}\n"));
+        assert!(imported.text.contains(batch), "{options}: {}", imported.text);
+        assert_eq!(open(&imported), [""; 0], "{options}: {}", imported.text);
+    }
+    let all = of(&format!("{sizes}  aws:elasticbeanstalk:command: {{ DeploymentPolicy: Rolling, BatchSize: 100 }}\n"));
+    assert!(all.notes.iter().any(|note| note.starts_with("`deployment.batch` is 25%")), "{:?}", all.notes);
+}
+
+#[test]
+fn a_policy_without_a_counterpart_leaves_one_that_fits() {
+    let imported =
+        of("  aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:elasticbeanstalk:command: { DeploymentPolicy: TrafficSplitting }\n");
+    assert!(advice(&imported, "DeploymentPolicy").contains("`deployment.policy`"));
+    assert!(imported.text.contains("policy: immutable\n"), "{}", imported.text);
+    assert_eq!(open(&imported), [""; 0], "{}", imported.text);
+}
+
+#[test]
+fn files_beside_may_hold_no_options() {
+    let extension = (".ebextensions/a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: 2 }\n");
+    let environment = "AWSConfigurationTemplateVersion: 1.1.0.0\nSolutionStack: 64bit Amazon Linux\nEnvironmentName: front+\n\
+        CName: front+\nTags: { team: a }\n";
+    let config = (".elasticbeanstalk/config.yml", "branch-defaults: { main: { environment: front } }\ndeploy: { artifact: a.zip }\n");
+    let imported = imported(&[extension, config, ("env.yaml", environment)]);
+    assert!(imported.text.contains("\n  front:\n"), "{}", imported.text);
+    for section in ["section CName", "section Tags"] {
+        assert!(!advice(&imported, section).is_empty());
+    }
+}
+
+#[test]
+fn a_single_worker_is_told_what_its_checks_become() {
+    let imported = of("  aws:elasticbeanstalk:environment: { EnvironmentType: SingleInstance }\n\
+        \x20 aws:elasticbeanstalk:sqsd: { MaxRetries: 3 }\n  aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
+        \x20 aws:elasticbeanstalk:environment:process:default: { HealthCheckPath: /h, Port: 8080, DeregistrationDelay: 30 }\n");
+    for option in ["Application Healthcheck URL", "HealthCheckPath"] {
+        assert!(advice(&imported, option).contains("`ready.http`"));
+    }
+    assert!(advice(&imported, "Port").contains("`port`"));
+    assert!(!imported.left.iter().any(|left| left.what.ends_with("DeregistrationDelay")), "{:#?}", imported.left);
+}
+
+#[test]
+fn defaults_of_a_classic_load_balancer_do_not_count_against_what_is_set() {
+    let imported = of("  aws:elasticbeanstalk:environment:process:default: { HealthCheckPath: /, DeregistrationDelay: 60 }\n\
+        \x20 aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
+        \x20 aws:elb:policies: { ConnectionDrainingTimeout: 20 }\n\
+        \x20 aws:autoscaling:launchconfiguration: { SecurityGroups: awseb-e-a-stack-AWSEBSecurityGroup-B }\n");
+    assert!(imported.text.contains("health_check: /up\n      deregistration: \"1m\"\n"), "{}", imported.text);
+    assert!(advice(&imported, "SecurityGroups").starts_with("leave out"));
+}
+
+#[test]
+fn a_database_keeps_what_elastic_beanstalk_calls_it() {
+    let imported = of("  aws:rds:dbinstance: { HasCoupledDatabase: true, DBInstanceClass: db.t3.small, DBSnapshotIdentifier: last }\n");
+    for setting in ["engine: mysql\n", "user: ebroot\n", "name: ebdb\n"] {
+        assert!(imported.text.contains(setting), "{}", imported.text);
+    }
+}

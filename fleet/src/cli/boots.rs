@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         causes(&sums);
     }
     if boots.iter().all(|(_, boot)| boot.reason.is_some()) {
-        talk("note: only failed boots leave evidence: write `signals: { evidence: { on: always } }` in the boot document to time all");
+        talk("note: without `signals: { evidence: { on: always } }` in the boot document, only failed boots leave evidence");
     }
     Ok(())
 }

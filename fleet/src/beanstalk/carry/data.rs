@@ -1,4 +1,6 @@
 //! Queue and database.
+//!
+//! What Elastic Beanstalk calls a database: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/using-features.managing.db.html>
 
 use ingot::desk::Value;
 
@@ -41,6 +43,13 @@ impl Carry {
         if !is_coupled {
             return drop(self.options.take_all(RDS));
         }
+        // Elastic Beanstalk's defaults, which are not those of fleet.yaml; the name is always this one.
+        for (name, path, value) in [("DBEngine", "database.engine", "mysql"), ("DBUser", "database.user", "ebroot")] {
+            if !self.options.has_option(RDS, name) {
+                self.draft.set(path, string(value));
+            }
+        }
+        self.draft.set("database.name", string("ebdb"));
         let advice = "choose postgres, mysql or mariadb, or leave the database to the boot document";
         self.take((RDS, "DBEngine"), "database.engine", |text| ENGINES.contains(&text).then(|| string(text)), advice);
         let advice = "write the class in `database.class`";

@@ -12,35 +12,51 @@ const TOPICS: &str = "aws:elasticbeanstalk:sns:topics";
 impl Carry {
     pub(super) fn deployment(&mut self) {
         let (min, max) = (self.number("instances.min").unwrap_or(1).max(1), self.number("instances.max").unwrap_or(4));
-        let batch = self.options.take(COMMAND, "BatchSizeType").zip(self.options.take(COMMAND, "BatchSize"));
+        // A size without a kind is a share.
+        let kind = self.options.take(COMMAND, "BatchSizeType").map_or("Percentage".to_owned(), |kind| kind.value);
+        let batch = self.options.take(COMMAND, "BatchSize");
         let Some(policy) = self.options.take(COMMAND, "DeploymentPolicy") else {
             self.notes
                 .push("no file names a policy, and Elastic Beanstalk's is AllAtOnce: `deployment.policy` is rolling_with_batch".into());
-            self.draft.set("deployment.policy", string("rolling_with_batch"));
-            self.batch(batch, "rolling_with_batch");
-            return self.fit("rolling_with_batch", min, max);
+            return self.policy("rolling_with_batch", (&kind, batch), (min, max));
         };
         let named = match policy.value.as_str() {
             "AllAtOnce" => "all_at_once",
             "Rolling" => "rolling",
             "RollingWithAdditionalBatch" => "rolling_with_batch",
             "Immutable" if self.mode == Mode::HighlyAvailable => "immutable",
-            "Immutable" => "rolling_with_batch",
-            _ => return self.leave(&policy, "write a policy in `deployment.policy`, such as rolling_with_batch"),
+            "Immutable" => {
+                self.notes.push("`deployment.policy` is rolling_with_batch: a single instance has no immutable".into());
+                "rolling_with_batch"
+            }
+            _ => {
+                self.leave(&policy, "write a policy in `deployment.policy`; until then, it is rolling_with_batch, or what fits the sizes");
+                return self.policy("rolling_with_batch", (&kind, batch), (min, max));
+            }
         };
-        self.batch(batch, named);
-        self.carry(policy, "deployment.policy", string(named));
+        self.policy(named, (&kind, batch), (min, max));
+        self.carried.push((policy, "deployment.policy".into()));
+    }
+
+    fn policy(&mut self, named: &str, (kind, size): (&str, Option<Setting>), (min, max): (u64, u64)) {
+        self.batch(kind, size, named);
+        self.draft.set("deployment.policy", string(named));
         self.fit(named, min, max);
     }
 
-    /// A number, or a share, where a policy has batches: the kind and the size.
-    fn batch(&mut self, batch: Option<(Setting, Setting)>, policy: &str) {
-        let Some((kind, size)) = batch else { return };
-        if self.mode == Mode::SingleInstance || !matches!(policy, "rolling" | "rolling_with_batch") || size.value.trim() == "100" {
+    /// A number, or a share, where a policy has batches.
+    fn batch(&mut self, kind: &str, size: Option<Setting>, policy: &str) {
+        let Some(size) = size else { return };
+        let is_share = kind != "Fixed";
+        if self.mode == Mode::SingleInstance || !matches!(policy, "rolling" | "rolling_with_batch") {
             return;
         }
+        // All at once is the default of a batch there, whatever the policy.
+        if is_share && size.value.trim() == "100" {
+            return self.notes.push("`deployment.batch` is 25%, in place of Elastic Beanstalk's 100%, which is all at once".into());
+        }
         let share = |text: &str| whole(text, 1, 99).map(|_| string(format!("{}%", text.trim())));
-        match if kind.value == "Fixed" { whole(&size.value, 1, 1000) } else { share(&size.value) } {
+        match if is_share { share(&size.value) } else { whole(&size.value, 1, 1000) } {
             Some(batch) => self.carry(size, "deployment.batch", batch),
             None => self.leave(&size, "write a number or a share in `deployment.batch`, such as 25%"),
         }

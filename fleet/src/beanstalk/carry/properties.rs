@@ -2,19 +2,21 @@
 
 use super::super::draft::list;
 use super::super::reading::PROPERTIES;
+use super::super::secretive::may_be_secret;
 use super::{Carry, is_computed};
-use crate::fleet::{has_form, looks_secret};
+use crate::fleet::has_form;
 
 const SECRETS: &str = "aws:elasticbeanstalk:application:environmentsecrets";
 
 impl Carry {
     pub(super) fn properties(&mut self) {
         for setting in self.options.take_all(PROPERTIES) {
-            let advice = if !has_form(&setting.name, "[A-Za-z_][A-Za-z0-9_]*") {
+            let is_secret = may_be_secret(&setting.name, &setting.value);
+            let advice = if !is_secret && !has_form(&setting.name, "[A-Za-z_][A-Za-z0-9_]*") {
                 "give it the name of an environment variable, and write it in `properties:`"
             } else if is_computed(&setting.value) {
                 "write what CloudFormation computes here as a property, or as a value of the boot document"
-            } else if looks_secret(&setting.name, &setting.value).is_some() {
+            } else if is_secret {
                 "put it into Secrets Manager, list it in `secrets:`, and read it by `secrets:` of the boot document"
             } else {
                 self.draft.property(&setting.name, &setting.value);

@@ -3,8 +3,8 @@
 use ingot::desk::Value;
 
 use super::super::draft::list;
+use super::super::options::Setting;
 use super::{Carry, boolean, is_computed, items, seconds, string, whole};
-use crate::fleet::{Mode, Tier};
 
 const VPC: &str = "aws:ec2:vpc";
 const PROCESS: &str = "aws:elasticbeanstalk:environment:process:default";
@@ -27,7 +27,20 @@ impl Carry {
         }
         let (namespace, name) = ("aws:autoscaling:launchconfiguration", "SecurityGroups");
         let advice = "write the IDs of the groups in `network.security_groups`";
-        self.take((namespace, name), "network.security_groups", |text| named(text, "sg-"), advice);
+        match self.options.take(namespace, name) {
+            // The one that Elastic Beanstalk makes goes with its environment.
+            Some(groups) if groups.value.contains("AWSEBSecurityGroup") => {
+                self.leave(
+                    &groups,
+                    "leave out the group that Elastic Beanstalk made; write the IDs of others in `network.security_groups`",
+                );
+            }
+            Some(groups) => match named(&groups.value, "sg-") {
+                Some(value) => self.carry(groups, "network.security_groups", value),
+                None => self.leave(&groups, advice),
+            },
+            None => {}
+        }
         if !self.draft.has("network.vpc") {
             self.notes.push("the files name no VPC, so that Elastic Beanstalk takes the default one: write its ID in `network.vpc`".into());
         }
@@ -38,7 +51,8 @@ impl Carry {
             return self.without_load_balancer();
         }
         self.take((VPC, "ELBScheme"), "load_balancer.public", scheme, "write `public: true` or `public: false` in `load_balancer:`");
-        for namespace in ["aws:elbv2:listener:443", "aws:elb:listener:443"] {
+        // What is of the other load balancer counts where nothing else is said.
+        for namespace in ["aws:elb:listener:443", "aws:elbv2:listener:443"] {
             let names = ["SSLCertificateArns", "SSLCertificateId"];
             for name in names {
                 let advice = "import the certificate into ACM, and write its ARN in `load_balancer.certificate`";
@@ -47,16 +61,20 @@ impl Carry {
         }
         let advice = "write a path that answers 200 in `load_balancer.health_check`";
         self.take(("aws:elasticbeanstalk:application", "Application Healthcheck URL"), "load_balancer.health_check", path, advice);
-        self.take((PROCESS, "HealthCheckPath"), "load_balancer.health_check", path, advice);
+        // `/` is the default, which settings as AWS describes them have beside a path that is set.
+        let is_default = |setting: &Setting| setting.value.trim() == "/";
+        let health = self.options.take(PROCESS, "HealthCheckPath");
+        if let Some(setting) = health.filter(|setting| !is_default(setting) || !self.draft.has("load_balancer.health_check")) {
+            match path(&setting.value) {
+                Some(value) => self.carry(setting, "load_balancer.health_check", value),
+                None => self.leave(&setting, advice),
+            }
+        }
         self.take((PROCESS, "Port"), "load_balancer.port", |text| whole(text, 1, 65535), "write a port in `load_balancer.port`");
         let advice = "write 1s to 1h in `load_balancer.deregistration`";
-        self.take((PROCESS, "DeregistrationDelay"), "load_balancer.deregistration", |text| seconds(text, WAITS.0, WAITS.1), advice);
-        self.take(
-            ("aws:elb:policies", "ConnectionDrainingTimeout"),
-            "load_balancer.deregistration",
-            |text| seconds(text, WAITS.0, WAITS.1),
-            advice,
-        );
+        for option in [("aws:elb:policies", "ConnectionDrainingTimeout"), (PROCESS, "DeregistrationDelay")] {
+            self.take(option, "load_balancer.deregistration", |text| seconds(text, WAITS.0, WAITS.1), advice);
+        }
         if !self.draft.has("load_balancer.health_check") {
             self.draft.set("load_balancer.health_check", string("/"));
             self.notes.push(
@@ -69,11 +87,16 @@ impl Carry {
     fn without_load_balancer(&mut self) {
         drop(self.options.take(VPC, "ELBScheme"));
         drop(self.options.take(VPC, "ELBSubnets"));
-        if self.tier == Tier::Web || self.mode == Mode::HighlyAvailable {
-            for (namespace, name) in [("aws:elasticbeanstalk:application", "Application Healthcheck URL"), (PROCESS, "HealthCheckPath")] {
-                if let Some(setting) = self.options.take(namespace, name) {
-                    self.leave(&setting, "write it as `ready.http` of the application in the boot document");
-                }
+        drop(self.options.take(PROCESS, "DeregistrationDelay"));
+        let ready = "write it as `ready.http` of the application in the boot document";
+        let port = "write it as `port` of the application in the boot document";
+        for (namespace, name, advice) in [
+            ("aws:elasticbeanstalk:application", "Application Healthcheck URL", ready),
+            (PROCESS, "HealthCheckPath", ready),
+            (PROCESS, "Port", port),
+        ] {
+            if let Some(setting) = self.options.take(namespace, name) {
+                self.leave(&setting, advice);
             }
         }
     }

@@ -1,0 +1,72 @@
+//! Options whose values may be secrets.
+//!
+//! More than `check` refuses: what is left out by mistake is named and can be written by hand, and what is carried over by
+//! mistake has been printed.
+
+use crate::fleet::looks_secret;
+
+/// Last words of names.
+const LAST: [&str; 8] = ["PASS", "PASSPHRASE", "PWD", "KEY", "SALT", "CREDS", "CREDENTIAL", "PASSWORDS"];
+
+/// Words of names, wherever they stand: `SECRET_KEY_BASE` of Rails.
+const ANYWHERE: [&str; 1] = ["SECRET"];
+
+/// Whether a value may be a secret, by its name or by itself.
+pub(super) fn may_be_secret(name: &str, value: &str) -> bool {
+    // `DbPassword`, `db-password` and `db.password` are `DB_PASSWORD`.
+    let mut words = String::new();
+    for (at, letter) in name.char_indices() {
+        let follows_small = name[..at].ends_with(|c: char| c.is_ascii_lowercase());
+        if letter.is_ascii_uppercase() && follows_small {
+            words.push('_');
+        }
+        words.push(if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' });
+    }
+    let is_place = value.is_empty() || value.starts_with("arn:") || value.starts_with('/') || matches!(value, "true" | "false");
+    let last = words.rsplit('_').next().unwrap_or_default();
+    let says_so = words.ends_with("PASSWORD")
+        || LAST.contains(&last) && !words.ends_with("PUBLIC_KEY")
+        || words.split('_').any(|word| ANYWHERE.contains(&word));
+    says_so && !is_place || looks_secret(&words, value).is_some() || value.contains("hooks.slack.com/services/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_found_however_they_are_written() {
+        for name in [
+            "SECRET_KEY_BASE",
+            "DB_PASS",
+            "MYSQL_PWD",
+            "STRIPE_KEY",
+            "DbPassword",
+            "DBPassword",
+            "my-pass",
+            "my.password",
+            "apiToken",
+            "KEY",
+        ] {
+            assert!(may_be_secret(name, "hunter2"), "{name}");
+        }
+        assert!(may_be_secret("NOTIFY", "https://hooks.slack.com/services/T0/B0/x"));
+        assert!(may_be_secret("URL", "postgres://a:hunter2@h/d"));
+    }
+
+    #[test]
+    fn other_names_are_let_through() {
+        for (name, value) in [
+            ("TOKEN_TTL", "300"),
+            ("PASSWORD_MIN_LENGTH", "12"),
+            ("JWT_PUBLIC_KEY", "x"),
+            ("SECRET_NAME", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db"),
+            ("KEYS", "a"),
+            ("BYPASS", "x"),
+            ("VisibilityTimeout", "300"),
+            ("EC2KeyName", "ops"),
+        ] {
+            assert!(!may_be_secret(name, value), "{name}={value}");
+        }
+    }
+}
