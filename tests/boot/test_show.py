@@ -64,9 +64,9 @@ def test_layers_that_are_named_have_to_be_there(desk, tmp_path):
     agent, _, over = desk
     nowhere = str(tmp_path / "image/boot.dd")
     shown = agent.run("show", "--layers", nowhere, over)
-    assert shown.code == BAD_DOCUMENT and f"the directory {nowhere} is not found" in shown.stdout + shown.stderr, shown
+    assert shown.code == BAD_DOCUMENT and f"the directory {nowhere} does not exist" in shown.stdout + shown.stderr, shown
     boot = agent.boot("#ingot\nversion: 1\n", "--layers", nowhere)
-    assert boot.code == BAD_DOCUMENT and f"the directory {nowhere} is not found" in boot.stderr, boot
+    assert boot.code == BAD_DOCUMENT and f"the directory {nowhere} does not exist" in boot.stderr, boot
 
 
 def test_what_is_shown_is_the_same_document(desk, tmp_path):

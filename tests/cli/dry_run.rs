@@ -151,7 +151,7 @@ fn a_template_that_is_missing_is_a_mistake_of_the_document() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n");
     insta::assert_snapshot!(desk.dry_run().run().exits(78), @r"
     --- stderr ---
-    boot.yaml:3:23: the template file /etc/ingot/templates/a.hbs is not found
+    boot.yaml:3:23: the template file /etc/ingot/templates/a.hbs does not exist
         3 |   /etc/a: { template: a.hbs }
           |                       ^
      hint: bake it into the image there; on a dev box, put it into templates/ beside the document

@@ -110,7 +110,7 @@ impl Boot {
         let found = self.ground.outside.read(path, SIZE_LIMIT).await?;
         self.waiting.take();
         let bytes =
-            found.ok_or_else(|| Stop::Refused(format!("{} is not found\n  hint: correct the path of --user-data", path.display())))?;
+            found.ok_or_else(|| Stop::Refused(format!("{} does not exist\n  hint: correct the path of --user-data", path.display())))?;
         layers.add_named(named, &bytes);
         Ok(layers)
     }

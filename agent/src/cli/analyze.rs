@@ -89,7 +89,7 @@ async fn read(path: &Path) -> Result<Report, (Exit, String)> {
     let shown = path.display();
     let bytes = DiskFiles::new(None).read(path, REPORT_LIMIT).await.map_err(|error| (Exit::Failed, Explanation::of(&error).to_string()))?;
     let bytes = bytes.ok_or_else(|| {
-        (Exit::Usage, format!("the report {shown} is not found\n  hint: run `ingot boot` first, or name the report of another machine"))
+        (Exit::Usage, format!("the report {shown} does not exist\n  hint: run `ingot boot` first, or name the report of another machine"))
     })?;
     let bytes = as_far_as_it_goes(&bytes, REPORT_LIMIT as usize);
     let kept = of_bytes(&bytes).map(|Evidence { report }| report.get().as_bytes());

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Exit {
     let at = args.from.display();
     let read = match DiskFiles::new(None).read(&args.from, LIMIT).await {
         Ok(Some(content)) => of_bytes(&content).map_err(|_| format!("{at} is not what ingot wrote")),
-        Ok(None) => Err(format!("{at} is not found\n  hint: wait for ingot.service, or run `ingot boot`")),
+        Ok(None) => Err(format!("{at} does not exist\n  hint: wait for ingot.service, or run `ingot boot`")),
         Err(error) => Err(format!("{error}\n  hint: run it as root: it shows secrets")),
     };
     match read.and_then(|known| args.answer(known)) {

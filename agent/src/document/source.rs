@@ -97,7 +97,7 @@ impl Layers {
     pub(crate) async fn add_named_directory(&mut self, directory: &Path, files: &dyn Files) {
         match files.stat(directory).await {
             Ok(None) => {
-                let message = format!("the directory {} is not found", directory.display());
+                let message = format!("the directory {} does not exist", directory.display());
                 self.mistakes.push(Mistake::of_a_file(message, Some("correct `--layers`".into())));
             }
             _ => self.add_directory(directory, files).await,

@@ -344,9 +344,8 @@ mod tests {
         assert_eq!(play.ready(), "z");
     }
 
-    /// What stands beside the boot is waited for where a signal says so.
     #[test]
-    fn what_comes_last_may_come_after_what_is_beside() {
+    fn what_comes_last_may_come_after_what_is_beside_the_boot() {
         let mut play = Play::new("a +w .z:w?");
         assert_eq!(play.ready(), "a w");
         play.finish("a", Ended::Well);

@@ -106,7 +106,7 @@ impl<'a> Checker<'a> {
         let users = self.items.values().filter(|item| item.step.template() == Some(path));
         for item in users {
             let message = match error {
-                None => format!("the template file {} is not found", path.display()),
+                None => format!("the template file {} does not exist", path.display()),
                 Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
             };
             let hint = error.and_then(|error| error.hint.clone());

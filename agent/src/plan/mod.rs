@@ -23,6 +23,7 @@ mod release;
 mod rendered;
 mod rest;
 mod resumed;
+mod serving;
 mod siblings;
 mod trust;
 mod unit;
@@ -145,7 +146,7 @@ impl Plan {
         let of_steps = items.keys().zip(shapes.values()).filter(|(_, shape)| !shape.ports.is_empty());
         let listening = of_steps.map(|(address, shape)| (address.clone(), shape.ports.clone())).collect();
         let leaders = current::leaders(&items, &shapes, &nodes);
-        let serving = siblings::serving(&items, &units);
+        let serving = serving::serving(&items, &units);
         let open = items.iter().filter_map(|(address, item)| Some((address.clone(), item.when.as_ref()?.raw().to_owned()))).collect();
         let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items

@@ -1,31 +1,13 @@
 //! What the steps of a plan may ask of each other.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use crate::address::Address;
-use crate::document::Item;
 use crate::failure::Explanation;
-use crate::plan::unit::{self, Unit};
 use crate::plan::{Plan, PlanNode};
 use crate::step::{Context, Leader, Outputs, Progress, Siblings};
-use crate::steps::drain;
 use crate::steps::signal::{Moment, Signal};
 use crate::text::Text;
-
-/// The kinds of steps whose units are stopped when the machine ends.
-const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
-
-/// As [`Siblings::serving`], of the steps of a document; empty where nothing asks for it.
-pub(super) fn serving(items: &BTreeMap<Address, Item>, units: &[Unit]) -> Vec<Address> {
-    if !items.keys().any(|address| address.kind() == drain::KIND) {
-        return Vec::new();
-    }
-    let addresses: Vec<&Address> = items.keys().collect();
-    let members = unit::in_order(units).into_iter().flat_map(|at| &units[at].members);
-    members.map(|at| addresses[*at]).filter(|address| SERVING.contains(&address.kind())).cloned().collect()
-}
 
 impl Siblings for Plan {
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>> {

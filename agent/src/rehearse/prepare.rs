@@ -121,7 +121,7 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
                     Some(nearest) => format!("write {nearest}"),
                     None => "correct the path".to_owned(),
                 };
-                layers.mistakes.push(Mistake::of_a_file(format!("{name} is not found"), Some(hint)));
+                layers.mistakes.push(Mistake::of_a_file(format!("{name} does not exist"), Some(hint)));
             }
             Err(error) => {
                 let Explanation { message, causes, hint, .. } = Explanation::of(&error);

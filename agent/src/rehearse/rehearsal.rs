@@ -214,7 +214,7 @@ async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
         Some(read) => Some(read?.into()),
         None => desk.read(&absolute(path), SIZE_LIMIT).await?,
     };
-    let bytes = bytes.ok_or_else(|| Refusal::usage(format!("{shown} is not found"), "correct the path of --facts"))?;
+    let bytes = bytes.ok_or_else(|| Refusal::usage(format!("{shown} does not exist"), "correct the path of --facts"))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::usage(format!("{shown} is not UTF-8 text"), "save it as UTF-8"))?;
     Given::parse(&shown, text).map_err(Refusal::Facts)
 }

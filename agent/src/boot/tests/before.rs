@@ -135,7 +135,7 @@ async fn an_invalid_request_is_refused_and_leaves_nothing() {
     let site = Site::with(DOCUMENT);
     let file = UserData::File { named: "boot.yaml".into(), path: PathBuf::from("/home/boot.yaml") };
     let refused = site.boot_as(Request { user_data: file, ..request() }).await;
-    assert_eq!(refused, Ending::Refused("/home/boot.yaml is not found\n  hint: correct the path of --user-data".into()));
+    assert_eq!(refused, Ending::Refused("/home/boot.yaml does not exist\n  hint: correct the path of --user-data".into()));
     let refused = site.boot_as(Request { only: vec!["files./etc/y".parse().unwrap()], ..request() }).await;
     assert!(matches!(&refused, Ending::Refused(why) if why.contains("files./etc/y")), "{refused:?}");
     assert!(site.on_disk().is_none() && site.said().is_empty() && site.machine.file("/etc/x").is_none());

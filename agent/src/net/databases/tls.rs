@@ -65,7 +65,7 @@ impl Roots {
         }
         let found = match named {
             Some(path) => {
-                let missing = || Refusal::Roots { path: path.display().to_string(), why: "the file is not found".into() };
+                let missing = || Refusal::Roots { path: path.display().to_string(), why: "the file does not exist".into() };
                 self.in_file(path).await?.ok_or_else(missing)?
             }
             None => self.of_this_machine().await?,
@@ -98,7 +98,7 @@ impl Roots {
         Ok(Trusted { roots: Arc::new(roots), from: format!("{} or {}", baked.from, system.from) })
     }
 
-    /// `None` if the file is not found. Certificates in it that are of no use are passed over, if there are others.
+    /// `None` if the file does not exist. Certificates in it that are of no use are passed over, if there are others.
     async fn in_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
         let from = path.display().to_string();
         let wrong = |why: String| Refusal::Roots { path: from.clone(), why };

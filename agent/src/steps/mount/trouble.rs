@@ -13,7 +13,7 @@ pub(crate) enum MountError {
     Render(#[source] TemplateError),
     #[error("{message}")]
     Option { message: String, hint: &'static str },
-    #[error("the block device {} is not found", node.display())]
+    #[error("the block device {} does not exist", node.display())]
     NoDevice { node: PathBuf },
     #[error("{} is already mounted from {by}", at.display())]
     InUse { at: PathBuf, by: String },

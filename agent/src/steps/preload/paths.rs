@@ -163,7 +163,7 @@ impl PreloadPaths {
     async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {
         let Some(list) = &self.preload.list else { return Ok(Vec::new()) };
         let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(PreloadError::Host)? else {
-            cx.progress(Progress::Warning(format!("the list {} is not found", list.display())));
+            cx.progress(Progress::Warning(format!("the list {} does not exist", list.display())));
             return Ok(Vec::new());
         };
         let text = String::from_utf8_lossy(&content);
