@@ -112,7 +112,7 @@ fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     }
 }
 
-/// Puts a new file, locked already, in the place of one that other users could open. `None` if the file does not exist any
+/// Puts a new file, locked already, in the place of one that other users could open. `None` if the file is not there any
 /// more: another process has replaced it.
 ///
 /// What is replaced is looked at only once it is out of the way, and put back if it is another's lock. Looked at before, it

@@ -97,7 +97,7 @@ impl<'a> Search<'a> {
         Self { start, indexed, begin, found: BTreeMap::new(), last: (0, 0) }
     }
 
-    /// Where `written` stands that is in this line of the string, from 1. Where it does not exist, the beginning is near enough.
+    /// Where `written` stands that is in this line of the string, from 1. Where it is not found, the beginning is near enough.
     pub(super) fn find(&mut self, line: usize, written: &str) -> Place {
         let key = (line, written.to_owned());
         if let Some(known) = self.found.get(&key) {
