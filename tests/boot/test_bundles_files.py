@@ -116,7 +116,7 @@ def test_releases_of_files_are_kept_and_gone_back_to(machine, store):
         ("shop.gz", PROGRAM, {}, "this is not gzip, though it is named so"),
         ("shop.zst", gzip.compress(PROGRAM), {}, "this is not zstd, though it is named so"),
         ("shop.gz", gzip.compress(PROGRAM)[:-9], {}, "it ends in the middle"),
-        ("shop", PROGRAM, {"sha256": hashlib.sha256(b"other").hexdigest()}, "the archive is another one"),
+        ("shop", PROGRAM, {"sha256": hashlib.sha256(b"other").hexdigest()}, "the archive's SHA-256 is"),
         ("shop.gz", gzip.compress(bytes(1100 << 20), 1), {"max_size_gib": 1}, "unpacks to more than"),
     ],
 )

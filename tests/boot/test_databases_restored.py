@@ -130,7 +130,7 @@ def test_the_newest_snapshot_with_tags(agent, aws, postgres):
 
 
 def test_no_snapshot_with_these_tags(agent, aws, postgres):
-    fails(agent, restored(restore_from={"snapshot": {"newest_with_tags": {"app": "none"}}}), "no available snapshot with app=none")
+    fails(agent, restored(restore_from={"snapshot": {"newest_with_tags": {"app": "none"}}}), "no snapshot with app=none is available")
     fails(agent, restored(restore_from={"snapshot": "none"}), "RestoreDBInstanceFromDBSnapshot", "name a snapshot of this region")
 
 
@@ -246,7 +246,7 @@ def test_a_wrong_password_of_a_database_that_is_not_ours_is_final(agent, aws, po
 
 def test_another_master_user_than_the_secrets(agent, aws, postgres):
     aws.secret("db", {**CREDENTIALS, "username": "root"})
-    fails(agent, restored(), "the master user of shop-prod is shop", "secrets.db is of another user")
+    fails(agent, restored(), "the master user of shop-prod is shop", "secrets.db belongs to another user")
     assert aws.count("ModifyDBInstance") == 0
 
 

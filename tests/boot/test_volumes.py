@@ -134,7 +134,7 @@ def test_a_snapshot_of_another_account_is_one_that_was_asked_for(instance, aws):
         ({"snapshot": {"newest_with_tags": {"app": "none"}}}, {}, "no completed snapshot with app=none"),
         ({"snapshot": {"newest_with_tags": {"app": "PENDING"}}}, {}, "1 with these tags are not completed"),
         ({"snapshot": "snap-0123456789abcdef0"}, {}, "snap-0123456789abcdef0"),
-        ({"snapshot": {"newest_with_tags": TAGS}}, {"size_gib": 1}, "is of 2 GiB, and the volume is to have 1"),
+        ({"snapshot": {"newest_with_tags": TAGS}}, {"size_gib": 1}, "is 2 GiB, more than the 1 GiB asked for"),
         ({"snapshot": "PENDING"}, {}, "is pending, not completed"),
         ({"snapshot": "ERROR"}, {}, "is error, not completed"),
     ],

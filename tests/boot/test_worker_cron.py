@@ -306,7 +306,7 @@ def test_claims_that_are_denied_are_told_and_nothing_is_posted_unclaimed(make, a
     running = fleet.begin(fleet.document([task()]))
     until("it is told", lambda: fleet.task(running)["trouble"], running)
     assert "allow s3:PutObject" in fleet.task(running)["trouble"]
-    until("it went back", lambda: "its time cannot be claimed" in ((fleet.status(running).get("last_error") or {}).get("what") or ""), running)
+    until("it went back", lambda: "its claim failed" in ((fleet.status(running).get("last_error") or {}).get("what") or ""), running)
     assert fleet.came() == {}
     aws.recover()
     until("it is sent", fleet.came, running)
