@@ -96,6 +96,11 @@ def publish_database(rds: Any, snapshot: str, tags: dict[str, str], trial: str) 
 def remove_trials(rds: Any, name: str, trial: str, published: str) -> None:
     """The restored instance, and the snapshots that did not pass their trial."""
     try:
+        (found,) = rds.describe_db_instances(DBInstanceIdentifier=trial_of(name))["DBInstances"]
+        # It is deleted without a final snapshot: the name alone does not say that a run has made it.
+        if {"Key": trial, "Value": name} not in found.get("TagList", []):
+            hint = f"give the golden data another --name, or the database another name than {trial_of(name)}"
+            raise Failure(f"the database {trial_of(name)} has no tag {trial}={name}, so it is not a trial", hint)
         rds.delete_db_instance(DBInstanceIdentifier=trial_of(name), SkipFinalSnapshot=True, DeleteAutomatedBackups=True)
     except ClientError as error:
         if code_of(error) not in ("DBInstanceNotFound", "DBInstanceNotFoundFault", "InvalidDBInstanceState"):

@@ -92,6 +92,8 @@ def main() -> None:
     )
     places = Places(tuple(args.releases), tuple(args.accounts))
     session = boto3.session.Session()
+    if not (args.regions or session.region_name):
+        raise Failure("no region", "name it with --regions, or set AWS_REGION")
     troubles = []
     for region in args.regions or [session.region_name]:
 
@@ -104,7 +106,7 @@ def main() -> None:
         troubles += [f"{region}: cannot read {one['source']}" for one in found["unreadable"]]
         troubles += [f"{region}: cannot change {one['id']}" for one in found["decisions"] if one["failed"]]
     if troubles:
-        hint = "see the causes above; allow the calls that docs/guides/housekeeping.md lists, and run this again"
+        hint = "see the causes above; packer/pipeline/housekeeping.yaml has the permissions; then run this again"
         raise Failure("; ".join(troubles), hint)
 
 

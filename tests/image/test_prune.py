@@ -5,45 +5,21 @@ import sys
 from datetime import timedelta
 
 import pytest
-from harness.aws import made_up
+from harness.aws import images_calls, made_up
+from harness.aws.housekeeping import DAY, daily, look, verdict, with_recycle_bin
 from harness.aws.images import ImageAccount
 from harness.aws.made_up import FRIEND, GOLDEN, PARAMETER, PIPELINE, PUBLISHED
 from harness.aws.pipeline import PIPELINE as DIRECTORY
 
 import prune  # isort: skip
 from pruning import versions  # isort: skip
-from pruning.decide import Policy  # isort: skip
 from pruning.facts import Marks  # isort: skip
 from pruning.look import Places  # isort: skip
-
-DAY = timedelta(days=1)
-TAGS = tuple((tag, None) for tag in prune.TAGS)
-RULES = ("EC2_IMAGE", "EBS_SNAPSHOT")
 
 
 @pytest.fixture
 def account() -> ImageAccount:
-    account = ImageAccount()
-    tag = {"ResourceTagKey": "ingot:pipeline", "ResourceTagValue": "shop"}
-    account.rules = [{"Identifier": f"{one:.11}", "ResourceType": one, "ResourceTags": [tag]} for one in RULES]
-    return account
-
-
-def look(account: ImageAccount, apply: bool = True, places: Places = Places(), **policy) -> dict:
-    return prune.prune(account.region, account.client, Policy(TAGS, **policy), places, apply, account.now)[0]
-
-
-def daily(account: ImageAccount, days: int, **more) -> list[dict]:
-    found = []
-    for _ in range(days):
-        found.append(look(account, **more))
-        account.now += DAY
-    return found
-
-
-def verdict(found: dict, id: str) -> tuple[str, str]:
-    (one,) = [one for one in found["decisions"] if one["id"] == id]
-    return one["verdict"], one["reason"]
+    return with_recycle_bin()
 
 
 # How far it gets.
@@ -242,12 +218,33 @@ def test_a_source_that_cannot_be_read_stops_all_but_what_saves(source):
         assert account.images[saved]["State"] == "available"
 
 
-def test_stacks_of_ingot_fleet_without_their_records_are_a_source_that_cannot_be_read(account):
+@pytest.mark.parametrize("places", [Places(), Places(("s3://releases/typo/",)), Places(("s3://other/",))])
+def test_stacks_of_ingot_fleet_without_their_records_are_a_source_that_cannot_be_read(account, places):
     account.image(PIPELINE)
-    account.stacks.append({"StackName": "shop-prod", "Tags": [{"Key": "ingot:environment", "Value": "prod"}]})
-    found = look(account)
-    assert found["unreadable"][0]["source"] == "deployment records" and "--releases" in found["unreadable"][0]["why"]
+    tags = {"ingot:application": "shop", "ingot:environment": "prod"}
+    tags = [{"Key": key, "Value": value} for key, value in tags.items()]
+    account.stacks.append({"StackName": "shop-prod", "Tags": tags})
+    account.stacks.append({"StackName": "shop-edge-main", "Tags": [*tags[:1], {"Key": "ingot:edge", "Value": "main"}]})
+    record = {"schema": 2, "state": "good", "goal": {"release": "v1", "image": "ami-1", "document": {"key": ""}}}
+    # One of another environment, and one of the same name in another application.
+    prefix = places.releases[0].partition("//")[2].partition("/")[2] if places.releases else ""
+    for other in ("shop/environments/next", "till/environments/prod"):
+        account.objects[f"{prefix}{other}/deployments/1.json"] = json.dumps(record)
+    found = look(account, places=places)
+    (unreadable,) = found["unreadable"]
+    assert unreadable["source"] == "deployment records" and "--releases" in unreadable["why"]
+    assert "shop-prod" in unreadable["why"] and "edge" not in unreadable["why"]
     assert {one["verdict"] for one in found["decisions"]} == {"wait", "keep"}
+    account.objects[f"{prefix}shop/environments/prod/deployments/1.json"] = json.dumps(record)
+    assert bool(look(account, places=places)["unreadable"]) == (not places.releases)
+
+
+def test_a_launch_template_that_gets_another_version_during_the_look_is_a_source_that_cannot_be_read(account):
+    id = account.template({}, {})
+    answer = images_calls.describe_launch_templates(account, {})
+    account.templates[id]["versions"][2] = {"ImageId": account.image(PIPELINE)}
+    account.answers["DescribeLaunchTemplates"] = answer
+    assert look(account)["unreadable"][0]["why"] == f"{id} was changed during the look; run this again"
 
 
 @pytest.mark.parametrize(
@@ -273,6 +270,20 @@ def test_a_change_that_fails_is_said_and_the_others_go_on(account):
     ] * 2
     account.refuse = set()
     assert [one["failed"] for one in look(account)["decisions"]] == [None] * 4 and not account.images
+
+
+def test_a_shared_image_is_not_disabled_if_what_remembers_its_permissions_was_not_written(account):
+    images = [account.image(PIPELINE, shared=[FRIEND]) for _ in range(2)]
+    places = Places(accounts=(FRIEND,))
+    daily(account, 3, places=places)
+    account.gone = "InvalidAMIID.NotFound"
+    found = look(account, places=places)
+    assert {one["verdict"] for one in found["decisions"] if one["kind"] == "image"} == {"disable"}
+    assert all(account.images[image]["permissions"] == [FRIEND] for image in images)
+    assert all(one["failed"] for one in found["decisions"] if one["kind"] == "image")
+    account.gone = None
+    look(account, places=places)
+    assert all(account.images[image]["tags"]["ingot:shared-with"] == FRIEND for image in images)
 
 
 def test_sizes_are_counted_once(account):

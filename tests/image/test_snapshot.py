@@ -185,6 +185,23 @@ def test_what_was_killed_while_it_was_published_stays():
     assert made in account.newest_with_tags(app="shop", role="data")
 
 
+def test_a_database_that_only_has_the_name_of_a_trial_is_not_deleted():
+    account = Account()
+    account.rds.create_db_instance(
+        DBInstanceIdentifier="shop-golden-trial",
+        DBInstanceClass="db.m7g.large",
+        Engine="postgres",
+        AllocatedStorage=20,
+        StorageEncrypted=True,
+        MasterUsername="shop",
+        MasterUserPassword="not-a-secret",
+    )
+    with pytest.raises(Failure, match="shop-golden-trial has no tag ingot:golden-trial=shop") as failure:
+        account.make(database="shop-golden-trial")
+    assert "another name than shop-golden-trial" in failure.value.hint
+    assert "shop-golden-trial" in account.trials() and not account.ssm.scripts
+
+
 def test_plain_volumes_and_databases_are_refused_before_anything_is_loaded():
     account = Account(encrypted=False)
     with pytest.raises(Failure, match=f"not encrypted: {account.volumes[0]}, shop-golden"):

@@ -47,11 +47,13 @@ class Work:
                 yield thing
 
     def attempt(self, things: Iterable[Thing], change: Callable[..., object], **request: Any) -> None:
-        """A failure concerns these things only: the others go on."""
+        """A failure concerns these things only: the others go on. If one of many is gone, none of them was changed."""
+        things = list(things)
         try:
             change(**request)
         except (ClientError, BotoCoreError) as error:
-            if not (isinstance(error, ClientError) and code_of(error) in GONE):
+            gone = isinstance(error, ClientError) and code_of(error) in GONE and len(things) == 1
+            if not gone:
                 self.failed |= {thing.key: str(error) for thing in things}
 
 

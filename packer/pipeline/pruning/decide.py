@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .facts import KEEP, MARKS, BinRule, Facts, Kind, Thing
+from .facts import GOLDEN, KEEP, MANAGED, MARKS, BinRule, Facts, Kind, Thing
 
 # A thing younger than that may be part of a bake or a deployment that is under way.
 YOUNG = timedelta(days=1)
@@ -28,6 +28,7 @@ LEAST_CHANGES = 25
 
 PUBLISHED = "ingot:published"
 SETTLED = ("available", "completed", "disabled")
+BACKUP = "a backup of AWS Backup or Data Lifecycle Manager"
 
 
 class Verdict(StrEnum):
@@ -77,7 +78,8 @@ def decide(facts: Facts, policy: Policy) -> list[Decision]:
     """One decision for each thing that the policy selects, in the order of the facts."""
     selected = [thing for thing in facts.things if policy.selects(thing.tags)]
     newest = newest_of_their_kind(selected, policy)
-    decisions = [decide_one(thing, facts, policy, newest) for thing in selected]
+    parts = parts_needed(facts, newest)
+    decisions = [decide_one(thing, facts, policy, newest | parts) for thing in selected]
     if facts.unreadable:
         sources = ", ".join(unreadable.source for unreadable in facts.unreadable)
         decisions = [held(decision, f"cannot read {sources}") for decision in decisions]
@@ -98,9 +100,10 @@ def kept_by(thing: Thing, facts: Facts, newest: Mapping[str, str]) -> str:
     """Why it is needed, in a few words; empty if nothing needs it."""
     if KEEP in thing.tags:
         return f"tag {KEEP}: {thing.tags[KEEP]}".rstrip(": ")
+    if is_backup(thing):
+        return BACKUP
     if by := facts.references.get(thing.key):
-        others = f" and {len(by) - 1} more" if len(by) > 1 else ""
-        return f"used by {by[0]}{others}"
+        return used(by)
     if thing.kind is Kind.SNAPSHOT and thing.related:
         return f"part of {', '.join(thing.related)}"
     if thing.key in newest:
@@ -112,6 +115,33 @@ def kept_by(thing: Thing, facts: Facts, newest: Mapping[str, str]) -> str:
     if facts.now - thing.created < YOUNG:
         return "less than a day old"
     return ""
+
+
+def is_backup(thing: Thing) -> bool:
+    return any(tag.startswith(MANAGED) for tag in thing.tags)
+
+
+def used(by: list[str]) -> str:
+    others = f" and {len(by) - 1} more" if len(by) > 1 else ""
+    return f"used by {by[0]}{others}"
+
+
+def parts_needed(facts: Facts, newest: Mapping[str, str]) -> dict[str, str]:
+    """The images whose snapshots are needed for themselves, with the reason: a snapshot is deleted with its image."""
+    found: dict[str, str] = {}
+    for snapshot in facts.things:
+        if snapshot.kind is not Kind.SNAPSHOT or not snapshot.related:
+            continue
+        why = newest.get(snapshot.key, "")
+        if KEEP in snapshot.tags:
+            why = f"tag {KEEP}: {snapshot.tags[KEEP]}".rstrip(": ")
+        elif by := facts.references.get(snapshot.key):
+            why = used(by)
+        elif is_backup(snapshot):
+            why = BACKUP
+        if why:
+            found |= dict.fromkeys(snapshot.related, f"its {snapshot.id}: {why}")
+    return found
 
 
 def unused(thing: Thing, facts: Facts, policy: Policy) -> Decision:
@@ -153,10 +183,13 @@ def disabling(thing: Thing, facts: Facts, policy: Policy, since: str) -> Decisio
 
 
 def unprotected(thing: Thing, facts: Facts, policy: Policy) -> str:
-    """Why the Recycle Bin would not keep it. It takes no database snapshots and no launch template versions."""
+    """Why it may not be deleted. The Recycle Bin takes no database snapshots and no launch template versions."""
+    tags = {other.id: other.tags for other in facts.things if other.kind is Kind.SNAPSHOT}
+    for snapshot in thing.related if thing.kind is Kind.IMAGE else ():
+        if snapshot in tags and not policy.selects(tags[snapshot]):
+            return f"its {snapshot} would be deleted with it, and has none of the tags"
     if policy.without_bin or thing.kind not in (Kind.IMAGE, Kind.SNAPSHOT):
         return ""
-    tags = {other.id: other.tags for other in facts.things if other.kind is Kind.SNAPSHOT}
     if not kept_in_bin(facts.bin_rules, thing.kind, thing.tags):
         return "no Recycle Bin rule applies to it"
     for snapshot in thing.related if thing.kind is Kind.IMAGE else ():
@@ -188,7 +221,7 @@ def family_of(thing: Thing) -> tuple | None:
         return (thing.kind, thing.tags[PUBLISHED]) if PUBLISHED in thing.tags else None
     if thing.kind is Kind.TEMPLATE_VERSION:
         return thing.kind, thing.id.partition(":")[0]
-    if thing.related:
+    if (thing.related and GOLDEN not in thing.tags) or is_backup(thing):
         return None
     # `newest_with_tags` of a boot document may name any of them, and a subset of them finds one of these families.
     tags = (tag for tag in thing.tags.items() if tag[0] not in (KEEP, *MARKS) and not tag[0].startswith("aws:"))

@@ -18,6 +18,12 @@ VERSIONS = "ingot:unused-versions"
 KEEP = "ingot:keep"
 
 
+# Tags of golden data, and the beginnings of those that AWS Backup and Data Lifecycle Manager set. Both copy the tags of
+# what they back up: <https://docs.aws.amazon.com/aws-backup/latest/devguide/tags-on-backups.html>
+GOLDEN = "ingot:golden-data"
+MANAGED = ("aws:backup:", "aws:dlm:")
+
+
 class Kind(StrEnum):
     IMAGE = "image"
     SNAPSHOT = "snapshot"

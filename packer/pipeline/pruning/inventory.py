@@ -30,6 +30,9 @@ class Look:
     # For `ID`: the numbers that `$Default` and `$Latest` stand for.
     default_versions: dict[str, int] = field(default_factory=dict)
     latest_versions: dict[str, int] = field(default_factory=dict)
+    # Stacks of ingot-fleet by application and environment, and those of which there are records.
+    stacks: dict[tuple[str, str], str] = field(default_factory=dict)
+    recorded: set[tuple[str, str]] = field(default_factory=set)
 
     def attempt(self, source: str, read: Callable[["Look"], None]) -> None:
         """Reads one source. If it cannot be read, that is a fact too."""
@@ -161,8 +164,11 @@ def read_launch_templates(look: Look) -> None:
     for request in requests:
         for page in look.pages("ec2", "describe_launch_template_versions", **request, PaginationConfig=size):
             for version in page["LaunchTemplateVersions"]:
-                if "LaunchTemplateId" in request or version["VersionNumber"] == 1:
-                    add_version(look, templates[version["LaunchTemplateId"]], version)
+                id = version["LaunchTemplateId"]
+                if id not in templates or (id in single and version["VersionNumber"] != 1):
+                    raise ValueError(f"{id} was changed during the look; run this again")
+                if "LaunchTemplateId" in request or id in single:
+                    add_version(look, templates[id], version)
 
 
 def add_version(look: Look, template: dict, version: dict) -> None:

@@ -51,19 +51,21 @@ def read_references(look: Look, policy: Policy, places: Places) -> None:
         ("Auto Scaling groups", references.read_groups),
         ("EC2 Fleets", references.read_fleets),
         ("versions of launch templates", references.read_templates),
-        ("stacks", lambda look: read_stacks(look, places)),
+        ("stacks", references.read_stacks),
         ("parameters", references.read_parameters),
-        ("deployment records", lambda look: records.read_records(look, places.releases)),
+        ("deployment records", lambda look: read_records(look, places)),
         ("image references", lambda look: references.read_image_references(look, policy)),
     )
     for source, read in sources:
         look.attempt(source, read)
 
 
-def read_stacks(look: Look, places: Places) -> None:
-    """Stacks of ingot-fleet have records, and without `--releases` nobody would read them."""
-    if references.read_stacks(look) and not places.releases:
-        why = "stacks of ingot-fleet exist, and --releases does not say where their records are"
+def read_records(look: Look, places: Places) -> None:
+    """Every stack of ingot-fleet has records: without any, `--releases` is missing or names another place."""
+    records.read_records(look, places.releases)
+    missing = sorted(name for environment, name in look.stacks.items() if environment not in look.recorded)
+    if missing:
+        why = f"--releases does not name the place of the records of {', '.join(missing)}, stacks of ingot-fleet"
         look.facts.unreadable.append(Unreadable("deployment records", why))
 
 

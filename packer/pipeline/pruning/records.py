@@ -28,6 +28,8 @@ def read_records(look: Look, places: Iterable[str]) -> None:
         if url.scheme != "s3" or not url.netloc:
             raise NoRecord(f"{place} is not s3://BUCKET/PREFIX")
         for environment, numbers in environments(look, url.netloc, url.path.lstrip("/")).items():
+            application, _, name = environment.split("/")[-3:]
+            look.recorded.add((application, name))
             read_environment(look, url.netloc, environment, sorted(numbers, reverse=True))
 
 

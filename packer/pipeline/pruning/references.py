@@ -8,6 +8,7 @@ import base64
 import binascii
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,10 +16,10 @@ from .decide import Policy
 from .facts import DATABASE_KINDS, Kind, UsageReport
 from .inventory import Look, tags_of
 
-IDS = re.compile(r"\b(?:ami|snap)-[0-9a-f]{8,17}\b")
+IDS = re.compile(r"(?:ami|snap)-[0-9a-f]{8,17}")
 WORDS = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-# A parameter that a launch resolves, at the version or label that may follow its name.
-RESOLVED = re.compile(r"resolve:ssm:([A-Za-z0-9/_.-]+(?::[A-Za-z0-9_.-]+)?)")
+# A parameter that a launch resolves, at the version or label that may follow its name or ARN.
+RESOLVED = re.compile(r"resolve:ssm:((?:arn:[^:]+:ssm:[^:]+:[0-9]+:parameter/)?[A-Za-z0-9/_.-]+(?::[A-Za-z0-9_.-]+)?)")
 
 # DescribeImageReferences accepts 10 images, and checks 10000 versions of a launch template at most.
 # Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImageReferences.html>
@@ -42,8 +43,10 @@ def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for inner in value.values():
+        for key, inner in value.items():
             yield from texts(inner)
+            if key == "UserData" and isinstance(inner, str):
+                yield user_data(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from texts(inner)
@@ -72,7 +75,8 @@ def search(look: Look, by: str, value: Any) -> None:
         for id in IDS.findall(text):
             look.facts.refer(id, by)
         for word in WORDS.findall(text) if names else ():
-            for key in names.get(word, ()):
+            # RDS names snapshots in lower case, and finds them in any.
+            for key in names.get(word.lower(), ()):
                 look.facts.refer(key, by)
     for named, version in templates(value):
         if id := look.template_ids.get(named):
@@ -151,7 +155,7 @@ def read_templates(look: Look) -> None:
     for id, number in look.latest_versions.items():
         look.facts.refer(f"{id}:{number}", "launches of the latest version")
     for version, data in look.template_data.items():
-        search(look, f"launch template {version}", {**data, "UserData": user_data(data.get("UserData", ""))})
+        search(look, f"launch template {version}", data)
 
 
 def user_data(encoded: str) -> str:
@@ -159,21 +163,20 @@ def user_data(encoded: str) -> str:
     try:
         content = base64.b64decode(encoded)
         return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode(errors="replace")
-    except (binascii.Error, OSError, EOFError):
+    except (binascii.Error, zlib.error, OSError, EOFError):
         return ""
 
 
-def read_stacks(look: Look) -> bool:
-    """Parameters of stacks, with the values that SSM parameters had. Says whether any is of ingot-fleet."""
-    fleets = False
+def read_stacks(look: Look) -> None:
+    """Parameters of stacks, with the values that SSM parameters had."""
     for page in look.pages("cloudformation", "describe_stacks"):
         for stack in page["Stacks"]:
             tags = tags_of(stack)
-            fleets |= "ingot:environment" in tags
+            if "ingot:environment" in tags:
+                look.stacks[tags.get("ingot:application", ""), tags["ingot:environment"]] = stack["StackName"]
             for parameter in stack.get("Parameters", []):
                 by = f"parameter {parameter['ParameterKey']} of stack {stack['StackName']}"
                 search(look, by, [parameter.get("ParameterValue"), parameter.get("ResolvedValue")])
-    return fleets
 
 
 def read_parameters(look: Look) -> None:
@@ -185,7 +188,10 @@ def read_parameters(look: Look) -> None:
         for parameter in page["Parameters"]:
             names |= {parameter["Name"]: "", f"{parameter['Name']}:{PREVIOUS}": ""}
     for version, data in look.template_data.items():
-        names |= {found: f" of launch template {version}" for found in RESOLVED.findall(str(data.get("ImageId", "")))}
+        for found in RESOLVED.findall(str(data.get("ImageId", ""))):
+            # Public parameters of AWS name images of AWS, and the role need not read them.
+            if not found.startswith("/aws/"):
+                names[found] = f" of launch template {version}"
     for some in batches(names, PARAMETERS_AT_ONCE):
         for parameter in look.call("ssm", "get_parameters", Names=some)["Parameters"]:
             name = parameter["Name"] + parameter.get("Selector", "")

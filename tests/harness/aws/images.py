@@ -72,6 +72,10 @@ class ImageAccount:
     calls: list[str] = field(default_factory=list)
     kill_at: tuple[int, str] | None = None
     refuse: set[str] = field(default_factory=set)
+    # Answers by operation, as they were a moment ago.
+    answers: dict[str, dict] = field(default_factory=dict)
+    # The error code with which CreateTags refuses a whole call, because one of its resources is no more.
+    gone: str | None = None
     numbers: itertools.count = field(default_factory=lambda: itertools.count(1))
 
     def client(self, service: str) -> Any:
@@ -92,7 +96,9 @@ class ImageAccount:
             raise Killed
         if operation in self.refuse:
             raise refusal("UnauthorizedOperation", f"You are not authorized to perform {operation}", operation)
-        answer = getattr(images_calls, xform_name(operation))(self, request)
+        if operation == "CreateTags" and self.gone:
+            raise refusal(self.gone, "The ID does not exist", operation)
+        answer = self.answers.get(operation) or getattr(images_calls, xform_name(operation))(self, request)
         if dies:
             raise Killed
         check(shapes.output_shape, answer)

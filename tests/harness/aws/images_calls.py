@@ -284,7 +284,10 @@ def get_parameters(account: "Account", request: dict) -> dict:
     assert len(request["Names"]) <= 10
     found, missing = [], []
     for wanted in request["Names"]:
-        name, _, selector = wanted.partition(":")
+        if wanted.startswith("/aws/"):
+            raise refuse("AccessDeniedException", "The role of housekeeping.yaml may not read it")
+        name = next((name for name in account.parameters if f"{wanted}:".startswith(f"{name}:")), "")
+        selector = wanted[len(name) + 1 :]
         values = account.parameters.get(name, [])
         number = int(selector) if selector.isdigit() else account.labels.get((name, selector), 0)
         number = number if selector else len(values)
