@@ -40,7 +40,7 @@ def prune(
     """One look at one region, and the changes that follow from it: as a document and as lines."""
     facts = look_at(region, client, policy, places, now)
     decisions = decide(facts, policy)
-    failed = carry_out(facts, decisions, client) if apply else {}
+    failed = carry_out(facts, decisions, client, policy.organization) if apply else {}
     return document(facts, decisions, apply, failed), lines(facts, decisions, apply, failed)
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from cfnlint.api import lint_file
 from cfnlint.decode import cfn_yaml
+from harness.aws.made_up import MARKS
 from harness.aws.proxy import REGION
 from harness.aws.unknown_to_moto import known
 from moto import mock_aws
@@ -307,7 +308,8 @@ def test_failures_are_told_to_the_topic(stacks):
 def test_housekeeping_runs_the_programs_with_what_they_take(stacks):
     builds = {name: stacks[name]["Source"]["BuildSpec"] for name in ("Prune", "GoldenData")}
     commands = {name: yaml.safe_load(text)["phases"]["build"]["commands"][0].split() for name, text in builds.items()}
-    assert commands["Prune"] == ["packer/pipeline/prune.py", "--apply", "--releases", "s3://shop-releases/"]
+    tags = ["--tag", "ingot:pipeline=shop", "--tag", "ingot:golden-data=shop", "--tag", "ingot:application"]
+    assert commands["Prune"] == ["packer/pipeline/prune.py", "--apply", *tags, "--releases", "s3://shop-releases/"]
     assert commands["GoldenData"] == ["packer/pipeline/snapshot.py", "--name", "shop", "--tag", "app=shop"]
     for program, *options in commands.values():
         known = subprocess.run([sys.executable, ROOT / program, "--help"], capture_output=True, text=True, check=True)
@@ -320,6 +322,14 @@ def test_what_prune_deletes_is_what_the_recycle_bin_keeps(stacks):
     tags = {"ResourceTagKey": "ingot:pipeline", "ResourceTagValue": "shop"}
     assert images["ResourceTags"] == [tags]
     assert snapshots["ResourceTags"] == [tags, {**tags, "ResourceTagKey": "ingot:golden-data"}]
+
+
+def test_prune_may_set_its_marks_and_no_other_tag():
+    allowed = set()
+    for statement in statements(template("housekeeping")["Resources"]["PruneRole"]):
+        if any(re.search(r"Tags(ToResource|FromResource)?$", action) for action in several(statement["Action"])):
+            allowed |= set(statement["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"])
+    assert allowed == {*MARKS, "ingot:unused-versions"}
 
 
 @pytest.mark.parametrize("logical", ["PruneRole", "GoldenDataRole"])

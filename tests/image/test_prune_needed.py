@@ -1,4 +1,4 @@
-"""What prune.py must find in use though it is easily missed: snapshots for themselves, backups, and hidden references."""
+"""What prune.py must find in use though it is easily missed: parts of images, backups, hidden references."""
 
 import base64
 import gzip
@@ -7,7 +7,7 @@ import pytest
 from harness.aws import made_up
 from harness.aws.housekeeping import DAY, daily, look, verdict, with_recycle_bin
 from harness.aws.images import ImageAccount
-from harness.aws.made_up import GOLDEN, PIPELINE
+from harness.aws.made_up import FRIEND, GOLDEN, PIPELINE
 
 
 @pytest.fixture
@@ -45,6 +45,17 @@ def test_an_image_does_not_take_a_snapshot_without_the_tags_with_it(account):
     assert not account.deleted
 
 
+def test_the_tag_of_an_application_is_for_launch_templates(account):
+    """Its volumes and databases have it, and snapshots that people make of them."""
+    tags = {"ingot:application": "shop", "ingot:environment": "prod"}
+    for number in range(5):
+        account.image(tags), account.snapshot(tags), account.database(f"shop-{number}", tags)
+    template = account.template(tags, *({} for _ in range(7)), default=7)
+    found = daily(account, 12, without_bin=True)
+    assert {one["kind"] for one in found[0]["decisions"]} == {"template-version"}
+    assert account.deleted == {f"{template}:1", f"{template}:2"}
+
+
 def test_backups_of_a_loader_have_its_tags_and_neither_go_nor_count(account):
     golden = [account.snapshot(GOLDEN, age=number * DAY) for number in range(10, 14)]
     for number in range(5):
@@ -54,6 +65,37 @@ def test_backups_of_a_loader_have_its_tags_and_neither_go_nor_count(account):
     assert [one["reason"] for one in found[-1]["decisions"]].count(
         "a backup of AWS Backup or Data Lifecycle Manager"
     ) == 5
+
+
+# Launch permissions that the look did not know.
+
+
+ORGANIZATION = "arn:aws:organizations::123456789012:organization/o-1"
+
+
+@pytest.mark.parametrize(
+    ("shared", "hint"),
+    [(FRIEND, f"it is shared with {FRIEND}: name them with --accounts"), (ORGANIZATION, "add --organization")],
+)
+def test_an_image_that_is_shared_with_others_than_those_named_is_not_disabled(account, shared, hint):
+    image = account.image(PIPELINE, shared=[shared])
+    found = daily(account, 12)
+    (one,) = [one for one in found[-1]["decisions"] if one["id"] == image]
+    assert one["failed"].endswith(hint)
+    assert account.images[image]["State"] == "available" and account.images[image]["permissions"] == [shared]
+
+
+def test_an_image_whose_launch_permissions_cannot_be_read_is_not_disabled(account):
+    image = account.image(PIPELINE)
+    account.refuse = {"DescribeImageAttribute"}
+    daily(account, 12)
+    assert account.images[image]["State"] == "available"
+
+
+def test_a_report_answers_for_an_organization(account):
+    image = account.image(PIPELINE, shared=[ORGANIZATION])
+    daily(account, 5, organization=True)
+    assert account.images[image]["State"] == "disabled"
 
 
 # References that are easily missed.

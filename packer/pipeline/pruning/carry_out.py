@@ -38,6 +38,8 @@ class Work:
     client: Callable[[str], Any]
     now: datetime
     decisions: list[Decision]
+    # Whether images may be shared with an organization, so that each waits for a usage report.
+    organization: bool = False
     failed: dict[str, str] = field(default_factory=dict)
 
     def of(self, verdict: Verdict, *kinds: Kind) -> Iterator[Thing]:
@@ -57,9 +59,11 @@ class Work:
                 self.failed |= {thing.key: str(error) for thing in things}
 
 
-def carry_out(facts: Facts, decisions: list[Decision], client: Callable[[str], Any]) -> dict[str, str]:
+def carry_out(
+    facts: Facts, decisions: list[Decision], client: Callable[[str], Any], organization: bool
+) -> dict[str, str]:
     """The things that could not be changed, with the cause. First what saves something, then what removes it."""
-    work = Work(client, facts.now, decisions)
+    work = Work(client, facts.now, decisions, organization)
     undo(work)
     delete(work)
     disable(work)
@@ -111,6 +115,9 @@ def deregister(work: Work, ec2: Any, image: Thing) -> None:
 def disable(work: Work) -> None:
     ec2 = work.client("ec2")
     shared: dict[str, list[Thing]] = {}
+    for image in list(work.of(Verdict.DISABLE, Kind.IMAGE)):
+        if image.state != "disabled":
+            work.attempt([image], check_permissions, work=work, ec2=ec2, image=image)
     for image in work.of(Verdict.DISABLE, Kind.IMAGE):
         if image.state != "disabled" and image.shared_with:
             shared.setdefault(" ".join(image.shared_with), []).append(image)
@@ -120,6 +127,19 @@ def disable(work: Work) -> None:
         if image.state != "disabled":
             work.attempt([image], ec2.disable_image, ImageId=image.id)
     tag(work, list(work.of(Verdict.DISABLE, Kind.IMAGE)), (DISABLED, written(work.now)))
+
+
+def check_permissions(work: Work, ec2: Any, image: Thing) -> None:
+    """Disabling removes launch permissions: of those that the look did not know, no usage report said anything."""
+    answer = ec2.describe_image_attribute(ImageId=image.id, Attribute="launchPermission")
+    having = {str(value) for permission in answer["LaunchPermissions"] for value in permission.values()}
+    if "all" in image.shared_with:
+        return
+    accounts = sorted(one for one in having if not one.startswith("arn:") and one not in image.shared_with)
+    if accounts:
+        work.failed[image.key] = f"it is shared with {', '.join(accounts)}: name them with --accounts"
+    elif not work.organization and any(one.startswith("arn:") for one in having):
+        work.failed[image.key] = "it is shared with an organization: add --organization"
 
 
 def ask_for_usage(work: Work) -> None:

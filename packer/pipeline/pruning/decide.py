@@ -27,6 +27,7 @@ FOR_TAGS = 20
 LEAST_CHANGES = 25
 
 PUBLISHED = "ingot:published"
+APPLICATION = "ingot:application"
 SETTLED = ("available", "completed", "disabled")
 BACKUP = "a backup of AWS Backup or Data Lifecycle Manager"
 
@@ -63,8 +64,10 @@ class Policy:
     # Every image may be shared, with an organization, which cannot be listed.
     organization: bool = False
 
-    def selects(self, tags: Mapping[str, str]) -> bool:
-        return any(key in tags and value in (None, tags[key]) for key, value in self.tags)
+    def selects(self, kind: Kind, tags: Mapping[str, str]) -> bool:
+        """Volumes and databases of applications have the tag of launch templates, and so have their backups."""
+        wanted = (tag for tag in self.tags if tag[0] != APPLICATION or kind is Kind.TEMPLATE_VERSION)
+        return any(key in tags and value in (None, tags[key]) for key, value in wanted)
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,15 @@ class Decision:
 
 def decide(facts: Facts, policy: Policy) -> list[Decision]:
     """One decision for each thing that the policy selects, in the order of the facts."""
-    selected = [thing for thing in facts.things if policy.selects(thing.tags)]
+    selected = [thing for thing in facts.things if policy.selects(thing.kind, thing.tags)]
     newest = newest_of_their_kind(selected, policy)
     parts = parts_needed(facts, newest)
     decisions = [decide_one(thing, facts, policy, newest | parts) for thing in selected]
     if facts.unreadable:
         sources = ", ".join(unreadable.source for unreadable in facts.unreadable)
         decisions = [held(decision, f"cannot read {sources}") for decision in decisions]
-    return within_limit(decisions, changes_allowed(facts, policy))
+    calls_to_disable = 1 if policy.changes is not None else 2
+    return within_limit(decisions, changes_allowed(facts, policy), calls_to_disable)
 
 
 def decide_one(thing: Thing, facts: Facts, policy: Policy, newest: Mapping[str, str]) -> Decision:
@@ -186,7 +190,7 @@ def unprotected(thing: Thing, facts: Facts, policy: Policy) -> str:
     """Why it may not be deleted. The Recycle Bin takes no database snapshots and no launch template versions."""
     tags = {other.id: other.tags for other in facts.things if other.kind is Kind.SNAPSHOT}
     for snapshot in thing.related if thing.kind is Kind.IMAGE else ():
-        if snapshot in tags and not policy.selects(tags[snapshot]):
+        if snapshot in tags and not policy.selects(Kind.SNAPSHOT, tags[snapshot]):
             return f"its {snapshot} would be deleted with it, and has none of the tags"
     if policy.without_bin or thing.kind not in (Kind.IMAGE, Kind.SNAPSHOT):
         return ""
@@ -257,11 +261,18 @@ def changes_allowed(facts: Facts, policy: Policy) -> int:
     return max(LEAST_CHANGES, CALLS_FOR_100_IMAGES * math.ceil(images / 100) - facts.calls - FOR_TAGS)
 
 
-def within_limit(decisions: list[Decision], allowed: int) -> list[Decision]:
-    """The rest waits for the next run. Those that have waited longest come first."""
+def within_limit(decisions: list[Decision], allowed: int, calls_to_disable: int) -> list[Decision]:
+    """The rest waits for the next run. Those that have waited longest come first.
+
+    To disable an image takes two calls, of which the first reads its launch permissions.
+    """
     counted = [decision for decision in decisions if needs_a_call(decision)]
     counted.sort(key=lambda decision: (decision.thing.marks.since or decision.thing.created, decision.thing.key))
-    late = {decision.thing.key for decision in counted[allowed:]}
+    late, taken = set(), 0
+    for decision in counted:
+        taken += calls_to_disable if decision.verdict is Verdict.DISABLE else 1
+        if taken > allowed:
+            late.add(decision.thing.key)
     why = f"left for the next run: this one makes {allowed} changes"
     return [held(one, why) if one.thing.key in late and needs_a_call(one) else one for one in decisions]
 

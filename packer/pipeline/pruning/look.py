@@ -71,5 +71,5 @@ def read_records(look: Look, places: Places) -> None:
 
 def is_shared(image: Thing, policy: Policy) -> bool:
     """Whether a report may exist, or be needed. A disabled image is shared with nobody."""
-    considered = image.kind is Kind.IMAGE and policy.selects(image.tags)
+    considered = image.kind is Kind.IMAGE and policy.selects(image.kind, image.tags)
     return considered and (policy.organization or bool(image.shared_with))

@@ -96,8 +96,8 @@ def read_image_references(look: Look, policy: Policy) -> None:
 
     This takes most of the calls, so EC2 is not asked about images that another source has found in use.
     """
-    considered = (thing for thing in look.facts.things if thing.kind is Kind.IMAGE and policy.selects(thing.tags))
-    images = [image.id for image in considered if image.id not in look.facts.references]
+    considered = (thing for thing in look.facts.things if policy.selects(thing.kind, thing.tags))
+    images = [image.id for image in considered if image.kind is Kind.IMAGE and image.id not in look.facts.references]
     states = [{"OptionName": "state-name", "OptionValues": ALIVE}]
     depth = [{"OptionName": "version-depth", "OptionValues": [DEPTH]}]
     wanted = [

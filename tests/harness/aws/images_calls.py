@@ -54,6 +54,18 @@ def describe_images(account: "Account", request: dict) -> dict:
     return page(request, "Images", found, 1000)
 
 
+def describe_image_attribute(account: "Account", request: dict) -> dict:
+    assert request["Attribute"] == "launchPermission"
+
+    def permission(one: str) -> dict:
+        if one == "all":
+            return {"Group": one}
+        return {"OrganizationArn": one} if one.startswith("arn:") else {"UserId": one}
+
+    permissions = the_image(account, request)["permissions"]
+    return {"ImageId": request["ImageId"], "LaunchPermissions": [permission(one) for one in permissions]}
+
+
 def describe_snapshots(account: "Account", request: dict) -> dict:
     assert request["OwnerIds"] == ["self"]
     found = [
