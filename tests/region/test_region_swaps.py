@@ -232,6 +232,29 @@ def test_sessions_are_waited_for_before_a_slot_is_emptied_or_replaced(tmp_path, 
     assert begun.timestamp() >= ended + 8
 
 
+def test_a_slot_that_serves_again_when_sessions_were_waited_for_is_not_emptied(tmp_path, region):
+    operator = Edged(tmp_path, region, count=1, stickiness="20s")
+    operator.both("v1", "v2")
+    assert swapped(operator).code == DONE
+    waiting = operator.start("terminate", "blue", "--yes")
+    said = said_until(waiting.stderr, "that is waited for")
+    assert swapped(operator).code == DONE and operator.serving() == "a"
+    _, rest = waiting.communicate(timeout=60)
+    assert waiting.returncode == FAILED and "slot a of the edge main gets 100 % of the requests" in rest, (said, rest)
+    assert "gen=v1" in operator.get()
+
+
+def test_a_swap_back_that_failed_leaves_sessions_where_they_are(tmp_path, region):
+    operator = Edged(tmp_path, region, count=1, stickiness="1h")
+    operator.both("v1", "v2")
+    assert swapped(operator).code == DONE
+    region.fault("denied", "cloudformation", operation="UpdateStack")
+    assert swapped(operator).code == FAILED
+    region.recover()
+    early = operator("deploy", "blue", "--release", "v2", "--yes")
+    assert early.code == FAILED and "may stay with slot a of the edge main until" in early.stderr, early
+
+
 def test_a_slot_that_still_gets_requests_is_not_emptied(tmp_path, region):
     """Of CloudWatch, the numbers are the test's: a client whose cookie lives on."""
     operator = Edged(tmp_path, region, count=1, stickiness="8s")

@@ -13,7 +13,7 @@ use super::edge::{EdgeDesk, trial};
 use super::output::{self, talk};
 use super::patience::length;
 use crate::aws::swaps::{BegunSwap, KeptSwap};
-use crate::conduct::Swapper;
+use crate::conduct::{Health, Swapper};
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::record::State;
 use crate::deployment::slot::Slot;
@@ -72,7 +72,8 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let followed = kept.swap.clone();
     let (account, _) = desk.account().await?;
     let (stack, until) = (desk.stack(), args.timeout.map(|length| Instant::now() + Duration::from_secs(length.0)));
-    let swapper = Swapper { swaps: desk.swaps(), stacks: &desk.stacks, stack: &stack, role: &account.service_role, is_own, tell: talk };
+    let (swaps, stacks, role) = (desk.swaps(), &desk.stacks, account.service_role.as_str());
+    let swapper = Swapper { swaps, stacks, health: &desk, stack: &stack, role, is_own, tell: talk };
     let ended = swapper.run(kept, until).await?;
     if as_json {
         said(&followed, ended.as_ref());
@@ -183,6 +184,15 @@ async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Resu
         talk(&format!("note: slot {to} has {} healthy instances, and slot {} has {}", fit.healthy, to.other(), other.healthy));
     }
     Ok(fit)
+}
+
+impl Health for EdgeDesk {
+    async fn ailment(&self, slot: Slot) -> Result<Option<String>, Failure> {
+        let Some(edge) = self.standing().await? else { return Ok(None) };
+        let Fitness { healthy, why, .. } = fitness(&self.groups, &edge, slot).await?;
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Ok((healthy == 0).then(|| format!("slot {slot} has no healthy instance{why}")))
+    }
 }
 
 fn question(edge: &str, to: Slot, all: &[Tenant], fit: &Fitness) -> String {
