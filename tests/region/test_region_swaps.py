@@ -118,6 +118,18 @@ def test_an_idle_slot_without_healthy_instances_is_refused(tmp_path, region):
     assert "there is no environment in it" in result.stderr and operator.swaps() == []
 
 
+def test_a_slot_whose_instances_are_replaced_is_not_swapped_to(operator, region):
+    for status in ("UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"):
+        with region.engine.lock:
+            region.stack("shop-green").tell(None, status)
+        result = swapped(operator)
+        assert result.code == FAILED and f"the stack of green is in {status}" in result.stderr, result
+        assert operator.serving() == "a" and operator.swaps() == []
+    with region.engine.lock:
+        region.stack("shop-green").tell(None, "UPDATE_COMPLETE")
+    assert swapped(operator).code == DONE and operator.serving() == "b"
+
+
 def test_of_two_operators_one_swaps_and_the_other_follows(operator, region):
     """One has begun, and waits for somebody who works on the stack; two others come, and none of them swaps back."""
     began = {"number": 1, "attempt": "ann-1", "to": "b", "by": "ann", "began": now(), "state": "under_way"}

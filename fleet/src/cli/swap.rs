@@ -137,6 +137,7 @@ async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result
         if (&now.parameters, &now.status) != (&standing.parameters, &standing.status) || desk.swaps().newest().await? != newest {
             return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed meanwhile").hint("run it again"));
         }
+        let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
         self::fit(desk, &standing, to, &all).await?;
     }
     let (_, caller) = desk.account().await?;
@@ -163,8 +164,13 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     }
 }
 
-/// How healthy the slot is that is to serve: it has to be.
+/// How healthy the slot is that is to serve: it has to be, and to stay so.
 async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Result<Fitness, Failure> {
+    if let Some((one, status)) = all.iter().filter(|one| one.slot == to).find_map(|one| Some((one, one.changes.as_ref()?))) {
+        let failure = format!("nothing was changed: the instances in slot {to} of the edge {} come or go", desk.name());
+        let hint = format!("run it again when that has ended: `ingot-fleet status {}`", one.environment);
+        return Err(Failure::new(Exit::Failed, failure).why(format!("the stack of {} is in {status}", one.environment)).hint(hint));
+    }
     let fit = fitness(&desk.groups, edge, to).await?;
     if fit.healthy == 0 {
         let failure =
@@ -215,8 +221,12 @@ mod tests {
 
     #[test]
     fn the_question_names_both_sides() {
-        let tenant =
-            |environment: &str, slot, release: &str| Tenant { environment: environment.into(), slot, release: Some(release.into()) };
+        let tenant = |environment: &str, slot, release: &str| Tenant {
+            environment: environment.into(),
+            slot,
+            release: Some(release.into()),
+            changes: None,
+        };
         let all = [tenant("blue", Slot::A, "v1"), tenant("green", Slot::B, "v2")];
         let fit = Fitness { healthy: 2, all: 3, why: None };
         assert_eq!(

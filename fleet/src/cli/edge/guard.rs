@@ -64,15 +64,18 @@ impl<'a> Place<'a> {
 /// `despite_traffic` is what the user says to both.
 pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, despite_traffic: bool) -> Result<(), Failure> {
     let (name, anyway) = (operator.name(), "or give its requests up with --despite-traffic");
-    while !despite_traffic {
-        let Some(place) = Place::of(operator, environment).await? else { break };
+    if despite_traffic {
+        return Ok(());
+    }
+    loop {
+        let Some(place) = Place::of(operator, environment).await? else { return Ok(()) };
         if place.weights.of_slot(place.slot) > 0 {
             let percent = place.weights.percent(place.slot);
             return Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
                 .why(format!("{} gets {percent} % of the requests", place.told()))
                 .hint(format!("move the traffic first: `ingot-fleet swap {}`, {anyway}", place.edge)));
         }
-        let Some((ended, until)) = place.kept_until().await? else { break };
+        let Some((ended, until)) = place.kept_until().await? else { return Ok(()) };
         let rest = until.duration_since(Timestamp::now());
         if let Ok(rest) = Duration::try_from(rest)
             && !rest.is_zero()
@@ -83,7 +86,7 @@ pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, 
             continue;
         }
         let minutes = (Timestamp::now().duration_since(ended).as_mins() - LATE).min(QUIET);
-        let Some(label) = place.standing.output(place.slot.label()).filter(|_| minutes > 0) else { break };
+        let Some(label) = place.standing.output(place.slot.label()).filter(|_| minutes > 0) else { return Ok(()) };
         return match traffic::requests(&operator.aws, label, minutes).await? {
             0 => Ok(()),
             count => Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
@@ -91,7 +94,6 @@ pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, 
                 .hint(format!("run it again when sessions there have ended, {anyway}"))),
         };
     }
-    Ok(())
 }
 
 /// Refuses to deploy to an idle slot while clients of the former release may come back to it.
