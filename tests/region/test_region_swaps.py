@@ -118,6 +118,18 @@ def test_an_idle_slot_without_healthy_instances_is_refused(tmp_path, region):
     assert "there is no environment in it" in result.stderr and operator.swaps() == []
 
 
+def test_a_slot_whose_instances_are_replaced_is_not_swapped_to(operator, region):
+    for status in ("UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"):
+        with region.engine.lock:
+            region.stack("shop-green").tell(None, status)
+        result = swapped(operator)
+        assert result.code == FAILED and f"the stack of green is in {status}" in result.stderr, result
+        assert operator.serving() == "a" and operator.swaps() == []
+    with region.engine.lock:
+        region.stack("shop-green").tell(None, "UPDATE_COMPLETE")
+    assert swapped(operator).code == DONE and operator.serving() == "b"
+
+
 def test_of_two_operators_one_swaps_and_the_other_follows(operator, region):
     """One has begun, and waits for somebody who works on the stack; two others come, and none of them swaps back."""
     began = {"number": 1, "attempt": "ann-1", "to": "b", "by": "ann", "began": now(), "state": "under_way"}
@@ -230,6 +242,29 @@ def test_sessions_are_waited_for_before_a_slot_is_emptied_or_replaced(tmp_path, 
     with region.engine.lock:
         (begun,) = [one.at for one in region.stack("shop-blue").events if one.status == "DELETE_IN_PROGRESS" and one.logical == "shop-blue"]
     assert begun.timestamp() >= ended + 8
+
+
+def test_a_slot_that_serves_again_when_sessions_were_waited_for_is_not_emptied(tmp_path, region):
+    operator = Edged(tmp_path, region, count=1, stickiness="20s")
+    operator.both("v1", "v2")
+    assert swapped(operator).code == DONE
+    waiting = operator.start("terminate", "blue", "--yes")
+    said = said_until(waiting.stderr, "that is waited for")
+    assert swapped(operator).code == DONE and operator.serving() == "a"
+    _, rest = waiting.communicate(timeout=60)
+    assert waiting.returncode == FAILED and "slot a of the edge main gets 100 % of the requests" in rest, (said, rest)
+    assert "gen=v1" in operator.get()
+
+
+def test_a_swap_back_that_failed_leaves_sessions_where_they_are(tmp_path, region):
+    operator = Edged(tmp_path, region, count=1, stickiness="1h")
+    operator.both("v1", "v2")
+    assert swapped(operator).code == DONE
+    region.fault("denied", "cloudformation", operation="UpdateStack")
+    assert swapped(operator).code == FAILED
+    region.recover()
+    early = operator("deploy", "blue", "--release", "v2", "--yes")
+    assert early.code == FAILED and "may stay with slot a of the edge main until" in early.stderr, early
 
 
 def test_a_slot_that_still_gets_requests_is_not_emptied(tmp_path, region):

@@ -57,6 +57,18 @@ impl<'a, O: Objects> Swaps<'a, O> {
         }
     }
 
+    /// The swap that is under way, or the last one that went well: one that did not has changed nothing.
+    pub(crate) async fn newest_effective(&self) -> Result<Option<Swap>, Failure> {
+        let mut found = self.newest().await?;
+        while let Some(KeptSwap { swap, .. }) = found {
+            if matches!(swap.state, State::UnderWay | State::Good) {
+                return Ok(Some(swap));
+            }
+            found = if swap.number > 1 { self.read(swap.number - 1).await? } else { None };
+        }
+        Ok(None)
+    }
+
     pub(crate) async fn read(&self, number: u64) -> Result<Option<KeptSwap>, Failure> {
         let Some(Object { content, etag }) = self.objects.get(&self.key(number)).await? else { return Ok(None) };
         match Swap::read(&content, self.edge, number) {
@@ -131,6 +143,21 @@ mod tests {
         swaps.begin(swap(10)).await.unwrap();
         assert_eq!(swaps.newest().await.unwrap().unwrap().swap.number, 10, "by number, not by name");
         assert_eq!(Records::new(&objects, &place, "edge-main").numbers().await.unwrap(), [0; 0], "they are no deployments");
+    }
+
+    #[tokio::test]
+    async fn a_swap_that_failed_leaves_the_one_before_in_effect() {
+        let root = tempfile::tempdir().unwrap();
+        let (objects, place) = (Directory::new(root.path()), Place::of_shop());
+        let swaps = Swaps::new(&objects, &place, "main");
+        let effective = async || swaps.newest_effective().await.unwrap().map(|swap| (swap.number, swap.state));
+        assert_eq!(effective().await, None);
+        for (number, state) in [(1, State::Failed), (2, State::Good), (3, State::Undone), (4, State::Failed)] {
+            let BegunSwap::Mine(mine) = swaps.begin(swap(number)).await.unwrap() else { panic!() };
+            assert_eq!(effective().await, Some((number, State::UnderWay)));
+            swaps.end(&mine, mine.swap.end(state, mine.swap.began, None)).await.unwrap();
+            assert_eq!(effective().await, if number == 1 { None } else { Some((2, State::Good)) });
+        }
     }
 
     #[tokio::test]

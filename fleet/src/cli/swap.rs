@@ -13,7 +13,7 @@ use super::edge::{EdgeDesk, trial};
 use super::output::{self, talk};
 use super::patience::length;
 use crate::aws::swaps::{BegunSwap, KeptSwap};
-use crate::conduct::Swapper;
+use crate::conduct::{Health, Swapper};
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::record::State;
 use crate::deployment::slot::Slot;
@@ -72,7 +72,8 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let followed = kept.swap.clone();
     let (account, _) = desk.account().await?;
     let (stack, until) = (desk.stack(), args.timeout.map(|length| Instant::now() + Duration::from_secs(length.0)));
-    let swapper = Swapper { swaps: desk.swaps(), stacks: &desk.stacks, stack: &stack, role: &account.service_role, is_own, tell: talk };
+    let (swaps, stacks, role) = (desk.swaps(), &desk.stacks, account.service_role.as_str());
+    let swapper = Swapper { swaps, stacks, health: &desk, stack: &stack, role, is_own, tell: talk };
     let ended = swapper.run(kept, until).await?;
     if as_json {
         said(&followed, ended.as_ref());
@@ -136,6 +137,7 @@ async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result
         if (&now.parameters, &now.status) != (&standing.parameters, &standing.status) || desk.swaps().newest().await? != newest {
             return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed meanwhile").hint("run it again"));
         }
+        let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
         self::fit(desk, &standing, to, &all).await?;
     }
     let (_, caller) = desk.account().await?;
@@ -162,8 +164,13 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     }
 }
 
-/// How healthy the slot is that is to serve: it has to be.
+/// How healthy the slot is that is to serve: it has to be, and to stay so.
 async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Result<Fitness, Failure> {
+    if let Some((one, status)) = all.iter().filter(|one| one.slot == to).find_map(|one| Some((one, one.changes.as_ref()?))) {
+        let failure = format!("nothing was changed: the instances in slot {to} of the edge {} come or go", desk.name());
+        let hint = format!("run it again when that has ended: `ingot-fleet status {}`", one.environment);
+        return Err(Failure::new(Exit::Failed, failure).why(format!("the stack of {} is in {status}", one.environment)).hint(hint));
+    }
     let fit = fitness(&desk.groups, edge, to).await?;
     if fit.healthy == 0 {
         let failure =
@@ -183,6 +190,15 @@ async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Resu
         talk(&format!("note: slot {to} has {} healthy instances, and slot {} has {}", fit.healthy, to.other(), other.healthy));
     }
     Ok(fit)
+}
+
+impl Health for EdgeDesk {
+    async fn ailment(&self, slot: Slot) -> Result<Option<String>, Failure> {
+        let Some(edge) = self.standing().await? else { return Ok(None) };
+        let Fitness { healthy, why, .. } = fitness(&self.groups, &edge, slot).await?;
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Ok((healthy == 0).then(|| format!("slot {slot} has no healthy instance{why}")))
+    }
 }
 
 fn question(edge: &str, to: Slot, all: &[Tenant], fit: &Fitness) -> String {
@@ -205,8 +221,12 @@ mod tests {
 
     #[test]
     fn the_question_names_both_sides() {
-        let tenant =
-            |environment: &str, slot, release: &str| Tenant { environment: environment.into(), slot, release: Some(release.into()) };
+        let tenant = |environment: &str, slot, release: &str| Tenant {
+            environment: environment.into(),
+            slot,
+            release: Some(release.into()),
+            changes: None,
+        };
         let all = [tenant("blue", Slot::A, "v1"), tenant("green", Slot::B, "v2")];
         let fit = Fitness { healthy: 2, all: 3, why: None };
         assert_eq!(

@@ -12,6 +12,9 @@ use crate::deployment::record::{Record, Release};
 /// How often a command is looked at.
 pub(super) const BRIEF: Duration = Duration::from_millis(250);
 
+/// How often the group is looked at meanwhile: who has left it does not answer any more.
+pub(super) const RARELY: Duration = Duration::from_secs(5);
+
 /// What instances are told, and what they answer.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
@@ -42,6 +45,8 @@ pub(super) struct Batch {
     pub(super) way: Way,
     pub(super) since: Instant,
     pub(super) patience: Duration,
+    /// When the group was looked at last.
+    pub(super) looked: Instant,
 }
 
 /// What becomes of an instance that fails.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::hand::{Batch, Hand, Turned, Way, Whither};
+use super::hand::{Batch, Hand, RARELY, Turned, Way, Whither};
 use super::late::is_fresh;
 use super::listen::Witness;
 use super::tell::Tell;
@@ -243,15 +243,15 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
     ) {
         self.tell.sends(&release.name, &ids, way == Way::Back);
         hand.waits = false;
-        hand.batch = Some(Batch { command, ids, number, release, way, since: Instant::now(), patience });
+        let since = Instant::now();
+        hand.batch = Some(Batch { command, ids, number, release, way, since, patience, looked: since });
     }
 
     /// Looks at the command that goes on. Whether it still does.
     pub(super) async fn still_boots(&self, record: &Record, hand: &mut Hand) -> Result<bool, Failure> {
-        let Some(batch) = &hand.batch else { return Ok(false) };
+        let Some(batch) = &mut hand.batch else { return Ok(false) };
         let boots = self.instances.look(&batch.command, &batch.ids).await?;
-        let is_late = batch.since.elapsed() > batch.patience;
-        if !is_late && boots.iter().any(|(_, boot)| *boot == Boot::GoesOn) {
+        if self.is_awaited(&boots, batch).await? {
             return Ok(true);
         }
         let done: Vec<String> = boots.iter().filter(|(_, boot)| *boot == Boot::Done).map(|(id, _)| id.clone()).collect();
@@ -294,6 +294,20 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether an instance may still answer. The command of one that has left the group goes on for an hour.
+    async fn is_awaited(&self, boots: &[(String, Boot)], batch: &mut Batch) -> Result<bool, Failure> {
+        let mut going = boots.iter().filter(|(_, boot)| *boot == Boot::GoesOn).peekable();
+        if going.peek().is_none() || batch.since.elapsed() > batch.patience {
+            return Ok(false);
+        }
+        if batch.looked.elapsed() < RARELY {
+            return Ok(true);
+        }
+        batch.looked = Instant::now();
+        let standees = self.instances.standees().await?;
+        Ok(going.any(|(id, _)| standees.iter().any(|one| one.id == *id && one.serves())))
     }
 
     /// Whether nobody has ended a deployment, or had it go back.

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
-use super::late::SKEW;
+use super::late::{LATE, SKEW};
 use crate::aws::objects::Objects;
 use crate::aws::stacks::{Order, Stacks};
 use crate::aws::swaps::{KeptSwap, Swaps};
 use crate::deployment::course::{Standing, Tokens};
 use crate::deployment::record::State;
+use crate::deployment::slot::Slot;
 use crate::deployment::swap::{Next, Swap, way_out};
 use crate::deployment::terms::Watch;
 use crate::exit::Exit;
@@ -26,11 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long nothing may be seen of an update that CloudFormation has taken.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// Whoever knows how healthy a slot is.
+pub(crate) trait Health {
+    /// Why a slot cannot serve, in a sentence; `None` if it can.
+    async fn ailment(&self, slot: Slot) -> Result<Option<String>, Failure>;
+}
+
 /// Whoever sees a swap through.
 #[derive(Debug)]
-pub(crate) struct Swapper<'a, O, S> {
+pub(crate) struct Swapper<'a, O, S, H> {
     pub(crate) swaps: Swaps<'a, O>,
     pub(crate) stacks: &'a S,
+    pub(crate) health: &'a H,
     pub(crate) stack: &'a str,
     /// The role of CloudFormation.
     pub(crate) role: &'a str,
@@ -39,7 +47,7 @@ pub(crate) struct Swapper<'a, O, S> {
     pub(crate) tell: fn(&str),
 }
 
-impl<O: Objects, S: Stacks> Swapper<'_, O, S> {
+impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
     /// Goes on with a swap until it has ended. `None` if that was not before `until`.
     pub(crate) async fn run(&self, kept: KeptSwap, until: Option<Instant>) -> Result<Option<Swap>, Failure> {
         let (mut kept, mut answered, mut waits) = (kept, Instant::now(), false);
@@ -73,7 +81,14 @@ impl<O: Objects, S: Stacks> Swapper<'_, O, S> {
         let swap = &kept.swap;
         let standing = self.stacks.standing(self.stack).await?;
         let begun = self.begun(swap).await?;
-        match (swap.next(standing.as_ref(), &begun), standing) {
+        let next = swap.next(standing.as_ref(), &begun);
+        // It may have got sick since the swap was begun: that may be long ago.
+        if next == Next::Order
+            && let Some(why) = self.health.ailment(swap.to).await?
+        {
+            return self.give_up(kept, why).await.map(Some);
+        }
+        match (next, standing) {
             (Next::Order, Some(standing)) => match self.order(swap, &standing).await {
                 Ok(()) => Ok(None),
                 // Whoever has begun it may have the right to it.
@@ -104,6 +119,18 @@ impl<O: Objects, S: Stacks> Swapper<'_, O, S> {
             (Next::Gone, _) | (_, None) => self.end(kept, State::Undone, Some("the edge was deleted".into())).await.map(Some),
             (Next::Wait, _) => Ok(None),
         }
+    }
+
+    /// Ends a swap of which nothing was ordered, unless whoever has begun it may be about to.
+    async fn give_up(&self, kept: &KeptSwap, why: String) -> Result<Swap, Failure> {
+        let is_old = SignedDuration::try_from(LATE).is_ok_and(|late| Timestamp::now().duration_since(kept.swap.began) > SKEW + late);
+        if self.is_own || is_old {
+            return self.end(kept, State::Failed, Some(why)).await;
+        }
+        Err(Failure::new(Exit::Failed, format!("{}, and is not gone on with", kept.swap.told())).why(why).hint(format!(
+            "run `ingot-fleet swap {}` again when it is healthy; 17 minutes after its beginning, that ends it otherwise",
+            kept.swap.edge
+        )))
     }
 
     async fn end(&self, kept: &KeptSwap, state: State, cause: Option<String>) -> Result<Swap, Failure> {
@@ -196,15 +223,35 @@ mod tests {
     use crate::deployment::slot::Slot;
     use crate::place::Place;
 
+    /// Every slot is as healthy as it says.
+    struct Said(Option<&'static str>);
+
+    impl Health for Said {
+        async fn ailment(&self, _: Slot) -> Result<Option<String>, Failure> {
+            Ok(self.0.map(str::to_owned))
+        }
+    }
+
     /// A swap to slot b, of an edge whose slot a serves.
     async fn swapped(outcomes: &[Outcome], status: &str) -> (Fake, Result<Option<Swap>, Failure>) {
+        let now = Timestamp::now();
+        swapped_by(outcomes, status, (true, now), &Said(None)).await
+    }
+
+    /// The same, of which somebody says whether it is its own, when it began, and how healthy slot b is.
+    async fn swapped_by(
+        outcomes: &[Outcome],
+        status: &str,
+        (is_own, began): (bool, Timestamp),
+        health: &Said,
+    ) -> (Fake, Result<Option<Swap>, Failure>) {
         let root = tempfile::tempdir().unwrap();
         let (objects, place, fake) = (Directory::new(root.path()), Place::of_shop(), Fake::with(outcomes));
         let standing = Standing { status: status.into(), parameters: Slot::A.parameters(), ..Standing::default() };
         *fake.stack.borrow_mut() = Some(standing);
         let swaps = Swaps::new(&objects, &place, "main");
-        let BegunSwap::Mine(kept) = swaps.begin(Swap::begin("main", 1, Slot::B, "ann", Timestamp::now())).await.unwrap() else { panic!() };
-        let swapper = Swapper { swaps, stacks: &fake, stack: "shop-edge-main", role: "arn:role", is_own: true, tell: |_| {} };
+        let BegunSwap::Mine(kept) = swaps.begin(Swap::begin("main", 1, Slot::B, "ann", began)).await.unwrap() else { panic!() };
+        let swapper = Swapper { swaps, stacks: &fake, health, stack: "shop-edge-main", role: "arn:role", is_own, tell: |_| {} };
         let result = swapper.run(kept, None).await;
         (fake, result)
     }
@@ -222,6 +269,22 @@ mod tests {
         let (_, result) = swapped(&[Outcome::GoesBack], "UPDATE_COMPLETE").await;
         let swap = result.unwrap().unwrap();
         assert_eq!((swap.state, swap.cause.as_deref()), (State::Failed, Some("Group: Received 1 FAILURE signal(s) out of 1")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_ordered_to_a_slot_that_got_sick() {
+        let (sick, now) = (Said(Some("slot b has no healthy instance")), Timestamp::now());
+        let long_ago = now - SignedDuration::from_mins(18);
+        for whose in [(true, now), (false, long_ago)] {
+            let (fake, result) = swapped_by(&[], "UPDATE_COMPLETE", whose, &sick).await;
+            let swap = result.unwrap().unwrap();
+            assert_eq!((swap.state, swap.cause.as_deref()), (State::Failed, sick.0));
+            assert_eq!(*fake.orders.borrow(), []);
+        }
+        // Whoever has begun it may be about to order it.
+        let (fake, result) = swapped_by(&[], "UPDATE_COMPLETE", (false, now), &sick).await;
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("is not gone on with: slot b has no healthy instance") && fake.orders.borrow().is_empty(), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Deployments on a CloudFormation in memory.
 
 mod cloud;
+mod hands;
 mod listening;
 mod operators;
 mod others;

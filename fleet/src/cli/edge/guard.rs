@@ -41,17 +41,17 @@ impl<'a> Place<'a> {
         Ok(Weights::of(&standing).map(|weights| Self { operator, edge, slot, standing, weights }))
     }
 
-    /// Until when clients may stay with the slot although another one serves, by the last swap.
+    /// Until when clients may stay with the slot although another one serves, by the last swap that went well.
     async fn kept_until(&self) -> Result<Option<(Timestamp, Timestamp)>, Failure> {
-        let newest = Swaps::new(&self.operator.bucket, &self.operator.place, self.edge).newest().await?.map(|kept| kept.swap);
-        let Some(swap) = newest else { return Ok(None) };
+        let swaps = Swaps::new(&self.operator.bucket, &self.operator.place, self.edge);
+        let Some(swap) = swaps.newest_effective().await? else { return Ok(None) };
         if swap.state == State::UnderWay {
             return Err(Failure::new(Exit::Failed, format!("a swap of the edge {} goes on", self.edge))
                 .why(swap.told())
                 .hint(format!("see it through with `ingot-fleet swap {}`, and run this again", self.edge)));
         }
         let stickiness = self.standing.parameter("Stickiness").and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(0);
-        let ended = swap.ended.filter(|_| swap.state == State::Good && swap.to != self.slot && stickiness > 0);
+        let ended = swap.ended.filter(|_| swap.to != self.slot && stickiness > 0);
         Ok(ended.and_then(|ended| Some((ended, ended.checked_add(SignedDuration::from_secs(stickiness)).ok()?))))
     }
 
@@ -63,30 +63,36 @@ impl<'a> Place<'a> {
 /// Refuses to delete an environment that its edge sends requests to, and waits until no client is to come back to it.
 /// `despite_traffic` is what the user says to both.
 pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, despite_traffic: bool) -> Result<(), Failure> {
-    let Some(place) = Place::of(operator, environment).await?.filter(|_| !despite_traffic) else { return Ok(()) };
-    let (name, edge) = (operator.name(), place.edge);
-    let anyway = "or give its requests up with --despite-traffic";
-    if place.weights.of_slot(place.slot) > 0 {
-        let percent = place.weights.percent(place.slot);
-        return Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
-            .why(format!("{} gets {percent} % of the requests", place.told()))
-            .hint(format!("move the traffic first: `ingot-fleet swap {edge}`, {anyway}")));
+    let (name, anyway) = (operator.name(), "or give its requests up with --despite-traffic");
+    if despite_traffic {
+        return Ok(());
     }
-    let Some((ended, until)) = place.kept_until().await? else { return Ok(()) };
-    let rest = until.duration_since(Timestamp::now());
-    if let Ok(rest) = Duration::try_from(rest)
-        && !rest.is_zero()
-    {
-        talk(&format!("clients may stay with {} until {until:.0}, by their cookies: that is waited for, {anyway}", place.told()));
-        sleep(rest).await;
-    }
-    let minutes = (Timestamp::now().duration_since(ended).as_mins() - LATE).min(QUIET);
-    let Some(label) = place.standing.output(place.slot.label()).filter(|_| minutes > 0) else { return Ok(()) };
-    match traffic::requests(&operator.aws, label, minutes).await? {
-        0 => Ok(()),
-        count => Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
-            .why(format!("{} got {count} requests in the last {minutes} minutes", place.told()))
-            .hint(format!("run it again when sessions there have ended, {anyway}"))),
+    loop {
+        let Some(place) = Place::of(operator, environment).await? else { return Ok(()) };
+        if place.weights.of_slot(place.slot) > 0 {
+            let percent = place.weights.percent(place.slot);
+            return Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
+                .why(format!("{} gets {percent} % of the requests", place.told()))
+                .hint(format!("move the traffic first: `ingot-fleet swap {}`, {anyway}", place.edge)));
+        }
+        let Some((ended, until)) = place.kept_until().await? else { return Ok(()) };
+        let rest = until.duration_since(Timestamp::now());
+        if let Ok(rest) = Duration::try_from(rest)
+            && !rest.is_zero()
+        {
+            talk(&format!("clients may stay with {} until {until:.0}, by their cookies: that is waited for, {anyway}", place.told()));
+            sleep(rest).await;
+            // Somebody may have swapped back meanwhile.
+            continue;
+        }
+        let minutes = (Timestamp::now().duration_since(ended).as_mins() - LATE).min(QUIET);
+        let Some(label) = place.standing.output(place.slot.label()).filter(|_| minutes > 0) else { return Ok(()) };
+        return match traffic::requests(&operator.aws, label, minutes).await? {
+            0 => Ok(()),
+            count => Err(Failure::new(Exit::Failed, format!("{name} is not deleted while it serves"))
+                .why(format!("{} got {count} requests in the last {minutes} minutes", place.told()))
+                .hint(format!("run it again when sessions there have ended, {anyway}"))),
+        };
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Tenant {
     pub(crate) environment: String,
     pub(crate) slot: Slot,
     pub(crate) release: Option<String>,
+    /// Status of its stack, while its instances come, go or are replaced.
+    pub(crate) changes: Option<String>,
 }
 
 /// The environments of an edge, by the stacks of its application.
@@ -27,7 +29,9 @@ pub(crate) fn among(stacks: &[(String, Standing)], edge: &str) -> Vec<Tenant> {
     let tenant = |(_, standing): &(String, Standing)| {
         let (_, slot) = Slot::of(standing).filter(|(of, _)| *of == edge)?;
         let text = |name: &str| standing.parameter(name).map(str::to_owned);
-        Some(Tenant { environment: text("Environment")?, slot, release: text("Release") })
+        // The cleanup leaves the instances in service as they are: a deployment is over by then.
+        let changes = Some(&standing.status).filter(|status| standing.is_busy() && !status.contains("CLEANUP")).cloned();
+        Some(Tenant { environment: text("Environment")?, slot, release: text("Release"), changes })
     };
     stacks.iter().filter_map(tenant).collect()
 }
@@ -105,5 +109,19 @@ mod tests {
         let tenants = among(&stacks, "main");
         assert_eq!((names(&tenants, Slot::A), names(&tenants, Slot::B)), ("blue".to_owned(), "green".to_owned()));
         assert_eq!(names(&among(&stacks, "second"), Slot::B), "nothing");
+    }
+
+    #[test]
+    fn what_is_created_replaced_or_deleted_changes() {
+        let changes = |status: &str| {
+            let (name, standing) = stack("green", "main-b");
+            among(&[(name, Standing { status: status.into(), ..standing })], "main")[0].changes.clone()
+        };
+        for status in ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"] {
+            assert_eq!(changes(status).as_deref(), Some(status));
+        }
+        for status in ["CREATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE", "DELETE_FAILED"] {
+            assert_eq!(changes(status), None, "{status}");
+        }
     }
 }
