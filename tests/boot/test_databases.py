@@ -167,7 +167,7 @@ def test_a_server_without_tls(agent, aws, server):
 
 def test_a_ca_that_is_not_there(agent, aws, server):
     server.encrypt_and_start()
-    fails(agent, plain(server, aws, tls="verify", ca="/etc/none.pem"), "/etc/none.pem", "no such file")
+    fails(agent, plain(server, aws, tls="verify", ca="/etc/none.pem"), "/etc/none.pem", "does not exist")
 
 
 # PostgreSQL's own.

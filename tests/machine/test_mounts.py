@@ -197,8 +197,8 @@ def test_what_is_no_filesystem_is_not_mounted(machine, disks, tmp_path, kind, fo
 
 def test_a_device_that_is_not_there_is_named(machine):
     said = fails(machine, at(device="/dev/loop999"))
-    assert "no block device /dev/loop999" in said and "volumes" in said, said
-    assert "no block device" in fails(machine, at(device="/dev/null"))
+    assert "the block device /dev/loop999 does not exist" in said and "volumes" in said, said
+    assert "the block device /dev/null does not exist" in fails(machine, at(device="/dev/null"))
 
 
 # Paths.
