@@ -102,6 +102,7 @@ def test_on_a_desk(machine, store, tmp_path):
     assert blind.code == BAD_DOCUMENT and "--live reads it" in blind.stderr, blind
     assert not store.requests
     caller = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "eu-central-1"}
+    (tmp_path / "none").mkdir()
     seen = machine.run("dry-run", "--live", "--diff", tmp_path / "none", path, env=caller)
     assert seen.code == DONE and "+hello world" in seen.stdout, seen
     path.write_text(including("s3://config/values.yaml", files={"/etc/hello": {"contnet": "x"}}))

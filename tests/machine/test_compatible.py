@@ -212,7 +212,7 @@ def test_without_the_user_nothing_is_done(machine, serving):
         failure = machine.fail(compatible("shop-2").replace('"owner": "webapp"', '"owner": "shop"'))
     finally:
         machine.must("useradd", "--system", "webapp")
-    assert "no user `webapp`" in failure and "useradd --system webapp" in failure, failure
+    assert "the user `webapp` is not in /etc/passwd" in failure and "useradd --system webapp" in failure, failure
     assert machine.pids() == serving
 
 

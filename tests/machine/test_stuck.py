@@ -179,7 +179,7 @@ def test_a_record_that_hangs_does_not_keep_the_signals(machine, disks, tmp_path,
     assert lasted(result, "commands.other") <= SOON, result
     assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"], result
     assert result.outcomes()["signals.stack"] == "changed", result
-    assert any("this is not on record" in warning for warning in result.report["warnings"]), result
+    assert any("this is not recorded" in warning for warning in result.report["warnings"]), result
 
 
 def knows_itself(machine):
@@ -207,7 +207,7 @@ def test_a_record_that_cannot_be_read_does_not_keep_the_signals(machine, disks, 
     with Silent(disks, tmp_path / "stuck.img", machine.root / at) as stuck:
         running = machine.start_boot(merged(OTHERS), "--deadline", "4s")
         result = tells_of_what_hangs(machine, running, stuck, aws, "/var/lib/ingot")
-    assert any("this is not on record" in warning for warning in result.report["warnings"]), result
+    assert any("this is not recorded" in warning for warning in result.report["warnings"]), result
 
 
 def test_a_record_that_was_not_read_is_not_replaced(machine, disks, tmp_path, aws):
