@@ -160,4 +160,4 @@ def test_a_filesystem_with_another_name_is_refused(machine, disks, tmp_path, kin
 def test_a_blank_disk_that_cannot_be_written_to_is_refused(machine, disks, tmp_path):
     disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST["ext4"]), read_only=True)
     said = machine.boot(on(disk, "ext4")).failure("volumes.data")
-    assert "is blank" in said and "cannot be written to" in said and "attach it writable" in said, said
+    assert "is blank" in said and "is read-only" in said and "attach it writable" in said, said
