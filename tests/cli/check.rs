@@ -116,7 +116,7 @@ services:
 #[test]
 fn a_document_that_is_not_there_is_named() {
     insta::assert_snapshot!(Ingot::new(["check", "nowhere.yaml"]).run().exits(78), @r"
-    there is no document nowhere.yaml
+    nowhere.yaml does not exist
      hint: correct the path
     --- exit code 78 ---
     ");
