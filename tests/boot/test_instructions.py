@@ -22,7 +22,7 @@ KNOWN = Path(__file__).with_name("instructions.json")
 DRIFT = 0.02
 # Threads read what a file is compared with. How often they wait for each other is up to the machine: less so on one processor,
 # and in the best of three runs.
-WITH_THREADS = {"render": 0.1}
+WITH_THREADS = {"render": 0.15}
 # What is left of the machine, and of chance.
 NOISE = 0.002
 # Ten times the steps may take ten times the instructions, and a little more for searches in what is sorted.
