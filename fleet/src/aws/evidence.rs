@@ -1,4 +1,4 @@
-//! Evidence: what instances leave in S3 before they go. What it says is the business of [`story`](crate::story).
+//! Evidence: what instances leave in S3 before they go. What it says is the business of [`crate::story`].
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
