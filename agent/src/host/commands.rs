@@ -86,8 +86,8 @@ pub(crate) enum End {
 /// less than a second, because a step has to end at its `timeout:`.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long output is still read after a program has ended: its children may hold the pipe, and a daemon holds it for
-/// ever.
+/// How long output is still read after a program has ended: its children may hold the pipe, and a daemon holds it
+/// forever.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// How long a killed program may take to disappear. It takes longer only if it hangs in the kernel, as on a dead NFS

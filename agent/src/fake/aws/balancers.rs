@@ -20,7 +20,7 @@ const SILENCE: &str = "silence";
 pub(crate) struct FakeBalancers {
     /// The machine whose instance is registered. In a rehearsal, an instance with any id counts as this one.
     machine: Option<FakeMachine>,
-    /// By target group, what each successive describe finds; the last entry repeats for ever. An error is an AWS error
+    /// By target group, what each successive describe finds; the last entry repeats forever. An error is an AWS error
     /// code.
     found: RefCell<BTreeMap<String, VecDeque<Result<TargetHealth, &'static str>>>>,
     calls: Calls,

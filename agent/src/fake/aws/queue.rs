@@ -33,7 +33,7 @@ pub(crate) struct FakeQueue {
     behind: Cell<Duration>,
     /// The bodies of the deleted messages, with how often each was received.
     deleted: RefCell<Vec<(String, u32)>>,
-    /// The messages that workers have sent, with their deduplication ids. A FIFO queue remembers those ids for ever.
+    /// The messages that workers have sent, with their deduplication ids. A FIFO queue remembers those ids forever.
     sent: RefCell<Vec<(String, Option<String>)>>,
     /// The calls so far, with the number of messages that each returned or accepted.
     calls: RefCell<Vec<(&'static str, usize)>>,

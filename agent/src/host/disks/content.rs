@@ -1,4 +1,4 @@
-//! Recognises what a disk contains by the signatures that libblkid knows: its magic numbers, offsets and checks. Pure.
+//! Recognizes what a disk contains by the signatures that libblkid knows: its magic numbers, offsets and checks. Pure.
 //!
 //! It is stricter than blkid(8) where that protects data: a disk with the magic number of a filesystem and inconsistent
 //! fields counts as that filesystem, damaged, rather than as empty; and it is blank only if every place where a
@@ -25,7 +25,7 @@ use super::signature::{Content, Signature};
 pub(super) use window::Source;
 use window::Window;
 
-/// A recogniser for one kind of content.
+/// A recognizer for one kind of content.
 type Kind = fn(&Window) -> Option<Signature>;
 
 /// Kinds that count wherever they are found. Each lies at the beginning or at the end of a disk.
@@ -59,7 +59,7 @@ const KINDS: &[Kind] = &[
 const REMAINS: &[Kind] =
     &[swap::broken, tables::stray_gpt, tables::protective_mbr, tables::empty_dos, members::luks_second, foreign::vmware];
 
-/// Recognises what a disk contains, from its first and last mebibyte and, if those are inconclusive, a few more pages.
+/// Recognizes what a disk contains, from its first and last mebibyte and, if those are inconclusive, a few more pages.
 pub(super) fn recognise(source: &dyn Source) -> io::Result<Content> {
     let mut window = Window::of_ends(source)?;
     let signatures = found(KINDS, &window);

@@ -7,9 +7,9 @@ use std::fmt;
 pub(crate) enum Content {
     /// All zeros wherever a signature could be.
     Blank,
-    /// Recognised content. With more than one signature it is unknown which of them is valid.
+    /// Recognized content. With more than one signature it is unknown which of them is valid.
     Holds(Vec<Signature>),
-    /// Content that is not recognised: offset and hexadecimal value of the first bytes that are not zero.
+    /// Content that is not recognized: offset and hexadecimal value of the first bytes that are not zero.
     Unknown { at: u64, bytes: String },
     /// Unknown because this is a rehearsal: it counts as the content that is asked for.
     Unspecified,

@@ -15,7 +15,7 @@ use crate::host::device_number::DeviceNumber;
 use crate::host::tree::found;
 use crate::sorting::Sort as _;
 
-/// The model name of an instance store. An EBS volume has `Amazon Elastic Block Store`, and is recognised by its
+/// The model name of an instance store. An EBS volume has `Amazon Elastic Block Store`, and is recognized by its
 /// serial.
 const INSTANCE_STORE: &str = "Amazon EC2 NVMe Instance Storage";
 

@@ -106,7 +106,7 @@ mod tests {
         tree.create_directory(Path::new("/home/file"), 0o750, Some((1000, 1001)), &mut |_, _| {}).unwrap_err();
         assert!(at("home/file").is_file() && !at("home/.ingot-staged.file").exists());
     }
-    /// A file staged by an interrupted boot used to block the directory for ever.
+    /// A file staged by an interrupted boot used to block the directory forever.
     #[test]
     fn what_is_staged_under_the_name_goes_also_if_it_is_a_file() {
         assert!(geteuid().is_root(), "only root can make what belongs to another user");

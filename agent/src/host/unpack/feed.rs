@@ -37,7 +37,7 @@ impl Feed {
         (self.digest.finish(), self.length)
     }
 
-    /// The first `length` bytes, or fewer if there are no more. The first piece alone may be too short to recognise a
+    /// The first `length` bytes, or fewer if there are no more. The first piece alone may be too short to recognize a
     /// format.
     pub(super) fn beginning(&mut self, length: usize) -> io::Result<&[u8]> {
         while self.piece.len() < length && !self.ended {

@@ -83,7 +83,7 @@ pub(crate) fn of(content: &[u8]) -> Format {
         _ => {}
     }
     // Before all others: a tar begins with a file name, which may look like any magic. A tar without `ustar` predates
-    // 1988 and is recognised by its checksum; an empty one is all zeros.
+    // 1988 and is recognized by its checksum; an empty one is all zeros.
     if content.get(257..262).is_some_and(|magic| magic == b"ustar") || has_checksum(content) || is_empty_tar(content) {
         return Format::Tar;
     }

@@ -30,7 +30,7 @@ pub(super) struct Held {
     pub(super) becomes: String,
     /// For how many polls it is not shown at all: EC2 is eventually consistent.
     pub(super) unseen: usize,
-    /// Whether it stays `attaching` for ever.
+    /// Whether it stays `attaching` forever.
     pub(super) stuck: bool,
 }
 

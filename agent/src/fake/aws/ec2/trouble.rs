@@ -15,7 +15,7 @@ pub(super) struct Trouble {
     unseen: usize,
     /// The state that new volumes reach if it is not `available`.
     becomes: Option<String>,
-    /// Volumes and devices that stay `attaching` for ever.
+    /// Volumes and devices that stay `attaching` forever.
     stuck: BTreeSet<String>,
     /// By volume, the instance that attaches it just before this one does.
     races: BTreeMap<String, String>,
@@ -117,7 +117,7 @@ mod knobs {
             self.trouble.borrow_mut().becomes = Some(state.into());
         }
 
-        /// Keeps a volume, or the volume attached as this device, `attaching` for ever: no disk appears.
+        /// Keeps a volume, or the volume attached as this device, `attaching` forever: no disk appears.
         pub(crate) fn stick(&self, volume_or_device: &str) {
             self.trouble.borrow_mut().stuck.insert(volume_or_device.into());
         }

@@ -1,4 +1,4 @@
-//! The state of content that a recogniser has found.
+//! The state of content that a recognizer has found.
 
 use super::window::Window;
 use crate::host::disks::signature::State;

@@ -1,5 +1,5 @@
 //! Hand-made superblocks that contain little more than what is checked. Except where a test states a difference,
-//! blkid(8) recognises them as the same; and the output of the mkfs programs is recognised as here.
+//! blkid(8) recognizes them as the same; and the output of the mkfs programs is recognized as here.
 
 mod images;
 

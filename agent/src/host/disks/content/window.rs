@@ -18,7 +18,7 @@ const FURTHER: [u64; 5] = [MIB, 2 * MIB, 4 * MIB, 64 * MIB, 256 << 30];
 /// How much is read at each of these, in bytes.
 const PAGE: u64 = 4 * KIB;
 
-/// How many bytes of unrecognised content are shown.
+/// How many bytes of unrecognized content are shown.
 const SHOWN: usize = 16;
 
 /// A disk that can be read.
