@@ -74,7 +74,7 @@ pub(crate) struct FakeSecretsManager {
 }
 
 impl FakeSecretsManager {
-    /// Holds a secret, in its current version.
+    /// Adds a secret, in its current version.
     pub(crate) fn with(self, id: &str, value: &str) -> Self {
         self.with_version(id, SecretVersion::Current, SecretValue::Text(value.into()))
     }

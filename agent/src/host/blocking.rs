@@ -1,6 +1,6 @@
 //! Work that may wait for a disk, done on separate threads: the runtime has one thread, which never waits for a disk.
 //!
-//! The first read of a block on a volume restored from a snapshot takes tens of milliseconds. On a file system that
+//! The first read of a block on a volume restored from a snapshot takes tens of milliseconds. On a filesystem that
 //! hangs (a dead NFS server, a lost volume, `fsfreeze`) an operation never ends and cannot be canceled: its thread is
 //! abandoned. The effect on other work is bounded:
 //!
@@ -9,7 +9,7 @@
 //! - [`Threads::work`] queues operations and runs [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts
 //!   towards that limit, so the others proceed; while [`LATE_ON_ONE_MOUNT`] operations are late on one mount, no
 //!   further operation begins there. The mount table is read without holding the lock, because the kernel blocks that
-//!   read while another process mounts a file system that does not answer. Once reading it is late too, each directory
+//!   read while another process mounts a filesystem that does not answer. Once reading it is late too, each directory
 //!   counts as a mount.
 //! - There are at most [`THREADS`] threads. Beyond that, an operation is refused.
 //!

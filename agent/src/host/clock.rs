@@ -40,7 +40,7 @@ impl SystemClock {
 #[async_trait(?Send)]
 impl Clock for SystemClock {
     fn now(&self) -> jiff::Timestamp {
-        // Not `Timestamp::now`, as in `moment`.
+        // `Timestamp::now` is not used, for the reason given at `moment`.
         jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default()
     }
 

@@ -2,7 +2,7 @@
 //! at /run, and the kernel's /proc and /sys.
 //!
 //! The path alone is not enough: a disk may be mounted below /run, and a link may lead out of it. So the kernel
-//! resolves the path, starting in such a file system and crossing into no other.
+//! resolves the path, starting in such a filesystem and crossing into no other.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -16,13 +16,13 @@ use tokio::sync::OnceCell;
 
 use super::blocking;
 
-/// The mount points of such file systems.
+/// The mount points of such filesystems.
 const PLACES: [&str; 3] = ["/run", "/proc", "/sys"];
 
-/// File systems that never wait for a disk. Source: statfs(2).
+/// Filesystems that never wait for a disk. Source: statfs(2).
 const IN_MEMORY: [FsType; 3] = [TMPFS_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC];
 
-/// Those of [`PLACES`] that are on such a file system.
+/// Those of [`PLACES`] that are on such a filesystem.
 static KNOWN: OnceCell<Vec<(&str, OwnedFd)>> = OnceCell::const_new();
 
 /// Whether every component of `path` is in memory, or would be if it existed.
@@ -35,7 +35,7 @@ pub(super) async fn holds(path: &Path) -> bool {
     within.is_some_and(|(opened, rest)| rest.as_os_str().is_empty() || stays(opened, rest))
 }
 
-/// Opened on a separate thread, because a network file system may be mounted there.
+/// Opened on a separate thread, because a network filesystem may be mounted there.
 async fn known() -> Vec<(&'static str, OwnedFd)> {
     let places = blocking::work("look at", Path::new(PLACES[0]), || {
         let opened = |place: &&'static str| open(*place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();

@@ -73,7 +73,7 @@ impl Tree {
         Ok(path.to_owned())
     }
 
-    /// Opens a file or a directory, unless the operation is no longer wanted: opening is where a file system hangs.
+    /// Opens a file or a directory, unless the operation is no longer wanted: opening is where a filesystem hangs.
     pub(crate) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
         let opened = match &self.root {
@@ -334,7 +334,7 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
 pub(crate) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     match File::from(fd).sync_all() {
-        // Some network and virtual file systems cannot sync directories.
+        // Some network and virtual filesystems cannot sync directories.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         done => done,
     }

@@ -59,7 +59,7 @@ pub(crate) trait Directories {
     /// Makes a symbolic link point to `target`, atomically.
     async fn switch(&self, link: &Path, target: &Path) -> Result<(), HostError>;
 
-    /// The number of bytes that can be written to the file system of a directory, or of its nearest existing parent.
+    /// The number of bytes that can be written to the filesystem of a directory, or of its nearest existing parent.
     async fn free(&self, directory: &Path) -> Result<u64, HostError>;
 }
 

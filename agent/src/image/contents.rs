@@ -1,6 +1,6 @@
 //! Reads the files of an image on several threads, each file in parts of limited size.
 //!
-//! It covers everything below a root that belongs to the image. File systems of the kernel, of other machines and of
+//! It covers everything below a root that belongs to the image. Filesystems of the kernel, of other machines and of
 //! packages are skipped (`mounted`), symbolic links are not followed, only regular files are opened, a file with
 //! several names is read once, and the members of archives are read (`packed`). A [`Reader`] decides which files are
 //! read and processes their content. `packages` knows which files were installed by packages, and `published` which of

@@ -1,7 +1,7 @@
 //! An image from which `ingot seal` removes files: every path below one directory, without a way out.
 //!
 //! The image is `/` of a machine on which images are built, or another tree passed as `--root`. Paths are resolved by
-//! openat2(2) (Linux 5.6) within the image and the file systems that belong to it: the one that contains its root, and
+//! openat2(2) (Linux 5.6) within the image and the filesystems that belong to it: the one that contains its root, and
 //! those mounted by its /etc/fstab. Everything else mounted there (a tmpfs, a share, a bind mount of the building
 //! machine) is not copied into the image, and is left alone.
 //!
@@ -45,7 +45,7 @@ impl Spot {
         Self::below(path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default())
     }
 
-    /// The path, as the image names it.
+    /// The path in the image.
     pub(crate) fn path(&self) -> PathBuf {
         if self.rest.as_os_str().is_empty() { self.base.clone() } else { self.base.join(&self.rest) }
     }
@@ -67,7 +67,7 @@ pub(crate) struct Found {
 pub(crate) struct Scrubber {
     root: PathBuf,
     opened: OwnedFd,
-    /// The mount points of disk file systems in its /etc/fstab, deeper ones first.
+    /// The mount points of disk filesystems in its /etc/fstab, deeper ones first.
     mounts: Vec<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ impl Scrubber {
         Ok(scrubber)
     }
 
-    /// Describes what is at a path. `None` if it does not exist or is on a file system that is not part of the image.
+    /// Describes what is at a path. `None` if it does not exist or is on a filesystem that is not part of the image.
     pub(crate) fn find(&self, spot: &Spot) -> Result<Option<Found>, HostError> {
         let opened = self.open_spot(spot, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
         let described = opened.and_then(|fd| Ok(described(&fstat(&fd)?)));
@@ -207,7 +207,7 @@ impl Scrubber {
         self.open_below(&spot.base, &spot.rest, flags)
     }
 
-    /// Opens `rest` below `base`, or below a file system of the image that is mounted on the path.
+    /// Opens `rest` below `base`, or below a filesystem of the image that is mounted on the path.
     fn open_below(&self, base: &Path, rest: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let crossed = match within(&self.open_base(base)?, rest, flags) {
             Err(error) if error.raw_os_error() == Some(Errno::EXDEV as i32) => error,
@@ -252,7 +252,7 @@ pub(crate) fn running_program() -> Result<Option<Vec<u8>>, HostError> {
     fs::read(path).map(Some).map_err(|error| failed("read", path, error))
 }
 
-/// Opens a path below a directory, without following links or crossing into another file system.
+/// Opens a path below a directory, without following links or crossing into another filesystem.
 fn within(directory: &OwnedFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
     // A final link is not followed but can still be opened.
@@ -263,7 +263,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(through(directory))? {
         let name: PathBuf = entry?.file_name().into();
-        // Opened by name, because a file system mounted over it is not part of the image.
+        // Opened by name, because a filesystem mounted over it is not part of the image.
         match within(directory, &name, OFlag::O_PATH | OFlag::O_CLOEXEC) {
             Ok(_) => names.push(name),
             Err(error) if is_absent(&error) => {}
@@ -288,7 +288,7 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The mount points in an fstab(5) whose file systems are on disks, deeper ones first.
+/// The mount points in an fstab(5) whose filesystems are on disks, deeper ones first.
 fn mounted_from_disks(fstab: &str) -> Vec<PathBuf> {
     let of_a_disk = |source: &str| ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="].iter().any(|kind| source.starts_with(kind));
     let lines = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));

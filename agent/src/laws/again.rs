@@ -9,7 +9,7 @@ use crate::laws::instance::Instance;
 /// The instance launched from an image of the first one.
 const ANOTHER: &str = "i-0fedcba9876543210";
 
-/// Steps that a reboot undoes: processes, content in memory, and what is done once per boot.
+/// Whether a reboot undoes the step, as for processes, content in memory, and what is done once per boot.
 fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
     let (kind, key) = address.split_once('.').unwrap();
     match kind {

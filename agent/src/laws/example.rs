@@ -25,7 +25,7 @@ pub(super) struct Example {
     pub(super) templates: BTreeMap<String, String>,
 }
 
-/// Every example there is.
+/// Every example in `tests/documents/`.
 pub(super) async fn examples() -> Vec<Example> {
     let files = below("").await;
     let in_image = |(path, text): (PathBuf, String)| (Path::new(TEMPLATES).join(name_of(&path)).display().to_string(), text);
@@ -36,7 +36,7 @@ pub(super) async fn examples() -> Vec<Example> {
     examples
 }
 
-/// The files of a directory of `tests/documents/`.
+/// The files in a subdirectory of `tests/documents/`.
 pub(super) async fn below(directory: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/documents").join(directory);
     let disk = DiskFiles::new(None);

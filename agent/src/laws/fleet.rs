@@ -138,7 +138,7 @@ async fn a_thousand_of(name: &str, text: &str, each: &[(&'static str, usize)], c
 #[tokio::test(start_paused = true)]
 async fn a_thousand_that_read_secrets() {
     let each = [("BatchGetSecretValue", 1), ("GetParameters", 1), ("GetParametersByPath", 1)];
-    // All at the same time.
+    // The calls of one instance run concurrently.
     a_thousand_of("secrets", SECRETS, &each, 1, Duration::ZERO, 1.6).await;
 }
 

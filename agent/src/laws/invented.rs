@@ -63,7 +63,7 @@ pub(super) fn spelled(secret: &str) -> Vec<String> {
 pub(super) struct Invented {
     pub(super) secrets: FakeSecretsManager,
     pub(super) parameters: FakeParameterStore,
-    /// Every value there is.
+    /// Every secret value.
     pub(super) values: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Mounts: a clone is grown once and mounted next to its origin, mounts are restored after a reboot, and moved when the
-//! document changes.
+//! A mounted filesystem is grown once, may be mounted next to its clone, is restored after a reboot, and is replaced
+//! when the document says so.
 
 use crate::fake::machine::INSTANCE;
 use crate::host::disks::Content;

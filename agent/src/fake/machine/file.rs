@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::host::files::DiskFiles;
 
-    /// Runs the same sequence of operations on a file system, and returns its answers, step by step.
+    /// Runs the same sequence of operations on a filesystem, and returns its answers, step by step.
     async fn story(files: &dyn Files, owner: (u32, u32)) -> Vec<String> {
         let mut answers = Vec::new();
         let mut answer = |asked: &str, answer: Result<String, HostError>| {

@@ -1,4 +1,4 @@
-//! The life of the process on a machine in memory: what it has changed, and when it is killed.
+//! The process on a machine in memory: the changes it has made, and when it is killed.
 
 use std::cell::Cell;
 

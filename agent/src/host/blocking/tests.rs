@@ -140,7 +140,7 @@ async fn the_table_of_mounts_is_read_without_the_lock() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
-/// Every operation waited for that reading, whatever its file system.
+/// Every operation waited for that reading, whatever its filesystem.
 #[tokio::test]
 async fn a_look_at_the_mounts_that_hangs_keeps_no_other_mount_waiting() {
     static MAY_END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());

@@ -34,7 +34,7 @@ async fn dies(pid: &str) -> bool {
     false
 }
 
-/// Its directory lay on a disk that hung.
+/// The working directory of the program was on a disk that hung.
 #[tokio::test]
 async fn does_not_start_what_was_given_up_meanwhile() {
     let (send, receive) = std::sync::mpsc::channel();

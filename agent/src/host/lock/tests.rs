@@ -103,7 +103,7 @@ async fn by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, Hos
 
 #[tokio::test]
 async fn the_kernel_says_whether_it_is_held() {
-    // On a file system whose device number is assigned by the kernel, as for /run.
+    // On a filesystem whose device number is assigned by the kernel, as for /run.
     let root = tempfile::tempdir_in("/dev/shm").unwrap();
     let (path, files) = (Path::new(BOOT), place(root.path()));
     assert_eq!(by_kernel(path, &files).await.unwrap(), None);

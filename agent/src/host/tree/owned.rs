@@ -61,14 +61,14 @@ fn rename(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     // `renameat2` for musl.
     let done = unsafe { libc::syscall(libc::SYS_renameat2, at, one.as_ptr(), at, other.as_ptr(), libc::RENAME_NOREPLACE) };
     match Errno::result(done) {
-        // NFS (and so EFS), 9p, CephFS and some FUSE file systems support no flags; old kernels lack the call.
+        // NFS (and so EFS), 9p, CephFS and some FUSE filesystems support no flags; old kernels lack the call.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => rename_plainly(parent, from, to),
         done => done.map(drop),
     }
 }
 
-/// The same for file systems without that flag. rename(2) replaces an empty directory, hence the check: only a
-/// directory that is created between check and rename, and is empty, gets replaced.
+/// The same for filesystems without that flag. rename(2) replaces an empty directory, hence the check: only a directory
+/// that is created between check and rename, and is empty, gets replaced.
 fn rename_plainly(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     match fstatat(parent, to, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Errno::EEXIST),
@@ -117,7 +117,7 @@ mod tests {
         assert!(root.path().join("shop").is_dir() && !root.path().join(".ingot-staged.shop").exists());
     }
 
-    /// On a network file system, `renameat2` with a flag fails as an invalid argument, and every directory was refused.
+    /// On a network filesystem, `renameat2` with a flag fails as an invalid argument, and every directory was refused.
     #[test]
     fn without_flags_nothing_is_replaced_either() {
         let root = tempfile::tempdir().unwrap();

@@ -243,7 +243,7 @@ fn scratch(directory: &OwnedFd) -> io::Result<File> {
     let mode = Mode::from_bits_truncate(0o600);
     match openat(directory, ".", flags | OFlag::O_TMPFILE, mode) {
         Ok(file) => Ok(file.into()),
-        // Not every file system supports unnamed files.
+        // Not every filesystem supports unnamed files.
         Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => {
             let name = ".ingot-archive";
             let file = openat(directory, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)?;
@@ -293,7 +293,7 @@ fn put(tree: &Tree, from: &Path, to: &Path) -> io::Result<()> {
     match rename(RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => return to_disk(&new),
         Err(Errno::EEXIST) => rename(RenameFlags::RENAME_EXCHANGE)?,
-        // Network file systems support only a plain rename.
+        // Network filesystems support only a plain rename.
         Err(Errno::EINVAL) => {
             remove(tree, to)?;
             renameat(&old, old_name.as_os_str(), &new, new_name.as_os_str())?;

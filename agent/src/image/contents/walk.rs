@@ -37,7 +37,7 @@ pub(crate) fn read<R: Reader>(root: &Path, threads: usize, reader: &R) -> Amount
 }
 
 enum Job {
-    /// A directory, and the device number of its parent's file system.
+    /// A directory, and the device number of its parent's filesystem.
     Directory(PathBuf, u64),
     File(PathBuf, Metadata),
 }

@@ -22,7 +22,7 @@ pub(crate) struct Range {
 nix::ioctl_readwrite!(fitrim, b'X', 121, Range);
 
 impl Scrubber {
-    /// Discards the free space of each file system of the image. Returns one sentence for each.
+    /// Discards the free space of each filesystem of the image. Returns one sentence for each.
     pub(crate) fn discard_free_space(&self) -> Vec<String> {
         if !self.is_mount_point() {
             return vec![format!("free space is not discarded: {} is no mounted filesystem of its own", self.root.display())];
@@ -31,7 +31,7 @@ impl Scrubber {
         for at in self.mounts.iter().rev() {
             let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_IN_ROOT);
             let inside = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_XDEV);
-            // If nothing is mounted there, the path is part of another file system, which has been handled.
+            // If nothing is mounted there, the path is part of another filesystem, which has been handled.
             if matches!(openat2(&self.opened, at, inside), Err(Errno::EXDEV))
                 && let Ok(mount) = openat2(&self.opened, at, how)
             {

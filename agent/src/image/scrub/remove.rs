@@ -18,7 +18,7 @@ use crate::host::HostError;
 use crate::host::tree::{described, failed, filled, to_disk};
 
 impl Scrubber {
-    /// Removes a file, a link, or a directory with everything in it, except mounted file systems.
+    /// Removes a file, a link, or a directory with everything in it, except mounted filesystems.
     pub(crate) fn remove(&self, spot: &Spot) -> Result<(), HostError> {
         let failed = |error| failed("remove", &spot.path(), error);
         let Some((parent, name)) = there(self.parent(spot)).map_err(failed)? else { return Ok(()) };

@@ -39,7 +39,7 @@ impl Held {
         Self { volume, content, creating: 0, becomes: "available".into(), unseen: 0, stuck: false }
     }
 
-    /// Lets the time of one poll pass.
+    /// Advances its state by one poll.
     pub(super) fn pass(&mut self) {
         self.unseen = self.unseen.saturating_sub(1);
         match self.creating.checked_sub(1) {
