@@ -38,8 +38,8 @@ use super::error::HostError;
 /// The service manager: systemd.
 #[async_trait(?Send)]
 pub(crate) trait Units {
-    /// Reads properties of several units in one call, in the requested order. A unit that does not exist has `load:
-    /// "not-found"`.
+    /// Reads properties of several units in one call, in the requested order. The `load` of a unit that does not exist
+    /// is `not-found`.
     async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError>;
 
     /// Starts a unit and waits at most `timeout` for the job.
