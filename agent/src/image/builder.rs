@@ -23,7 +23,7 @@ const VENDORS: [&str; 12] = [
     "Microsoft Corporation",
 ];
 
-/// Why no image may be made of this machine; `None` if it may.
+/// The reason why no image may be made of this machine; `None` if one may.
 ///
 /// A machine counts as a builder of images if it is a virtual machine or a container, has a directory `/etc/ingot`, and
 /// has no graphical session.
@@ -49,7 +49,7 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The user and the group of this process, who own the files that it creates.
+/// The user and the group of this process, which own the files that it creates.
 pub(crate) fn own() -> (u32, u32) {
     (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
@@ -73,7 +73,7 @@ fn is_virtual() -> bool {
     has_flag || is_vendor || in_container
 }
 
-/// Whether `directory` contains a display server's socket.
+/// Whether `directory` contains a display server's socket, at most `depth` levels deep.
 fn has_display(directory: &Path, depth: usize) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     entries.flatten().any(|entry| {

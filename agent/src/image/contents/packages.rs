@@ -96,7 +96,7 @@ pub(super) fn ask_rpm(root: &Path, format: &str, mut take: impl FnMut(&[u8], &[u
     thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || {
-            // It has either exited, or is waiting for a lock that is never released.
+            // It exits by itself, unless it waits for a lock that is never released.
             if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = rpm.kill();
             }
