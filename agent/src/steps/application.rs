@@ -153,7 +153,7 @@ impl Step for Application {
         if found.is_lost {
             return Err(ApplicationError::Lost);
         }
-        // The generation that receives requests counts as proven, unless nothing has checked it in this boot.
+        // The generation that receives requests counts as proven, unless it was resumed after a reboot without a check.
         found.is_led &= !cx.world.known.is_unproven(cx.address);
         if let Some(slot) = found.current {
             found.lacks_certificate = self.lacks_certificate(slot, &ground, cx).await.map_err(ApplicationError::Host)?;

@@ -3,9 +3,9 @@
 //! ```yaml
 //! bundles:
 //!   app:
-//!     s3: "s3://shop-releases/shop-{{values.version}}.tar.zst"   # tar, tar.gz, tar.zst or zip, told by the content
-//!     sha256: "9f86d081…"      # or what S3 keeps of it; a `url` needs it
-//!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and /opt/shop/current leads there
+//!     s3: "s3://shop-releases/shop-{{values.version}}.tar.zst"   # tar, tar.gz, tar.zst or zip, detected by content
+//!     sha256: "9f86d081…"      # default: the checksum stored in S3; required with `url`
+//!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and the link /opt/shop/current
 //!     owner: shop
 //!     keep: 3
 //!   worker: { s3: "s3://shop-releases/worker-2.0.jar", into: /opt/worker, unpack: false, file: worker.jar }

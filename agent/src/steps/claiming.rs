@@ -17,7 +17,7 @@ use crate::step::{Context, Progress};
 use crate::template::TemplateError;
 use crate::text::Text;
 
-/// The values that identify claims of a release, and their display name.
+/// The values that identify claims of a release; `release` is for display.
 pub(crate) const OF_A_RELEASE: &[&str] = &["application", "environment", "release", "release_sha256"];
 /// The values that identify claims of the fleet.
 pub(crate) const OF_A_FLEET: &[&str] = &["application", "environment"];

@@ -8,7 +8,7 @@
 //!     environment: { PGPASSWORD: "{{secrets.db.password}}" }     # only these, plus PATH, HOME, USER, LOGNAME and LANG
 //!     working_directory: /opt/shop            # default: the user's home, or /
 //!     once: instance                          # or boot, always, release, fleet. Default: instance
-//!     run_on: [bundles.app]                   # and again if one of these, or its arguments, have changed
+//!     run_on: [bundles.app]                   # and again if one of these or its arguments have changed
 //! ```
 //!
 //! The effects of a program cannot be inspected, so a record is kept: one before the program starts, and one after it

@@ -9,7 +9,7 @@ use crate::host::Unit;
 pub(crate) enum Health {
     /// It is up, or has finished if it is a unit that finishes.
     Sound,
-    /// Undecided: it is starting, stopping or reloading, or about to.
+    /// Undecided: it is starting, stopping or reloading, or is about to do so.
     Moving,
     Ill(Illness),
 }

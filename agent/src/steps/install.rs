@@ -144,7 +144,7 @@ async fn make_directories(path: &Path, wanted: &Wanted, file: Attributes, cx: &C
     }
 }
 
-/// The owner of the nearest existing directory above; `None` if the direct parent exists.
+/// The owner of the nearest existing ancestor of a directory; `None` if the directory itself exists.
 async fn nearest_owner(path: &Path, cx: &Context<'_>) -> Result<Option<u32>, HostError> {
     for (steps, above) in path.ancestors().enumerate() {
         if let Some(found) = cx.host().files.stat(above).await? {

@@ -84,8 +84,8 @@ impl Found {
 enum Turn {
     /// Both run until requests have been switched from one to the other.
     Beside,
-    /// The next one is proven next to the previous one, whose own port the proxy will take over: the previous one stops
-    /// before the proxy listens.
+    /// The next one is proven alongside the previous one, whose own port the proxy will take over: the previous one
+    /// stops before the proxy listens.
     HandedOver,
     /// The previous one stops before the next one starts.
     Alone,
@@ -97,7 +97,7 @@ pub(super) struct Wanted<'a> {
     pub(super) application: &'a str,
     pub(super) generation: Generation,
     pub(super) port: u16,
-    /// Further ports of its proxy.
+    /// The ports of its proxy, in addition to `port`.
     pub(super) listens: Vec<u16>,
     pub(super) overlap: &'a Overlap,
     /// How its release is built, unless it has been built.

@@ -17,7 +17,7 @@ use crate::step::Context;
 use crate::template::{Template, dotenv_value, environment_value};
 use crate::text::{SecretText, Text};
 
-/// Maximum size of an environment file, in bytes; also the kernel's usual limit for one program's variables.
+/// Maximum size of an environment file in bytes: as much as the variables of one program may take.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 
 /// Whether a text contains a reference to a secret.

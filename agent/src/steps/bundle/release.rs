@@ -100,7 +100,7 @@ fn is_plain(c: char) -> bool {
 /// The mark of a release, in a file next to its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// Whether the release is complete. Otherwise its directory was being created or replaced.
+    /// Whether the release is complete. Otherwise its directory may not be ingot's, or was being replaced.
     pub(super) whole: bool,
     pub(super) source: String,
     pub(super) sha256: String,

@@ -61,7 +61,7 @@ impl<'a> Wait<'a> {
         self.cx
     }
 
-    /// Reports what RDS is asked for, unless another wait has already been reported, of which this is only a part.
+    /// Reports what RDS is asked for, unless a wait has already been reported, of which this query is only a part.
     pub(super) fn asking(&self, what: &str) {
         if self.said.borrow().0.is_empty() {
             self.cx.asking(format!("for RDS to {what}"));

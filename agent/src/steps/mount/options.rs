@@ -105,8 +105,8 @@ impl Options {
         self.flags.contains(MsFlags::MS_BIND)
     }
 
-    /// The words that have to be set because a mount lacks them, among the options that each mount has separately.
-    /// Options that were not asked for are ignored.
+    /// The words to set: options that are asked for and missing, as far as they belong to a single mount and not to its
+    /// filesystem. Options that were not asked for are ignored.
     pub(super) fn missing(&self, present: &[String]) -> Vec<&'static str> {
         let own =
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME;

@@ -99,7 +99,8 @@ pub(super) fn reload_advice(key: &str, written: &Written<'_>) -> Option<Objectio
     })
 }
 
-/// Whether no line defines how to reload. Unknown for a template whose values can supply whole lines.
+/// Whether no line defines how to reload. Also false for a template in which values supply whole lines, because these
+/// are unknown.
 fn lacks_a_reload(text: &str) -> bool {
     let from_values = |line: &str| line.find("{{").is_some_and(|at| !line[..at].contains('='));
     !text.contains("ExecReload") && !text.contains("notify-reload") && !text.lines().any(from_values)

@@ -1,8 +1,8 @@
 //! Evidence: the report of a boot and the journal of its units, written to S3.
 //!
-//! It is written under one key at the first failure, before the first signal because its receiver may terminate the
-//! instance, and again at the end of the boot. `docs/reference/evidence.md` describes its contents.
-//! [`execute`](crate::execute) decides when signals are sent, whether or not the evidence has arrived.
+//! It is written under one key at the first failure, before the first signal (its receiver may terminate the instance),
+//! and again at the end of the boot. `docs/reference/evidence.md` describes its contents. [`execute`](crate::execute)
+//! decides when signals are sent, whether or not the evidence has arrived.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -232,7 +232,7 @@ fn huffman(literals: &[u8]) -> Option<Vec<u8>> {
 /// The code length of each symbol. `None` if there is only one symbol.
 fn lengths(counts: &mut [u32]) -> Option<Vec<usize>> {
     loop {
-        // The rarest tree comes last, each with its symbols.
+        // Trees with their symbols, the rarest last.
         let mut trees: Vec<(u32, Vec<usize>)> = Vec::new();
         for (symbol, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             trees.insert(trees.partition_point(|(other, _)| other >= count), (*count, vec![symbol]));

@@ -16,7 +16,8 @@ use crate::step::fields::{TimeLimit, within};
 use crate::steps::application::KIND;
 use crate::text::{Text, shown_on_a_line};
 
-/// Source: `HttpConnections` of Elastic Beanstalk's worker environments; the other defaults correspond to it likewise.
+/// Source: `HttpConnections` of Elastic Beanstalk's worker environments; the other defaults are taken from there as
+/// well.
 const CONCURRENCY: u32 = 50;
 const VISIBILITY: Duration = Duration::from_secs(300);
 const MAX_DURATION: Duration = Duration::from_secs(3600);

@@ -90,7 +90,8 @@ const WORDS: [(&str, Refusal); 19] = [
 ];
 
 impl Refusal {
-    /// Itself, or what another line indicates. The first indication wins, unless a later one is more specific.
+    /// This refusal, or the one that another line indicates. The first indication wins, unless a later one is more
+    /// specific.
     pub(super) fn or(&self, line: &str) -> Self {
         // "Permission denied" is about a file, not about a registry.
         let lower = line.to_ascii_lowercase().replace("permission denied", "");

@@ -22,8 +22,8 @@ pub(super) fn java(release: &Release) -> Option<Platform> {
 }
 
 /// Most jars are Spring Boot applications, which read their port from `server.port` instead of `PORT`. Properties on
-/// the command line override the `SERVER_PORT` that applications of Elastic Beanstalk often set; other programs ignore
-/// them.
+/// the command line override the `SERVER_PORT` that is usually set for applications of Elastic Beanstalk; other
+/// programs ignore them.
 ///
 /// Source: <https://docs.spring.io/spring-boot/reference/features/external-config.html>
 fn launch(release: &Release, jars: &[&str], sign: &str) -> Result<Launch, Remark> {

@@ -9,11 +9,11 @@ use super::site::{SLOT, SLOT_HTTP, Site};
 use super::snippets::Snippets;
 use crate::steps::application::slot::Slot;
 
-/// Disables in a slot what the front has already done, whatever `http {}` sets.
+/// Disables in a slot what the front end has already done, whatever `http {}` sets.
 const NEUTRAL: &str = "    add_header X-Ingot \"\";\n    allow all;\n    auth_basic off;\n    charset off;\n    expires off;\n    gzip off;\n    \
                        proxy_cache off;\n    proxy_intercept_errors off;\n";
 
-/// Slots practically never time out: the front times out first, and the release determines its timeouts.
+/// Slots practically never time out: the front end times out first, and the release determines its timeouts.
 const FOR_EVER: &str = "        proxy_read_timeout 1d;\n        proxy_send_timeout 1d;\n";
 
 const TIMEOUTS: [&str; 2] = ["        proxy_read_timeout ", "        proxy_send_timeout "];
@@ -25,7 +25,7 @@ impl Site<'_> {
         // Writing to a String cannot fail.
         let _ = self.write_front(&mut front, fields, nginx);
         // A release with its own servers or `location /` passes requests to the application's port, which must not lead
-        // back to the front.
+        // back to the front end.
         let has_own_port = snippets.has_servers() && self.slots.iter().all(|behind| behind.port != self.port);
         let loopback = format!("    listen 127.0.0.1:{} ", self.port);
         let names = snippets.names();
