@@ -6,7 +6,7 @@
 //!     template: /etc/ingot/templates/shop.toml.hbs   # or content: "text with {{references}}"
 //!     owner: shop                                    # default: the user ingot runs as
 //!     mode: "0640"                                   # default: 0644, or 0600 if it contains a secret
-//!     format: toml                                   # default: by the extension of the path
+//!     format: toml                                   # default: from the extension of the path
 //!     directories: { owner: shop, mode: "0750" }     # of directories that ingot creates; default: as their parent
 //!     check: [shop, --check, "{path}"]               # run on the staged file; it is installed only if this succeeds
 //! ```

@@ -13,8 +13,8 @@
 //! Signals are sent after all other steps, whatever their results; after the failure of a required step they are sent
 //! at once, because the boot can no longer succeed. They are SUCCESS and CONTINUE, or FAILURE and ABANDON. Each signal
 //! is recorded before and after it is sent, and retried until AWS accepts it; a repeated signal has no further effect.
-//! Once success has been signalled, failure never is, because a stack only waits for the first boot. A lifecycle hook
-//! waits again when the instance leaves a warm pool, so it is signalled once in each phase of each start of the
+//! Once success has been signaled, failure never is, because a stack only waits for the first boot. A lifecycle hook
+//! waits again when the instance leaves a warm pool, so it is signaled once in each phase of each start of the
 //! machine.
 //!
 //! [`target`] finds the receiver of a signal, [`healthy`] waits for the load balancer, and [`evidence`] defines the
@@ -147,7 +147,7 @@ impl Step for Signal {
         let (status, reason, healthy_in) = match verdict {
             Verdict::Well => match self.groups(cx) {
                 Ok(groups) => (SignalStatus::Success, None, groups),
-                // A receiver is waiting, so the failure is signalled when this is applied.
+                // A receiver is waiting, so the failure is signaled when this is applied.
                 Err(why) if cx.world.waiting.is_telling() => (SignalStatus::Failure, Some(Explanation::of(&why).message), Vec::new()),
                 Err(why) => return Err(why),
             },

@@ -3,9 +3,9 @@
 //! | path | is |
 //! |---|---|
 //! | `/var/app/current`, `/var/app/staging` | links to the release that serves, and to the one last prepared |
-//! | `/opt/elasticbeanstalk/deployment/env` | a link to the variables, below /run and root's alone |
+//! | `/opt/elasticbeanstalk/deployment/env` | a link to the variables, below /run and readable by root only |
 //! | `/opt/elasticbeanstalk/bin/get-config` | `ingot get-config`, which reads the same variables |
-//! | `/var/log/PROCESS.stdout.log` | what `journalctl --follow` prints, in a unit for each process |
+//! | `/var/log/PROCESS.stdout.log` | the output of `journalctl --follow`, which runs in a unit for each process |
 //!
 //! All of this is inspected and repaired at every boot. Only the variables change with a release: the links lead
 //! through the proxy's own link, which the switch renames.

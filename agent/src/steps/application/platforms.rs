@@ -1,4 +1,4 @@
-//! The platforms that a release can be recognised as: one list of pure functions.
+//! The platforms that a release can be recognized as: one list of pure functions.
 //!
 //! A recogniser examines a [`Release`] and returns its platform: how its dependencies are installed, and what it runs
 //! by default.

@@ -76,7 +76,7 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    /// It listens on another port than its `$PORT`.
+    /// It listens on a port other than its `$PORT`.
     #[error("web of {version} listens on {at} and not on {}{}", if at.port() == *port { format!("127.0.0.1:{port}") } else { format!("$PORT, which is {port}") }, going_on(kept.as_deref()))]
     Elsewhere {
         version: String,

@@ -1,4 +1,4 @@
-//! The fields of a database, as the document writes them.
+//! The fields of a database.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -21,7 +21,7 @@ pub(super) const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
 pub(crate) struct Signal {
     pub(super) to: To,
     pub(super) instance: Text,
-    /// Target groups that must report this instance healthy before SUCCESS is signalled.
+    /// Target groups that must report this instance healthy before SUCCESS is signaled.
     pub(super) targets: Vec<Text>,
 }
 

@@ -1,7 +1,7 @@
 //! Delays success: a stack receives SUCCESS once the load balancer has reported this instance healthy.
 //!
 //! Auto Scaling registers an instance when its launch hook is complete, and CloudFormation may terminate the old group
-//! at the last success: if that came earlier, no instance would serve for a while. A failure is signalled without
+//! at the last success: if that came earlier, no instance would serve for a while. A failure is signaled without
 //! waiting.
 
 use std::time::Duration;

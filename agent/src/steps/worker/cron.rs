@@ -42,7 +42,7 @@ const LATEST: Duration = Duration::from_secs(7 * 86_400);
 /// Minimum of `catch_up`: a worker that takes over a claim checks it after 35 s.
 const SOONEST: Duration = Duration::from_secs(60);
 
-/// Maximum delay for a FIFO queue without claims: SQS recognises the duplicate message of another instance for 5
+/// Maximum delay for a FIFO queue without claims: SQS recognizes the duplicate message of another instance for 5
 /// minutes.
 pub(crate) const UNCLAIMED: Duration = Duration::from_secs(240);
 

@@ -1,4 +1,4 @@
-//! The name of an image, as people write it: `registry/repository:tag@digest`. Pure.
+//! The name of an image as written in documents: `registry/repository:tag@digest`. Pure.
 //!
 //! Source: <https://github.com/distribution/reference/blob/main/reference.go>.
 

@@ -1,4 +1,4 @@
-//! A recognised platform: how the dependencies of a release are installed, and what runs by default.
+//! A recognized platform: how the dependencies of a release are installed, and what runs by default.
 
 use serde::{Deserialize, Serialize};
 

@@ -55,7 +55,7 @@ pub(super) fn python(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// Whether the release ships a virtual environment, recognised by its directory of programs.
+/// Whether the release ships a virtual environment, recognized by its directory of programs.
 fn brings_environment(release: &Release) -> bool {
     release.is_directory(".venv/bin")
 }

@@ -104,7 +104,7 @@ impl Snippets {
         self.http.iter().chain(&self.server).any(|snippet| snippet.text.contains("proxy_read_timeout"))
     }
 
-    /// ingot's directives that are omitted in favour of those with the same name.
+    /// ingot's directives that are omitted in favor of those with the same name.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let all = self.http.iter().chain(&self.server).flat_map(|snippet| &snippet.statements);
         all.filter(|statement| !statement.is_block).map(Statement::name).filter(|name| !REPEATED.contains(name)).gather()
