@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `claimed` | an instance is about to send the message; `mark` identifies that attempt |
 //! | `sent` | the message has been sent; `mark` identifies it |
-//! | `posted` | the message that `mark` identifies is the one that the application gets, repeatedly if needed; others are deleted |
+//! | `posted` | the application gets the message that `mark` identifies, repeatedly if needed; others are deleted |
 //!
 //! An instance that dies between two states has changed nothing but this object, and has sent one message at most:
 //! another instance sends it again, and one of the two is posted.
