@@ -127,7 +127,7 @@ fn secrets_of(plan: &Plan) -> Vec<ReadSecret> {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// What is wrong with the expression.
 pub fn check_cron(written: &str) -> Result<(), Objection> {
     cron::Schedule::parse(written).map(|_| ())
 }

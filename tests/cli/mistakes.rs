@@ -3,11 +3,11 @@
 //! A file of `mistakes/` begins with its title. The format of its rows:
 //!
 //! ```text
-//! == a tab as indentation                                      what the mistake is
-//! files:                                                       below `#ingot` and `version: 1`, if it has no `#ingot`
-//! @>  /etc/a: { content: x }                                   what comes behind the mark is where the mistake is
+//! == a tab as indentation                                      name of the mistake
+//! files:                                                       document, after `#ingot` and `version: 1` if without
+//! @>  /etc/a: { content: x }                                   a mark: the mistake is at the character after it
 //! + templates/a.hbs                                            another file: a template, or one more document
-//! ! this is not YAML: a tab is in the indentation          the messages, each with its hint
+//! ! this is not YAML: a tab is in the indentation              the messages, each with its hint
 //! ? indent with spaces
 //! =
 //! files:                                                       the document that follows the hints

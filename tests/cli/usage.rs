@@ -7,7 +7,7 @@
 //! == a command that is misspelled
 //! $ ingot chekc boot.yaml                     a line of bash, in a directory with the files of `desk`
 //! > 2                                         its exit code
-//! ! error: unrecognized subcommand 'chekc'    what it says first
+//! ! error: unrecognized subcommand 'chekc'    its message
 //! ? tip: a similar subcommand exists: 'check' each hint
 //! =
 //! $ ingot check boot.yaml                     the command that follows the hint, which succeeds

@@ -30,7 +30,7 @@ pub(crate) trait Cloud {
     /// What the boot waits for from the metadata service, as text for people. `None` if it does not wait.
     fn waiting(&self) -> Option<String>;
 
-    /// Starts to fetch the instance's credentials in the background, so that the first call to AWS does not wait for them.
+    /// Starts to fetch the instance's credentials in the background, so that the first AWS call does not wait for them.
     fn prefetch_credentials(&self);
 
     fn aws(&self) -> Aws;

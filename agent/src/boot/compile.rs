@@ -37,8 +37,8 @@ impl Boot {
         Ok((plan, phase))
     }
 
-    /// Leaves out the steps that are not due on this instance. Facts are read only where a `when:` or a value needs one.
-    /// The inner result says why nothing could be decided: a value could not be rendered.
+    /// Leaves out the steps that are not due on this instance. Reads facts only if a `when:` or a value needs one. The
+    /// inner result says why nothing could be decided: a value could not be rendered.
     pub(super) async fn leave_out(&self, document: &mut BootDocument, identity: &mut Option<Identity>) -> Result<Result<(), Stop>, Stop> {
         let references = due::references(document);
         if references.iter().any(|reference| reference.root() == "instance") && identity.is_none() {

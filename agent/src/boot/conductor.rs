@@ -123,12 +123,12 @@ impl Boot {
         self.close().await
     }
 
-    /// Writes the evidence of the whole boot, where the document asks for it.
+    /// Writes the evidence of the whole boot, if the document asks for it.
     pub(crate) async fn testify(&self, plan: &Plan) {
         testify(plan, self.world(), &self.recorder, &*self.ground.lock).await;
     }
 
-    /// Runs the steps that outlast the boot to their end, or until `stop` ends them.
+    /// Runs the steps that outlast the boot until they have ended, or until `stop` ends them.
     pub(crate) async fn beside(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Explanation>) {
         execution.beside(stop, &*self.ground.lock).await;
     }

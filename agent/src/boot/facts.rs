@@ -1,4 +1,4 @@
-//! Read what a plan needs from the metadata service: facts, tags, and the phase of the instance.
+//! Reads what a plan needs from the metadata service: facts, tags, and the phase of the instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -32,7 +32,7 @@ enum Turn {
 pub(super) struct Identified {
     /// Its record, if the machine itself knows the instance id.
     pub(super) record: Option<Record>,
-    /// The report of the boot before this one, if the two may turn out to be the same boot.
+    /// The report of the previous boot, if that may turn out to be the same boot as this one.
     pub(super) earlier: Option<Report>,
 }
 
@@ -79,7 +79,7 @@ impl Boot {
         Ok(Identified { record, earlier })
     }
 
-    /// Takes the lock, and waits for its holder.
+    /// Takes the lock, and waits for its holder if necessary.
     async fn take_lock(&self) -> Result<Turn, Stop> {
         let (mut turn, begun) = (Turn::First, self.clock().elapsed());
         loop {

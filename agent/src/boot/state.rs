@@ -130,7 +130,6 @@ impl Boot {
         }
     }
 
-    /// Reads the record of this instance.
     pub(super) async fn record_of(&self, id: &str) -> Result<Record, Stop> {
         let host = &self.ground.host;
         let record = Record::load(host.files.clone(), host.users.own(), id).await?;

@@ -87,7 +87,7 @@ enum Command {
     Man,
 }
 
-/// The least number of files that a boot may have open at the same time: what a single step needs.
+/// How many files a boot must be able to open at the same time: at least those of a single step.
 const FILES: usize = 32;
 
 /// Runs the command that this process was started with.

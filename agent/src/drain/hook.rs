@@ -33,7 +33,7 @@ const IN_HASTE: Duration = Duration::from_secs(20);
 /// How long a denial may last: a permission that was just granted takes time to apply.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// A hook that Auto Scaling waits for, and what is needed to answer it.
+/// A lifecycle hook that makes Auto Scaling wait, and what is needed to complete it.
 pub(super) struct Waiting<'a> {
     pub(super) hook: &'a settings::Hook,
     pub(super) settings: &'a Settings,
@@ -198,7 +198,7 @@ impl Waiting<'_> {
     }
 }
 
-/// The termination hook of a group that has only one.
+/// The only termination hook of a group.
 fn only(hooks: Vec<Hook>, group: &str) -> Result<Hook, DrainError> {
     let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
     let mut hooks = hooks.into_iter();

@@ -37,7 +37,7 @@ impl<'a> Execution<'a> {
         let has_ended = |unit: &usize| self.schedule.has_ended(*unit);
         let early: Vec<_> = self.early.extract_if(.., |(_, needs)| needs.iter().all(has_ended)).collect();
         for (unit, _) in early {
-            // Units that could start do not wait for a fallback.
+            // A unit that could start already gets no early fallback.
             if !self.schedule.has_ended(unit) && !self.held.contains(&unit) {
                 self.awaited.insert(Awaited::Early(unit));
                 self.start_fallback(Awaited::Early(unit), unit, Fallback::Meanwhile, EARLY_WITHIN);

@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use crate::step::Phase;
 
-    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
-    /// beside, `~d` is not required.
+    /// `a b:a c:b?`: b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
+    /// in the background, `~d` is not required.
     fn units(spec: &str) -> (Vec<String>, Vec<Unit>) {
         let words: Vec<&str> = spec.split_whitespace().collect();
         let name = |word: &str| word.split(':').next().unwrap().trim_start_matches(['!', '~', '.', '+']).to_owned();

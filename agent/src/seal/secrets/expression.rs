@@ -82,7 +82,7 @@ pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> 
     expression.get(at..at + keyword.len()).map(str::to_owned)
 }
 
-/// Letters of which a matching path contains at least one entry: for each alternative of an expression about paths, the
+/// Marks, at least one of which is on every path that an expression about paths matches: for each alternative, the
 /// letters at its end, or its longest run of letters. Empty if they cannot be determined.
 pub(super) fn marks(expression: &str) -> Vec<Mark> {
     let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i)")) else { return Vec::new() };

@@ -61,7 +61,7 @@ pub(super) struct Unit {
     pub(super) before: Vec<Named>,
     /// What is started with it: `Wants=`, `Requires=`, `BindsTo=`, `Upholds=`.
     pub(super) pulls: Vec<Named>,
-    /// What it starts when there is something to do: `Service=` of a socket, `Unit=` of a timer or a path.
+    /// What it starts on an event: `Service=` of a socket, `Unit=` of a timer or a path.
     pub(super) triggers: Vec<Named>,
     /// What is enabled with it: `Also=`.
     pub(super) also: Vec<Named>,

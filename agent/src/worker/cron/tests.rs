@@ -1,4 +1,4 @@
-//! A fleet, its queue and its claims, in simulated time: instances die at every boundary, answers are lost, clocks jump.
+//! A fleet, its queue and its claims in simulated time: instances die at every boundary, answers are lost, clocks jump.
 #![expect(clippy::disallowed_methods, reason = "time is simulated here, and each instance has a clock of its own")]
 
 mod late;
