@@ -43,7 +43,7 @@ pub(crate) struct Args {
     what: Option<What>,
 }
 
-/// What is shown instead of the boot.
+/// What is shown in place of the boot.
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Worker(worker_status::Args),
