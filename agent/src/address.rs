@@ -28,8 +28,8 @@ impl Address {
         self.dot().map_or("", |dot| &self.0[dot + 1..])
     }
 
-    /// The end of the kind. Searches bytes, because the kind is
-    /// short and searching characters takes five times as long.
+    /// The end of the kind. Searches bytes, because the kind is short and searching characters
+    /// takes five times as long.
     fn dot(&self) -> Option<usize> {
         self.0.bytes().position(|byte| byte == b'.')
     }

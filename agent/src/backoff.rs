@@ -1,7 +1,7 @@
 //! How long to wait between tries: one type, and a named policy for everything that retries.
 //!
-//! A policy only computes pauses. The caller decides how often and how long to try, and
-//! what is worth a retry. Nothing waits before its first try.
+//! A policy only computes pauses. The caller decides how often and how long to try, and what is
+//! worth a retry. Nothing waits before its first try.
 
 use std::time::Duration;
 
@@ -35,15 +35,15 @@ enum Spread {
 impl Backoff {
     /// A call that failed, for whatever reason.
     ///
-    /// A single instance that is refused once loses at most 100 ms. AWS quotas are per second,
-    /// so pauses longer than 20 s would only prolong a boot.
+    /// A single instance that is refused once loses at most 100 ms. AWS quotas are per second, so
+    /// pauses longer than 20 s would only prolong a boot.
     ///
     /// Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
     pub(crate) const CALL: Self =
         Self { first: Duration::from_millis(100), growth: (2, 1), longest: Duration::from_secs(20), spread: Spread::Full };
 
-    /// A call that AWS throttled, for services whose quota refills
-    /// in a second or two: Parameter Store, Secrets Manager.
+    /// A call that AWS throttled, for services whose quota refills in a second or two: Parameter
+    /// Store, Secrets Manager.
     ///
     /// The quota is shared, often with a whole fleet that booted at the same moment, and its size is
     /// unknown. So the pauses grow fast, until they are as long as such a queue. A single call that was
@@ -67,8 +67,8 @@ impl Backoff {
     pub(crate) const IMDS: Self =
         Self { first: Duration::from_millis(20), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::Quarter };
 
-    /// A look at a claim that another instance holds, by a whole fleet: starts
-    /// soon, since most claimed work takes seconds, and is spread.
+    /// A look at a claim that another instance holds, by a whole fleet: starts soon, since most
+    /// claimed work takes seconds, and is spread.
     pub(crate) const CLAIM: Self =
         Self { first: Duration::from_millis(500), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
 
@@ -80,12 +80,12 @@ impl Backoff {
     pub(crate) const DATABASE: Self =
         Self { first: Duration::from_secs(2), growth: (3, 2), longest: Duration::from_secs(10), spread: Spread::None };
 
-    /// A look at a database that RDS is still creating, by a whole
-    /// fleet: spread, so that the fleet does not ask in step.
+    /// A look at a database that RDS is still creating, by a whole fleet: spread, so that the fleet
+    /// does not ask in step.
     pub(crate) const DATABASE_OF_A_FLEET: Self = Self { spread: Spread::Fifth, ..Self::DATABASE };
 
-    /// A look at a database in RDS while the database itself is
-    /// being probed: rare, since a fleet shares the quota of RDS.
+    /// A look at a database in RDS while the database itself is being probed: rare, since a fleet
+    /// shares the quota of RDS.
     pub(crate) const DATABASE_CHECK: Self =
         Self { first: Duration::from_secs(20), growth: (1, 1), longest: Duration::from_secs(20), spread: Spread::Fifth };
 
@@ -102,8 +102,8 @@ impl Backoff {
     pub(crate) const FEEDING: Self =
         Self { first: Duration::from_millis(100), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::None };
 
-    /// The pause after an application was gone while it had messages, before a worker
-    /// tries it again: one of the messages may crash it each time.
+    /// The pause after an application was gone while it had messages, before a worker tries it
+    /// again: one of the messages may crash it each time.
     pub(crate) const TRUSTING: Self =
         Self { first: Duration::from_millis(500), growth: (2, 1), longest: Duration::from_secs(30), spread: Spread::None };
 
@@ -112,8 +112,8 @@ impl Backoff {
     pub(crate) const PROBE: Self =
         Self { first: Duration::from_millis(10), growth: (3, 2), longest: Duration::from_millis(250), spread: Spread::None };
 
-    /// Draws the pause after this many tries. The pause that the other side asked
-    /// for is added before it, because it told everybody the same.
+    /// Draws the pause after this many tries. The pause that the other side asked for is added
+    /// before it, because it told everybody the same.
     pub(crate) fn pause(&self, tries: u32, asked_for: Option<Duration>) -> Duration {
         let limit = self.limit(tries);
         let drawn = match self.spread {

@@ -69,8 +69,8 @@ pub struct Checked {
     pub longest: Duration,
     /// The longest time that a worker's messages may take when the machine ends; `None` without workers.
     pub drain: Option<Duration>,
-    /// The secrets that `secrets:` reads, as far as they are known: names in
-    /// Secrets Manager, and SSM parameters with a leading slash.
+    /// The secrets that `secrets:` reads, as far as they are known: names in Secrets Manager, and
+    /// SSM parameters with a leading slash.
     pub secrets: Vec<ReadSecret>,
 }
 

@@ -5,11 +5,11 @@ use std::process;
 /// How a run of ingot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything is as the document says, whether anything had to be changed or not. Also
-    /// for a degraded boot, in which only optional steps failed.
+    /// Everything is as the document says, whether anything had to be changed or not. Also for a
+    /// degraded boot, in which only optional steps failed.
     Done,
-    /// The command failed: a required step failed, or the machine
-    /// is not fit to be imaged. For `status`: the boot failed.
+    /// The command failed: a required step failed, or the machine is not fit to be imaged. For
+    /// `status`: the boot failed.
     Failed,
     /// The command line is wrong (clap uses 2 itself), or names a file that does not exist.
     Usage,

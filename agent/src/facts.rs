@@ -39,8 +39,8 @@ pub(crate) fn instance(identity: &Identity, tags: BTreeMap<String, String>) -> V
     ];
     let mut instance = Map::new();
     for ((name, _), value) in FACTS.iter().zip(values) {
-        // A fact that IMDS does not provide is missing, so that a
-        // template that prints it fails instead of printing nothing.
+        // A fact that IMDS does not provide is missing, so that a template that prints it fails
+        // instead of printing nothing.
         if !value.is_empty() {
             instance.insert((*name).to_owned(), Value::from(value.as_str()));
         }

@@ -25,8 +25,8 @@
 //! | the JSON Schema accepts what ingot accepts | [`schema`] |
 //! | large documents and large fleets work | [`size`], [`fleet`] |
 //!
-//! A new example is tested automatically: [`example`] reads the directory.
-//! [`instance`] is the machine on which it is booted.
+//! A new example is tested automatically: [`example`] reads the directory. [`instance`] is the
+//! machine on which it is booted.
 
 mod addresses;
 mod again;

@@ -1,5 +1,5 @@
-//! The pure parts of a boot, individually, for `benches/`. Nothing else
-//! calls these, so the linker leaves them out of the program.
+//! The pure parts of a boot, individually, for `benches/`. Nothing else calls these, so the
+//! linker leaves them out of the program.
 
 use serde_json::Value;
 

@@ -18,8 +18,8 @@ use crate::sorting::Sort as _;
 
 /// A number, stored as the text in which it was written.
 pub(crate) fn written(text: &str) -> Number {
-    // The only way to store notations that JSON lacks, such as
-    // `0x1f`; the functions below convert them for each format.
+    // The only way to store notations that JSON lacks, such as `0x1f`; the functions below
+    // convert them for each format.
     Number::from_string_unchecked(text.to_owned())
 }
 
@@ -76,8 +76,8 @@ pub(crate) fn in_toml(number: &Number) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A number that YAML 1.1 and 1.2 read alike: 1.1 takes `0o17` and `1e16` for strings,
-/// because its floats need a point and its exponents a sign.
+/// A number that YAML 1.1 and 1.2 read alike: 1.1 takes `0o17` and `1e16` for strings, because
+/// its floats need a point and its exponents a sign.
 pub(crate) fn in_yaml(number: &Number) -> Cow<'_, str> {
     let text = number.as_str();
     match Parts::of(text) {

@@ -1,5 +1,5 @@
-//! Texts that are embedded in ingot, compressed by the build: the
-//! schema from 90 to 10 kB, the rules for secrets to 20 kB.
+//! Texts that are embedded in ingot, compressed by the build: the schema from 90 to 10 kB, the
+//! rules for secrets to 20 kB.
 
 use std::io::Read as _;
 

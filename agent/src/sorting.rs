@@ -1,5 +1,5 @@
-//! Sorting with a single copy of the sort: the standard library's is compiled for
-//! each type of item and each comparison, at 2 to 3 kB each.
+//! Sorting with a single copy of the sort: the standard library's is compiled for each type of
+//! item and each comparison, at 2 to 3 kB each.
 //!
 //! The sort is stable. Made for the short lists of a document, because each comparison is an indirect call.
 

@@ -133,8 +133,8 @@ impl JsonSchema for Text {
 pub(crate) struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// The secret itself. What is made from it must be a `SecretText` again, or
-    /// go to the file, process or service for which it is meant.
+    /// The secret itself. What is made from it must be a `SecretText` again, or go to the file,
+    /// process or service for which it is meant.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -170,8 +170,8 @@ pub(crate) fn shown_on_a_line(text: &str) -> Cow<'_, str> {
     escaped(text, |character| character == '\n' || is_unshowable(character))
 }
 
-/// Whether a character acts on a terminal instead of being displayed: a C0 or C1 control,
-/// or one that reorders text. Except for line breaks and tabs.
+/// Whether a character acts on a terminal instead of being displayed: a C0 or C1 control, or
+/// one that reorders text. Except for line breaks and tabs.
 ///
 /// Source of the latter: <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>
 pub(crate) fn is_unshowable(character: char) -> bool {
@@ -182,8 +182,8 @@ pub(crate) fn is_unshowable(character: char) -> bool {
     }
 }
 
-/// Whether a text consists only of ASCII that is shown as it is, like
-/// most texts: checking characters takes three times as long.
+/// Whether a text consists only of ASCII that is shown as it is, like most texts: checking
+/// characters takes three times as long.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
 }

@@ -326,8 +326,8 @@ fn documents_in_the_pages_have_no_mistakes() {
     }
 }
 
-/// Regression: all values were read again for every name and every text, so
-/// four times as many steps took sixteen times as long.
+/// Regression: all values were read again for every name and every text, so four times as many
+/// steps took sixteen times as long.
 #[test]
 fn takes_as_long_as_a_document_is_long() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Checks the layout of `agent/src` and `fleet/src`: which room may import from which,
-//! and that no two files import from each other in a cycle.
+//! Checks the layout of `agent/src` and `fleet/src`: which room may import from which, and that
+//! no two files import from each other in a cycle.
 //!
 //! The files are read as text: `use` trees, paths in bodies, re-exports. An import counts for the file that defines the
 //! name. A `mod` line is not an import, and neither is a `pub use` of a name of the same room that the file itself does

@@ -1,7 +1,7 @@
 //! The built binary as a user runs it: arguments in; exit code, stdout, stderr and files out.
 //!
-//! It runs in `tests/`, so that messages contain short paths, and with
-//! an empty environment: no `HOME`, no `PATH`, no credentials.
+//! It runs in `tests/`, so that messages contain short paths, and with an empty environment: no
+//! `HOME`, no `PATH`, no credentials.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 

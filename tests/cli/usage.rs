@@ -1,5 +1,5 @@
-//! Mistakes on the command line, each with its message, its hint and
-//! its exit code, and the command after following the hint.
+//! Mistakes on the command line, each with its message, its hint and its exit code, and the
+//! command after following the hint.
 //!
 //! The format of the rows in `usage.txt`:
 //!
@@ -142,8 +142,8 @@ fn each_hint_of_usage_leads_to_a_command_that_succeeds() {
         if (before, ran.code) != (Some(0), Some(0)) {
             wrong.push(format!("{}\n{ran}", row.name));
         }
-        // A command that follows a hint has to contain what the hint
-        // says to write: one of the words that the hint quotes.
+        // A command that follows a hint has to contain what the hint says to write: one of the
+        // words that the hint quotes.
         for hint in row.said.iter().filter(|said| said.starts_with("? tip: ") || said.starts_with("? write ")) {
             let is_whole = |word: &&str| !word.contains("NAME@") && !word.contains('*');
             let quoted: Vec<&str> = hint.split(['`', '\'']).skip(1).step_by(2).filter(is_whole).collect();

@@ -9,13 +9,13 @@ use crate::failure::Explanation;
 use crate::host::startup;
 use crate::report::{REPORT, marks};
 
-/// Needed below a root only, where the report may be on a disk that hangs while
-/// the boot has to end. On a machine, the report is in memory.
+/// Needed below a root only, where the report may be on a disk that hangs while the boot has to
+/// end. On a machine, the report is in memory.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 impl Boot {
-    /// Completes and writes the report, releases the lock and shows the
-    /// result. Steps that outlast the boot continue after this.
+    /// Completes and writes the report, releases the lock and shows the result. Steps that outlast
+    /// the boot continue after this.
     pub(super) async fn close(&self) -> Ending {
         self.recorder.amend(|report| report.exchanges = self.exchanges());
         self.recorder.amend(|report| report.marks_ms = marks::of(report));

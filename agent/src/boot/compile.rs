@@ -11,8 +11,8 @@ use crate::plan::{Facts, Known, Plan, due, tags};
 use crate::step::Phase;
 
 impl Boot {
-    /// Returns the plan of what is due now, and the phase that the
-    /// instance is in. Reads `identity` if the plan needs it.
+    /// Returns the plan of what is due now, and the phase that the instance is in. Reads `identity`
+    /// if the plan needs it.
     pub(super) async fn compile(&self, layers: Layers, identity: &mut Option<Identity>) -> Result<(Plan, Phase), Stop> {
         let mut document = BootDocument::of(layers);
         let known = self.request.release.as_ref().map(|_| Known::of(&document)).unwrap_or_default();

@@ -88,8 +88,8 @@ impl Boot {
         })
     }
 
-    /// As [`stopped`]. The hint differs for a requested release: the next
-    /// boot does not resume it, but runs the release in force.
+    /// As [`stopped`]. The hint differs for a requested release: the next boot does not resume it,
+    /// but runs the release in force.
     async fn halted(&self, asked: Asked<'_>) -> Halt {
         match (stopped(self.request.deadline, self.clock(), asked).await, &self.request.release) {
             (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("request the release again".into()), ..why }),
@@ -136,8 +136,8 @@ impl Boot {
     /// Runs what follows a successful boot.
     async fn go_on(&self, mut execution: Execution<'_>, asked: Asked<'_>) -> Next {
         if self.request.release.is_some() {
-            // The caller waits for the exit code. Steps that outlast a boot, and
-            // the warm pool, are left to the process that systemd runs.
+            // The caller waits for the exit code. Steps that outlast a boot, and the warm pool, are
+            // left to the process that systemd runs.
             execution.leave_beside(&*self.ground.lock).await;
             return Next::End(Ending::Done);
         }

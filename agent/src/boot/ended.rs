@@ -1,5 +1,5 @@
-//! A boot that ends before its first step: report it, and send
-//! its signals if they can be read. Evidence is one of them.
+//! A boot that ends before its first step: report it, and send its signals if they can be read.
+//! Evidence is one of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::plan::Plan;
 use crate::report::Trouble;
 use crate::step::{Verdict, World};
 
-/// How long the disk may take to return the record of this instance. Signals to
-/// those who wait for the instance are not held up longer.
+/// How long the disk may take to return the record of this instance. Signals to those who wait
+/// for the instance are not held up longer.
 const READ_WITHIN: Duration = Duration::from_secs(3);
 
 impl Boot {

@@ -20,8 +20,8 @@ use crate::step::Phase;
 /// The file that gives the facts to units, by `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
-/// How many times, and at which interval, ingot reads the target
-/// state of an instance in a group while it is not set yet.
+/// How many times, and at which interval, ingot reads the target state of an instance in a
+/// group while it is not set yet.
 const STATE_TRIES: u32 = 10;
 const STATE_EVERY: Duration = Duration::from_millis(500);
 
@@ -80,8 +80,8 @@ impl Boot {
                     tags.insert(key.to_owned(), value);
                 }
                 Ok(None) => {}
-                // Only the steps that need the tag fail. Steps that test
-                // for it, or have an alternative, are not affected.
+                // Only the steps that need the tag fail. Steps that test for it, or have an alternative,
+                // are not affected.
                 Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
                 Err(error) => return Err(error.into()),
             }

@@ -14,8 +14,8 @@ use crate::report::{REPORT, Report};
 use crate::steps::drain::is_drained;
 use crate::steps::mount::remembered;
 
-/// How often ingot tries a lock that another process holds. It tries less often
-/// after a while, because a drain may hold the lock for hours.
+/// How often ingot tries a lock that another process holds. It tries less often after a while,
+/// because a drain may hold the lock for hours.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 const LOCK_SELDOM: Duration = Duration::from_secs(1);
 const A_WHILE: Duration = Duration::from_secs(60);
@@ -47,8 +47,8 @@ impl Boot {
         let turn = self.take_lock().await?;
         self.needs_disk(STATE);
         self.is_still_wanted().await?;
-        // cloud-init and systemd may both start ingot in one boot
-        // of the machine. The second start then has nothing to do.
+        // cloud-init and systemd may both start ingot in one boot of the machine. The second start
+        // then has nothing to do.
         let record = match dmi {
             Some(id) => Some(self.record_of(id).await?),
             None => None,
@@ -69,8 +69,8 @@ impl Boot {
         if let (false, Turn::After(before)) = (called_by_cloud_init, &turn) {
             earlier = earlier.filter(|report| before.as_ref().is_none_or(|before| ending(before) != ending(report)));
         }
-        // A drain may have taken down what the report describes, after
-        // that boot ended and before this one obtained the lock.
+        // A drain may have taken down what the report describes, after that boot ended and before
+        // this one obtained the lock.
         let boot_id = self.recorder.report().boot_id.clone();
         if earlier.is_some() && is_drained(host, &boot_id).await {
             earlier = None;

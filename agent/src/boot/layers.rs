@@ -20,8 +20,8 @@ use crate::host::{HostError, blocking, environment};
 use crate::report::{BootOutcome, Report};
 use crate::step::Phase;
 
-/// How often the boot reports that it waits for the metadata
-/// service. A service that answers at once is never mentioned.
+/// How often the boot reports that it waits for the metadata service. A service that answers at
+/// once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 impl Boot {
@@ -39,8 +39,8 @@ impl Boot {
             UserData::StandardInput(read) => (self.layers_with_standard_input(read).await?, None),
         };
         self.recorder.phase("user_data");
-        // Before each long computation, let the answers of IMDS that
-        // have arrived be handled: the credentials depend on them.
+        // Before each long computation, let the answers of IMDS that have arrived be handled: the
+        // credentials depend on them.
         yield_now().await;
         self.keep_signals(&layers);
         if self.include(&mut layers).await? {
@@ -86,8 +86,8 @@ impl Boot {
     async fn layers_of_instance(&self) -> Result<(Layers, Identity), Stop> {
         let cloud = self.cloud();
         cloud.prefetch_credentials();
-        // Fetching credentials takes the most requests in a row, so it
-        // starts first and gets the token and its connection first.
+        // Fetching credentials takes the most requests in a row, so it starts first and gets the
+        // token and its connection first.
         yield_now().await;
         let asked = async { join!(cloud.metadata().user_data(), cloud.metadata().identity(), self.baked()) };
         let (user_data, identity, mut layers) = tokio::select! {

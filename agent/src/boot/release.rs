@@ -7,8 +7,8 @@
 //! is kept there. Nothing is changed until the bundles of the release have been downloaded and verified:
 //! [`put_release_first`](Plan::put_release_first).
 //!
-//! Of several requests, the last one wins: a request that waited for the lock is dropped if
-//! a later one has changed this instance in the meantime.
+//! Of several requests, the last one wins: a request that waited for the lock is dropped if a
+//! later one has changed this instance in the meantime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,8 +32,8 @@ use crate::report::{Outcome, ReleaseReport, Report, StepReport, Trouble};
 use crate::step::Phase;
 use crate::steps::install::staged;
 
-/// The last request that changed this instance. Kept in memory: a reboot
-/// ends the processes whose requests it is compared with.
+/// The last request that changed this instance. Kept in memory: a reboot ends the processes
+/// whose requests it is compared with.
 const LAST: &str = "/run/ingot/release.json";
 
 /// The file that keeps an instance's release, as a layer.
@@ -226,8 +226,8 @@ impl Boot {
         }
     }
 
-    /// The path at which the requested release is kept, the release
-    /// itself, and the bundle of it that is missing, if any.
+    /// The path at which the requested release is kept, the release itself, and the bundle of it
+    /// that is missing, if any.
     fn in_hand(&self) -> Option<(PathBuf, Wanted, Option<Address>)> {
         let in_hand = self.release.borrow();
         let in_hand = in_hand.as_ref()?;
@@ -267,8 +267,8 @@ impl Boot {
         host.files.stage(&staged(path), content.as_bytes(), Attributes { mode: 0o600, uid, gid }).await?;
         host.files.install(&staged(path), path).await?;
         match wanted {
-            // A removed file may reappear after a power failure. It was
-            // overwritten first, so what reappears means the same.
+            // A removed file may reappear after a power failure. It was overwritten first, so what
+            // reappears means the same.
             Wanted::Launched => host.files.remove(path).await,
             Wanted::Release { .. } => Ok(()),
         }

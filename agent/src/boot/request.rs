@@ -20,8 +20,8 @@ pub(crate) struct Request {
     pub(crate) release: Option<Asked>,
     /// When the boot times out, counted from its start.
     pub(crate) deadline: Duration,
-    /// Whether systemd started this process to boot the machine it runs on. If so,
-    /// the report includes the times of the machine's own start.
+    /// Whether systemd started this process to boot the machine it runs on. If so, the report
+    /// includes the times of the machine's own start.
     pub(crate) started_by_systemd: bool,
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct Boot {
     pub(super) waiting: RefCell<Option<(String, bool)>>,
     /// Whether the boot waits for a disk of this machine, and so may never have read its user data.
     pub(super) hangs: Cell<bool>,
-    /// Whether the boot is reading included documents. Signals may reach
-    /// their targets even where included documents cannot be read.
+    /// Whether the boot is reading included documents. Signals may reach their targets even where
+    /// included documents cannot be read.
     pub(super) including: Cell<bool>,
     /// The release that is requested or in force.
     pub(super) release: RefCell<Option<InHand>>,

@@ -1,5 +1,5 @@
-//! `ingot get-config`: replaces `/opt/elasticbeanstalk/bin/get-config` for
-//! applications that are compatible with Elastic Beanstalk.
+//! `ingot get-config`: replaces `/opt/elasticbeanstalk/bin/get-config` for applications that
+//! are compatible with Elastic Beanstalk.
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/custom-platforms-scripts.html>
 

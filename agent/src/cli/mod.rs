@@ -200,8 +200,8 @@ fn suggest(error: &mut clap::Error) {
     }
 }
 
-/// Makes a panic print a message and exit with its own code. The panic's
-/// payload is not printed, since it may contain a secret.
+/// Makes a panic print a message and exit with its own code. The panic's payload is not
+/// printed, since it may contain a secret.
 fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));

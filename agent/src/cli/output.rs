@@ -61,8 +61,8 @@ pub(super) fn note(printed: io::Result<()>) {
     }
 }
 
-/// The exit code of a command that would end with `exit`. If its output was lost,
-/// the result is a failure, unless `exit` is more specific.
+/// The exit code of a command that would end with `exit`. If its output was lost, the result is
+/// a failure, unless `exit` is more specific.
 pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
     talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));

@@ -12,8 +12,8 @@ use crate::host::lock::{BOOT, Lock, LockError};
 use crate::host::state::Record;
 use crate::host::{Host, identity};
 
-/// This machine, and what is remembered of the instance that it is.
-/// Holds the lock, so that no other ingot changes the machine.
+/// This machine, and what is remembered of the instance that it is. Holds the lock, so that no
+/// other ingot changes the machine.
 pub(super) struct Remembered {
     pub(super) host: Host,
     pub(super) record: Record,
@@ -21,8 +21,8 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// `None` if there is nothing to do here: a boot is running and does the same,
-    /// or only the metadata service knows which instance this is.
+    /// `None` if there is nothing to do here: a boot is running and does the same, or only the
+    /// metadata service knows which instance this is.
     pub(super) async fn open(root: Option<PathBuf>) -> Result<Option<Self>, Explanation> {
         let explained = |error: &dyn Failure| Explanation::of(error);
         let disk = Rc::new(DiskFiles::new(root.clone()));

@@ -1,5 +1,5 @@
-//! `ingot status`: shows the status of the current or last boot. Needs no root.
-//! The text is written in [`screen`](crate::report::screen).
+//! `ingot status`: shows the status of the current or last boot. Needs no root. The text is
+//! written in [`screen`](crate::report::screen).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -131,8 +131,8 @@ fn damaged(why: &str) -> String {
 
 /// Reads the status and the report.
 async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
-    // The lock is read before the report: a boot that ends in
-    // between has written its report before it released the lock.
+    // The lock is read before the report: a boot that ends in between has written its report
+    // before it released the lock.
     let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
     let bytes = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
     let kept = bytes.map_or(Kept::Nothing, |bytes| match Report::read(&bytes) {

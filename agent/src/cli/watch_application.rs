@@ -43,8 +43,8 @@ async fn looked(application: &str, ground: &Ground) -> Result<(), Explanation> {
     }
     let host = &ground.host;
     let asked = async {
-        // The instance id names the record. It is read from the machine if possible: a
-        // check of a running application needs no network.
+        // The instance id names the record. It is read from the machine if possible: a check of a
+        // running application needs no network.
         let id = match identity::dmi(&*host.files).await {
             Some(id) => id,
             None => ground.cloud.connect().await?.metadata().identity().await.map_err(|error| Explanation::of(&error))?.instance_id,

@@ -114,8 +114,8 @@ async fn work(args: Args, environment: &Environment) -> Result<(), Ended> {
     Ok(())
 }
 
-/// Path of the socket by which the worker can be held. `None` if its directory
-/// cannot be created, as for a person who tries out a worker.
+/// Path of the socket by which the worker can be held. `None` if its directory cannot be
+/// created, as for a person who tries out a worker.
 async fn door(name: &str, host: &Host) -> Option<PathBuf> {
     let socket = hold(name);
     host.files.create_directory(socket.parent()?, 0o755).await.ok()?;

@@ -13,8 +13,8 @@ pub(super) enum Ask {
     Stop,
 }
 
-/// How many times each run of a worker was asked to stop. If systemd restarts a
-/// worker, that is another run, which takes messages again.
+/// How many times each run of a worker was asked to stop. If systemd restarts a worker, that is
+/// another run, which takes messages again.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Unit, run, times.

@@ -52,8 +52,8 @@ impl Course {
         Self { open: Stage::ALL.into_iter().filter(|stage| asked_for(*stage) && !done(*stage)).collect() }
     }
 
-    /// The stages to run next: the first two at the same time, since an
-    /// application serves its worker; the others one by one.
+    /// The stages to run next: the first two at the same time, since an application serves its
+    /// worker; the others one by one.
     pub(super) fn next(&self) -> &[Stage] {
         let both = self.open.iter().take_while(|stage| matches!(stage, Stage::Workers | Stage::Requests)).count();
         &self.open[..both.max(1).min(self.open.len())]

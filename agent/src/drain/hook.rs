@@ -140,8 +140,8 @@ impl Waiting<'_> {
         }
     }
 
-    /// Completes the hook. After `Terminated`, it first waits for the
-    /// hook to begin waiting, for as long as the machine lives.
+    /// Completes the hook. After `Terminated`, it first waits for the hook to begin waiting, for as
+    /// long as the machine lives.
     pub(super) async fn complete(&self) -> Result<Completion, DrainError> {
         let (mut begun, mut tries, mut told) = (self.clock.elapsed(), 0, Told::default());
         let is_shutdown = self.outlook.sign == Sign::Shutdown;

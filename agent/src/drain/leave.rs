@@ -106,8 +106,8 @@ impl<'a> Leaving<'a> {
         Asked::of_record(&self.of_this_boot(Stage::Workers.name()).and_then(|entry| entry.detail).unwrap_or_default())
     }
 
-    /// Drains this machine, resuming an interrupted drain. Returns
-    /// whether nothing is left to be done, whatever sign follows.
+    /// Drains this machine, resuming an interrupted drain. Returns whether nothing is left to be
+    /// done, whatever sign follows.
     pub(super) async fn run(
         &self,
         outlook: &Outlook,
@@ -122,8 +122,8 @@ impl<'a> Leaving<'a> {
                 self.note(NOTICED, EntryState::Started, outlook.began, Sign::Rebalance(at).to_string()).await;
             }
         }
-        // If something is running, it was started again without a note in
-        // the record. So an entry that it was stopped does not count.
+        // If something is running, it was started again without a note in the record. So an entry
+        // that it was stopped does not count.
         let works = self.workers_up().await.map_or(true, |up| !up.is_empty());
         let serves = self.serves().await;
         let done = |stage: Stage| match stage {
@@ -227,8 +227,8 @@ impl<'a> Leaving<'a> {
         log::warn!("a drain that is cut off may do this again, since it is not on record: {name}: {trouble}");
     }
 
-    /// A manual drain and one of a shutdown may run at the same time.
-    /// The lock keeps them from overwriting each other's entries.
+    /// A manual drain and one of a shutdown may run at the same time. The lock keeps them from
+    /// overwriting each other's entries.
     async fn remember(&self, name: &str, entry: Entry) -> Result<(), HostError> {
         let host = &self.ground.host;
         let _turn = loop {

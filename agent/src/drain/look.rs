@@ -19,8 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long IMDS may take to answer one item.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
 
-/// The number of looks after which the watcher may rest. A rest suspends everything
-/// else in this process, which has nothing else to do by then.
+/// The number of looks after which the watcher may rest. A rest suspends everything else in
+/// this process, which has nothing else to do by then.
 const SETTLED: u32 = 6;
 
 /// The number of looks after which the connection is dropped, with the exchanges it has recorded.

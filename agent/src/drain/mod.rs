@@ -1,5 +1,5 @@
-//! The drain: detects that this machine is about to end, lets it finish its
-//! work, and completes the lifecycle hook that waits for it.
+//! The drain: detects that this machine is about to end, lets it finish its work, and completes
+//! the lifecycle hook that waits for it.
 //!
 //! | pure | what |
 //! |---|---|

@@ -13,8 +13,8 @@ const LONGEST: Duration = Duration::from_hours(48);
 /// Reserve before EC2 takes the machine, because EC2 is not accurate to the second.
 const SPARE: Duration = Duration::from_secs(3);
 
-/// How long before the end work in hand must be finished. A little earlier than
-/// requests, because giving messages back takes calls to SQS.
+/// How long before the end work in hand must be finished. A little earlier than requests,
+/// because giving messages back takes calls to SQS.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
 /// The least time that a unit gets, even if the drain is late: long enough to ask it to stop.

@@ -1,5 +1,5 @@
-//! Decides when the last request has arrived, by the load balancer
-//! or by the connections that this machine accepts. Pure.
+//! Decides when the last request has arrived, by the load balancer or by the connections that
+//! this machine accepts. Pure.
 
 use std::time::Duration;
 

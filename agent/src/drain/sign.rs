@@ -50,8 +50,8 @@ impl Sign {
     ///
     /// # Errors
     ///
-    /// Why the notice does not start a drain. The text is checked because a
-    /// service that imitates EC2's metadata may answer anything.
+    /// Why the notice does not start a drain. The text is checked because a service that imitates
+    /// EC2's metadata may answer anything.
     pub(super) fn of_interruption(notice: &str, now: Timestamp) -> Result<Self, String> {
         #[derive(serde::Deserialize)]
         struct Told {
@@ -93,8 +93,8 @@ impl Sign {
         matches!(self, Self::Interrupted(_))
     }
 
-    /// Whether ingot stops the units. At a shutdown, systemd stops
-    /// them once the drain is over: it already has jobs for them.
+    /// Whether ingot stops the units. At a shutdown, systemd stops them once the drain is over: it
+    /// already has jobs for them.
     pub(super) fn stops_units(self) -> bool {
         self != Self::Shutdown
     }

@@ -199,8 +199,8 @@ async fn one_that_is_terminated_finishes_its_work_and_completes_the_hook_last() 
     assert_eq!(scene.groups.count("CompleteLifecycleAction"), 1);
 }
 
-/// A drain that is killed in any of its changes and restarted ends like
-/// one that was not, and repeats nothing that is on record.
+/// A drain that is killed in any of its changes and restarted ends like one that was not, and
+/// repeats nothing that is on record.
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_moment_and_started_again() {
     for count in 0.. {

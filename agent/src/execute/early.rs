@@ -17,8 +17,8 @@ use crate::step::Verdict;
 const GLANCE: Duration = Duration::from_secs(2);
 
 impl Execution<'_> {
-    /// Ends a boot whose deadline has passed, except for its signals and
-    /// for steps that were interrupted in the middle of a switch.
+    /// Ends a boot whose deadline has passed, except for its signals and for steps that were
+    /// interrupted in the middle of a switch.
     pub(super) async fn cut_off(&mut self, why: &Explanation) {
         self.finish_before_told().await;
         self.drop_running();
@@ -58,8 +58,8 @@ impl Execution<'_> {
         join(told, back).await;
     }
 
-    /// Finishes the work that comes before any signal, which limits its
-    /// own time. If it were cut off, its result would be unknown.
+    /// Finishes the work that comes before any signal, which limits its own time. If it were cut
+    /// off, its result would be unknown.
     async fn finish_before_told(&mut self) {
         if self.awaited.contains(&Awaited::BeforeTold) && self.before_told.is_none() {
             while let Some((what, ended)) = self.running.next().await {

@@ -13,8 +13,8 @@ use crate::step::Fallback;
 /// How long a unit that could start waits for its early fallback to end.
 const EARLY_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long steps that were cut off may take to go back. systemd
-/// ends ingot five minutes after the deadline of its boot.
+/// How long steps that were cut off may take to go back. systemd ends ingot five minutes after
+/// the deadline of its boot.
 const BACK_WITHIN: Duration = Duration::from_secs(240);
 
 impl<'a> Execution<'a> {
@@ -23,8 +23,8 @@ impl<'a> Execution<'a> {
         self.awaited.contains(&Awaited::Early(unit))
     }
 
-    /// Starts the fallback of a unit that has failed, or never runs.
-    /// The boot waits for the fallback if it waited for the unit.
+    /// Starts the fallback of a unit that has failed, or never runs. The boot waits for the
+    /// fallback if it waited for the unit.
     pub(super) fn falls_behind(&mut self, unit: usize, is_awaited: bool) {
         if falls_back(self.plan, unit) {
             self.fallen.push(unit);
@@ -74,8 +74,8 @@ impl<'a> Execution<'a> {
         self.cut.extend(cut);
     }
 
-    /// Makes applications that were cut off serve their previous release. If their releases
-    /// must not overlap, none may be running at this time.
+    /// Makes applications that were cut off serve their previous release. If their releases must
+    /// not overlap, none may be running at this time.
     pub(crate) async fn go_back(&mut self) {
         let back = self.back();
         tokio::select! {

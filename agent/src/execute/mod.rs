@@ -94,8 +94,8 @@ pub(crate) struct Execution<'a> {
     held: Vec<usize>,
     /// Units with an early fallback, and the units that must have ended before it starts.
     early: Vec<(usize, Vec<usize>)>,
-    /// Units that have failed, or never run, and fall back once all
-    /// their needs have ended: the fallback may depend on them.
+    /// Units that have failed, or never run, and fall back once all their needs have ended: the
+    /// fallback may depend on them.
     fallen: Vec<usize>,
     /// Units that were cut off, and must go back.
     cut: Vec<usize>,

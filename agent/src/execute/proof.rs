@@ -1,5 +1,5 @@
-//! The last look: checks every unit of a service or an application,
-//! when all else has ended and no signal has been sent yet.
+//! The last look: checks every unit of a service or an application, when all else has ended and
+//! no signal has been sent yet.
 //!
 //! A step ends when its unit is up. Later failures would go unnoticed: the unit may die a second later, or be stopped
 //! by a conflicting unit. The step decides which state of a unit is good, and how long it may take. Each result is
@@ -63,8 +63,8 @@ pub(super) struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Looks repeatedly until each unit is known to be up, and fails the steps
-    /// whose units are not. Notifies `failed` of each failure.
+    /// Looks repeatedly until each unit is known to be up, and fails the steps whose units are not.
+    /// Notifies `failed` of each failure.
     pub(super) async fn look(&self, failed: &Notify) {
         let (clock, mut pauses) = (&self.world.host.clock, Backoff::PROBE.pauses());
         let begun = clock.elapsed();
@@ -96,8 +96,8 @@ impl Proof<'_> {
         }
     }
 
-    /// Looks once, for at most `within`, and fails the steps whose units
-    /// are not up. Returns the steps that could not be judged.
+    /// Looks once, for at most `within`, and fails the steps whose units are not up. Returns the
+    /// steps that could not be judged.
     pub(super) async fn glance(&self, within: Duration) -> Vec<usize> {
         let clock = &self.world.host.clock;
         let end = clock.elapsed() + within;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::step::Turn;
 
-/// How long S3 may make no progress before signals stop waiting
-/// for the evidence. Connecting is limited to the same time.
+/// How long S3 may make no progress before signals stop waiting for the evidence. Connecting is
+/// limited to the same time.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Whether the signals of a failed boot wait for its evidence.

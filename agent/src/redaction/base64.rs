@@ -5,8 +5,8 @@ use super::view::View;
 /// The length of four bytes in base64; four bytes are the shortest secret.
 const SHORTEST: usize = 6;
 
-/// The shortest line, in bytes, after which a line break may split
-/// base64: programs break lines after 60, 64 or 76 characters.
+/// The shortest line, in bytes, after which a line break may split base64: programs break lines
+/// after 60, 64 or 76 characters.
 pub(super) const LINE: usize = 45;
 
 /// A part of a text, decoded.
@@ -18,8 +18,8 @@ pub(super) struct Decoded {
     pub(super) at_the_end: bool,
 }
 
-/// Passes to `each` every way to read a part of `text` as base64:
-/// starting at its first, second, third or fourth character.
+/// Passes to `each` every way to read a part of `text` as base64: starting at its first,
+/// second, third or fourth character.
 pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     let signs = text.text();
     let mut at = 0;
@@ -38,8 +38,8 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     }
 }
 
-/// Decodes from one character to another. Each byte is mapped to the characters that
-/// hold any of its bits, the last bytes also to the padding.
+/// Decodes from one character to another. Each byte is mapped to the characters that hold any
+/// of its bits, the last bytes also to the padding.
 fn read(text: &View, from: usize, to: usize, padding: usize) -> View {
     let mut view = View::empty((to - from) * 3 / 4);
     let (mut bits, mut held) = (0_u32, 0);

@@ -69,8 +69,8 @@ impl Bytes {
         }
     }
 
-    /// Whether the bytes so far are repeated as text at `place`, with a dot for
-    /// each that is not printable. Trailing blanks may be missing.
+    /// Whether the bytes so far are repeated as text at `place`, with a dot for each that is not
+    /// printable. Trailing blanks may be missing.
     fn is_text(&mut self, signs: &[u8], place: Range<usize>) -> bool {
         let within = match &signs[place.clone()] {
             [b'|', .., b'|'] | [b'>', .., b'<'] => place.start + 1..place.end - 1,

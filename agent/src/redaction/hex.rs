@@ -6,8 +6,8 @@ use super::view::View;
 /// The shortest secret, in bytes.
 const SHORTEST: usize = 4;
 
-/// The shortest line that a program writes, in bytes: that of `xxd
-/// -i`. `od` and `hexdump` write sixteen, and `xxd -p` thirty.
+/// The shortest line that a program writes, in bytes: that of `xxd -i`. `od` and `hexdump`
+/// write sixteen, and `xxd -p` thirty.
 pub(super) const LINE: usize = 12;
 
 /// The most characters between two bytes: two blanks in the middle of a line of `hexdump -C`.

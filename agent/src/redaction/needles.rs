@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 /// How many bytes of a needle are used to find candidates. Every needle has at least this many.
 const START: usize = 4;
 
-/// Needles with fewer bytes are only found as whole words: `prod` is a
-/// poor password to hide, and should stay in `production`.
+/// Needles with fewer bytes are only found as whole words: `prod` is a poor password to hide,
+/// and should stay in `production`.
 const WORD_ONLY_BELOW: usize = 6;
 
 /// The letters that stand for control characters after a backslash, in JSON, C and shells.
@@ -94,8 +94,8 @@ fn start_of(text: &[u8]) -> Option<u16> {
     u16::try_from(start.wrapping_mul(0x9E37_79B1) >> (32 - BUCKETS.trailing_zeros())).ok()
 }
 
-/// Whether the match at `range` is long enough, or a whole word. The letter
-/// of an escape such as `\n` does not count as part of a word.
+/// Whether the match at `range` is long enough, or a whole word. The letter of an escape such
+/// as `\n` does not count as part of a word.
 fn is_free(text: &[u8], range: Range<usize>) -> bool {
     let joins = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
     let before = &text[..range.start];

@@ -205,8 +205,8 @@ fn lines_of_a_secret_and_signs_are_no_scalars() {
     }
 }
 
-/// Regression: a password in a list, or in a text within an object,
-/// was only recognized together with everything around it.
+/// Regression: a password in a list, or in a text within an object, was only recognized
+/// together with everything around it.
 #[test]
 fn what_a_text_holds_as_json_goes_alone_as_well() {
     let list = json!("[\"hunter22\", {\"key\": \"swordfish\"}]");

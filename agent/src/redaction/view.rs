@@ -1,5 +1,5 @@
-//! A line without the escapes and quotes that programs add around and inside a
-//! value, with the place of every byte in the original line.
+//! A line without the escapes and quotes that programs add around and inside a value, with the
+//! place of every byte in the original line.
 //!
 //! | written by | undone |
 //! |---|---|
@@ -81,8 +81,8 @@ impl View {
         places.first().map_or(0, |place| place.start)..places.last().map_or(0, |place| place.end)
     }
 
-    /// The text without escapes, but with quotes and with the characters of
-    /// base64. Passes each intermediate form to `each`.
+    /// The text without escapes, but with quotes and with the characters of base64. Passes each
+    /// intermediate form to `each`.
     pub(super) fn unescaped(mut self, each: &mut dyn FnMut(&Self)) -> Self {
         for _ in 0..ROUNDS {
             let mut changed = false;
@@ -244,8 +244,8 @@ fn name_of_entity(text: &[u8]) -> Option<(usize, Bytes)> {
     Some((end + 1, Bytes::character(code.ok()?)?))
 }
 
-/// The number of a character, after any number of backslashes. Other
-/// escapes stand for themselves once the backslash is removed.
+/// The number of a character, after any number of backslashes. Other escapes stand for
+/// themselves once the backslash is removed.
 fn backslash(text: &[u8]) -> Found {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     let rest = &text[run..];

@@ -1,5 +1,5 @@
-//! The programs of a dry run. Those that check a staged file really run, on a copy
-//! below `--out`; all others run on the machine in memory.
+//! The programs of a dry run. Those that check a staged file really run, on a copy below
+//! `--out`; all others run on the machine in memory.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,5 +1,5 @@
-//! What a dry run assumes: facts and outputs from `--facts` or of
-//! this instance, and [placeholders](stand_in) for the rest.
+//! What a dry run assumes: facts and outputs from `--facts` or of this instance, and
+//! [placeholders](stand_in) for the rest.
 
 use std::collections::BTreeSet;
 
@@ -66,8 +66,8 @@ impl Given {
         Ok(Self { tree, lookups: Vec::new() })
     }
 
-    /// Gives secrets the shape that the real ones would have: a text that is a JSON object
-    /// becomes its fields, if the document refers to fields.
+    /// Gives secrets the shape that the real ones would have: a text that is a JSON object becomes
+    /// its fields, if the document refers to fields.
     ///
     /// # Errors
     ///

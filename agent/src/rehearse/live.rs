@@ -65,8 +65,8 @@ async fn text(path: Option<PathBuf>, desk: &dyn Files) -> Result<Option<Zeroizin
 async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Environment) -> Result<Credentials, CallerError> {
     let mut variables = environment.inherited.clone();
     if let Some(profile) = profile {
-        // Not passed as an option, because the CLI would then ignore a web identity in
-        // the environment. And the CLI may only honor the newer name.
+        // Not passed as an option, because the CLI would then ignore a web identity in the
+        // environment. And the CLI may only honor the newer name.
         variables.retain(|(name, _)| name != "AWS_PROFILE" && name != "AWS_DEFAULT_PROFILE");
         variables.push(("AWS_PROFILE".into(), profile.into()));
     }

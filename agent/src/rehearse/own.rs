@@ -12,8 +12,8 @@ use crate::plan::Plan;
 use crate::rehearse::request::Refusal;
 use crate::template::Template;
 
-/// The `instance` object of this instance, with the tags that the
-/// plan refers to, and a note if IMDS does not provide tags.
+/// The `instance` object of this instance, with the tags that the plan refers to, and a note if
+/// IMDS does not provide tags.
 pub(super) async fn facts(metadata: &dyn Metadata, plan: &Plan) -> Result<(Value, Option<String>), Refusal> {
     let identity = metadata.identity().await?;
     let (mut tags, mut note) = (BTreeMap::new(), None);

@@ -219,8 +219,8 @@ async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
     Given::parse(&shown, text).map_err(Refusal::Facts)
 }
 
-/// AWS in memory; with `--live`, secrets and documents are real. Volumes
-/// and databases never are, so that a dry run costs nothing.
+/// AWS in memory; with `--live`, secrets and documents are real. Volumes and databases never
+/// are, so that a dry run costs nothing.
 fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> (Aws, Rc<FakeEc2>) {
     let fact = |name: &str| given.instance()[name].as_str().map_or_else(|| format!("<instance.{name}>"), str::to_owned);
     let rds = Rc::new(FakeRds::new(machine.clone(), &fact("region")).inventing());

@@ -19,8 +19,8 @@ impl Rehearsal {
         Ending::of(&self.report)
     }
 
-    /// The plan with the changes of each step, the differences between
-    /// files, and the summary, for a terminal of this width.
+    /// The plan with the changes of each step, the differences between files, and the summary, for
+    /// a terminal of this width.
     pub(crate) fn lines(&self, width: Option<usize>) -> Vec<Line> {
         let mut lines = self.with_preview(|preview| preview.lines(width));
         for diff in self.diffs.iter().flatten() {

@@ -140,8 +140,8 @@ mod tests {
         }
     }
 
-    /// Regression: a program could clear the screen, or overwrite
-    /// the line of a failed boot with that of a successful one.
+    /// Regression: a program could clear the screen, or overwrite the line of a failed boot with
+    /// that of a successful one.
     #[test]
     fn what_a_program_prints_does_not_act_on_the_terminal() {
         let written = Written::default();

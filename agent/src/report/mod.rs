@@ -46,8 +46,8 @@ pub(crate) struct Report {
     /// RFC 3339, on the wall clock, which may be wrong this early.
     pub(crate) started_at: String,
     pub(crate) finished_at: Option<String>,
-    /// Milliseconds from the start of the process until now or, once
-    /// the boot is over, until its end. On the monotonic clock.
+    /// Milliseconds from the start of the process until now or, once the boot is over, until its
+    /// end. On the monotonic clock.
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
@@ -220,8 +220,8 @@ impl StepReport {
         }
     }
 
-    /// Extends `why` this step was ended early with what it was
-    /// waiting for, and with the reason why that did not arrive.
+    /// Extends `why` this step was ended early with what it was waiting for, and with the reason
+    /// why that did not arrive.
     pub(crate) fn cut_off(&self, why: Explanation) -> Explanation {
         let why = why.while_waiting(self.waiting.as_deref(), self.unreachable);
         let Some(refusal) = &self.refusal else { return why };
@@ -286,8 +286,8 @@ impl Report {
         }
     }
 
-    /// Parses a report. If it is truncated, for example because of a full disk,
-    /// returns the part that is left; the second value says so.
+    /// Parses a report. If it is truncated, for example because of a full disk, returns the part
+    /// that is left; the second value says so.
     ///
     /// # Errors
     ///

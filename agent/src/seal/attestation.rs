@@ -114,8 +114,8 @@ impl Attestation {
         })
     }
 
-    /// Reads the attestation of an image. `None` if there is none that can
-    /// be read: it is only for people, so that is not an error.
+    /// Reads the attestation of an image. `None` if there is none that can be read: it is only for
+    /// people, so that is not an error.
     pub(crate) async fn read(files: &dyn Files) -> Option<Self> {
         let bytes = files.read(Path::new(PATH), SIZE_LIMIT).await.ok()??;
         of_bytes(&bytes).ok()

@@ -183,8 +183,8 @@ impl Sealing<'_> {
         Ok(())
     }
 
-    /// Reports what was removed but exists again. Logs and temporary
-    /// files are exempt, because they may be written at any time.
+    /// Reports what was removed but exists again. Logs and temporary files are exempt, because they
+    /// may be written at any time.
     fn look_again(&self, image: &Scrubber, sealed: &mut Sealed) -> Result<(), HostError> {
         for trace in traces::find::find(image)? {
             let gone = |removed: &Finding| (&removed.path, &removed.rule) == (&trace.finding.path, &trace.finding.rule);

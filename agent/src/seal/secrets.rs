@@ -120,8 +120,8 @@ impl Reader for Scanner {
         }
         match self.published.holds(file.path) {
             Some(By::Digest) => return,
-            // A file time is not enough to ignore what is certainly
-            // a secret, except where examples of secrets are shown.
+            // A file time is not enough to ignore what is certainly a secret, except where examples of
+            // secrets are shown.
             Some(By::Time) if place::is_shown(place::in_its_root(&file.path.to_string_lossy())) => return,
             Some(By::Time) => findings.retain(|finding| !self.rules.guesses(&finding.rule)),
             None => {}

@@ -1,5 +1,5 @@
-//! Whether the boot setup of an image works: ingot runs, with valid layers,
-//! and starts units that exist and that nothing else starts.
+//! Whether the boot setup of an image works: ingot runs, with valid layers, and starts units
+//! that exist and that nothing else starts.
 //!
 //! [`units`] reads units, [`start`] combines them, [`presets`] says what a first boot would enable, [`binary`] checks
 //! ingot itself, and [`layers`] the layers of the boot document in the image. Nothing is run or changed.

@@ -19,8 +19,8 @@ pub(crate) struct Trace {
     /// What it is, as a lower-case fragment, from which follows why it must be removed.
     pub(crate) says: &'static str,
     pub(crate) removal: Removal,
-    /// Absolute paths; `~` stands for the home of each user, `~person`
-    /// for that of each person; `*` matches within one name.
+    /// Absolute paths; `~` stands for the home of each user, `~person` for that of each person; `*`
+    /// matches within one name.
     pub(crate) at: &'static [&'static str],
 }
 

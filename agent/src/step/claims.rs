@@ -53,8 +53,8 @@ impl Claims {
         Rc::clone(&self.proxy)
     }
 
-    /// Takes a UUID for the filesystem on a device, unless a filesystem
-    /// on another device has taken it: then one is a clone.
+    /// Takes a UUID for the filesystem on a device, unless a filesystem on another device has taken
+    /// it: then one is a clone.
     pub(crate) fn filesystem(&self, uuid: &str, device: DeviceNumber) -> bool {
         *self.filesystems.borrow_mut().entry(uuid.to_owned()).or_insert(device) == device
     }

@@ -45,19 +45,19 @@ pub(crate) trait Siblings {
     /// Reads the outputs of a step again.
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
 
-    /// The keys of all steps of one kind that listen on ports, with
-    /// those ports. Includes steps that are left out of this boot.
+    /// The keys of all steps of one kind that listen on ports, with those ports. Includes steps
+    /// that are left out of this boot.
     fn listening(&self, kind: &str) -> Vec<(&str, &[u16])>;
 
-    /// The application that leads the `current` of a bundle; the first by name if there
-    /// are several. Includes one that is left out of this boot.
+    /// The application that leads the `current` of a bundle; the first by name if there are
+    /// several. Includes one that is left out of this boot.
     fn leader(&self, bundle: &Address) -> Option<&Leader>;
 
     /// `claims:` of the document.
     fn claims(&self) -> Option<&Text>;
 
-    /// The services, applications, workers and mounts, each after those that it
-    /// waits for. Includes those that are left out of this boot.
+    /// The services, applications, workers and mounts, each after those that it waits for. Includes
+    /// those that are left out of this boot.
     fn serving(&self) -> &[Address];
 
     /// The places in S3 to which evidence is written, as far as they can be rendered.
@@ -167,8 +167,8 @@ impl Context<'_> {
 
     /// Makes a call to EC2, with retries while EC2 throttles it and this step has time.
     ///
-    /// Retried in place: a step that began again would repeat every
-    /// earlier call, and most of a fleet would never finish.
+    /// Retried in place: a step that began again would repeat every earlier call, and most of a
+    /// fleet would never finish.
     pub(crate) async fn unthrottled<T, F>(&self, call: impl Fn() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>>,

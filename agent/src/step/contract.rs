@@ -42,8 +42,8 @@ pub(crate) trait Step: fmt::Debug {
         Vec::new()
     }
 
-    /// The content that the step writes, if the document contains
-    /// it before a boot: for steps whose advice depends on it.
+    /// The content that the step writes, if the document contains it before a boot: for steps whose
+    /// advice depends on it.
     fn content(&self) -> Option<&Text> {
         None
     }
@@ -69,8 +69,8 @@ pub(crate) trait Step: fmt::Debug {
         Vec::new()
     }
 
-    /// What is wrong with it once its references are known. `key`
-    /// is the step's key, `secret` whether it contains a secret.
+    /// What is wrong with it once its references are known. `key` is the step's key, `secret`
+    /// whether it contains a secret.
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         Vec::new()
     }

@@ -116,8 +116,8 @@ impl JsonSchema for Mode {
     }
 }
 
-/// Parses a string as a `T`. The name of the type is in the error
-/// for a number, so that the message says how to write it.
+/// Parses a string as a `T`. The name of the type is in the error for a number, so that the
+/// message says how to write it.
 struct Spelled<T>(&'static str, PhantomData<T>);
 
 impl<T: TryFrom<String, Error = Objection>> Visitor<'_> for Spelled<T> {

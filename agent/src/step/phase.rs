@@ -21,8 +21,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// The phase of an instance, given the state in which its group
-    /// wants it. An instance without a state goes into service.
+    /// The phase of an instance, given the state in which its group wants it. An instance without a
+    /// state goes into service.
     pub(crate) fn of(target_lifecycle_state: Option<&str>) -> Self {
         if target_lifecycle_state.is_some_and(|state| state.starts_with("Warmed:")) { Self::Warm } else { Self::Serve }
     }

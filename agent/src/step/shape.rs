@@ -52,8 +52,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) claims: Option<Claiming>,
     /// The user who gets ownership of what it puts on the machine.
     pub(crate) owner: Option<&'a str>,
-    /// The step whose files root runs on its behalf, and the user
-    /// of its own processes; `None` is the owner of those files.
+    /// The step whose files root runs on its behalf, and the user of its own processes; `None` is
+    /// the owner of those files.
     pub(crate) trusts: Option<(&'a Address, Option<&'a str>)>,
     /// Its time limit if it has no `timeout:`. Default: a minute.
     pub(crate) patience: Duration,

@@ -14,8 +14,8 @@ use crate::host::Clock;
 /// How long AWS may be unreachable at the start.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
-/// How long a denial may last at the start. A permission granted
-/// together with the instance may take effect seconds later.
+/// How long a denial may last at the start. A permission granted together with the instance may
+/// take effect seconds later.
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html>, eventual consistency.
 const REFUSED_FOR: Duration = Duration::from_secs(15);

@@ -1,5 +1,5 @@
-//! Decides what a worker does next, given what has happened. Pure: it gives orders,
-//! and the daemon carries them out and reports their results.
+//! Decides what a worker does next, given what has happened. Pure: it gives orders, and the
+//! daemon carries them out and reports their results.
 //!
 //! It only receives messages while the application is ready, and only as many as can be handled. Messages that arrive
 //! while the application is not ready wait for a probe: returning a message uses up one of the deliveries that its
@@ -41,8 +41,8 @@ const TOGETHER: Duration = Duration::from_millis(5);
 /// How long a message waits while the application is being tried with others.
 const WAITS: Duration = Duration::from_secs(5);
 
-/// When a periodic message becomes visible again whose time could not be claimed. Each
-/// time uses up one of the deliveries that its queue allows.
+/// When a periodic message becomes visible again whose time could not be claimed. Each time
+/// uses up one of the deliveries that its queue allows.
 const CLAIMED_AGAIN: Duration = Duration::from_secs(120);
 
 /// An order for the daemon.

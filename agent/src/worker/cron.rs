@@ -1,5 +1,5 @@
-//! Periodic tasks: each due time reaches the application through one
-//! message, no matter which instance of the fleet sends it.
+//! Periodic tasks: each due time reaches the application through one message, no matter which
+//! instance of the fleet sends it.
 //!
 //! | | what |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | [`delivery`] | lets one message of each due time through |
 //! | [`begun`] | since when the times of a task count |
 //!
-//! A FIFO queue needs no claims: SQS deduplicates the messages that several instances
-//! send for one due time, if they arrive within five minutes.
+//! A FIFO queue needs no claims: SQS deduplicates the messages that several instances send for
+//! one due time, if they arrive within five minutes.
 
 mod begun;
 mod claim;

@@ -71,8 +71,8 @@ struct Ongoing {
     posted: Posted,
     /// Whether another process is about to stop the application.
     is_held: Rc<Cell<bool>>,
-    /// Continues while messages are in hand, even when the worker is stopping:
-    /// it may be the only one that sends periodic messages.
+    /// Continues while messages are in hand, even when the worker is stopping: it may be the only
+    /// one that sends periodic messages.
     cron: Going,
 }
 
@@ -158,8 +158,8 @@ impl Daemon {
         let _ = self.host.files.remove(&path(&self.name)).await;
     }
 
-    /// Checks each time which of two releases gets the messages, because
-    /// requests may be switched to the other one in the meantime.
+    /// Checks each time which of two releases gets the messages, because requests may be switched
+    /// to the other one in the meantime.
     async fn look_who_holds(&self, standing: &Standing, course: &mut Course) {
         let held = standing.is_held() && standing.is_held_at(address(&self.settings.to, &self.host).await.port());
         if held != course.is_held() {
@@ -202,8 +202,8 @@ impl Daemon {
         }
     }
 
-    /// Posts a message if it may be posted. While a periodic one is
-    /// being claimed, it does not count as posted to any port.
+    /// Posts a message if it may be posted. While a periodic one is being claimed, it does not
+    /// count as posted to any port.
     fn post(&self, ticket: Ticket, message: Message, going: &Ongoing) -> LocalBoxFuture<'static, Option<Event>> {
         let (posts, host, settings, cron) = (self.posts.clone(), self.host.clone(), self.settings.clone(), self.cron.clone());
         let (posted, is_held, queue) = (going.posted.clone(), going.is_held.clone(), self.queue_name.name.clone());
@@ -303,8 +303,8 @@ fn bytes(message: &Message, queue: &str, settings: &Settings, host: &Host) -> Ve
     request(message, About { queue, path: &to.path, mime_type, deadline })
 }
 
-/// The address at which the application currently serves. If its releases overlap, the
-/// address comes from the same link that its proxy follows.
+/// The address at which the application currently serves. If its releases overlap, the address
+/// comes from the same link that its proxy follows.
 async fn address(to: &Target, host: &Host) -> std::net::SocketAddr {
     let Some(Slots { link, a, b }) = &to.slots else { return to.at };
     let slot = host.directories.link(link).await.ok().flatten();

@@ -53,8 +53,8 @@ pub(super) struct Gate {
     doubts: u32,
     /// How many messages of this trial the application may have.
     window: usize,
-    /// Counts how often the gate was closed. Messages of earlier trials
-    /// are still being handled by processes that have not ended.
+    /// Counts how often the gate was closed. Messages of earlier trials are still being handled by
+    /// processes that have not ended.
     trial: u32,
     suspects: u32,
     /// Whether an answer has left open whether the application is ready.
@@ -111,8 +111,8 @@ impl Gate {
         self.is_held
     }
 
-    /// Another process is about to stop the application, or is done: then
-    /// the application is probed, since it may be another one.
+    /// Another process is about to stop the application, or is done: then the application is
+    /// probed, since it may be another one.
     pub(super) fn hold(&mut self, held: bool, now: Duration) {
         match held {
             true => self.is_held = true,
@@ -155,8 +155,8 @@ impl Gate {
         }
     }
 
-    /// Closes the gate because the application may be gone. However
-    /// soon it is ready again, it gets a pause, longer each time.
+    /// Closes the gate because the application may be gone. However soon it is ready again, it gets
+    /// a pause, longer each time.
     fn doubt(&mut self, now: Duration) {
         if self.is_open {
             self.doubts += 1;

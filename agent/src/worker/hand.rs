@@ -22,8 +22,8 @@ const SLACK: usize = BATCH;
 /// How long a deletion waits for others, to be sent in one call.
 const GATHERING: Duration = Duration::from_millis(100);
 
-/// The pause between urgent calls, for messages that would soon become
-/// visible to others, while other calls to SQS are paused.
+/// The pause between urgent calls, for messages that would soon become visible to others, while
+/// other calls to SQS are paused.
 const URGENT: Duration = Duration::from_secs(1);
 
 /// Identifies a message in hand.
@@ -68,8 +68,8 @@ impl Hand {
         self.held.values().filter(|held| is(&held.doing)).count()
     }
 
-    /// How many more messages may be requested, if `asked` are requested already
-    /// and `window` of this trial may be handled at the same time.
+    /// How many more messages may be requested, if `asked` are requested already and `window` of
+    /// this trial may be handled at the same time.
     pub(super) fn free(&self, asked: usize, (window, trial): (usize, u32)) -> usize {
         let done = self.held.len() - self.open();
         let slack = if self.fifo { 0 } else { SLACK };
@@ -165,8 +165,8 @@ impl Hand {
         self.handled(ticket, now);
     }
 
-    /// SQS has deleted the message, or never will. A message that was received
-    /// again in the meantime is not deleted by its older receipt.
+    /// SQS has deleted the message, or never will. A message that was received again in the
+    /// meantime is not deleted by its older receipt.
     pub(super) fn deleted(&mut self, ticket: Ticket, now: Duration) {
         match self.held.get(&ticket).map(|held| (held.doing, held.generation)) {
             Some((Doing::Deleting { generation }, newest)) if generation != newest => self.still_there(ticket, now),
@@ -219,16 +219,16 @@ impl Hand {
         }
     }
 
-    /// SQS has not changed the visibility, but may do so later. A message that is to be
-    /// returned leaves the hand if it is visible to others anyway.
+    /// SQS has not changed the visibility, but may do so later. A message that is to be returned
+    /// leaves the hand if it is visible to others anyway.
     pub(super) fn not_hidden(&mut self, ticket: Ticket, now: Duration) {
         if self.changed(ticket).is_some_and(|(held, _)| held.is_returning() && held.is_seen(now)) {
             self.held.remove(&ticket);
         }
     }
 
-    /// SQS will not change the visibility: the message is gone, or another worker
-    /// has received it. If it is being handled, that continues.
+    /// SQS will not change the visibility: the message is gone, or another worker has received it.
+    /// If it is being handled, that continues.
     pub(super) fn is_lost(&mut self, ticket: Ticket) {
         match self.changed(ticket) {
             Some((held, _)) if held.is_returning() => drop(self.held.remove(&ticket)),
@@ -237,8 +237,8 @@ impl Hand {
         }
     }
 
-    /// When the next change of visibility is due. While calls to SQS are paused
-    /// until `rest`, also considers the earliest urgent one.
+    /// When the next change of visibility is due. While calls to SQS are paused until `rest`, also
+    /// considers the earliest urgent one.
     pub(super) fn next_change(&self, rest: Option<Duration>) -> Option<Duration> {
         let due = self.held.values().filter_map(Held::change_due).min();
         let Some(rest) = rest else { return due };

@@ -21,8 +21,8 @@ impl Measured {
         Self { last: RefCell::new(begun), is_under_way: Cell::default() }
     }
 
-    /// The metrics for a call that begins now. `None` while another one is
-    /// in flight: the next call includes what this one leaves out.
+    /// The metrics for a call that begins now. `None` while another one is in flight: the next call
+    /// includes what this one leaves out.
     pub(super) fn begin(&self, now: &Status, time: Timestamp) -> Option<Vec<Metric>> {
         (!self.is_under_way.replace(true)).then(|| metrics(&self.last.borrow(), now, time))
     }

@@ -1,5 +1,5 @@
-//! The request that is posted for a message, byte for byte as
-//! the daemon of Elastic Beanstalk posts it, plus one header.
+//! The request that is posted for a message, byte for byte as the daemon of Elastic Beanstalk
+//! posts it, plus one header.
 //!
 //! | header | of |
 //! |---|---|

@@ -35,8 +35,8 @@ pub(super) fn verdict(answered: &Answered, receive_count: u32, is_suspect: bool,
     }
 }
 
-/// What the answer means for the application. A proxy answers in place
-/// of an application that is gone, but asks for no pause.
+/// What the answer means for the application. A proxy answers in place of an application that
+/// is gone, but asks for no pause.
 pub(super) fn sign(answered: &Answered) -> Sign {
     match answered {
         Answered::Status { status: 200, .. } | Answered::Status { status: 429 | 503, retry_after: Some(_) } => Sign::Alive,

@@ -1,5 +1,5 @@
-//! Rust source as text, as far as imports need it: without comments,
-//! literals and unit tests; with `use` trees expanded.
+//! Rust source as text, as far as imports need it: without comments, literals and unit tests;
+//! with `use` trees expanded.
 
 use std::collections::BTreeSet;
 

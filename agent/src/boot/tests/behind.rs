@@ -88,8 +88,8 @@ async fn a_boot_that_failed_is_repeated() {
     assert_eq!(site.report().outcome, BootOutcome::Done);
 }
 
-/// Regression: by the wall clock, a boot that ended in the moment in
-/// which this one began counted as one that ended after that.
+/// Regression: by the wall clock, a boot that ended in the moment in which this one began
+/// counted as one that ended after that.
 #[tokio::test(start_paused = true)]
 async fn whoever_waited_for_something_else_than_a_boot_boots() {
     let site = Site::with(DOCUMENT);
@@ -103,8 +103,8 @@ async fn whoever_waited_for_something_else_than_a_boot_boots() {
     assert_eq!(site.reported(), 2);
 }
 
-/// Regression: a drain between two boots was overlooked, and the
-/// second boot took for done what the drain had taken down.
+/// Regression: a drain between two boots was overlooked, and the second boot took for done what
+/// the drain had taken down.
 #[tokio::test(start_paused = true)]
 async fn what_a_drain_has_taken_down_meanwhile_is_brought_up_again() {
     for (boot_id, expected) in [(None, Ending::Done), (Some("of an earlier boot"), Ending::AlreadyDone)] {

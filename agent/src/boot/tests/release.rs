@@ -65,8 +65,8 @@ fn asked(name: &str, at: u64) -> Request {
     Request { release: Some(Asked { wanted: wanted(name), at: Duration::from_secs(at) }), ..request() }
 }
 
-/// The release on the machine: the content of `current`, the content of
-/// the rendered file, and the release that the next boot has.
+/// The release on the machine: the content of `current`, the content of the rendered file, and
+/// the release that the next boot has.
 fn found(site: &Site) -> (String, String, String) {
     let file = |path: &str| site.machine.file(path).map_or_else(|| "none".to_owned(), |(text, _)| text);
     let kept = match site.machine.file(KEPT) {
@@ -207,8 +207,8 @@ async fn one_that_changed_nothing_overtakes_nobody() {
     assert!(matches!(&ending, Ending::Superseded(said) if said.starts_with(&why)), "{ending:?}");
 }
 
-/// Regression: the release was kept before any of its services had been
-/// started, and the process waited for the end of the pool.
+/// Regression: the release was kept before any of its services had been started, and the
+/// process waited for the end of the pool.
 #[tokio::test(start_paused = true)]
 async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
     let document = document().replace("once: always,", "once: always, phase: serve,");
@@ -254,8 +254,8 @@ async fn what_is_wrong_with_the_request_alone_is_told_to_nobody_else() {
     assert!(site.signals().is_empty() && site.machine.file("/etc/a").is_none());
 }
 
-/// Regression: if only some instances of an application have a bundle, requesting a release
-/// on all of them was reported as a mistake of the document.
+/// Regression: if only some instances of an application have a bundle, requesting a release on
+/// all of them was reported as a mistake of the document.
 #[tokio::test(start_paused = true)]
 async fn a_bundle_that_is_not_due_here_is_no_mistake() {
     let site = site_with(&document().replace("into: /opt/app", "when: \"{{eq instance.region 'nowhere'}}\", into: /opt/app"));

@@ -61,8 +61,8 @@ async fn evidence_is_first(site: &Site, asked: Request) -> (Ending, bool) {
     join(site.boot_as(asked), is_there).await
 }
 
-/// Regression: this ended in a panic, because the boot waits
-/// for what an application falls back on, which is not a unit.
+/// Regression: this ended in a panic, because the boot waits for what an application falls back
+/// on, which is not a unit.
 #[tokio::test(start_paused = true)]
 async fn of_an_application_whose_bundle_is_not_there() {
     for signals in [STACK.to_owned(), format!("{EVIDENCE}, {STACK}, {HOOK}")] {
@@ -128,8 +128,8 @@ async fn of_a_release_when_the_time_of_the_boot_is_over() {
     assert_eq!((required.signals(), completed(&required)), (vec![SignalStatus::Failure], vec![ActionResult::Abandon]));
 }
 
-/// Regression: for an instance in service, ABANDON may end it. A mistyped
-/// release did so while the instance left its standby.
+/// Regression: for an instance in service, ABANDON may end it. A mistyped release did so while
+/// the instance left its standby.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_went_on_is_not_told_to_give_up() {
     let site = site("good: { run: [/bin/good] }", &format!("{HOOK}, {STACK}"));

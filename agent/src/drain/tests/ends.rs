@@ -82,8 +82,8 @@ async fn a_group_that_auto_scaling_does_not_manage_is_told_by_the_health_path() 
     assert!((15..40).contains(&scene.seconds()), "{}", scene.seconds());
 }
 
-/// Regression: under steady load a load balancer needs no new
-/// connection, and the proxy was stopped while it was in use.
+/// Regression: under steady load a load balancer needs no new connection, and the proxy was
+/// stopped while it was in use.
 #[tokio::test(start_paused = true)]
 async fn whoever_keeps_a_connection_is_served() {
     for (port, at_least) in [(80, 80), (5000, 30)] {

@@ -135,8 +135,8 @@ async fn no_boot_begins_on_a_machine_that_was_terminated() {
     }
 }
 
-/// Regression: a watcher that was restarted after everything was done did not notice
-/// for 75 seconds that it was asked to stop, and was killed.
+/// Regression: a watcher that was restarted after everything was done did not notice for 75
+/// seconds that it was asked to stop, and was killed.
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_boot_is_asked_to_stop_all_the_same() {
     let scene = Scene::new();
@@ -166,8 +166,8 @@ async fn an_interrupted_machine_that_was_not_taken_away_boots_again() {
     assert_eq!((scene.up().len(), scene.is_hidden()), (3, false));
 }
 
-/// Regression: a machine that was brought back was drained at
-/// once for the same recommendation, which stays in metadata.
+/// Regression: a machine that was brought back was drained at once for the same recommendation,
+/// which stays in metadata.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_brought_back_is_not_drained_for_the_same_notice_again() {
     let mut scene = Scene::new();

@@ -1,5 +1,5 @@
-//! The timeline of a boot as an SVG: a strip for the machine's own start, a lane
-//! for each step, a tick for each exchange with IMDS and AWS.
+//! The timeline of a boot as an SVG: a strip for the machine's own start, a lane for each step,
+//! a tick for each exchange with IMDS and AWS.
 //!
 //! Working, waiting and retrying differ by hatching as well as by shade, so that they can be told apart without color.
 //! Every element has its color as an attribute, for viewers without style sheets; the style sheet only adds a dark
@@ -51,8 +51,8 @@ const REFUSED: &str = r##"class="paper refused" fill="#ffffff" stroke="#b3261e" 
 const FRAME: &str = r##"class="frame" fill="none" stroke="#1b1f24" stroke-width="0.75" pointer-events="none""##;
 const FAILED: &str = r##"class="frame failed" fill="none" stroke="#b3261e" stroke-width="2" pointer-events="none""##;
 
-/// The hatching of bars by their look: its slope, and its own
-/// look. Not a `<pattern>`, which some viewers do not support.
+/// The hatching of bars by their look: its slope, and its own look. Not a `<pattern>`, which
+/// some viewers do not support.
 const HATCHES: [(&str, f64, &str); 3] = [
     (WAIT, 1.0, r##"class="hatch" stroke="#2f6db5" stroke-width="1.5""##),
     (RETRY, 0.0, r##"class="dots" stroke="#ffffff" stroke-width="2.5" stroke-dasharray="2.5 2.5""##),

@@ -23,8 +23,8 @@ use super::{keystore, place};
 /// How much of a file is checked for a NUL, which shows that it is not text.
 const SAMPLE: usize = 8 * 1024;
 
-/// How many lines of a file are reported for each rule. The others are
-/// of the same kind, and will be found once these are fixed.
+/// How many lines of a file are reported for each rule. The others are of the same kind, and
+/// will be found once these are fixed.
 const LINES: usize = 20;
 
 /// The rule of gitleaks that matches any key with any value.

@@ -1,10 +1,10 @@
-//! Private keys in binary files: DER, PKCS #12, Java keystores, Kerberos keytabs.
-//! They are recognized by content, whatever their name.
+//! Private keys in binary files: DER, PKCS #12, Java keystores, Kerberos keytabs. They are
+//! recognized by content, whatever their name.
 //!
 //! A store that only contains certificates, such as Java's `cacerts`, is not one.
 
-/// Object identifiers as in DER, with their tag and length: RSA, RSA-PSS, elliptic
-/// curves, X25519, X448, Ed25519, Ed448, DSA, Diffie-Hellman.
+/// Object identifiers as in DER, with their tag and length: RSA, RSA-PSS, elliptic curves,
+/// X25519, X448, Ed25519, Ed448, DSA, Diffie-Hellman.
 const ALGORITHMS: [&[u8]; 9] = [
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a",
@@ -16,8 +16,8 @@ const ALGORITHMS: [&[u8]; 9] = [
     b"\x06\x07\x2a\x86\x48\xce\x38\x04\x01",
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x03\x01",
 ];
-/// The content types of a PKCS #12 file, plain and encrypted, and the identifiers
-/// of its parts: a key, an encrypted key, a secret.
+/// The content types of a PKCS #12 file, plain and encrypted, and the identifiers of its parts:
+/// a key, an encrypted key, a secret.
 const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 const ENCRYPTED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x06";
 const BAG: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01";

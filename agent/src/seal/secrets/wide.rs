@@ -13,8 +13,8 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The byte order of a file that begins with `content`, if it is such text: it has a
-    /// byte order mark, or its first characters are of that kind.
+    /// The byte order of a file that begins with `content`, if it is such text: it has a byte order
+    /// mark, or its first characters are of that kind.
     pub(super) fn of(content: &[u8]) -> Option<Self> {
         match content {
             [0xff, 0xfe, ..] => return Some(Self::Little),

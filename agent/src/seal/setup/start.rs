@@ -1,5 +1,5 @@
-//! What starts a unit at boot before ingot does, and what keeps
-//! ingot from starting it: derived from all units of an image.
+//! What starts a unit at boot before ingot does, and what keeps ingot from starting it: derived
+//! from all units of an image.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The units of an image according to its files: where each is, what
-//! enables it, what it is ordered after, what it pulls in.
+//! The units of an image according to its files: where each is, what enables it, what it is
+//! ordered after, what it pulls in.
 //!
 //! systemd is not running there, so it cannot be queried. What generators create at boot is unknown, except for scripts
 //! in /etc/init.d. What follows from all units together is determined in [`start`](super::start).
@@ -130,8 +130,8 @@ impl<'a> Units<'a> {
         self.of_init_script(unit, name)
     }
 
-    /// Adds the settings of the file and its drop-ins. `meant` is the name of the file,
-    /// which may be that of a template or of an alias's target.
+    /// Adds the settings of the file and its drop-ins. `meant` is the name of the file, which may
+    /// be that of a template or of an alias's target.
     fn described(&self, mut unit: Unit, name: &str, meant: &str, file: PathBuf) -> Result<Unit, HostError> {
         let mut texts = vec![file.clone()];
         texts.extend(self.drop_ins(name, meant)?);
@@ -228,8 +228,8 @@ fn take(unit: &mut Unit, setting: &Setting<'_>, path: &Path) {
     list.extend(setting.words.iter().map(|(name, line)| ((*name).to_owned(), path.to_owned(), *line as u64)));
 }
 
-/// What a socket, a timer or a path without an explicit unit starts. `accepts`
-/// says whether each connection has its own instance.
+/// What a socket, a timer or a path without an explicit unit starts. `accepts` says whether
+/// each connection has its own instance.
 fn triggered_by_name(name: &str, accepts: bool) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     match kind {

@@ -44,8 +44,8 @@ fn look(trace: &Trace, spot: Spot, image: &Scrubber) -> Result<Vec<Found>, HostE
     let Some(there) = image.find(&spot)? else { return Ok(Vec::new()) };
     let is_link = there.kind == FileKind::Symlink;
     let action = match trace.removal {
-        // A link to the machine id, such as that of dbus, contains
-        // nothing; cloud-init's link to its last instance does.
+        // A link to the machine id, such as that of dbus, contains nothing; cloud-init's link to
+        // its last instance does.
         Removal::Whole if is_link && trace.rule == "machine-id" => None,
         Removal::Whole => Some(Action::Remove),
         Removal::Content(kept) => {

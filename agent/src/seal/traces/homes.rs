@@ -35,8 +35,8 @@ const UNITS: [&str; 17] = [
     "/etc/rc.local",
 ];
 
-/// Files that are named after a user: crontabs, and units of a user that runs them without
-/// a login; also units that are enabled for an instance.
+/// Files that are named after a user: crontabs, and units of a user that runs them without a
+/// login; also units that are enabled for an instance.
 ///
 /// Source: crontab(1), loginctl(1) (enable-linger), systemd.unit(5).
 const CALLED: [&str; 4] =

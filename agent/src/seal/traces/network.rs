@@ -75,8 +75,8 @@ pub(super) fn initiator(spot: &Spot, image: &Scrubber) -> Result<Option<Action>,
     Ok(Some(if of_debian { Action::Write(b"GenerateName=yes\n") } else { Action::Remove }))
 }
 
-/// `oldEngineID`, which the agent keeps between runs. The keys of its users are derived
-/// from it: if it has any, a person has to create them again.
+/// `oldEngineID`, which the agent keeps between runs. The keys of its users are derived from
+/// it: if it has any, a person has to create them again.
 pub(super) fn engine_id(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<Found>, HostError> {
     let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
     let has_users = String::from_utf8_lossy(&content).lines().any(|line| line.starts_with("usmUser"));

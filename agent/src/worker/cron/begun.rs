@@ -51,14 +51,14 @@ impl Known {
         json!({ "version": VERSION, "schedule": schedule, "since": self.since, "until": self.until }).to_string().into()
     }
 
-    /// The time to start from, and the time until which times are settled. `date`
-    /// is the store's time, `limit` how late a time may be sent.
+    /// The time to start from, and the time until which times are settled. `date` is the store's
+    /// time, `limit` how late a time may be sent.
     fn from(&self, started: Timestamp, date: Timestamp, limit: Duration) -> (Timestamp, Timestamp) {
         let at = |second| Timestamp::from_second(second).unwrap_or(started);
         let until = at(self.until);
         let (last, settled) = match is_ahead(until, date) {
-            // It was written by an instance whose clock was ahead, and
-            // so says nothing. Claims still show which times were sent.
+            // It was written by an instance whose clock was ahead, and so says nothing. Claims still
+            // show which times were sent.
             true => (date.checked_sub(limit).unwrap_or(date), date),
             false => (until.min(started), until),
         };
@@ -81,8 +81,8 @@ impl Cron {
     pub(super) async fn begin(self: Rc<Self>, task: usize, started: Timestamp) {
         let mut tries = 0;
         let (from, settled) = loop {
-            // Without claims, the times that SQS still deduplicates
-            // are sent again, and earlier ones are not sent at all.
+            // Without claims, the times that SQS still deduplicates are sent again, and earlier ones
+            // are not sent at all.
             let Some(claims) = &self.claims else { break (started.checked_sub(UNCLAIMED).unwrap_or(started), started) };
             let why = match self.known_from(claims, task, started).await {
                 Ok(from) => break from,

@@ -1,5 +1,5 @@
-//! The claim of a due time: an object in S3, which the sender of the
-//! message and its receiver only write with conditions. Pure.
+//! The claim of a due time: an object in S3, which the sender of the message and its receiver
+//! only write with conditions. Pure.
 //!
 //! ```json
 //! { "version": 1, "state": "posted", "holder": "i-0abc…", "mark": "4f1c…" }

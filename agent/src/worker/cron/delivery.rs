@@ -12,8 +12,8 @@ use crate::failure::Explanation;
 use crate::net::claims::Store as _;
 use crate::steps::worker::cron::LONGEST_NAME;
 
-/// How long a message is kept while S3 does not answer, before it goes
-/// back. It occupies a place that another message could have.
+/// How long a message is kept while S3 does not answer, before it goes back. It occupies a
+/// place that another message could have.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whether a message may be posted.

@@ -1,5 +1,5 @@
-//! Settles one due time: claims it, sends its message and marks
-//! it as sent, or waits until another instance has done so.
+//! Settles one due time: claims it, sends its message and marks it as sent, or waits until
+//! another instance has done so.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const MARKED: Duration = Duration::from_secs(2);
 /// The spread of the times at which instances look at a stale claim, so that a fleet does not do so all at once.
 const SPREAD: Duration = Duration::from_secs(5);
 
-/// How long ingot tries to mark a time as sent. If it stays unmarked, it
-/// may be sent again, and one of the two messages is posted.
+/// How long ingot tries to mark a time as sent. If it stays unmarked, it may be sent again, and
+/// one of the two messages is posted.
 const MARKED_WITHIN: Duration = Duration::from_mins(5);
 
 /// The pause after a write that another instance did first.
@@ -46,8 +46,8 @@ struct Errand {
 }
 
 impl Cron {
-    /// Settles a due time, with as many tries as necessary, unless it gets
-    /// too late to send the message or to mark the time as sent.
+    /// Settles a due time, with as many tries as necessary, unless it gets too late to send the
+    /// message or to mark the time as sent.
     pub(super) async fn settle(self: Rc<Self>, due: Due) {
         let mut errand = Errand { due, mark: random(), sent: None, has_waited: false };
         let mut tries = 0;

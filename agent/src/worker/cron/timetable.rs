@@ -16,8 +16,8 @@ const MOST: usize = 100;
 /// How far back times are searched for: later than this, nothing is sent.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How far a clock may be set back before times that were already
-/// due count again: they are claimed, and so not sent twice.
+/// How far a clock may be set back before times that were already due count again: they are
+/// claimed, and so not sent twice.
 const PUT_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// One due time of a task, which is identified by its number.

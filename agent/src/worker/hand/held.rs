@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::aws::sqs::{HIDDEN_AT_MOST, Message};
 
-/// How far to stay below the limit of twelve hours: the duration of a call,
-/// plus the fractions of seconds that SQS does not count.
+/// How far to stay below the limit of twelve hours: the duration of a call, plus the fractions
+/// of seconds that SQS does not count.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -83,8 +83,8 @@ impl Held {
         self.put_off_at = self.put_off_at(visibility);
     }
 
-    /// When to hide it again: after a third of the time has passed,
-    /// so that there is time for retries if a call hangs or fails.
+    /// When to hide it again: after a third of the time has passed, so that there is time for
+    /// retries if a call hangs or fails.
     fn put_off_at(&self, visibility: Duration) -> Option<Duration> {
         // SQS hides no message for longer than the limit, so there is nothing left to do.
         let is_over = self.hidden_until + MARGIN * 2 >= self.received + HIDDEN_AT_MOST;

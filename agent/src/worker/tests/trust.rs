@@ -16,8 +16,8 @@ fn asks_for_time() -> Answered {
     Answered::Status { status: 503, retry_after: Some("20".into()) }
 }
 
-/// Regression: by that clock every message was older than its retention, so
-/// the whole queue was deleted, and nothing was posted.
+/// Regression: by that clock every message was older than its retention, so the whole queue was
+/// deleted, and nothing was posted.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_days_ahead_deletes_nothing() {
     let scene = Scene::new(false, soon);
@@ -86,8 +86,8 @@ async fn a_message_that_ends_the_application_takes_no_others_to_the_dead_letters
     assert!(counts.values().all(|count| *count <= most), "{counts:?}");
 }
 
-/// Regression: all other messages waited for those that its remaining processes had in
-/// hand, possibly for an hour, and went back in the meantime.
+/// Regression: all other messages waited for those that its remaining processes had in hand,
+/// possibly for an hour, and went back in the meantime.
 #[tokio::test(start_paused = true)]
 async fn one_process_of_the_application_that_ends_keeps_no_message_from_the_others() {
     let long = 20;
@@ -191,8 +191,8 @@ async fn asked_a_second_time_it_cuts_off_what_it_has() {
     assert_eq!((scene.queue.visible().len(), scene.application.running.get()), (5, 0));
 }
 
-/// Regression: if several receptions were lost at once, only one
-/// was repeated, and the messages of the others stayed hidden.
+/// Regression: if several receptions were lost at once, only one was repeated, and the messages
+/// of the others stayed hidden.
 #[test]
 fn of_a_fifo_queue_each_lost_reception_is_made_again() {
     let settings = Scene::new(true, soon).settings;

@@ -69,8 +69,8 @@ fn every_label_lies_within_the_picture_and_no_name_reaches_the_bars() {
     }
 }
 
-/// Regression: viewers such as those in mail programs and wikis do not support
-/// variables, and some no style sheets: they drew black bars.
+/// Regression: viewers such as those in mail programs and wikis do not support variables, and
+/// some no style sheets: they drew black bars.
 #[test]
 fn every_shape_has_its_color_as_an_attribute() {
     let picture = svg(&long());
