@@ -3,7 +3,7 @@
 //!
 //! | order | from |
 //! |---|---|
-//! | 1 | `AWS_ACCESS_KEY_ID` and its companions, also beside `AWS_PROFILE` |
+//! | 1 | `AWS_ACCESS_KEY_ID` and its companions, even if `AWS_PROFILE` is set |
 //! | 2 | `role_arn` of the profile, a web identity, SSO |
 //! | 3 | keys of the profile in the credentials file |
 //! | 4 | `login_session`, `credential_process` |

@@ -48,7 +48,7 @@ impl Reply {
         self
     }
 
-    /// Waits between head and body.
+    /// Waits for `delay` between head and body.
     pub(super) fn slow(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

@@ -224,7 +224,7 @@ pub(crate) trait Object {
 /// A piece of an object's transfer.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// In order.
+    /// The next bytes, in order.
     Bytes(Bytes),
     /// A request was refused or got no answer, and is being retried.
     Refused(AwsError),

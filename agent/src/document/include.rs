@@ -36,7 +36,7 @@ use crate::text::{Place, Text};
 /// How deep documents may include each other.
 const DEPTH: usize = 4;
 
-/// The key of a document.
+/// The key of the list in a document.
 pub(crate) const KEY: &str = registry::INCLUDE;
 
 /// An included document as it is written in the list.

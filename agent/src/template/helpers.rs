@@ -2,15 +2,15 @@
 //!
 //! | call | gives |
 //! |---|---|
-//! | `toml x` `json x` `yaml x` | the value, lists and maps too, as that format writes it |
-//! | `shell x` `env x` `ini x` `url x` `xml x` `properties x` `pgpass x` | a string, number or boolean, quoted for it |
+//! | `toml x` `json x` `yaml x` | the value in that format, including lists and maps |
+//! | `shell x` `env x` `ini x` `url x` `xml x` `properties x` `pgpass x` | a string, number or boolean in that format |
 //! | `env x "docker"` `ini x "mysql"` … | the same for one reader of that format |
 //! | `base64 x` `unbase64 x` | a string, number or boolean in base64, and back |
 //! | `join list separator` `split x separator` | the items of a list in one string, and back |
 //! | `concat x y…` `replace x from to` `trim x` | another string |
 //! | `lookup map key` | the value at a key that is itself computed |
-//! | `default x fallback` | `x`, or `fallback` where `x` is missing or null |
-//! | `has x` | whether `x` is there and not null |
+//! | `default x fallback` | `x`, or `fallback` if `x` is missing or null |
+//! | `has x` | whether `x` exists and is not null |
 //! | `eq a b` `ne a b` `not x` `and x y…` `or x y…` | true or false |
 //!
 //! [`quote`] writes each format, and [`strings`] transforms strings. `default`, `has`, `and`, `or` and `lookup` do not

@@ -12,7 +12,7 @@
 //! | [`compile`], [`parts`], [`plain`] | parsing, and the resolution of every name |
 //! | [`tree`], [`path`] | the result of parsing |
 //! | [`references`], [`uses`], [`needs`] | what a template refers to, and how |
-//! | [`render`], [`scope`] | filling it in |
+//! | [`render`], [`scope`] | rendering |
 //! | [`helpers`], [`quote`], [`strings`], [`refusal`] | the functions a template may call |
 //! | [`formats`], [`environment`] | parsing the rendered text again |
 //! | [`error`], [`position`] | what is wrong with a template, and where |

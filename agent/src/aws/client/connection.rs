@@ -94,7 +94,7 @@ impl Connection {
     }
 }
 
-/// Where a service is called.
+/// The endpoint of a service, and its region.
 #[derive(Debug, Clone)]
 pub(in crate::aws) struct Place {
     pub(in crate::aws) region: String,

@@ -68,9 +68,9 @@ pub(crate) struct AwsError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AwsErrorKind {
-    /// The role may not do this.
+    /// The role is not allowed to do this.
     Denied,
-    /// The role may read it, but not use the KMS key it is encrypted with.
+    /// The role may read the resource, but not use the KMS key that it is encrypted with.
     KmsDenied,
     NotFound,
     Throttled,

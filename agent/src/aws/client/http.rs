@@ -120,7 +120,7 @@ impl Http {
         self.0.bounds.answer
     }
 
-    /// The time to sign calls with.
+    /// The clock that calls are signed with.
     pub(crate) fn clock(&self) -> &SigningClock {
         &self.0.clock
     }

@@ -1,4 +1,4 @@
-//! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
+//! Signed calls over AWS's Query protocol: a form is sent, an XML tree is received.
 //!
 //! For services of which only a few calls are made, too few to be worth the size of an SDK. What each answer means is
 //! decided in the service's own file.

@@ -82,7 +82,7 @@ impl SigningClock {
         }
     }
 
-    /// Takes in the refusal of a request that was signed for the time `signed`: its code and its `Date`. Returns
+    /// Handles the refusal of a request that was signed for the time `signed`: its code and its `Date`. Returns
     /// whether that time was the cause, in which case a retry now is signed with another time.
     pub(in crate::aws) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
         let Some(time) = date.and_then(parsed) else { return false };

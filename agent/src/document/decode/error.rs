@@ -11,7 +11,7 @@ use crate::document::meant;
 use crate::failure::nearest;
 use crate::text::Place;
 
-/// One mistake, in the words of documents rather than of Rust.
+/// One mistake, worded in terms of the document rather than of Rust.
 #[derive(Debug)]
 pub(super) struct DecodeError {
     message: String,

@@ -1,4 +1,4 @@
-//! From a name to a TCP connection.
+//! Resolves a name and opens a TCP connection to it.
 //!
 //! A host that does not exist yet does not refuse connections but stays silent, and the kernel repeats an unanswered
 //! SYN after one second, then after two more. To notice the database sooner, further connections are started in the
