@@ -70,7 +70,7 @@ struct Shared {
     /// The token, or why there is none, with the time of the answer.
     session: tokio::sync::Mutex<Option<(Instant, Result<Session, ImdsError>)>>,
     identity: OnceCell<Identity>,
-    /// How long all callers wait for a missing role. Set by the first caller.
+    /// The time until which all callers wait for a missing role. Set by the first caller.
     role_deadline: std::sync::OnceLock<Instant>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
     /// Items that did not arrive at the first try, by path.

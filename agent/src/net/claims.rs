@@ -3,7 +3,7 @@
 //! A claim is one object in a store with conditional writes, such as S3. The instance that creates it holds it, renews
 //! it every [`RENEWED_EVERY`], and finally records the result: done or failed. All times are the store's own, so that
 //! clocks need not agree. A claim that has not been renewed for [`STALE_AFTER`] may be taken over by another instance.
-//! A holder that could not renew it for [`LOST_AFTER`] must stop its work, which is earlier, so two instances never do
+//! A holder that could not renew it for [`LOST_AFTER`], a shorter time, must stop its work, so two instances never do
 //! the work at the same time. Work that was interrupted is done again from the start.
 //!
 //! [`next`] decides, and is pure. [`take`](mod@take) and [`held`] carry it out.

@@ -60,7 +60,7 @@ fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
         unzstd(bytes, limit).map(Some)
     } else if is_base64(bytes) {
         match decode_base64(bytes, limit) {
-            // A word is not treated as damaged base64; the beginning of content for ingot is.
+            // A word is not treated as damaged base64, unless it decodes to the beginning of a form that ingot reads.
             Err(Fault::Corrupt(..)) if !begins_as_ours(bytes, MAX_LAYERS) => Ok(None),
             decoded => decoded.map(Some),
         }
@@ -191,7 +191,8 @@ pub(crate) fn whole_base64(bytes: &[u8], limit: usize) -> Vec<u8> {
     decode_base64(&symbols[..symbols.len() / 4 * 4], limit).unwrap_or_default()
 }
 
-/// Whether the beginning of `base64` decodes, through at most `layers` layers, to the beginning of content for ingot.
+/// Whether the beginning of `base64` decodes, through at most `layers` layers, to the beginning of a form that ingot
+/// reads.
 fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
     /// How many symbols are examined: enough for `#cloud-config` in three layers of base64.
     const ENOUGH: usize = 64;

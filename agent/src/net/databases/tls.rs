@@ -77,8 +77,8 @@ impl Roots {
     async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
         let mut system = None;
         for path in SYSTEM {
-            // A file that is being written, or empty, is treated as missing. A file named by the author of the document
-            // or the image is never skipped.
+            // A system bundle that is being written, or empty, is treated as missing. A file named by the author of the
+            // document or the image is never skipped.
             system = self.in_file(Path::new(path)).await.unwrap_or_else(|refusal| {
                 self.passed_over.replace(Some(refusal));
                 None
