@@ -92,8 +92,8 @@ pub(crate) struct OfRelease {
 }
 
 impl Plan {
-    /// Puts the bundles of the release, staged together, before every step that they do not need themselves. Steps that
-    /// only read secrets are excepted. If one of the bundles fails, everything after it is skipped.
+    /// Puts the bundles of the release, staged together, before every step that they do not need themselves, except
+    /// secrets, which are only read. If one of the bundles fails, everything after it is skipped.
     pub(crate) fn put_release_first(&mut self) -> OfRelease {
         let (names, digests) = (paths(&self.values, NAME), paths(&self.values, DIGEST));
         let refers = |paths: &[Vec<String>]| {

@@ -265,7 +265,7 @@ async fn the_second_endpoint_serves_when_the_first_does_not_connect_and_has_no_s
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    // These addresses never answer a packet (RFC 5737).
+    // This address never answers a packet (RFC 5737).
     let silent = "http://192.0.2.1";
     for first in [nobody.as_str(), silent] {
         let server = Loopback::serve(whole);

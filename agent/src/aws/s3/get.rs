@@ -211,7 +211,7 @@ impl Requester {
         }
         error.retry_after = retry_after(text(RETRY_AFTER.as_str()));
         if matches!(error.kind, AwsErrorKind::Expired | AwsErrorKind::Denied) {
-            // The next try then uses the credentials of a replaced role, if there are any.
+            // The next try then uses the credentials of the role that replaced this one, if there is one.
             self.http.refuse_credentials();
         }
         if self.http.clock().corrected_by(code, text("date"), signed) {

@@ -50,7 +50,7 @@ impl LiveObjects {
     ///
     /// # Errors
     ///
-    /// The refusal itself, if it is not a redirect.
+    /// The refusal itself, if it is not a redirect or the limit is reached.
     async fn send_on(&self, requester: &mut Requester, source: &Source, refusal: Refusal, times: usize) -> Result<(), AwsError> {
         match (refusal, source) {
             (Refusal::Region(region, _), Source::S3 { bucket, .. }) if times <= REDIRECTS => {

@@ -55,7 +55,6 @@ impl<'a> Held<'a> {
     /// # Errors
     ///
     /// If the claim is lost.
-    /// If the claim is lost.
     pub(crate) async fn during(
         &mut self,
         extend: &dyn Fn(Duration),

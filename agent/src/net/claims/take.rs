@@ -115,7 +115,7 @@ fn not_taken() -> Explanation {
     Explanation { transient: true, ..Explanation::new("it was not as it had been a moment before", Some(hint.into())) }
 }
 
-/// Why taking the claim has to stop.
+/// Why an attempt to take the claim stopped.
 enum Stop {
     For(ClaimError),
     /// The reason may pass.

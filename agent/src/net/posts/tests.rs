@@ -62,8 +62,8 @@ async fn where_nobody_listens_it_is_refused() {
     assert_eq!(NetPosts::default().post(&post).await, Answered::Refused("connection refused".into()));
 }
 
-/// Answers every request on every connection, and closes each connection after `each` requests. Returns the number of
-/// connections too.
+/// Answers every request on every connection, and closes each connection after `each` requests. Also returns the
+/// number of connections.
 async fn server(answer: &'static str, each: usize) -> (SocketAddr, Rc<Cell<usize>>, tokio::task::LocalSet) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (at, count, local) = (listener.local_addr().unwrap(), Rc::new(Cell::new(0)), tokio::task::LocalSet::new());
