@@ -40,7 +40,7 @@ impl Place {
 
 #[cfg(test)]
 impl Place {
-    /// That of the application `shop` in the bucket `acme-releases`.
+    /// The place of the application `shop` in the bucket `acme-releases`.
     pub(crate) fn of_shop() -> Self {
         Self { application: "shop".into(), bucket: "acme-releases".into(), prefix: String::new() }
     }
