@@ -32,7 +32,7 @@ impl Place {
         format!("{}{environment}/documents/{sha256}.json", self.environments())
     }
 
-    /// A key as a URL, for people and documents.
+    /// A key as a URL, for users and documents.
     pub(crate) fn url(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }

@@ -170,7 +170,7 @@ def test_what_somebody_resumes_is_told(region, operator):
     assert operator("freeze", "prod").code == DONE
     scaling = region.client("autoscaling")
     scaling.resume_processes(AutoScalingGroupName=region.group().name, ScalingProcesses=["ReplaceUnhealthy"])
-    assert "but ReplaceUnhealthy of its group were resumed" in operator("status", "prod").stdout
+    assert "but these processes of its group were resumed: ReplaceUnhealthy" in operator("status", "prod").stdout
     assert operator("freeze", "prod").code == DONE and region.group().suspended == SUSPENDED
 
 

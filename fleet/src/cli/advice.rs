@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_aws_finds_wrong_is_in_the_way() {
+    async fn only_a_mistake_that_aws_finds_is_an_error() {
         let said = |exit: Option<Exit>| async move {
             let asked = async { exit.map_or(Ok(7), |exit| Err(Failure::new(exit, "refused"))) };
             advised("the check is skipped", asked).await.map_err(|failure| failure.exit)

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_that_is_raised_is_named_with_a_way_past_it() {
+    fn a_raised_alarm_is_named_with_a_way_to_ignore_it() {
         let names = ["shop 5xx", "queue-age"];
         assert!(raised("prod", &names, &found(&[("shop 5xx", "OK"), ("queue-age", "INSUFFICIENT_DATA")])).is_none());
         let failure = raised("prod", &names, &found(&[("shop 5xx", "ALARM"), ("queue-age", "ALARM")])).unwrap();
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_left_out_is_told_of() {
+    fn an_ignored_alarm_is_reported() {
         let found = found(&[("shop 5xx", "ALARM"), ("queue-age", "ALARM")]);
         assert_eq!(left_out(&["shop 5xx".to_owned()], &found), ["shop 5xx is in ALARM: 7 > 5; it is ignored because of --despite"]);
         assert!(left_out(&[], &found).is_empty());
     }
 
     #[test]
-    fn one_that_does_not_exist_is_a_mistake_at_its_place() {
+    fn a_missing_alarm_is_a_mistake_at_its_place() {
         let read = fleet();
         let mistakes = missing(&read.fleet.environments[0], &["queue-age"], &found(&[]), "eu-central-1");
         let place = mistakes[0].place.as_ref().unwrap();

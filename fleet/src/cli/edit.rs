@@ -126,7 +126,7 @@ mod tests {
     use crate::place::Place;
 
     #[test]
-    fn the_former_text_comes_back_unless_somebody_has_changed_it() {
+    fn the_former_text_is_restored_unless_the_file_has_changed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         let text = || std::fs::read_to_string(&file).unwrap();
@@ -149,7 +149,7 @@ mod tests {
 
     /// The command that sees the end of a deployment is often not the one that changed the file.
     #[tokio::test]
-    async fn whoever_sees_the_deployment_fail_brings_the_former_text_back() {
+    async fn the_command_that_sees_the_failure_restores_the_former_text() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         let (objects, place) = (Directory::new(directory.path()), Place::of_shop());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_written_meanwhile_is_not_overwritten() {
+    fn a_change_made_in_the_meantime_is_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         std::fs::write(&file, "of somebody else").unwrap();

@@ -172,7 +172,7 @@ pub(super) fn line(freeze: &Freeze, (name, called): (&str, &str), suspended: &[S
         true => format!("{told}: nothing scales it, and failed instances are not replaced until `ingot-fleet freeze {called} --off`"),
         false => {
             format!(
-                "{told}, but {} of its group were resumed\n  hint: suspend them again with `ingot-fleet freeze {called}`",
+                "{told}, but these processes of its group were resumed: {}\n  hint: suspend them again with `ingot-fleet freeze {called}`",
                 going_on.join(", ")
             )
         }
@@ -195,10 +195,10 @@ mod tests {
         let all = PROCESSES.map(str::to_owned);
         assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
         let told = line(&freeze, ("prod", "prod"), &all[2..]);
-        assert!(told.contains("but AZRebalance, AlarmNotification of its group were resumed\n  hint: suspend them again"), "{told}");
+        assert!(told.contains("but these processes of its group were resumed: AZRebalance, AlarmNotification\n  hint: suspend them again"), "{told}");
     }
     #[test]
-    fn whoever_has_begun_an_update_it_is_waited_for() {
+    fn freeze_waits_for_any_update() {
         let standing = |status: &str| Standing { status: status.into(), ..Standing::default() };
         let busy = |record: Option<&Record>, status: &str| busy(record, Some(&standing(status)), ("shop-prod", "prod"));
         assert_eq!(busy(None, "UPDATE_COMPLETE"), None);

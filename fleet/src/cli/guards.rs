@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layout_is_no_difference() {
+    fn layout_does_not_matter() {
         let compact = serde_json::from_str::<Json>(POLICY).unwrap().to_string();
         assert!(compact != POLICY && is_policy(Some(&compact)));
         let open = r#"{"Statement": [{"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}]}"#;

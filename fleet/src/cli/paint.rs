@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_color_is_the_first_to_say() {
+    fn no_color_takes_precedence() {
         let is = |no_color: Option<&str>, force: Option<&str>, term: &str, is_terminal| {
             decided(no_color.map(OsStr::new), force.map(OsStr::new), Some(OsStr::new(term)), is_terminal)
         };
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_color_is_all_that_acts_on_a_terminal() {
+    fn only_colors_reach_the_terminal() {
         let hostile = Line::of(Color::Red, "a\x1b[2Jb\r");
         assert_eq!(hostile.written(false), "a\\x1b[2Jb\\r");
         assert_eq!(hostile.written(true), "\x1b[31ma\\x1b[2Jb\\r\x1b[0m");

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_went_on_meanwhile_stays() {
+    fn an_upload_that_was_completed_is_kept() {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
         let old = found("v1", "2026-11-29T11:00:00Z", false);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_to_its_default_is_a_change() {
+    fn a_setting_that_returns_to_its_default_is_a_change() {
         let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
         let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
         let of = |given: &[(&str, &str)]| changed(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);

@@ -197,7 +197,7 @@ mod tests {
     use crate::story::Status;
 
     #[test]
-    fn who_gives_no_answer_is_asked_less_often() {
+    fn aws_is_asked_less_often_while_it_does_not_answer() {
         let mut pace = Pace::new(Duration::from_secs(5));
         let mut pauses = Vec::new();
         for _ in 0..5 {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_cause_stands_beside_the_word() {
+    fn the_worst_cause_follows_the_status() {
         let causes = vec!["1 of 4 instances does not serve".into(), "i-1 is unhealthy: Health checks failed".into()];
         let health = Health { status: Status::Warning, color: Color::Yellow, causes };
         let told = |width| of_health(&health, width).into_iter().map(|line| line.text).collect::<Vec<_>>();

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_none() {
+    fn an_object_that_is_not_a_manifest_is_refused() {
         let read = |text: &str, name: &str| Manifest::read(text.as_bytes(), "shop", &name.parse().unwrap()).unwrap_err();
         let text = String::from_utf8(manifest().write()).unwrap();
         assert!(matches!(read("{\"sch", "v1"), NoManifest::Foreign(_)));

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_directory_is_no_release() {
+    fn an_empty_directory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("empty")).unwrap();
         assert!(pack(directory.path(), 0, |_, _| {}).unwrap_err().to_string().contains("has no files to release"));

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn ebignore_counts_instead() {
+    fn ebignore_replaces_gitignore() {
         let files = [
             (".gitignore", "dist/\n"),
             (".ebignore", "src\n*.map\n!keep.map\n"),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_above_does_not_count() {
+    fn ignore_files_above_the_directory_are_not_read() {
         let above = tree(&[(".git/HEAD", ""), (".gitignore", "dist/\n*.js\n"), (".ebignore", "*"), ("dist/app.js", "")]);
         assert_eq!(names(&above.path().join("dist")), ["app.js"]);
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_release_can_hold() {
+    fn refuses_what_a_release_cannot_contain() {
         let directory = tree(&[("a", "")]);
         symlink("../../etc/passwd", directory.path().join("link")).unwrap();
         assert!(

@@ -40,7 +40,7 @@ fn second_drains(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
     let of_template = added.get("drains");
     for (key, _) in document.get("drains").into_iter().flat_map(entries) {
         if of_template.is_some_and(|drains| drains.get(&key.name).is_none()) {
-            let message = format!("an instance has only one drain, `drains.leave` of the template, and no `drains.{}`", key.name);
+            let message = format!("`drains.{}` is a second drain, but an instance has only one: `drains.leave` of the template", key.name);
             mistakes.push(Mistake::at(&key.place, message, "move its fields, such as `grace`, to `drains.leave`"));
         }
     }

@@ -125,7 +125,7 @@ mod tests {
                          document: boot.yaml\n    instances: { types: [m7g.large] }\n";
 
     #[test]
-    fn functions_come_to_what_cloudformation_makes_of_them() {
+    fn functions_resolve_as_in_cloudformation() {
         let read = read("fleet.yaml", FLEET);
         assert_eq!(read.mistakes, []);
         let (template, releases) = (Template::of(Tier::Web), &read.fleet.releases);

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_as_nothing() {
+    fn a_plot_without_boots_says_so() {
         assert!(svg("shop-prod", &[]).contains("no boot has left evidence"));
     }
 

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edge_is_shown_with_who_has_its_slots() {
+    fn an_edge_is_shown_with_the_environments_in_its_slots() {
         let standing = |pairs: &[(&str, &str)]| Standing {
             status: "UPDATE_COMPLETE".into(),
             parameters: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_the_edge_is_told_with_what_it_said() {
+    fn an_answer_that_is_not_the_edges_is_quoted() {
         let answered = |status, text: &str| Answered { status, text: text.into() };
         assert!(is_name(&answered(200, "shop-edge-main\n"), "shop-edge-main"));
         for other in [answered(200, "<html>"), answered(301, "shop-edge-main"), answered(200, "shop-edge-other")] {
