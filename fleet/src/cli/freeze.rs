@@ -195,7 +195,10 @@ mod tests {
         let all = PROCESSES.map(str::to_owned);
         assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
         let told = line(&freeze, ("prod", "prod"), &all[2..]);
-        assert!(told.contains("but these processes of its group were resumed: AZRebalance, AlarmNotification\n  hint: suspend them again"), "{told}");
+        assert!(
+            told.contains("but these processes of its group were resumed: AZRebalance, AlarmNotification\n  hint: suspend them again"),
+            "{told}"
+        );
     }
     #[test]
     fn freeze_waits_for_any_update() {

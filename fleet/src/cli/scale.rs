@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// Set how many instances an environment has, between `min` and `max` of fleet.yaml
 ///
 /// Asks for confirmation if instances would end. Scaling and schedules continue from this number. Refused while a
-/// deployment is under way, because CloudFormation sets the number at its end. Asks AWS for
+/// deployment is under way, because CloudFormation sets the number at its end. Needs permission for
 /// autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity, cloudformation:DescribeStacks and DescribeStackEvents,
 /// s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]

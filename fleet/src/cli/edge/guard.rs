@@ -80,7 +80,10 @@ pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, 
         if let Ok(rest) = Duration::try_from(rest)
             && !rest.is_zero()
         {
-            talk(&format!("cookies may keep clients on {} until {until:.0}: waiting until then (--despite-traffic skips this)", place.told()));
+            talk(&format!(
+                "cookies may keep clients on {} until {until:.0}: waiting until then (--despite-traffic skips this)",
+                place.told()
+            ));
             sleep(rest).await;
             // The edge may have been swapped back in the meantime.
             continue;
