@@ -28,8 +28,8 @@ const HEADER: [&str; 6] = ["INSTANCE", "ZONE", "RELEASE", "IMAGE", "STATE", "SIN
 
 /// Show the health of an environment and its causes, what its instances run, and the deployment under way
 ///
-/// Without ENV, shows all environments of fleet.yaml, one line each; with --application, all that have a stack. Asks
-/// AWS for cloudformation:DescribeStacks and DescribeStackEvents (ListStacks to find all),
+/// Without ENV, shows all environments of fleet.yaml, one line each; with --application, all that have a stack.
+/// Needs permission for cloudformation:DescribeStacks and DescribeStackEvents (ListStacks to find all),
 /// autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
 /// elasticloadbalancing:DescribeTargetHealth, cloudwatch:DescribeAlarms, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
