@@ -70,7 +70,7 @@ def test_the_same_content_again_is_success(app):
     (app.directory / "app/Procfile").chmod(0o664)
     again = app("release", "app", "--name", "v1", "--json")
     assert again.code == DONE and again.json["created"] is False, again
-    assert "v1 is already there" in again.stderr
+    assert "v1 already exists" in again.stderr
     assert first.stdout == f"v1@sha256:{again.json['sha256']}\n"
     assert len(app.s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 2
 
@@ -101,12 +101,12 @@ def test_git_names_the_release_and_dates_its_files(app):
     app.write("app/Procfile", "web: bin/other\n")
     dirty = app("release", "app", "--json")
     assert dirty.code == DONE and dirty.json["name"] == f"release-1.0-dirty-{dirty.json['sha256'][:8]}", dirty
-    assert dirty.json["revision"]["dirty"] and "changes that are not committed" in dirty.stderr
+    assert dirty.json["revision"]["dirty"] and "uncommitted changes" in dirty.stderr
 
 
 def test_without_git_a_name_is_asked_for(app):
     result = app("release", "app")
-    assert result.code == USAGE and "app has no name: not a git repository" in result.stderr and "--name" in result.stderr, result
+    assert result.code == USAGE and "cannot name the release of app: not a git repository" in result.stderr and "--name" in result.stderr, result
     assert app.keys() == []
 
 

@@ -61,7 +61,7 @@ def test_prune_keeps_the_newest_and_what_is_in_use(four):
 
 def test_prune_asks_first(four):
     result = four("releases", "prune", "--keep", "3")
-    assert result.code == USAGE and "would remove v1 for good" in result.stderr and "--yes" in result.stderr, result
+    assert result.code == USAGE and "would permanently remove v1" in result.stderr and "--yes" in result.stderr, result
     assert len(names(four)) == 4
 
 

@@ -305,7 +305,7 @@ def test_who_may_not_be_asked_is_told(tmp_path):
         operator, region = running(tmp_path, scene), scene.region
         stranger = region.launch("", {"ingot:application": "shop", "ingot:environment": "stage"})
         other = operator("logs", "prod", stranger.id)
-        assert other.code == USAGE and "it is one of stage of shop" in other.stderr and not stranger.ran, other
+        assert other.code == USAGE and "it belongs to stage of shop" in other.stderr and not stranger.ran, other
         assert operator("deploy", "prod", "--release", "bad").code == FAILED
         (_, bad) = scene.left[0]
         gone = operator("logs", "prod", bad)
@@ -313,7 +313,7 @@ def test_who_may_not_be_asked_is_told(tmp_path):
         never = operator("logs", "prod", "i-0123456789abcdef0")
         assert never.code == USAGE and "prod has no instance i-0123456789abcdef0" in never.stderr, never
         no_id = operator("logs", "prod", "web")
-        assert no_id.code == USAGE and "not the ID of an instance" in no_id.stderr, no_id
+        assert no_id.code == USAGE and "expected the ID of an instance" in no_id.stderr, no_id
 
         instance = region.in_service(2)[0]
         region.fault("denied", "ssm", operation="SendCommand")

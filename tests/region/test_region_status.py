@@ -221,7 +221,7 @@ def test_whoever_may_not_see_one_thing_sees_the_rest(tmp_path, region, service, 
     seen = operator("status", "prod")
     assert seen.code == DONE and all(one in seen.stdout for one in shown), seen
     assert seen.stderr.count("warning: cannot ") == asks and "allow " in seen.stderr, seen
-    assert "was not created yet" not in seen.stdout and len(operator("status", "prod", "--json").json["unseen"]) == asks
+    assert "has not been created yet" not in seen.stdout and len(operator("status", "prod", "--json").json["unseen"]) == asks
 
 
 def test_evidence_is_read_once_however_long_it_is_watched(tmp_path, region):
@@ -295,7 +295,7 @@ def test_watched_while_aws_is_busy_it_goes_on(tmp_path, region):
     once = operator("status", "prod")
     assert once.code == UNREACHABLE and "cannot look at the group" in once.stderr, once
     said = region.poll(lambda: process.stderr.readline(), "what is said")
-    assert "it is looked at again" in said and process.poll() is None, said
+    assert "; retrying" in said and process.poll() is None, said
     region.recover()
     assert operator("scale", "prod", "3").code == DONE
     lines.wait(region, r"i-\w+  serving +v1")
@@ -317,7 +317,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(tmp_path, region):
         assert terminal.ended(process) == -signal.SIGINT
         first, last = terminal.screens[0], terminal.screens[-1]
         assert terminal.text.startswith("\x1b[2J") and terminal.text.count("\x1b[2J") == 1, terminal.text
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ, every 5 s; Ctrl-C ends it", first[0]), first
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ, every 5 s; press Ctrl-C to stop", first[0]), first
         assert any(line.startswith("Ok (green)") for line in first), first
         assert "\x1b[32mOk (green)" in terminal.text, terminal.text
         assert all(len(line) <= 80 for screen in terminal.screens for line in screen if "by arn:" not in line), last
