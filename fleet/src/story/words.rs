@@ -66,7 +66,7 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
 });
 static ALARM: LazyLock<Regex> = LazyLock::new(|| regex(r":alarm:([^\s,\]\)]+)"));
 static PERIOD: LazyLock<Regex> = LazyLock::new(|| regex(r"\bPT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?\b"));
-static ONE: LazyLock<Regex> = LazyLock::new(|| regex(r"(of )?\b1 instances( are| have)?"));
+static ONE: LazyLock<Regex> = LazyLock::new(|| regex(r"(of )?\b1 instances( are)?"));
 
 /// Class of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +225,6 @@ fn among(table: &[(Regex, &str)], reason: &str, resource: &str) -> Option<String
     let said = ONE.replace_all(&said, |found: &Captures<'_>| match (found.get(1), found.get(2).map_or("", |verb| verb.as_str())) {
         (Some(_), _) => found[0].to_owned(),
         (None, " are") => "1 instance is".to_owned(),
-        (None, " have") => "1 instance has".to_owned(),
         (None, _) => "1 instance".to_owned(),
     });
     Some(said.replace("%R", resource))
