@@ -232,4 +232,4 @@ def test_what_answers_in_place_of_aws_is_shown(region, operator):
     region.recover()
     region.fault("status", "cloudformation", operation="DescribeStacks", **page)
     told = operator("status", "prod")
-    assert told.code == 75 and "what came is no answer of AWS" in told.stderr and "Guest netw" in told.stderr, told
+    assert told.code == 75 and "the response is not a valid answer of AWS" in told.stderr and "Guest netw" in told.stderr, told

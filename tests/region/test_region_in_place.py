@@ -165,7 +165,7 @@ def test_an_instance_without_an_agent_ends_it(region, operator, launch):
     region.engine.unmanaged = {operator.launched[-1]}
     without = operator(*DEPLOY, "v2")
     assert without.code == FAILED, (without, region.told())
-    assert f"Systems Manager does not reach {operator.launched[-1]}" in without.stderr, without
+    assert f"Systems Manager cannot reach {operator.launched[-1]}" in without.stderr, without
     assert "aws ssm describe-instance-information" in without.stderr, without
     assert (on(region), operator.states()) == (["v1"] * 3, ["good", "failed"])
     assert tags(region) == [("1", "v1")] * 3

@@ -127,7 +127,7 @@ def test_ends_of_machines_alone_are_no_cause(tmp_path):
         scene.region.poll(lambda: operator.states() == ["good", "under_way"], "the record")
         evidence(scene.region, old, "Auto Scaling terminates it", phase="drain")
         _, stderr = begun.communicate(timeout=fleets.PATIENCE)
-        assert "reported that its boot failed, and left no evidence" in stderr, stderr
+        assert "reported that its boot failed, but left no evidence" in stderr, stderr
         assert "Auto Scaling terminates it" not in stderr, stderr
 
 
@@ -160,7 +160,7 @@ def test_what_aws_lacks_is_told_and_is_not_the_releases_doing(tmp_path):
         failed = operator("deploy", "prod", "--release", "bad")
         said = "no instance could be launched: AWS has no capacity in eu-central-1a now"
         assert failed.code == FAILED and failed.stderr.count(f"{said}\n") == 1, failed
-        assert f"deployment 2 of prod is failed: {said}. This is not the release's doing" in failed.stderr, failed
+        assert f"deployment 2 of prod is failed: {said}. The release is not the cause" in failed.stderr, failed
 
 
 def test_events_tell_the_story(tmp_path):
@@ -175,7 +175,7 @@ def test_events_tell_the_story(tmp_path):
         wanted = [
             "the stack is being updated",
             f"{bad}: reports that its boot failed",
-            "the update has failed: going back to what was before",
+            "the update failed: rolling back",
             "everything is as before",
         ]
         assert [said for said in told if said in wanted][-4:] == wanted, story

@@ -136,13 +136,13 @@ def test_what_is_frozen_stays_as_it_is(region, operator, policy):
     scaling = region.client("autoscaling")
     scaling.suspend_processes(AutoScalingGroupName=region.group().name, ScalingProcesses=["AZRebalance"])
     frozen = operator("freeze", "prod", "--json")
-    assert frozen.code == DONE and frozen.json["frozen"] and "prod is frozen since " in frozen.stderr, frozen
+    assert frozen.code == DONE and frozen.json["frozen"] and "prod is frozen (since " in frozen.stderr, frozen
     assert region.group().suspended == SUSPENDED
-    assert "prod is frozen since " in operator("status", "prod").stdout.splitlines()[1]
+    assert "prod is frozen (since " in operator("status", "prod").stdout.splitlines()[1]
     assert operator("status", "prod", "--json").json["frozen"]["is_frozen"]
 
     refused = operator("deploy", "prod", "--release", "v1")
-    assert refused.code == FAILED and "cannot deploy to prod: prod is frozen since " in refused.stderr, refused
+    assert refused.code == FAILED and "cannot deploy to prod: prod is frozen (since " in refused.stderr, refused
     assert "freeze prod --off" in refused.stderr and operator.states() == ["good", "good"], refused
     lost = region.instances()[0]
     lost.kill()

@@ -70,7 +70,7 @@ def test_what_would_be_created_is_said_without_a_stack(operator, region):
     shown = operator("plan", "prod", "--release", "v1")
     assert shown.code == DONE and shown.stdout.startswith("prod would be created, with v1\n"), shown
     assert "instances: 2\n" in shown.stdout and "at least 1m, if nothing is slower than usual:" in shown.stdout, shown
-    assert "  1m launch and boot (assumed: none was seen yet)\n" in shown.stdout, shown
+    assert "  1m launch and boot (assumed: none seen yet)\n" in shown.stdout, shown
     result = operator("plan", "prod", "--release", "v1", "--json")
     assert result.code == DONE, result
     assert (result.json["version"], result.json["state"], result.json["stack"]) == (1, "creates", "shop-prod")
@@ -93,7 +93,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
         created(operator)
         first = planned(operator, "--release", "v2", "--json").json
         assert first["launches"]["launches"] == 2 and first["launches"]["until_signal"], first
-        assert origins(first) == ["as long as this plan asked", "2 launches seen", "assumed: none was seen yet"], "of an update, nothing was seen yet"
+        assert origins(first) == ["from the queries of this plan", "2 launches seen", "assumed: none seen yet"], "of an update, nothing was seen yet"
         assert operator("deploy", "prod", "--release", "v2").code == DONE
 
         shown = planned(operator, "--release", "v1")
@@ -119,7 +119,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
             "batch": 1,
             "batches": 2,
         }
-        assert origins(said) == ["as long as this plan asked", "4 launches seen", "1 pause seen", "1 deployment seen"], result
+        assert origins(said) == ["from the queries of this plan", "4 launches seen", "1 pause seen", "1 deployment seen"], result
         least = said["at_least"]
         assert least["seconds"] >= least["fastest"] >= 4 and least["not_counted"] == [], result
 
@@ -290,7 +290,7 @@ def test_rights_that_are_missing_are_named(operator, region):
     region.fault("denied", "autoscaling", operation="DescribeScalingActivities")
     result = planned(operator, "--release", "v2")
     assert "it is unknown how long launches take" in result.stderr, result
-    assert "launch and boot (assumed: none was seen yet)" in result.stdout, result
+    assert "launch and boot (assumed: none seen yet)" in result.stdout, result
     region.recover()
     # A change set that CloudFormation refuses says why.
     edit(operator, "max: 6 }", "max: 2 }")

@@ -96,7 +96,7 @@ def test_a_freeze_is_not_ended_while_a_deployment_is_under_way(tmp_path):
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         assert operator("freeze", "prod").code == DONE
         back = operator("rollback", "prod", "--no-wait")
-        assert back.code == STILL_UNDER_WAY and "note: prod is frozen since " in back.stderr, back
+        assert back.code == STILL_UNDER_WAY and "note: prod is frozen (since " in back.stderr, back
         early = operator("freeze", "prod", "--off")
         assert early.code == FAILED and "prod stays frozen: deployment 3 of prod (v1) is under way" in early.stderr, early
         assert operator("status", "prod", "--json").json["frozen"]["is_frozen"]
@@ -156,7 +156,7 @@ def test_a_plan_says_what_stands_in_the_way(region, operator):
     assert operator("freeze", "prod").code == DONE
     plan = operator("plan", "prod", "--release", "v2")
     assert plan.code == DONE and "deployment 2 of prod" in plan.stdout, plan
-    assert "note: cannot deploy to prod: prod is frozen since " in plan.stderr, plan
+    assert "note: cannot deploy to prod: prod is frozen (since " in plan.stderr, plan
     assert "note: cannot deploy prod while an alarm is raised: orders is in ALARM: seven of them" in plan.stderr, plan
     assert operator("freeze", "prod", "--off").code == DONE
     despite = operator("deploy", "prod", "--release", "v2", "--despite", "orders")

@@ -137,7 +137,7 @@ def test_of_two_operators_one_swaps_and_the_other_follows(operator, region):
     with region.engine.lock:
         operator.stack.tell(None, "UPDATE_IN_PROGRESS")
     both = [operator.start("swap", "main", "--yes") for _ in range(2)]
-    said = [said_until(process.stderr, "that is waited for") for process in both]
+    said = [said_until(process.stderr, "waiting for another operation: the stack") for process in both]
     assert all("swap 1 of the edge main (to slot b) is under way" in one for one in said), said
     with region.engine.lock:
         operator.stack.tell(None, "UPDATE_COMPLETE")

@@ -193,7 +193,9 @@ mod tests {
     fn status_says_what_is_not_suspended_any_more() {
         let freeze = Freeze::on("ann", "2026-11-30T23:00:00Z".parse().unwrap(), &[]);
         let all = PROCESSES.map(str::to_owned);
-        assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
+        assert!(
+            line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen (since 2026-11-30T23:00:00Z, by ann): nothing scales it")
+        );
         let told = line(&freeze, ("prod", "prod"), &all[2..]);
         assert!(
             told.contains("but these processes of its group were resumed: AZRebalance, AlarmNotification\n  hint: suspend them again"),
