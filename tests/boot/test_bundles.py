@@ -166,7 +166,7 @@ def test_what_s3_refuses_is_told_apart(machine, store, refusal, said):
 
 def test_an_empty_object(machine, store):
     store.put("shop-releases/shop-1.tar.gz", b"")
-    assert "it looks like nothing at all" in machine.boot(bundle()).failure("bundles.app")
+    assert "it looks like an empty file" in machine.boot(bundle()).failure("bundles.app")
 
 
 # On the way.
@@ -329,7 +329,7 @@ def test_what_is_strange_but_does_no_harm(machine, store):
         assert (current / os.fsdecode(b"caf\xe9")).read_bytes() == b"latin-1"
         assert (machine.mode(f"{INTO}/current/bin/su"), machine.mode(f"{INTO}/current/open")) == ("0755", "0644")
         assert (current / "hard").stat().st_ino == (current / "bin/su").stat().st_ino
-        assert any("setuid and setgid are not taken" in warning for warning in result.report["warnings"])
+        assert any("removed setuid and setgid from" in warning for warning in result.report["warnings"])
 
 
 def test_what_gnu_tar_and_zip_make(machine, store, tmp_path):

@@ -113,9 +113,9 @@ def test_releases_of_files_are_kept_and_gone_back_to(machine, store):
     "name, content, fields, said",
     [
         ("shop", b"", {}, "this is an empty file"),
-        ("shop.gz", PROGRAM, {}, "this is not gzip, though it is named so"),
-        ("shop.zst", gzip.compress(PROGRAM), {}, "this is not zstd, though it is named so"),
-        ("shop.gz", gzip.compress(PROGRAM)[:-9], {}, "it ends in the middle"),
+        ("shop.gz", PROGRAM, {}, "this is not gzip, despite its name"),
+        ("shop.zst", gzip.compress(PROGRAM), {}, "this is not zstd, despite its name"),
+        ("shop.gz", gzip.compress(PROGRAM)[:-9], {}, "it is truncated"),
         ("shop", PROGRAM, {"sha256": hashlib.sha256(b"other").hexdigest()}, "the archive's SHA-256 is"),
         ("shop.gz", gzip.compress(bytes(1100 << 20), 1), {"max_size_gib": 1}, "unpacks to more than"),
     ],
@@ -150,11 +150,11 @@ def test_killed_while_a_file_comes(machine, store, after):
 @pytest.mark.parametrize(
     "fields, said",
     [
-        ({"file": "shop.jar"}, "`file` is for a release that is one file"),
+        ({"file": "shop.jar"}, "`file` applies to a release that is one file"),
         ({"unpack": False, "file": "bin/shop"}, "`bin/shop` is not the name of a file"),
         ({"unpack": False, "file": ".."}, "`..` is not the name of a file"),
-        ({"unpack": False, "strip_components": 1}, "`strip_components` and `links` are for archives"),
-        ({"unpack": False, "links": {"a": "/srv/a"}}, "`strip_components` and `links` are for archives"),
+        ({"unpack": False, "strip_components": 1}, "`strip_components` and `links` apply to archives"),
+        ({"unpack": False, "links": {"a": "/srv/a"}}, "`strip_components` and `links` apply to archives"),
         ({"links": {"../a": "/srv/a"}}, "`../a` is not the path of a link in the release"),
         ({"links": {"/a": "/srv/a"}}, "`/a` is not the path of a link in the release"),
         ({"links": {"a": "srv/a"}}, "`srv/a` is not an absolute path"),
@@ -210,7 +210,7 @@ def test_nothing_is_written_through_a_link_that_is_allowed(machine, store):
     machine.write("/srv/shared/x", "keep")
     store.put("shop-releases/shop.tar", linked(("shared", "/srv/shared"), files=["shared/x"]))
     result = machine.boot(bundle("shop.tar", links={"shared": "/srv/shared"}))
-    assert result.code == FAILED and "leads through a link" in result.failure("bundles.app")
+    assert result.code == FAILED and "goes through a link" in result.failure("bundles.app")
     assert machine.read("/srv/shared/x") == "keep"
 
 
@@ -241,4 +241,4 @@ def test_links_are_made_where_the_archive_has_none(machine, store):
 def test_a_link_does_not_take_the_place_of_what_the_archive_has(machine, store):
     store.put("shop-releases/shop.tar", tar((entry("log/.keep"), b"")))
     said = machine.boot(bundle("shop.tar", links={"log": "/srv/log"})).failure("bundles.app")
-    assert "the archive holds `log`, a directory that is not empty, where `links` of the bundle wants a link to /srv/log" in said
+    assert "the archive holds `log`, a directory that is not empty, in place of the link to /srv/log that `links` of the bundle requires" in said

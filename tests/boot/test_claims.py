@@ -138,7 +138,7 @@ def test_what_failed_fails_for_all_and_the_next_boot_tries_again(fleet, work, aw
     assert len(others) == 2
     for result in others:
         failure = result.failure("commands.migrate")
-        assert f"{claim['holder']}, which did it for v1, failed: /bin/sh exited with 3" in failure and "no such table" in failure
+        assert f"{claim['holder']} ran it for v1 and failed: /bin/sh exited with 3" in failure and "no such table" in failure
         assert "the next boot tries again" in failure
     time.sleep(1.1)  # S3's times are whole seconds.
     good = agents[1].boot(work.document())

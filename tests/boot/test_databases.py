@@ -37,11 +37,11 @@ def test_a_database_that_takes_logins_changes_nothing(agent, aws, server):
 
 def test_a_database_that_is_not_there_yet_is_waited_for(agent, aws, server):
     running = agent.start_boot(plain(server, aws))
-    waits(agent, running, f"for 127.0.0.1:{server.port} to take logins", "refuses connections")
+    waits(agent, running, f"for 127.0.0.1:{server.port} to accept logins", "refuses connections")
     server.start()
     result = running.wait()
     assert result.code == DONE and result.outcomes()["databases.main"] == "changed", result
-    assert result.step("databases.main")["changes"] == [f"wait until 127.0.0.1:{server.port} takes logins"]
+    assert result.step("databases.main")["changes"] == [f"wait until 127.0.0.1:{server.port} accepts logins"]
 
 
 def test_without_credentials_the_handshake_is_enough(agent, aws, server):
@@ -116,7 +116,7 @@ def test_a_secret_that_is_no_credentials(agent, aws, server):
         ({"password": "p"}, "no `username`"),
         ({"username": ["shop"], "password": "p"}, "`username`"),
     ):
-        fails(agent, plain(server, aws, credentials=secret), why, "keep it as RDS does")
+        fails(agent, plain(server, aws, credentials=secret), why, "write it in the format of RDS")
 
 
 # TLS.

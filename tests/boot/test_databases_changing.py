@@ -34,7 +34,7 @@ def test_a_pooler_that_has_seen_its_database_is_no_database(agent, aws, postgres
         ready(agent, plain(pooler, aws, tls="disable"))
         postgres.stop()
         running = agent.start_boot(plain(pooler, aws, tls="disable", timeout="100s"))
-        waits(agent, running, "to take logins (", "database behind it")
+        waits(agent, running, "to accept logins (", "database behind it")
         postgres.start()
         result = running.wait()
         assert result.code == DONE and result.outcomes()["databases.main"] == "changed", (result, pooler.log())

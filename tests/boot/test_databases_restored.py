@@ -192,7 +192,7 @@ def test_what_rds_says_meanwhile_is_shown(agent, aws, postgres):
     postgres.stop()
     aws.rds(hidden=3, status="backing-up")
     running = agent.start_boot(restored())
-    until("creating", lambda: "for RDS to make shop-prod (creating)" in waiting(agent), running)
+    until("creating", lambda: "for RDS to create shop-prod (creating)" in waiting(agent), running)
     until("backing-up", lambda: "refuses connections; RDS: backing-up" in waiting(agent), running)
     postgres.start()
     assert running.wait().code == DONE
@@ -201,7 +201,7 @@ def test_what_rds_says_meanwhile_is_shown(agent, aws, postgres):
 def test_a_database_that_is_busy_gets_its_password_later(agent, aws, postgres):
     aws.rds(busy=3, password_after=1)
     running = agent.start_boot(restored())
-    until("busy", lambda: "in a state to get its password" in waiting(agent), running)
+    until("busy", lambda: "a state in which its password can be set" in waiting(agent), running)
     assert running.wait().code == DONE
     assert aws.count("ModifyDBInstance") >= 2
 
@@ -224,7 +224,7 @@ def test_backing_up_for_hours_is_no_reason_to_wait(agent, aws, postgres):
 def test_a_state_without_hope_is_an_error_at_once(agent, aws, postgres, status, hint):
     agent.boot(restored())
     aws.rds(status=status)
-    fails(agent, restored(), f"shop-prod is {status}, says RDS", hint)
+    fails(agent, restored(), f"RDS reports shop-prod as {status}", hint)
 
 
 def test_a_state_that_becomes_hopeless_ends_the_wait(agent, aws, postgres):

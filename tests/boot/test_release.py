@@ -196,9 +196,9 @@ def test_of_three_at_once_the_last_one_wins(launched, imds, tmp_path):
     first = launched.start_boot(None, "--release", named("v2"))
     assert first.wait_for_line("commands.wait")
     second = launched.start_boot(None, "--release", named("v3"))
-    assert second.wait_for_line("another ingot is at work")
+    assert second.wait_for_line("another ingot process is running")
     third = launched.start_boot(None, "--release", "launched")
-    assert third.wait_for_line("another ingot is at work")
+    assert third.wait_for_line("another ingot process is running")
     second.process.send_signal(signal.SIGSTOP)
     go.touch()
     assert (first.wait().code, third.wait().code) == (DONE, DONE)
@@ -231,7 +231,7 @@ def test_the_same_document_just_now_is_not_that_of_another_release(launched, imd
     same = launched.start_boot(None, "--release", named("v2"))
     plain = launched.start_boot(None)
     for running in (same, plain):
-        assert running.wait_for_line("another ingot is at work")
+        assert running.wait_for_line("another ingot process is running")
     go.touch()
     assert first.wait().code == DONE
     same, plain = same.wait(), plain.wait()

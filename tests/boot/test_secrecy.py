@@ -170,7 +170,7 @@ def test_a_database_that_says_nothing_is_named(agent, engine, bound):
         fields = {"host": "127.0.0.1", "port": port, "engine": engine} | ({"timeout": "2s"} if bound == "timeout" else {})
         result = agent.boot(document(databases={"x": fields}), "--deadline", "3s" if bound == "deadline" else "60s")
     assert result.code == FAILED, result
-    assert f"while it was waiting for 127.0.0.1:{port} to take logins" in result.failure("databases.x"), result
+    assert f"while it was waiting for 127.0.0.1:{port} to accept logins" in result.failure("databases.x"), result
 
 
 def test_a_command_that_outlasts_the_deadline_is_no_matter_of_aws(agent, aws):
@@ -248,7 +248,7 @@ def test_no_write_follows_the_link_of_another_user(agent):
     result = agent.boot(document(files=files))
     assert result.code == FAILED, result
     failure = result.failure("files./srv/app/config/x")
-    assert "/srv/app/config is a symbolic link of the user 65534" in failure, failure
+    assert "/srv/app/config is a symbolic link owned by user 65534" in failure, failure
     assert "chown -h root:root /srv/app/config" in failure, failure
     assert list(agent.path("etc/secret.d").iterdir()) == []
     # A link that only root can have put there is followed, whoever owns it.

@@ -93,7 +93,7 @@ def test_what_is_not_to_be_trusted_is_set_aside_and_said(boots, spoil):
     whole = path.read_bytes()
     spoil(path, whole)
     result = boots(2)
-    assert any(RECORD in warning and "not to be trusted" in warning for warning in result.report["warnings"]), result
+    assert any(RECORD in warning and "cannot be trusted" in warning for warning in result.report["warnings"]), result
     assert path.with_name("record.json.bad").exists() or path.with_name("record.json.bad").is_symlink()
     again = boots(2)
     assert again.report["warnings"] == [] and again.outcomes()["commands.once"] == "unchanged"
@@ -153,7 +153,7 @@ def test_a_disk_that_fills_while_a_command_runs_does_not_lose_that_it_began(boot
     fills["run"] = ["/bin/true"]
     again = boots.machine.boot(document(commands={"fills": fills}, files=files))
     assert again.code == DONE and state() == "done", again
-    assert "again, since it did not end well before" in again.stderr
+    assert "again, since its last run did not succeed" in again.stderr
 
 
 def test_without_inodes_nothing_runs_without_a_record(boots):
@@ -181,4 +181,4 @@ def test_on_a_read_only_disk_what_is_not_to_be_trusted_still_is_not(boots):
     boots.machine.path(RECORD).write_bytes(b"garbage")
     boots.machine.inside.run("mount", "-o", "remount,ro", boots.machine.root / LIB.lstrip("/"))
     result = boots(1, FAILED)
-    assert any("cannot be set aside" in warning for warning in result.report["warnings"]), result
+    assert any("cannot be moved aside" in warning for warning in result.report["warnings"]), result

@@ -179,9 +179,9 @@ def test_an_available_volume_is_attached_and_none_is_made(instance, aws):
 @pytest.mark.parametrize(
     "volume, message",
     [
-        ({"zone": "eu-central-1b"}, [f"is in eu-central-1b, and this instance in {ZONE}", "launch the instance in"]),
+        ({"zone": "eu-central-1b"}, [f"is in eu-central-1b, but this instance is in {ZONE}", "launch the instance in"]),
         ({"attached_as": "/dev/sdf", "instance": OTHER}, [f"is attached to {OTHER}", f"detach it from {OTHER}"]),
-        ({"state": "error"}, ["could not make it"]),
+        ({"state": "error"}, ["could not create it"]),
         ({"state": "deleting"}, ["is deleting"]),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_disk_that_does_not_come_is_waited_for_no_longer_than_said(instance, a
     result = instance.boot(data(timeout="2s"))
     said = result.failure("volumes.data")
     volume = one_volume(aws)
-    assert f"for the disk of {volume['VolumeId']} (attached, says EC2)" in said and 2 <= result.seconds < 60, result
+    assert f"for the disk of {volume['VolumeId']} (EC2 reports it as attached)" in said and 2 <= result.seconds < 60, result
     assert aws.count("DescribeVolumes") <= 8, "EC2 is not asked all the time"
 
 

@@ -119,7 +119,7 @@ def test_status_shows_what_serves_and_what_did_before(machine, serving):
     assert {name: (one["state"], one["restarts"]) for name, one in processes.items()} == {"jobs": ("active", 0), "web": ("active", 0)}
     assert all(one["since"] for one in [*processes.values(), shown[0]])
     text = machine.must("ingot", "status")
-    assert "applications.shop: shop-2 since " in text and ", before it shop-1 until " in text and "\n  web: active since " in text, text
+    assert "applications.shop: shop-2 since " in text and ", previously shop-1 until " in text and "\n  web: active since " in text, text
     # What is remembered of applications is root's.
     assert "before it" not in machine.must("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ingot", "status")
 

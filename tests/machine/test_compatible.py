@@ -87,9 +87,9 @@ def web_pid(machine) -> str:
 
 BAD_EXTENSIONS = {
     "failing": ("container_commands:\n  01_migrate: { command: 'echo no schema; exit 4' }\n", ["a.config:2: `01_migrate` exited with 4", "no schema"]),
-    "missing": ("commands:\n  a: { command: [no-such-program] }\n", ["a.config:2: `a` cannot be carried out", "no-such-program"]),
-    "ownerless": ("files:\n  /etc/a: { content: b, owner: nobody-here }\n", ["a.config:2: `/etc/a` cannot be carried out", "the user `nobody-here` is not"]),
-    "slow": ("commands:\n  a: { command: sleep 1000 }\n", ["a.config:2: `a` did not end in time"]),
+    "missing": ("commands:\n  a: { command: [no-such-program] }\n", ["a.config:2: `a` cannot be applied", "no-such-program"]),
+    "ownerless": ("files:\n  /etc/a: { content: b, owner: nobody-here }\n", ["a.config:2: `/etc/a` cannot be applied", "the user `nobody-here` is not"]),
+    "slow": ("commands:\n  a: { command: sleep 1000 }\n", ["a.config:2: `a` did not finish in time"]),
     "wrong": ("commands:\n  a: {}\n", ["a.config:2: `a` has no `command`"]),
 }
 

@@ -285,7 +285,7 @@ def test_docker_without_its_daemon_is_told_as_that(machine, serving):
     finally:
         machine.must("mv", "/root/podman", "/usr/bin/podman")
         machine.must("rm", "/usr/local/bin/docker")
-    assert "its daemon does not run" in failure and "docker.service" in failure, failure
+    assert "its daemon is not running" in failure and "docker.service" in failure, failure
     assert machine.pids() == serving
 
 

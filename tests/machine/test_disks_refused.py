@@ -100,7 +100,7 @@ REFUSED = {
         "ext4",
         "ext4 and btrfs at once",
     ),
-    "garbage": (lambda p: patched(p, (0, GARBAGE)), "ext4", "something unknown"),
+    "garbage": (lambda p: patched(p, (0, GARBAGE)), "ext4", "unrecognized content"),
     "one byte in the first mebibyte": (lambda p: patched(p, (777_777, b"\x2a")), "ext4", r"2a\w* at byte 777777\b"),
     "one byte at the end": (lambda p: patched(p, (-1, b"\x2a")), "ext4", r"\(2a at byte 67108863\)"),
     "an ext4 without its magic number": (lambda p: patched(small(p, "ext4"), (1080, b"\0\0")), "ext4", "unknown"),

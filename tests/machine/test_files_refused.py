@@ -47,6 +47,6 @@ def test_a_file_that_something_is_mounted_on_is_named_and_the_hint_unmounts_it(m
     result = machine.boot(text)
     assert result.code == FAILED, result
     said = result.failure("files./etc/hosts")
-    assert "cannot replace /etc/hosts" in said and "unmount what is mounted there by `umount /etc/hosts`" in said, said
+    assert "cannot replace /etc/hosts" in said and "run `umount /etc/hosts` to unmount what is mounted there" in said, said
     disks.run("umount", etc / "hosts")
     assert machine.boot(text).code == DONE

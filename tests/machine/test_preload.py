@@ -223,7 +223,7 @@ def test_the_boot_is_over_before_and_another_neither_waits_nor_reads_twice(volum
     second = volume.boot(preload)
     assert second.code == DONE and running.process.poll() is None, second
     assert second.outcomes()[f"preload.{AT}:rest"] == "unchanged"
-    assert any("reads it already" in warning for warning in second.report["warnings"])
+    assert any("is already reading it" in warning for warning in second.report["warnings"])
     time.sleep(1.5)
     report = json.loads(volume.agent.read("/run/ingot/report.json"))
     assert report["pid"] == second.report["pid"], "the first one leaves the report of the second alone"

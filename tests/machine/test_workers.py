@@ -188,7 +188,7 @@ def test_without_overlap_what_is_in_hand_is_finished_before_the_release_stops(ma
     boot = machine.begin_deploy(machine.text(2, shop=ALONE))
     held = lambda: (found := machine.status()) and found["status"] == "paused" and found  # noqa: E731
     assert machine.wait_for(held, 30, "a held worker")["worker"]["waiting"] == "the application is being replaced"
-    why = "for the messages of workers.jobs that shop shop-1 (generation 1) still handles"
+    why = "for shop shop-1 (generation 1) to finish the messages of workers.jobs"
     machine.wait_for(lambda: why in json.dumps(machine.report()), 10, why)
     machine.send("0.1", "0.2", "0.3")
     machine.wait_until(f"! systemctl is-active --quiet {boot}", 60)
@@ -224,7 +224,7 @@ def test_a_message_that_takes_longer_than_its_worker_gives_it_does_not_hold_up_a
     machine.send("300")
     machine.came(1)
     result = machine.succeed(machine.text(2, shop=ALONE, drain="2s"))
-    told = "shop shop-1 (generation 1) still handled messages of workers.jobs after 2s: they are delivered again"
+    told = "shop shop-1 (generation 1) was still handling messages of workers.jobs after 2s: they are delivered again"
     assert f"applications.shop: {told}" in result.report["warnings"]
     assert machine.came(2)[-1].startswith("came 300 ") and machine.handled()[-1][2] == "2"
 

@@ -250,7 +250,7 @@ impl Shared {
             let shared = Arc::clone(self);
             thread::Builder::new().name("disk".into()).spawn(move || shared.run())
         } else {
-            Err(io::Error::other(format!("{THREADS} operations on disks do not end")))
+            Err(io::Error::other(format!("{THREADS} disk operations are stuck")))
         };
         match started {
             Ok(_) => {

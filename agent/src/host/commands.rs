@@ -141,14 +141,14 @@ impl Running {
             Self::start_now(&wanted)
         };
         // If the caller has given up by the time it starts, it is dropped and thereby killed.
-        STARTING.work("run programs in", &invocation.directory, &invocation.directory, start).await
+        STARTING.work("start a program in", &invocation.directory, &invocation.directory, start).await
     }
 
     fn start_now(invocation: &Invocation) -> Result<Self, HostError> {
         // Without this check, exec(2) would report the missing directory as an error of the program.
         let found = std::fs::metadata(&invocation.directory);
         if let Err(source) = found.and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }) {
-            return Err(HostError::Path { operation: "work in", path: invocation.directory.clone(), source });
+            return Err(HostError::Path { operation: "start a program in", path: invocation.directory.clone(), source });
         }
         let start = || {
             let program = invocation.argv.first().ok_or_else(|| io::Error::other("there is no program to run"))?;
@@ -174,7 +174,7 @@ impl Running {
             // `command` holds the writing end, and the end of output is seen only after every copy is closed.
             drop(command);
             let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-            let group = group.ok_or_else(|| io::Error::other("the process has no id"))?;
+            let group = group.ok_or_else(|| io::Error::other("the process has no ID"))?;
             Ok(Self { child, group, output: Output::new(reader)?, done: false, guard })
         };
         start().map_err(|source| spawn(invocation, source))

@@ -195,7 +195,7 @@ pub(crate) fn console(line: &str) {
 /// Tells the service manager that this unit is up, if the unit is of `Type=notify`.
 pub(crate) fn ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        log::warn!("cannot tell systemd that this unit is up: {error}");
+        log::warn!("cannot tell systemd that this unit is ready: {error}");
     }
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn stopping(within: Duration) {
     let microseconds = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
     let states = [sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(microseconds)];
     if let Err(error) = sd_notify::notify(&states) {
-        log::warn!("cannot tell systemd that this takes longer: {error}");
+        log::warn!("cannot extend the stop timeout with systemd: {error}");
     }
 }
 
@@ -243,7 +243,7 @@ pub(super) fn end_ingot(pid: u32) -> io::Result<()> {
     // Every process may read the name, while `exe` is hidden from a unit with fewer capabilities than that process.
     let name = |process: &str| std::fs::read(format!("/proc/{process}/comm"));
     if name(&pid.to_string())? != name("self")? {
-        return Err(io::Error::other("it is no ingot"));
+        return Err(io::Error::other("it is not an ingot process"));
     }
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
     Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
@@ -264,7 +264,7 @@ pub(crate) fn harden() {
     let hard = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
     let limited = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     if let Err(errno) = limited.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
-        log::warn!("cannot forbid core dumps: {errno}");
+        log::warn!("cannot disable core dumps: {errno}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum HostError {
     /// `unit` is empty for a verb without a unit.
     #[error("systemctl {} failed: {said}", format!("{verb} {unit}").trim_end())]
     Systemctl { verb: &'static str, unit: String, said: String },
-    #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
+    #[error("systemctl {} did not finish within {waited:?}", format!("{verb} {unit}").trim_end())]
     SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
     /// A program that works on a block device or a mount, such as mkfs.xfs, failed.
     #[error("{program} failed on {}: {said}", on.display())]
@@ -33,7 +33,7 @@ pub(crate) enum HostError {
     #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Mount { operation: String, filesystem: String, said: String, source: io::Error },
     /// The node no longer refers to the device that was found there a moment ago.
-    #[error("{} is no longer {wanted}: it is {found} now", node.display())]
+    #[error("{} is now {found}, expected {wanted}", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
     #[error("the user `{name}` is not in /etc/passwd")]
     NoUser { name: String },
@@ -57,18 +57,18 @@ impl Failure for HostError {
             Self::Path { operation, path, source } => match source.kind() {
                 io::ErrorKind::Other => {
                     let link = &source.get_ref()?.downcast_ref::<ForeignLink>()?.link;
-                    Some(format!("make it a directory, or a link of root's: `chown -h root:root {}`", link.display()))
+                    Some(format!("make it a directory, or a link owned by root: `chown -h root:root {}`", link.display()))
                 }
                 io::ErrorKind::PermissionDenied => Some(match source.get_ref().and_then(|source| source.downcast_ref::<Marked>()) {
                     Some(marked) => marked.hint(),
                     None => advice::denied(operation, path),
                 }),
                 io::ErrorKind::ResourceBusy if path.starts_with("/dev") => {
-                    Some(format!("see what uses {0} by `lsblk {0}`", path.display()))
+                    Some(format!("run `lsblk {0}` to see what uses it", path.display()))
                 }
                 // rename(2) and unlink(2) report this only for a mount point.
                 io::ErrorKind::ResourceBusy => {
-                    Some(format!("unmount what is mounted there by `umount {}`, or name another path in the document", path.display()))
+                    Some(format!("run `umount {}` to unmount what is mounted there, or name another path in the document", path.display()))
                 }
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
@@ -79,9 +79,9 @@ impl Failure for HostError {
             },
             Self::NoThread { source, .. } => Some(match source.kind() {
                 io::ErrorKind::WouldBlock => "allow ingot more threads: `TasksMax=` of its unit, or `ulimit -u`".into(),
-                _ => "find the file system that hangs by `ps -eLo stat,wchan:32,comm | grep ^D`".into(),
+                _ => "run `ps -eLo stat,wchan:32,comm | grep ^D` to find the filesystem that hangs".into(),
             }),
-            Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
+            Self::TooLarge { path, .. } => Some(format!("if {} is not needed, move it away", path.display())),
             Self::Spawn { program, source } => match source.kind() {
                 io::ErrorKind::NotFound => Some(match advice::package(program) {
                     Some(package) => format!("install {package} in the image: it contains {program}"),
@@ -124,16 +124,16 @@ impl Marked {
     }
 
     fn hint(&self) -> String {
-        format!("clear the attribute by `chattr -{} {}`", self.letter(), self.path.display())
+        format!("run `chattr -{} {}` to clear the attribute", self.letter(), self.path.display())
     }
 }
 
 /// A symbolic link that is not followed, because it is on the path of a change: see [`tree`](super::tree).
 #[derive(Debug, thiserror::Error)]
-#[error("{} is a symbolic link of the user {owner}, {}", link.display(), match leads_to {
-    None => "in a directory that others than root can write to".to_owned(),
-    Some((target, 0)) => format!("and leads to {}, which belongs to root", target.display()),
-    Some((target, other)) => format!("and leads to {}, which belongs to the user {other}", target.display()),
+#[error("{} is a symbolic link owned by user {owner}, {}", link.display(), match leads_to {
+    None => "in a directory that users other than root can write to".to_owned(),
+    Some((target, 0)) => format!("and points to {}, which belongs to root", target.display()),
+    Some((target, other)) => format!("and points to {}, which belongs to user {other}", target.display()),
 })]
 pub(crate) struct ForeignLink {
     pub(crate) link: PathBuf,

@@ -255,7 +255,7 @@ impl Files for DiskFiles {
     }
 
     async fn stat(&self, path: &Path) -> Result<Option<Stat>, HostError> {
-        self.on_disk("look at", path, |tree, path| found(tree.stat(path)).map_err(|e| failed("look at", path, e))).await
+        self.on_disk("inspect", path, |tree, path| found(tree.stat(path)).map_err(|e| failed("inspect", path, e))).await
     }
 
     async fn list(&self, directory: &Path) -> Result<Vec<String>, HostError> {
@@ -307,7 +307,7 @@ impl Files for DiskFiles {
     }
 
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
-        self.on_disk("look at", path, |tree, path| tree.resolved(path).map_err(|e| failed("look at", path, e))).await
+        self.on_disk("inspect", path, |tree, path| tree.resolved(path).map_err(|e| failed("inspect", path, e))).await
     }
 
     async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError> {

@@ -80,7 +80,7 @@ impl Lock {
                 return Ok(Self(file));
             }
         }
-        Err(refused(failed("lock", path, io::Error::other("it is replaced again and again"))))
+        Err(refused(failed("lock", path, io::Error::other("it keeps being replaced"))))
     }
 }
 
@@ -137,7 +137,7 @@ fn replace(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     files.remove_now(&new)?;
     exchanged?;
     if is_taken {
-        log::warn!("{} is replaced: other users could open it", path.display());
+        log::warn!("replaced {}, because other users could open it", path.display());
     }
     Ok(is_taken.then_some(file))
 }
@@ -156,7 +156,7 @@ fn is_at(file: &File, path: &Path, files: &Now) -> Result<bool, HostError> {
 
 /// The current holder of the lock; `None` if it is free. Does not take the lock.
 pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
-    files.now("look at", path, |files, path| holder_now(path, files)).await
+    files.now("inspect", path, |files, path| holder_now(path, files)).await
 }
 
 fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
@@ -168,7 +168,7 @@ fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
         Err(error) => return Err(error),
     };
     let mut answer = whole_file();
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("inspect the lock", path, errno.into()))?;
     let held = i32::from(answer.l_type) != libc::F_UNLCK;
     Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
 }
@@ -221,7 +221,7 @@ impl BootLock for LockFile {
 /// The same for a process that may not open the file: the kernel lists every lock, but not its holder.
 fn holder_by_kernel(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     let Some(file) = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
-    let stat = fstat(&file).map_err(|errno| failed("look at the lock", path, errno.into()))?;
+    let stat = fstat(&file).map_err(|errno| failed("inspect the lock", path, errno.into()))?;
     let list = Path::new("/proc/locks");
     let locks = std::fs::read_to_string(list).map_err(|source| failed("read", list, source))?;
     Ok(is_listed(&locks, &stat).then_some(Holder { pid: None }))
@@ -260,7 +260,7 @@ fn whole_file() -> libc::flock {
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    #[error("another ingot is at work{}", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("another ingot process is running{}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     Held { pid: Option<u32> },
     #[error("cannot take the lock {}", path.display())]
     Open { path: PathBuf, source: HostError },

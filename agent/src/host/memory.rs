@@ -37,7 +37,7 @@ pub(super) async fn holds(path: &Path) -> bool {
 
 /// Opened on a separate thread, because a network filesystem may be mounted there.
 async fn known() -> Vec<(&'static str, OwnedFd)> {
-    let places = blocking::work("look at", Path::new(PLACES[0]), || {
+    let places = blocking::work("inspect", Path::new(PLACES[0]), || {
         let opened = |place: &&'static str| open(*place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
         let is_in_memory = |opened: &OwnedFd| fstatfs(opened).is_ok_and(|found| IN_MEMORY.contains(&found.filesystem_type()));
         Ok(PLACES.iter().filter_map(|place| Some((*place, opened(place).filter(is_in_memory)?))).collect())

@@ -184,7 +184,9 @@ impl Record {
                 Err(why) => (BTreeMap::new(), Some(why)),
             },
             Err(HostError::TooLarge { .. }) => (BTreeMap::new(), Some("it is too large".into())),
-            Err(_) if files.stat(&path).await?.is_some_and(|stat| is_other(stat.kind)) => (BTreeMap::new(), Some("it is no file".into())),
+            Err(_) if files.stat(&path).await?.is_some_and(|stat| is_other(stat.kind)) => {
+                (BTreeMap::new(), Some("it is not a file".into()))
+            }
             Err(error) => return Err(error),
         };
         let distrusted = match distrusted {
@@ -327,10 +329,10 @@ impl Record {
 fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, String> {
     let on_disk: OnDisk = of_bytes(content).map_err(|error| format!("it does not parse: {error}"))?;
     if on_disk.version != VERSION {
-        return Err(format!("it is of version {}, and this ingot knows {VERSION}", on_disk.version));
+        return Err(format!("its version is {}, and this ingot supports {VERSION}", on_disk.version));
     }
     if on_disk.instance != instance {
-        return Err(format!("it is of {}", on_disk.instance));
+        return Err(format!("it belongs to {}", on_disk.instance));
     }
     if on_disk.sha256 != checksum(&on_disk.entries) {
         return Err("its checksum is wrong".into());
@@ -340,18 +342,18 @@ fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, Stri
 
 /// Moves an untrusted record aside. Returns a message for the operator.
 async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> String {
-    let said = format!("{} is not to be trusted: {why}; what it remembered is forgotten", path.display());
+    let said = format!("{} cannot be trusted: {why}; its entries are ignored", path.display());
     let mut failed = None;
     for number in 1..=SET_ASIDE {
         let bad = path.with_extension(if number == 1 { "json.bad".into() } else { format!("json.bad.{number}") });
         // Replaces an older one, unless one of the two is a directory.
         match files.install(path, &bad).await {
-            Ok(()) => return format!("{said}, and it is now {}", bad.display()),
+            Ok(()) => return format!("{said}, and it was moved to {}", bad.display()),
             Err(error) => failed = Some(error),
         }
     }
     let error = failed.map_or_else(String::new, |error| Explanation::of(&error).to_string());
-    format!("{said}, and it cannot be set aside: {error}")
+    format!("{said}, and it cannot be moved aside: {error}")
 }
 
 fn checksum(entries: &BTreeMap<String, Entry>) -> String {

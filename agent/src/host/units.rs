@@ -115,7 +115,7 @@ impl Systemctl {
         match answered {
             Ok(answer) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
             Err(error) => {
-                log::debug!("no word from systemd on its socket: {error}");
+                log::debug!("no answer from systemd on its socket: {error}");
                 None
             }
         }
@@ -375,7 +375,7 @@ mod tests {
 
         let (_, slow) = systemctl(End::TimedOut, &[]);
         let error = slow.restart("x.service", Duration::from_secs(9)).await.unwrap_err();
-        insta::assert_snapshot!(error, @"systemctl restart x.service did not end within 9s");
+        insta::assert_snapshot!(error, @"systemctl restart x.service did not finish within 9s");
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, Host
         return Ok(Some("it is neither a virtual machine nor a container"));
     }
     let shown = ["/tmp/.X11-unix", "/run/user"].iter().any(|at| has_display(Path::new(at), 2));
-    Ok(shown.then_some("somebody works on it in a graphical session"))
+    Ok(shown.then_some("it has a graphical session"))
 }
 
 /// Whether `root` is the root of the machine on which this process runs, under any name.

@@ -89,7 +89,7 @@ impl Scrubber {
     pub(crate) fn find(&self, spot: &Spot) -> Result<Option<Found>, HostError> {
         let opened = self.open_spot(spot, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
         let described = opened.and_then(|fd| Ok(described(&fstat(&fd)?)));
-        let stat = there(described).map_err(|error| failed("look at", &spot.path(), error))?;
+        let stat = there(described).map_err(|error| failed("inspect", &spot.path(), error))?;
         Ok(stat.map(|stat| Found { kind: stat.kind, size: stat.size }))
     }
 
@@ -135,12 +135,12 @@ impl Scrubber {
     pub(crate) fn mode(&self, spot: &Spot) -> Result<Option<u32>, HostError> {
         let opened = there(self.open_spot(spot, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC));
         let stat = opened.and_then(|fd| fd.map(|fd| Ok(described(&fstat(&fd)?))).transpose());
-        Ok(stat.map_err(|error| failed("look at", &spot.path(), error))?.map(|stat| stat.attributes.mode))
+        Ok(stat.map_err(|error| failed("inspect", &spot.path(), error))?.map(|stat| stat.attributes.mode))
     }
 
     /// The target of a symbolic link. `None` if it is not a link.
     pub(crate) fn link(&self, spot: &Spot) -> Result<Option<PathBuf>, HostError> {
-        let (parent, name) = match there(self.parent(spot)).map_err(|error| failed("look at", &spot.path(), error))? {
+        let (parent, name) = match there(self.parent(spot)).map_err(|error| failed("inspect", &spot.path(), error))? {
             Some(parent) => parent,
             None => return Ok(None),
         };

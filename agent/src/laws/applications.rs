@@ -198,7 +198,7 @@ async fn a_process_that_runs_by_way_of_current_is_not_that_of_the_release_before
     let instance = Instance::of(&Example::of(&by_procfile)).await;
     instance.machine.add_to_releases("Procfile", "web: /opt/shop/current/serve\n");
     let error = instance.boot().await.error("applications.shop");
-    let expected = "`web` runs /opt/shop/current, which leads to the release before until this one serves";
+    let expected = "`web` runs /opt/shop/current, which points to the previous release until this one serves";
     assert!(error.contains(expected), "{error}");
 }
 
@@ -260,7 +260,7 @@ async fn after_a_reboot_the_release_before_serves_though_the_next_one_is_not_eve
     instance.machine.add_to_releases("package.json", "{\"scripts\": {\"start\": \"node app.js\"}}");
     instance.machine.reboot();
     let error = the_first_serves(&instance).await;
-    assert!(error.contains("the release's platform has port 8080, and so has the proxy"), "{error}");
+    assert!(error.contains("the release's platform uses port 8080, and so does the proxy"), "{error}");
 }
 
 /// The port first belongs to the release itself, then to the proxy in front of the next one.
@@ -287,7 +287,7 @@ async fn of_a_release_that_ends_again_and_again_nobody_says_that_it_serves() {
     instance.machine.add_unit(FakeUnit::new("shop.web-1.service").loops(3).active());
     instance.objects = Rc::new(FakeObjects::default());
     let text = instance.boot().await.transcript.text();
-    assert!(text.contains("cannot have shop shop-1 (generation 1) serve again: ") && text.contains("exited with 3"), "{text}");
+    assert!(text.contains("cannot restore shop shop-1 (generation 1): ") && text.contains("exited with 3"), "{text}");
     assert!(!text.contains("keeps serving") && !text.contains("(generation 1) serves again"), "{text}");
 }
 

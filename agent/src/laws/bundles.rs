@@ -83,8 +83,8 @@ async fn what_breaks_off_begins_anew_and_what_has_no_room_does_not_begin() {
     full.machine.set_free(5);
     let booted = full.boot().await;
     insta::assert_snapshot!(booted.error("bundles.app"), @r"
-    s3://shop/app-1.tar is of 12 bytes, and the filesystem of /opt/app has room for 5
-      hint: free 7 bytes and what comes of the archive on the filesystem of /opt/app, or make it larger
+    s3://shop/app-1.tar is 12 bytes, but the filesystem of /opt/app has room for 5
+      hint: free 7 bytes plus the unpacked size on the filesystem of /opt/app, or make it larger
     ");
     assert_eq!((booted.report.outcome, content(&full)), (BootOutcome::Failed, None));
 }

@@ -92,7 +92,7 @@ async fn what_the_leader_fails_at_fails_for_the_others_and_is_tried_again() {
     });
     assert_eq!((first.report.outcome, second.report.outcome), (BootOutcome::Failed, BootOutcome::Failed));
     let error = second.error("applications.shop");
-    assert!(error.contains("which did it for v1, failed: .platform/hooks/predeploy/hook exited with 3"), "{error}");
+    assert!(error.contains("ran it for v1 and failed: .platform/hooks/predeploy/hook exited with 3"), "{error}");
     assert!(error.contains("no such table") && error.contains("the next boot tries again"), "{error}");
     one.machine.on_command("hook", |_, _| Outcome::Ends(End::Exited(0)));
     one.machine.restart_process();

@@ -173,7 +173,7 @@ async fn a_restore_that_fails_ends_the_wait() {
         instance.rds.set_pace(pace);
         let booted = instance.boot().await;
         let error = booted.error("databases.main");
-        assert!(error.starts_with(&format!("shop is {ends_in}, says RDS")), "{error}");
+        assert!(error.starts_with(&format!("RDS reports shop as {ends_in}")), "{error}");
         assert!(took(&booted) < Duration::from_secs(640));
     }
 }
@@ -186,7 +186,7 @@ async fn a_cluster_whose_instances_have_all_failed_ends_the_wait() {
         let members = members.iter().map(ToString::to_string).collect();
         Database { engine: "aurora-postgresql".into(), members, ..Database::default() }
     };
-    for (second, said) in [(&failed, "shop-2 is failed, says RDS"), (&well, "waited 600s")] {
+    for (second, said) in [(&failed, "RDS reports shop-2 as failed"), (&well, "waited 600s")] {
         let mut instance = instance(&WAITED_FOR.replace("instance:", "cluster:"));
         let rds = FakeRds::new(instance.machine.clone(), REGION)
             .with_database_of(Kind::Cluster, "shop", of(&["shop-1", "shop-2"]), well.clone())
@@ -375,7 +375,7 @@ async fn a_database_that_starts_is_waited_for_and_one_that_never_does_is_named()
     instance.machine.network().change(ENDPOINT, |server| server.refusal = Some(Refusal::Said(said)));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
-    waited 600s for shop to take logins (SHOP is starting up or shutting down (57P03: the database system is starting up); RDS: available)
+    waited 600s for shop to accept logins (SHOP is starting up or shutting down (57P03: the database system is starting up); RDS: available)
       hint: look at the server's log: it does not come to its end
     ");
     instance.machine.network().change(ENDPOINT, |server| server.refusal = None);

@@ -222,7 +222,7 @@ services:
     instance.machine.add_unit(FakeUnit::new("fixed.service").active().cannot_reload());
     let booted = instance.boot().await;
     let stale = booted.report.steps.iter().find(|step| step.address.as_str() == "services.stale.service").unwrap();
-    assert_eq!(stale.changes, ["make systemd read its unit files again", "start"]);
+    assert_eq!(stale.changes, ["make systemd reload its unit files", "start"]);
     insta::assert_snapshot!(booted.error("services.fixed.service"), @r"
     fixed.service cannot be reloaded: it has no ExecReload=
       hint: give fixed.service an ExecReload=, or use `restart_on:` instead of `reload_on:`

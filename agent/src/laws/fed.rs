@@ -65,7 +65,7 @@ async fn a_message_has_the_time_that_its_worker_gives_it() {
         match in_time {
             true => assert_eq!(warnings, [""; 0]),
             false => {
-                let told = "shop shop-1 (generation 1) still handled messages of workers.jobs after 120s: they are delivered again";
+                let told = "shop shop-1 (generation 1) was still handling messages of workers.jobs after 120s: they are delivered again";
                 assert_eq!(warnings, [format!("applications.shop: {told}")]);
             }
         }
@@ -83,7 +83,11 @@ async fn a_message_that_takes_longer_than_the_step_may_is_not_waited_for() {
         instance.machine.add_to_releases(".platform/hooks/postdeploy/warm", "#!/bin/sh\n");
         instance.machine.on_command("warm", |_, _| Outcome::Takes(Duration::from_secs(90), End::Exited(0)));
         let booted = instance.boot_well().await;
-        assert!(booted.report.warnings.iter().any(|warning| warning.contains("still handled messages")), "{:?}", booted.report.warnings);
+        assert!(
+            booted.report.warnings.iter().any(|warning| warning.contains("was still handling messages")),
+            "{:?}",
+            booted.report.warnings
+        );
     }
 }
 
@@ -96,7 +100,7 @@ async fn what_has_failed_has_no_more_time_than_a_request() {
     instance.machine.has_in_hand_for(Duration::from_secs(3000));
     let booted = instance.boot().await;
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
-    let told = "shop shop-2 (generation 2) still handled messages of workers.jobs after 30s";
+    let told = "shop shop-2 (generation 2) was still handling messages of workers.jobs after 30s";
     assert!(booted.report.warnings.iter().any(|warning| warning.contains(told)), "{:?}", booted.report.warnings);
     assert_eq!(instance.machine.holds().last().unwrap(), "lets go of 25000 while shop.web-1.service runs");
 }
@@ -137,6 +141,6 @@ async fn workers_that_cannot_be_listed_hold_nothing_up() {
     let booted = instance.boot().await;
     let error = booted.error("applications.shop");
     assert!(error.contains("jobs of shop shop-2 (generation 2) exited with 1; shop-1 keeps serving"), "{error}");
-    assert!(booted.report.warnings.iter().any(|warning| warning.contains("workers are not waited for")), "{:?}", booted.report.warnings);
+    assert!(booted.report.warnings.iter().any(|warning| warning.contains("not waiting for workers")), "{:?}", booted.report.warnings);
     assert!(instance.machine.snapshot().to_string().contains("shop.web-1.service  active"), "{}", instance.machine.snapshot());
 }

@@ -55,7 +55,7 @@ async fn a_success_waits_for_the_hooks_and_for_every_group() {
     let waits: Vec<&str> = stack.idle.iter().map(|idle| idle.why.as_str()).collect();
     assert_eq!(
         waits[0],
-        "for the load balancer to find this instance healthy: web is unused (Target.NotRegistered), api is initial (Elb.InitialHealthChecking)"
+        "for the load balancer to report this instance healthy: web is unused (Target.NotRegistered), api is initial (Elb.InitialHealthChecking)"
     );
     assert_eq!(instance.balancers.count(), 8);
 

@@ -97,7 +97,7 @@ async fn a_command_that_never_ends() {
     });
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("commands.migrate"), @r"
-    /bin/migrate did not end within 20s and was stopped: last lines of its output:
+    /bin/migrate did not finish within 20s and was stopped: last lines of its output:
       | waiting for a lock
       hint: give the command a longer `timeout:`, or find out what it waits for
     ");
@@ -197,7 +197,7 @@ async fn an_application_whose_release_another_one_builds() {
 
     let booted = two_applications(", timeout: 5m").boot().await;
     insta::assert_snapshot!(booted.error("applications.admin"), @r"
-    another application that builds the same release took longer than this one has time
+    another application that builds the same release took longer than this one can wait
       hint: give this application a longer `timeout:`, or find out what the other one waits for
     ");
     assert!(took(&booted, "applications.admin") <= 301.0);

@@ -68,6 +68,6 @@ async fn a_wrong_file_fails_the_step_and_the_worker_is_left_alone() {
     let booted = instance.boot().await;
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     let error = booted.error("workers.jobs");
-    assert!(error.contains("cron.yaml:3: the schedule `0 0 31 2 *` never comes"), "{error}");
+    assert!(error.contains("cron.yaml:3: the schedule `0 0 31 2 *` never occurs"), "{error}");
     assert!(instance.machine.file("/run/ingot/workers/jobs.json").is_none());
 }

@@ -173,7 +173,7 @@ async fn a_reload_counts_once_nginx_listens_by_it() {
     turn_to(&mut instance, &shop(1, "port: 5000, proxy: { listen: 82 }"));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("applications.shop"), @r"
-    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after the request; app-1 keeps serving: last lines of its output:
+    the proxy does not serve: it does not listen on 0.0.0.0:82 10s after the request; app-1 keeps serving: last lines of its output:
       | bind() to 0.0.0.0:82 failed (98: Address already in use)
       hint: run `journalctl -b -u ingot-proxy.service`
     ");
@@ -353,7 +353,7 @@ async fn the_port_of_a_platform_is_not_the_proxys() {
     instance.machine.add_file(&format!("{release}/package.json"), "{\"scripts\": {\"start\": \"node app.js\"}}");
     instance.machine.restart_process();
     insta::assert_snapshot!(instance.boot().await.error("applications.shop"), @r"
-    the release's platform has port 8080, and so has the proxy
+    the release's platform uses port 8080, and so does the proxy
       hint: give one of the two another `port`, or the proxy another `listen`
     ");
 }

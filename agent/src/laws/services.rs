@@ -42,7 +42,7 @@ async fn a_service_that_died_while_the_boot_went_on_is_a_failure() {
     insta::assert_snapshot!(booted.error("services.x.service"), @r"
     x.service exited with 3: last lines of its output:
       | no licence
-      hint: run `journalctl -b -u x.service` for all it said
+      hint: run `journalctl -b -u x.service` for its full output
     ");
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     let statuses: Vec<SignalStatus> = instance.stacks.signals().iter().map(|signal| signal.status).collect();

@@ -79,8 +79,8 @@ async fn a_volume_that_could_not_be_made_is_asked_for_anew_by_the_next_boot() {
     let booted = instance.boot().await;
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     insta::assert_snapshot!(booted.error("volumes.data").replace(&instance.ec2.all_volumes()[0].id, "VOLUME"), @r"
-    EC2 accepted VOLUME and then could not make it
-      hint: look at its state reason with `aws ec2 describe-volumes`, and boot again
+    EC2 accepted VOLUME but could not create it
+      hint: check its state reason with `aws ec2 describe-volumes`, and boot again
     ");
     instance.ec2.creating_ends_in("available");
     instance.boot_well().await;
@@ -161,7 +161,7 @@ async fn what_stays_attaching_is_attached_by_another_name() {
     let booted = instance.boot_well().await;
     assert_eq!(instance.ec2.all_volumes()[0].attachments[0].device, "/dev/sdg");
     assert_eq!(instance.ec2.count("DetachVolume"), 1);
-    assert!(booted.transcript.text().contains("(attaching, says EC2), "), "{}", booted.transcript.text());
+    assert!(booted.transcript.text().contains("(EC2 reports it as attaching), "), "{}", booted.transcript.text());
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,8 +172,8 @@ async fn a_disk_that_never_comes_is_named() {
     instance.ec2.stick("vol-a");
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("volumes.data"), @r"
-    waited 30s for the disk of vol-a (attaching, says EC2)
-      hint: see what the kernel says of NVMe with `dmesg`, and EC2 with `aws ec2 describe-volumes`
+    waited 30s for the disk of vol-a (EC2 reports it as attaching)
+      hint: run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes` for the state in EC2
     ");
 }
 
@@ -194,13 +194,13 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     let shared = said(|volume| Volume { multi_attach: true, ..volume }, Some("i-other")).await;
     let broken = said(|volume| Volume { state: "error".into(), encrypted: true, ..volume }, None).await;
     insta::assert_snapshot!([zone, in_use, shared, broken].join("\n"), @r"
-    vol-a is in eu-central-1b, and this instance in eu-central-1a
+    vol-a is in eu-central-1b, but this instance is in eu-central-1a
       hint: launch the instance in eu-central-1b, or restore a snapshot of the volume, which works in every zone
     vol-a is attached to i-other
       hint: detach it from i-other, or name another; with a snapshot, every instance gets its own volume
-    vol-a is a Multi-Attach volume, and attached to i-other as well
+    vol-a is a Multi-Attach volume, and is also attached to i-other
       hint: an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance
-    EC2 accepted vol-a and then could not make it
+    EC2 accepted vol-a but could not create it
       hint: allow this instance's role kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt* on the volume's key and on the snapshot's
     ");
     let twice =
@@ -208,7 +208,7 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     let instance = Instance::with_ec2(twice, |ec2| ec2.with_volume(volume("vol-a"), Content::Blank));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("volumes.b") + "\n" + &booted.error("volumes.c"), @r"
-    another step of this document has vol-a
+    another step of this document uses vol-a
       hint: give each step its own volume
     vol-gone is not there
       hint: name another volume; if vol-gone held this instance's data, restore its last snapshot

@@ -81,7 +81,7 @@ impl Step for ElasticIp {
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         let text = &self.elastic_ip;
         if secret {
-            return vec![Objection::new("the ID of an address cannot be a secret", "everybody may see it: write it into the document")];
+            return vec![Objection::new("the ID of an address cannot be a secret", "it is not confidential: write it into the document")];
         }
         if text.is_plain() && !text.raw().starts_with(PREFIX) { vec![malformed(text.raw())] } else { Vec::new() }
     }
@@ -134,7 +134,7 @@ fn malformed(id: &str) -> Objection {
 /// Why the address is not associated with this instance.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
-    #[error("cannot fill in the ID of the address")]
+    #[error("cannot render the ID of the address")]
     Render(#[source] TemplateError),
     #[error("{}", .0.message)]
     Malformed(Objection),

@@ -138,8 +138,8 @@ impl Step for Application {
         let mut found = self.wrong(key);
         found.extend(self.run.iter().filter(|(_, command)| is_secret(command)).map(|(name, _)| {
             Objection::new(
-                format!("the command of `{name}` holds a secret, and anybody on the machine can read commands"),
-                "pass it in `environment:`, and write its variable in the command",
+                format!("the command of `{name}` holds a secret, and every user of the machine can read commands"),
+                "pass it in `environment:`, and use its variable in the command",
             )
         }));
         found.extend(self.wrong_watch());

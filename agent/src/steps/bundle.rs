@@ -76,7 +76,7 @@ impl Step for Bundle {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         let source = shown(self.fields.source());
         match &self.fields.parameter {
-            Some(_) => format!("what the parameter {source} names, into {}", self.fields.into.display()),
+            Some(_) => format!("the location in parameter {source}, into {}", self.fields.into.display()),
             None => format!("{}, into {}", Source::parse(&source).map_or(source, |place| place.to_string()), self.fields.into.display()),
         }
     }

@@ -192,7 +192,7 @@ pub(crate) enum ClaimingError {
     Empty { name: String },
     #[error(transparent)]
     Claim(ClaimError),
-    #[error("{holder}, which did it for {release}, failed: {why}")]
+    #[error("{holder} ran it for {release} and failed: {why}")]
     Failed {
         holder: String,
         release: String,
@@ -210,7 +210,7 @@ impl Failure for ClaimingError {
             Self::Empty { name } => Some(format!("give `{name}` a value under `values:`")),
             Self::Claim(source) => source.hint(),
             Self::Failed { holder, .. } => {
-                Some(format!("read its whole output with `journalctl -t ingot` on {holder}; the next boot tries again"))
+                Some(format!("run `journalctl -t ingot` on {holder} for its full output; the next boot tries again"))
             }
         }
     }

@@ -62,8 +62,8 @@ pub(crate) struct Command {
     /// How often the program runs, and on how many instances. Default: `instance`.
     #[serde(default)]
     once: Once,
-    /// Files, credentials, commands and bundles whose change has the program run again, as does a change of its arguments,
-    /// variables, user or directory. An empty list is for those alone. Default: it runs as `once` says.
+    /// Files, credentials, commands and bundles whose change makes the program run again; so does a change of its
+    /// arguments, variables, user or directory. With an empty list, only the latter count. Default: according to `once`.
     run_on: Option<Vec<Address>>,
 }
 
@@ -110,9 +110,9 @@ impl fmt::Display for Change {
             write!(f, " as {user}")?;
         }
         if !self.because.is_empty() {
-            return write!(f, " again, for {}", self.because.join(", "));
+            return write!(f, " again because of {}", self.because.join(", "));
         }
-        if self.again { f.write_str(" again, since it did not end well before") } else { Ok(()) }
+        if self.again { f.write_str(" again, since its last run did not succeed") } else { Ok(()) }
     }
 }
 
@@ -123,9 +123,9 @@ impl Step for Command {
     fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
         match self.once {
             Once::Instance => "once for this instance".into(),
-            Once::Boot => "once a boot".into(),
-            Once::Always => "each time".into(),
-            Once::Release => "once for a release, on one instance".into(),
+            Once::Boot => "once per boot".into(),
+            Once::Always => "every time".into(),
+            Once::Release => "once per release, on one instance".into(),
             Once::Fleet => "once for the fleet, on one instance".into(),
         }
     }
@@ -154,13 +154,13 @@ impl Step for Command {
             .map(|name| {
                 Objection::new(
                     format!("`{}` is not the name of an environment variable", shown_on_a_line(name)),
-                    "write the name alone, without `=`, and its value behind the colon",
+                    "write the name alone, without `=`, and its value after the colon",
                 )
             })
             .chain(run_on::objections(self.run_on.as_deref().unwrap_or_default()))
             .chain(self.run_on.as_ref().and(self.scope()).map(|_| {
                 Objection::new(
-                    "`run_on` has it run again on this instance, and `once` on one instance of the fleet only",
+                    "`run_on` repeats it on this instance, but `once` limits it to one instance of the fleet",
                     "remove `run_on`, or write `once: instance`",
                 )
             }))
@@ -195,7 +195,7 @@ impl Command {
     /// Runs the program, after recording that it has started.
     async fn run(&self, invocation: &Invocation, cx: &Context<'_>) -> Result<(), CommandError> {
         self.record(Recorded::Started, cx).await?;
-        cx.waiting(format!("for {} to end", self.run[0]));
+        cx.waiting(format!("for {} to finish", self.run[0]));
         let mut said = Excerpt::default();
         let mut lines = 0;
         let mut on_line = |line: &str| {
@@ -204,7 +204,7 @@ impl Command {
             match lines {
                 ..=OUTPUT_LINES => cx.progress(Progress::Output(line.clone())),
                 n if n == OUTPUT_LINES + 1 => {
-                    cx.progress(Progress::Warning(format!("more than {OUTPUT_LINES} lines; the rest is not kept")))
+                    cx.progress(Progress::Warning(format!("more than {OUTPUT_LINES} lines; the rest is discarded")))
                 }
                 _ => {}
             }
@@ -287,7 +287,7 @@ fn quoted(word: &str) -> String {
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    #[error("cannot fill in an argument or a variable")]
+    #[error("cannot render an argument or a variable")]
     Render(#[source] TemplateError),
     #[error("{run} exited with {status}")]
     Exited {
@@ -296,14 +296,14 @@ pub(crate) enum CommandError {
         #[source]
         said: Excerpt,
     },
-    #[error("{run} was ended by signal {signal}")]
+    #[error("{run} was killed by signal {signal}")]
     Signalled {
         run: String,
         signal: i32,
         #[source]
         said: Excerpt,
     },
-    #[error("{run} did not end within {after:?} and was stopped")]
+    #[error("{run} did not finish within {after:?} and was stopped")]
     TimedOut {
         run: String,
         after: Duration,
@@ -321,7 +321,7 @@ impl Failure for CommandError {
         match self {
             Self::Render(source) => source.hint(),
             Self::Exited { .. } | Self::Signalled { .. } => {
-                Some("read its whole output with `journalctl -t ingot`; it runs again at the next boot".into())
+                Some("run `journalctl -t ingot` for its full output; it runs again at the next boot".into())
             }
             Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or find out what it waits for".into()),
             Self::Claiming(source) => source.hint(),
@@ -374,14 +374,14 @@ mod tests {
     #[test]
     fn says_that_it_runs_again() {
         let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b", Vec::new(), &|text| text.raw().to_owned()).unwrap();
-        assert_eq!(change.to_string(), r#"run /bin/migrate "to here" as shop again, since it did not end well before"#);
+        assert_eq!(change.to_string(), r#"run /bin/migrate "to here" as shop again, since its last run did not succeed"#);
     }
 
     #[test]
     fn runs_again_for_what_has_changed() {
         let due = |state| command("instance").due(Some(&entry(state, "b")), "b", vec!["files./a".into()], &|text| text.raw().to_owned());
-        assert_eq!(due(Recorded::Done).unwrap().to_string(), r#"run /bin/migrate "to here" as shop again, for files./a"#);
-        assert!(due(Recorded::Started).unwrap().to_string().ends_with("since it did not end well before"));
+        assert_eq!(due(Recorded::Done).unwrap().to_string(), r#"run /bin/migrate "to here" as shop again because of files./a"#);
+        assert!(due(Recorded::Started).unwrap().to_string().ends_with("since its last run did not succeed"));
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn path(name: &str) -> PathBuf {
 pub(crate) enum CredentialError {
     #[error("cannot render the value")]
     Render(#[source] TemplateError),
-    #[error("a credential of {size} bytes is larger than the 1 MiB systemd takes")]
+    #[error("a credential of {size} bytes is larger than the 1 MiB systemd accepts")]
     TooLarge { size: usize },
     #[error(transparent)]
     Host(HostError),

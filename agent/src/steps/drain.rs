@@ -62,7 +62,7 @@ impl Step for Drain {
             Some(name) => format!("then completes the lifecycle hook {}", shown(name)),
             None => "then completes the lifecycle hook".to_owned(),
         });
-        let grace = format!("at its end, work in hand gets {:?}", self.grace());
+        let grace = format!("at the end, work in progress gets {:?}", self.grace());
         hook.map_or(grace.clone(), |hook| format!("{grace}; {hook}"))
     }
 
@@ -70,7 +70,7 @@ impl Step for Drain {
         Shape {
             texts: self.texts(),
             order: Order::Apart,
-            only_one: Some("watches for the end of the machine"),
+            only_one: Some("watches for the end of the instance"),
             has_units: true,
             ..Shape::default()
         }
@@ -220,7 +220,7 @@ pub(crate) async fn end(host: &Host) -> Result<bool, HostError> {
 
 async fn shown(cx: &Context<'_>) -> Result<Unit, DrainError> {
     let shown = cx.host().units.show(&[UNIT.to_owned()]).await.map_err(DrainError::Host)?;
-    let none = || HostError::Systemctl { verb: "show", unit: UNIT.to_owned(), said: "it described no unit".into() };
+    let none = || HostError::Systemctl { verb: "show", unit: UNIT.to_owned(), said: "it reported no unit".into() };
     shown.into_iter().next().ok_or_else(|| DrainError::Host(none()))
 }
 

@@ -66,8 +66,8 @@ struct Fields {
     group: Option<String>,
     /// Permissions. Default: 0644, or 0600 if the file holds a secret.
     mode: Option<Mode>,
-    /// The directories that ingot makes on the way to it; those that exist are left alone. Default: they belong to `owner` below
-    /// a directory that belongs to `owner`, such as its home, and to the user that runs ingot elsewhere; mode 0755.
+    /// Parent directories that ingot creates; those that exist are left alone. Default: they belong to `owner` below a
+    /// directory that belongs to `owner`, such as its home, and to the user that runs ingot elsewhere; mode 0755.
     directories: Option<OnTheWay>,
     /// Format that the content must parse as. Default: by the extension of the path.
     format: Option<Format>,
@@ -78,7 +78,7 @@ struct Fields {
     check: Vec<Text>,
 }
 
-/// The directories that are made on the way to a file.
+/// Parent directories that ingot creates.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OnTheWay {
@@ -182,7 +182,7 @@ impl Step for File {
         });
         let names_nothing = !self.fields.check.is_empty() && !self.fields.check.iter().any(|word| word.raw().contains("{path}"));
         let unchecked = names_nothing.then(|| Objection {
-            message: "`check` does not name the staged file, so it would look at the old one".into(),
+            message: "`check` does not name the staged file, so it would check the old one".into(),
             hint: "name it as \"{path}\" among the arguments".into(),
         });
         path.into_iter().chain(readable).chain(unchecked).collect()
@@ -331,7 +331,7 @@ impl Failure for FileError {
         match self {
             Self::Render { source, .. } => source.hint(),
             Self::Format(source) => source.hint(),
-            Self::NotBase64 => Some("remove `encoding: base64`, or make the content with {{base64 x}} or from a binary secret".into()),
+            Self::NotBase64 => Some("remove `encoding: base64`, or produce the content with {{base64 x}} or from a binary secret".into()),
             Self::Refused { .. } => Some("correct the template; `ingot dry-run --out DIR` shows what it renders".into()),
             Self::Host(source) => source.hint(),
         }

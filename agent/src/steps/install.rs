@@ -50,7 +50,7 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
+            Self::RemoveStaged(path) => write!(f, "remove {}, left by an interrupted boot", path.display()),
             Self::Write(wanted) => write!(f, "write {} ({wanted})", wanted.path.display()),
             Self::SetAttributes(wanted) => write!(f, "set {wanted} on {}", wanted.path.display()),
         }
@@ -81,8 +81,8 @@ pub(crate) fn path_objection(key: &str) -> Option<Objection> {
     let plain = Path::new(key).components().skip(1).all(|part| matches!(part, Component::Normal(_)));
     let normal = key.starts_with('/') && plain && !key.ends_with('/') && !key.contains("//") && !key.contains("/./") && key.len() > 1;
     (!normal).then(|| Objection {
-        message: format!("`{key}` is not an absolute path of a file"),
-        hint: "write the whole path from /, without `..`, `.` or a slash at its end".into(),
+        message: format!("`{key}` is not an absolute file path"),
+        hint: "write the full path from /, without `..`, `.` or a trailing slash".into(),
     })
 }
 

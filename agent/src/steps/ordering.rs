@@ -47,9 +47,9 @@ impl Deadlock {
     pub(crate) fn hint(&self) -> String {
         let (unit, after) = (&self.chain[self.culprit], &self.chain[self.culprit + 1]);
         match &self.line {
-            Some((path, line, _)) => format!("take {after} out of line {line} of {}", path.display()),
+            Some((path, line, _)) => format!("remove {after} from line {line} of {}", path.display()),
             None => format!(
-                "run `systemctl show -p After {unit}` and take away what orders it after {after}, such as DefaultDependencies= or WantedBy="
+                "run `systemctl show -p After {unit}` and remove what orders it after {after}, such as DefaultDependencies= or WantedBy="
             ),
         }
     }

@@ -78,7 +78,7 @@ impl TryFrom<Fields> for Ready {
         let probe = match (fields.http, fields.tcp, fields.exec) {
             (Some(url), None, None) if !url.is_plain() || probes::is_url(url.raw()) => Probe::Http(url),
             (Some(url), None, None) => {
-                return Err(Objection::new(format!("`{url}` is not a URL"), "write it whole, as in http://127.0.0.1:8080/health"));
+                return Err(Objection::new(format!("`{url}` is not a URL"), "write the full URL, as in http://127.0.0.1:8080/health"));
             }
             (None, Some(address), None) => Probe::Tcp(checked(address)?),
             (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
@@ -154,7 +154,7 @@ impl Ready {
                     Ok(End::Exited(0)) => Ok(()),
                     Ok(End::Exited(status)) if last.is_empty() => Err(format!("exit status {status}")),
                     Ok(End::Exited(status)) => Err(format!("exit status {status}, {last}")),
-                    Ok(End::Signalled(signal)) => Err(format!("ended by signal {signal}")),
+                    Ok(End::Signalled(signal)) => Err(format!("killed by signal {signal}")),
                     Ok(End::TimedOut) => Err("no answer in time".into()),
                     Err(error) => Err(crate::failure::Explanation::of(&error.of_program(cx.shown(&argv[0]))).to_string()),
                 }

@@ -69,7 +69,7 @@ impl Source {
             Self::SecretsManager { .. } => arn::check_secret(name),
             Self::Parameter(_) => arn::check_parameter(name),
             Self::ParametersUnder(_) if name.starts_with("arn:") => {
-                Err(Objection::new("a tree of parameters has a path, and no ARN", "write the path alone, as in /prod/shop/"))
+                Err(Objection::new("a tree of parameters has a path, not an ARN", "write the path alone, as in /prod/shop/"))
             }
             Self::ParametersUnder(_) => Ok(()),
         }
@@ -98,7 +98,7 @@ struct Fields {
     parameter: Option<Text>,
     /// Path of a tree of SSM parameters.
     parameters_under: Option<Text>,
-    /// Whether a JSON object is offered by its fields; `true` requires one. Default: in Secrets Manager, but not in SSM.
+    /// Whether the fields of a JSON object are available; `true` requires one. Default: in Secrets Manager, but not in SSM.
     json: Option<bool>,
     /// Fields that programs may print, such as `username`, or `user.name` for one within another. All other values are
     /// redacted from their output.
@@ -111,7 +111,7 @@ impl TryFrom<Fields> for Secret {
 
     fn try_from(fields: Fields) -> Result<Self, Objection> {
         let version = match (fields.version_stage, fields.version_id) {
-            (Some(_), Some(_)) => return Err(Objection::new("`version_stage` and `version_id` exclude each other", "keep one")),
+            (Some(_), Some(_)) => return Err(Objection::new("`version_stage` and `version_id` are mutually exclusive", "keep one")),
             (Some(stage), None) => SecretVersion::Stage(stage),
             (None, Some(id)) => SecretVersion::Id(id),
             (None, None) => SecretVersion::Current,
@@ -121,7 +121,10 @@ impl TryFrom<Fields> for Secret {
             (Some(id), None, None) => Source::SecretsManager { id, version },
             (None, Some(name), None) if !pinned => Source::Parameter(name),
             (None, None, Some(_)) if fields.json.is_some() => {
-                return Err(Objection::new("`json` is for one value, and this is a tree of them", "make that parameter a separate secret"));
+                return Err(Objection::new(
+                    "`json` applies to one value, and this is a tree of them",
+                    "make that parameter a separate secret",
+                ));
             }
             (None, None, Some(path)) if !pinned => Source::ParametersUnder(path),
             (None, Some(_), None) | (None, None, Some(_)) => {
@@ -188,7 +191,7 @@ impl Step for Secret {
         // Names are printed: in the plan, in errors, and while ingot waits for them.
         let shown = secret.then(|| Objection {
             message: "the name of a secret cannot come from another secret".into(),
-            hint: "make the name of values and facts".into(),
+            hint: "build the name from values and facts".into(),
         });
         let name = self.source.name();
         let impossible = if name.is_plain() { self.source.check(name.raw()).err() } else { None };
@@ -259,7 +262,7 @@ fn is_there(value: &Value, path: &str) -> bool {
 /// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    #[error("cannot make the name of the secret")]
+    #[error("cannot render the name of the secret")]
     Name(#[source] TemplateError),
     #[error("{}", .0.message)]
     NoName(Objection),
@@ -280,9 +283,7 @@ impl Failure for SecretError {
             Self::Fetch(source) => source.hint(),
             Self::EmptyTree { path } => Some(format!("create a parameter under {path}, or correct the path in the document")),
             Self::NoName(objection) => Some(objection.hint.clone()),
-            Self::LeafAndBranch(LeafAndBranch { leaf, .. }) => {
-                Some(format!("move {leaf} to another name, or read the two as secrets of their own"))
-            }
+            Self::LeafAndBranch(LeafAndBranch { leaf, .. }) => Some(format!("rename {leaf}, or read the two as separate secrets")),
             Self::NotAnObject { name, .. } => Some(format!("store a JSON object in {name}, or remove `json: true`")),
         }
     }
@@ -330,6 +331,6 @@ mod tests {
         let later: Secret = serde_json::from_value(json!({"secrets_manager": "arn:aws:ssm:{{values.region}}"})).unwrap();
         assert!(later.objections("x", false).is_empty() && later.source.check(ARN).is_err());
         let tree = serde_json::from_value::<Secret>(json!({"parameters_under": "/x", "json": true})).unwrap_err().to_string();
-        assert!(tree.starts_with("`json` is for one value"), "{tree}");
+        assert!(tree.starts_with("`json` applies to one value"), "{tree}");
     }
 }

@@ -76,14 +76,14 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, because) = match self {
-            Self::ReadDefinitions => return f.write_str("make systemd read its unit files again"),
+            Self::ReadDefinitions => return f.write_str("make systemd reload its unit files"),
             Self::ResetFailed => return f.write_str("reset its failed state"),
             Self::Start => return f.write_str("start"),
             Self::Restart { because } => ("restart", because),
             Self::Reload { because } => ("reload", because),
         };
         let because: Vec<&str> = because.iter().map(Address::as_str).collect();
-        write!(f, "{verb}, for {}", because.join(", "))
+        write!(f, "{verb} because of {}", because.join(", "))
     }
 }
 
@@ -302,7 +302,7 @@ mod tests {
     fn restarts_on_a_change_since_its_last_start_even_of_an_earlier_boot() {
         let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
         let now = stamps(&[("files./a", "2"), ("files./b", "2")]);
-        assert_eq!(lines(&unit("active"), Some(&then), &now), ["restart, for files./a"]);
+        assert_eq!(lines(&unit("active"), Some(&then), &now), ["restart because of files./a"]);
     }
 
     /// Regression: it was recorded as running with files that it had never read.
@@ -310,26 +310,26 @@ mod tests {
     fn restarts_a_unit_that_is_still_starting_with_its_old_files() {
         let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
         let now = stamps(&[("files./a", "2"), ("files./b", "1")]);
-        assert_eq!(lines(&unit("activating"), Some(&then), &now), ["restart, for files./a"]);
+        assert_eq!(lines(&unit("activating"), Some(&then), &now), ["restart because of files./a"]);
     }
 
     #[test]
     fn restarts_a_unit_that_somebody_else_started() {
         let now = stamps(&[("files./a", "1"), ("files./b", "1")]);
-        assert_eq!(lines(&unit("active"), None, &now), ["restart, for files./a"]);
+        assert_eq!(lines(&unit("active"), None, &now), ["restart because of files./a"]);
     }
 
     #[test]
     fn reloads_where_a_reload_will_do() {
         let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
         let now = stamps(&[("files./a", "1"), ("files./b", "2")]);
-        assert_eq!(lines(&unit("active"), Some(&then), &now), ["reload, for files./b"]);
+        assert_eq!(lines(&unit("active"), Some(&then), &now), ["reload because of files./b"]);
     }
 
     #[test]
     fn reads_unit_files_again_before_it_starts_a_changed_unit() {
         let found = Unit { stale: true, ..unit("inactive") };
-        assert_eq!(lines(&found, None, &stamps(&[])), ["make systemd read its unit files again", "start"]);
+        assert_eq!(lines(&found, None, &stamps(&[])), ["make systemd reload its unit files", "start"]);
     }
 
     /// Regression: systemd refused to start it, even with its new configuration.

@@ -90,14 +90,14 @@ impl Step for Signal {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         match &self.to {
             To::Resource { .. } if !self.targets.is_empty() => {
-                "what the boot came to, to CloudFormation; a success once load balancers find it healthy".into()
+                "result of the boot, to CloudFormation; SUCCESS once load balancers report it healthy".into()
             }
-            To::Resource { .. } => "what the boot came to, to CloudFormation".into(),
+            To::Resource { .. } => "result of the boot, to CloudFormation".into(),
             To::Evidence(Evidence { s3, on: On::Failure, .. }) => format!("report and journal of a failed boot, to {}", shown(s3)),
             To::Evidence(Evidence { s3, .. }) => format!("report and journal of the boot, to {}", shown(s3)),
-            To::WaitCondition(_) => "what the boot came to, to a wait condition".into(),
-            To::Hook { name: Some(name), .. } => format!("what the boot came to, to the lifecycle hook {}", shown(name)),
-            To::Hook { name: None, .. } => "what the boot came to, to the lifecycle hook".into(),
+            To::WaitCondition(_) => "result of the boot, to a wait condition".into(),
+            To::Hook { name: Some(name), .. } => format!("result of the boot, to the lifecycle hook {}", shown(name)),
+            To::Hook { name: None, .. } => "result of the boot, to the lifecycle hook".into(),
         }
     }
 
@@ -128,10 +128,10 @@ impl Step for Signal {
         let objection = |message: &str, hint: &str| vec![Objection { message: message.into(), hint: hint.into() }];
         match &self.to {
             To::WaitCondition(WaitUrl(url)) if url.is_plain() && !url.raw().starts_with("https://") => {
-                objection("the URL of a wait condition begins with https://", "give it what `Ref` of the wait condition's handle says")
+                objection("the URL of a wait condition begins with https://", "set it to the `Ref` of the wait condition's handle")
             }
             To::WaitCondition(_) => self.wrong_targets().collect(),
-            _ if secret => objection("the target of a signal cannot be a secret", "everybody may see it: write it into the document"),
+            _ if secret => objection("the target of a signal cannot be a secret", "it is not confidential: write it into the document"),
             To::Evidence(evidence) => evidence.objections(),
             _ => self.wrong_targets().collect(),
         }
@@ -254,7 +254,7 @@ impl Signal {
     async fn tell(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let detail = detail(&change.target, change.status, cx.world.phase);
         record(EntryState::Started, &detail, cx).await;
-        cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
+        cx.asking(format!("for AWS to accept: {}", told(&change.target, change.status)));
         match self.send(&change, cx).await {
             Ok(()) => {}
             // The signal has been sent elsewhere, or the receiver has timed out, so nothing waits for it any more.

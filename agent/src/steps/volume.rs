@@ -88,8 +88,8 @@ impl Step for Volume {
         let mut objections = self.contradictions();
         if secret {
             objections.push(Objection {
-                message: "the source of a volume must not come from a secret: EC2 shows it to everybody".into(),
-                hint: "write it as it is, or keep it in `values:`".into(),
+                message: "the source of a volume must not come from a secret: EC2 shows it in tags and descriptions".into(),
+                hint: "write it literally, or keep it in `values:`".into(),
             });
         }
         objections
@@ -140,7 +140,7 @@ impl Step for Volume {
         if !memory.source.is_empty() && memory.source != now {
             let kept = memory.volume.as_deref().unwrap_or("the volume");
             let warning = format!(
-                "{kept} was made {}, and the document now says: {now}. It is kept; a step with another name creates another",
+                "{kept} was created {}, and the document now says: {now}. It is kept; a step with another name creates a new one",
                 memory.source
             );
             cx.progress(Progress::Warning(warning));

@@ -75,7 +75,7 @@ impl Step for Worker {
         let mut found = self.wrong(key);
         if secret {
             found.push(Objection::new(
-                "`queue` holds a secret, and everybody on the machine can read the settings of a worker",
+                "`queue` holds a secret, and every user of the machine can read the settings of a worker",
                 "name the queue by its name, URL or ARN",
             ));
         }
@@ -125,7 +125,7 @@ impl Step for Worker {
                 units.start(&name, left).await
             }
             Change::Restart { .. } => {
-                cx.waiting(format!("for {name} to finish what it has in hand, and start again"));
+                cx.waiting(format!("for {name} to finish its messages in progress, and start again"));
                 units.restart(&name, left).await
             }
         };
@@ -212,11 +212,7 @@ impl Worker {
 async fn shown(cx: &Context<'_>) -> Result<Unit, WorkerError> {
     let name = unit(cx.key());
     let shown = cx.host().units.show(std::slice::from_ref(&name)).await.map_err(WorkerError::Host)?;
-    shown.into_iter().next().ok_or(WorkerError::Host(HostError::Systemctl {
-        verb: "show",
-        unit: name,
-        said: "it described no unit".into(),
-    }))
+    shown.into_iter().next().ok_or(WorkerError::Host(HostError::Systemctl { verb: "show", unit: name, said: "it reported no unit".into() }))
 }
 
 /// Sentences about running workers that are not among the steps of the document, `kept`.
@@ -228,7 +224,7 @@ pub(crate) async fn left_behind(kept: &BTreeSet<&str>, host: &Host) -> Result<Ve
     let shown = host.units.show(&units).await?;
     let running = units.iter().zip(&shown).filter(|(_, unit)| matches!(unit.active.as_str(), "active" | "activating"));
     Ok(running
-        .map(|(unit, _)| format!("{unit} still runs, and the document no longer has that worker: run `systemctl stop {unit}`"))
+        .map(|(unit, _)| format!("{unit} still runs, but the document no longer has that worker: run `systemctl stop {unit}`"))
         .collect())
 }
 

@@ -84,7 +84,7 @@ applications:
       PATH          node_modules/.bin
       needs         node, npm
 
-    .ebextensions/01_app.config:6: warning: `packages` is not read
+    .ebextensions/01_app.config:6: warning: `packages` is ignored
       hint: install it in the image
 
     2 steps: 2 to change
@@ -152,7 +152,7 @@ fn a_release_is_left_by_no_link() {
     let ran = examine(&desk).run().exits(78);
     assert!(!ran.to_string().contains("hunter2") && !ran.to_string().contains("prebuild"), "{ran}");
     for file in [".platform", "Procfile"] {
-        assert!(ran.stdout.contains(&format!("\n{file}: this link leads out of the release, or nowhere\n")), "{ran}");
+        assert!(ran.stdout.contains(&format!("\n{file}: this link points outside the release, or to nothing\n")), "{ran}");
     }
 }
 

@@ -220,9 +220,9 @@ async fn a_boot_that_goes_on_is_ended_whoever_has_started_it() {
     let holder = || scene.machine.lock_by(8).err().map(|error| error.to_string());
     let look = async {
         scene.sleep(59).await;
-        assert_eq!(holder().as_deref(), Some("another ingot is at work (process 7)"));
+        assert_eq!(holder().as_deref(), Some("another ingot process is running (pid 7)"));
         scene.sleep(3).await;
-        let drain = format!("another ingot is at work (process {})", std::process::id());
+        let drain = format!("another ingot process is running (pid {})", std::process::id());
         assert_eq!((holder(), scene.up()), (Some(drain), SERVICES.map(str::to_owned).into()));
     };
     let (over, ()) = tokio::join!(scene.watch(), look);

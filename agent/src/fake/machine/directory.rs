@@ -66,7 +66,7 @@ impl Directories for FakeMachine {
     async fn link(&self, at: &Path) -> Result<Option<PathBuf>, HostError> {
         self.alive().await;
         let tree = self.0.tree.borrow();
-        Ok(match tree.node(at, false).map_err(|errno| failed("look at", at, errno))?.map(|node| &node.body) {
+        Ok(match tree.node(at, false).map_err(|errno| failed("inspect", at, errno))?.map(|node| &node.body) {
             Some(Body::Symlink(target)) => Some(target.clone()),
             _ => None,
         })

@@ -37,7 +37,7 @@ impl Files for FakeMachine {
     async fn stat(&self, path: &Path) -> Result<Option<Stat>, HostError> {
         self.alive().await;
         let tree = self.0.tree.borrow();
-        let node = tree.node(path, false).map_err(|errno| failed("look at", path, errno))?;
+        let node = tree.node(path, false).map_err(|errno| failed("inspect", path, errno))?;
         Ok(node.map(|node| {
             let (kind, size) = match &node.body {
                 Body::File(content) => (FileKind::File, content.len() as u64),
@@ -87,7 +87,7 @@ impl Files for FakeMachine {
 
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
         self.alive().await;
-        self.0.tree.borrow().resolved(path).map_err(|errno| failed("look at", path, errno))
+        self.0.tree.borrow().resolved(path).map_err(|errno| failed("inspect", path, errno))
     }
 
     async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError> {

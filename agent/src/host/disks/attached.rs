@@ -59,7 +59,7 @@ impl Disks for AttachedDisks {
     }
 
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
-        let (sysfs, path, operation) = (self.sysfs.clone(), node.to_owned(), "look at");
+        let (sysfs, path, operation) = (self.sysfs.clone(), node.to_owned(), "inspect");
         blocking::work(operation, node, move || {
             let behind = found_by(&path).and_then(|number| number.map_or(Ok(None), |number| sysfs.behind(number)));
             behind.map_err(|source| failed(operation, &path, source))
@@ -137,7 +137,7 @@ impl Opened {
     /// to a volume while it is attached elsewhere.
     fn forget(&self) {
         if let Err(errno) = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
-            log::debug!("cannot drop what is cached of a disk: {errno}");
+            log::debug!("cannot drop the cached content of a disk: {errno}");
         }
     }
 }

@@ -32,16 +32,16 @@ pub(in crate::host) fn hold(device: &Device) -> Result<Held, HostError> {
         Err(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV | Errno::ENOMEDIUM) => return Err(replaced(device, "gone")),
         Err(other) => return Err(failed("open", &device.node, other.into())),
     };
-    let number = number(&held).map_err(|source| failed("look at", &device.node, source))?;
+    let number = number(&held).map_err(|source| failed("inspect", &device.node, source))?;
     match number {
         Some(number) if number == device.number => {}
         Some(other) => return Err(replaced(device, &owner(other).unwrap_or_else(|| other.to_string()))),
-        None => return Err(replaced(device, "no block device")),
+        None => return Err(replaced(device, "not a block device")),
     }
     if let Some(volume) = &device.volume {
         let now = owner(device.number);
         if now.as_ref() != Some(volume) {
-            return Err(replaced(device, now.as_deref().unwrap_or("no EBS volume")));
+            return Err(replaced(device, now.as_deref().unwrap_or("not an EBS volume")));
         }
     }
     Ok(Held { _open: held })
@@ -86,13 +86,12 @@ mod tests {
 
     #[test]
     fn says_what_is_there_now() {
-        for (node, message) in [
-            ("/no/such", "/no/such is no longer vol-0a: it is gone now"),
-            ("/dev/null", "/dev/null is no longer vol-0a: it is no block device now"),
-        ] {
+        for (node, message) in
+            [("/no/such", "/no/such is now gone, expected vol-0a"), ("/dev/null", "/dev/null is now not a block device, expected vol-0a")]
+        {
             assert_eq!(hold(&device(node)).unwrap_err().to_string(), message);
         }
         let unnamed = Device { volume: None, ..device("/no/such") };
-        assert_eq!(hold(&unnamed).unwrap_err().to_string(), "/no/such is no longer 259:1: it is gone now");
+        assert_eq!(hold(&unnamed).unwrap_err().to_string(), "/no/such is now gone, expected 259:1");
     }
 }

@@ -59,8 +59,8 @@ impl fmt::Display for Content {
                 let names: Vec<String> = signatures.iter().map(ToString::to_string).collect();
                 f.write_str(&names.join(" and "))
             }
-            Self::Unknown { at, bytes } => write!(f, "something unknown ({bytes} at byte {at})"),
-            Self::Unspecified => f.write_str("what is asked for"),
+            Self::Unknown { at, bytes } => write!(f, "unrecognized content ({bytes} at byte {at})"),
+            Self::Unspecified => f.write_str("the requested content"),
         }
     }
 }

@@ -158,7 +158,7 @@ fn asked(node: &Path) -> Identity {
     let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(node);
     let answer = open.and_then(|disk| nvme::identify(&disk).map_err(io::Error::from));
     answer.unwrap_or_else(|error| {
-        log::debug!("cannot ask the controller of {} for its name: {error}", node.display());
+        log::debug!("cannot read the identity of {} from its controller: {error}", node.display());
         Identity::default()
     })
 }
@@ -224,7 +224,7 @@ fn size_in(directory: &Path) -> u64 {
 
 fn device_in(directory: &Path) -> io::Result<DeviceNumber> {
     let text = fs::read_to_string(directory.join("dev"))?;
-    DeviceNumber::parse(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is no device number")))
+    DeviceNumber::parse(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is not a device number")))
 }
 
 fn list(directory: &Path) -> io::Result<Vec<String>> {

@@ -90,7 +90,7 @@ pub(in crate::host) async fn run_tool(
     lines.retain(|line| !line.is_empty());
     let said = match end {
         End::Exited(code) if is_good(code) => return Ok(()),
-        End::TimedOut => format!("it did not end within {timeout:?}"),
+        End::TimedOut => format!("it did not finish within {timeout:?}"),
         End::Signalled(signal) => format!("it was killed by signal {signal}"),
         End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
         End::Exited(_) => shortened(&lines).join("; "),

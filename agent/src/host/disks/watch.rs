@@ -40,7 +40,7 @@ impl Watch {
         match subscribe() {
             Ok(socket) => Self::Told(socket),
             Err(error) => {
-                log::debug!("the kernel does not tell of disks, and is asked instead: {error}");
+                log::debug!("kernel events are not available, polling for disks instead: {error}");
                 Self::Looking(list())
             }
         }

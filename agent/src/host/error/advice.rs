@@ -20,13 +20,13 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
 /// The hint for a path that this process may not read or change.
 pub(super) fn denied(operation: &str, path: &Path) -> String {
     match nix::unistd::geteuid().is_root() {
-        false if ["read", "list", "look at", "open"].contains(&operation) => {
+        false if ["read", "list", "inspect", "open"].contains(&operation) => {
             format!("run as root, or let this user read it: `ls -l {}`", path.display())
         }
         false => "run as root, or name a directory that this user may write to".into(),
         // NFS restricts root, and so does SELinux.
         true => format!(
-            "see by `findmnt -T {}` what filesystem refuses root, and by `dmesg | grep denied` whether SELinux or AppArmor does",
+            "run `findmnt -T {}` to see which filesystem refuses root, and `dmesg | grep denied` to see whether SELinux or AppArmor does",
             path.parent().unwrap_or(path).display()
         ),
     }
@@ -36,7 +36,7 @@ pub(super) fn denied(operation: &str, path: &Path) -> String {
 pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     match refusal.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => Some("raise `ulimit -n`, or `LimitNOFILE=` of the unit".into()),
-        Some(Errno::ENFILE) => Some("raise `sysctl fs.file-max`, or find what keeps files open by `lsof`".into()),
+        Some(Errno::ENFILE) => Some("raise `sysctl fs.file-max`, or run `lsof` to find what keeps files open".into()),
         _ => None,
     }
 }
@@ -45,7 +45,7 @@ pub(super) fn limit(refusal: &io::Error) -> Option<String> {
 pub(super) fn way(refusal: &io::Error, operation: &str, path: &Path) -> Option<String> {
     match (refusal.raw_os_error().map(Errno::from_raw), operation) {
         (Some(Errno::ELOOP), _) | (Some(Errno::ENOENT), "create directory") => {
-            Some(format!("see by `namei {}` where the links on its way lead", path.display()))
+            Some(format!("run `namei {}` to see where the links in its path point", path.display()))
         }
         _ => None,
     }
@@ -56,29 +56,27 @@ pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
     let errno = refusal.raw_os_error().map(Errno::from_raw);
     match (errno, filesystem) {
         (Some(Errno::EPERM), _) => "run as root, in the machine's own mount namespace".into(),
-        (Some(Errno::EBUSY), _) => "see what uses it by `lsblk` and `findmnt`".into(),
-        (Some(Errno::ENODEV), "") => "name a filesystem that this kernel knows: `cat /proc/filesystems`".into(),
-        (Some(Errno::ENODEV), name) => format!("load what the kernel needs for it, `modprobe {name}`, or take an image that has it"),
+        (Some(Errno::EBUSY), _) => "run `lsblk` and `findmnt` to see what uses it".into(),
+        (Some(Errno::ENODEV), "") => "name a filesystem that this kernel supports: `cat /proc/filesystems` lists them".into(),
+        (Some(Errno::ENODEV), name) => format!("load its kernel module with `modprobe {name}`, or use an image that contains it"),
         (Some(Errno::EROFS | Errno::EACCES), "xfs") => unwritable("norecovery"),
         (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
-        (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it cannot be written to".into(),
-        (Some(Errno::EIO), "btrfs") => {
-            "restore an older snapshot; if it cannot be written to, mount it with `ro` and `rescue=nologreplay`".into()
-        }
-        (Some(Errno::EIO), "xfs") => "look at it by `xfs_repair -n`, or restore an older snapshot".into(),
-        (Some(Errno::EIO), _) => "look at it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it by `xfs_repair`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "look at it by `btrfs check`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that what is mounted and where it is mounted both exist".into(),
-        (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`".into(),
-        (Some(Errno::EINVAL), "swap") => "run `mkswap` on it: it may have another page size".into(),
-        (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
+        (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it is read-only".into(),
+        (Some(Errno::EIO), "btrfs") => "restore an older snapshot; if it is read-only, mount it with `ro` and `rescue=nologreplay`".into(),
+        (Some(Errno::EIO), "xfs") => "check it with `xfs_repair -n`, or restore an older snapshot".into(),
+        (Some(Errno::EIO), _) => "check it with `fsck`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it with `xfs_repair`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "check it with `btrfs check`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it with `fsck`, or restore an older snapshot".into(),
+        (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that the device and the mount point exist".into(),
+        (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS filesystem needs the option `nouuid`".into(),
+        (Some(Errno::EINVAL), "swap") => "run `mkswap` on it: it may have been made for another page size".into(),
+        (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock invalid".into(),
         _ => "see `dmesg | tail`".into(),
     }
 }
 
 /// The hint for a read-only device with a log that may have to be replayed, unless `option` prevents that.
 fn unwritable(option: &str) -> String {
-    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
+    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it is read-only")
 }

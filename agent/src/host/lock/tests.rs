@@ -98,7 +98,7 @@ async fn who_asks_does_not_wait_for_a_fifo() {
 }
 
 async fn by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
-    files.now("look at", path, |files, path| holder_by_kernel(path, files)).await
+    files.now("inspect", path, |files, path| holder_by_kernel(path, files)).await
 }
 
 #[tokio::test]
@@ -138,5 +138,5 @@ fn only_a_lock_that_is_held_and_of_this_kind_counts() {
 fn says_who_is_at_work() {
     let error = LockError::Held { pid: Some(7) };
     let explained = crate::failure::Explanation::of(&error).to_string();
-    assert_eq!(explained, "another ingot is at work (process 7)\nhint: run `ingot status --wait` to wait for it");
+    assert_eq!(explained, "another ingot process is running (pid 7)\nhint: run `ingot status --wait` to wait for it");
 }

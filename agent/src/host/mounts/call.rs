@@ -127,7 +127,7 @@ pub(super) fn resolved(mounted: Mounted) -> Mounted {
 /// Lazily, because the open descriptor keeps the mount busy: it goes away when the descriptor is closed.
 fn undo(at: &OwnedFd) {
     if let Err(errno) = umount2(&through(at), MntFlags::MNT_DETACH) {
-        log::warn!("cannot unmount what should not have been mounted: {errno}");
+        log::warn!("cannot unmount what was mounted by mistake: {errno}");
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let number = disks::DeviceNumber { major: 259, minor: 1 };
         let device = Device { node: "/dev/nvme1n1".into(), number, volume: Some("vol-0a".into()), partition: None };
         let error = is_of(&device, &at, Path::new("/etc")).unwrap_err().to_string();
-        assert!(error.starts_with("/dev/nvme1n1 is no longer vol-0a: it is 0:"), "{error}");
+        assert!(error.starts_with("/dev/nvme1n1 is now 0:") && error.ends_with(", expected vol-0a"), "{error}");
         undo(&at);
         assert_eq!(seen(&tree, "/etc"), None);
 
@@ -213,15 +213,15 @@ mod tests {
         explained += &crate::failure::Explanation::of(&remount).to_string();
         insta::assert_snapshot!(explained, @r"
         cannot mount /dev/nvme1n1 at /srv: Invalid argument (os error 22)
-        hint: see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`
+        hint: see `dmesg | tail`; a second copy of an XFS filesystem needs the option `nouuid`
         cannot mount /dev/nvme1n1 at /srv: No such device (os error 19)
-        hint: load what the kernel needs for it, `modprobe f2fs`, or take an image that has it
+        hint: load its kernel module with `modprobe f2fs`, or use an image that contains it
         cannot mount /dev/nvme1n1 at /srv: Structure needs cleaning (os error 117)
-        hint: repair it by `fsck`, or restore an older snapshot
+        hint: repair it with `fsck`, or restore an older snapshot
         cannot mount /dev/nvme1n1 at /srv: Read-only file system (os error 30)
-        hint: mount it with `ro`, and with `noload` too if it was in use when it was copied: it cannot be written to
+        hint: mount it with `ro`, and with `noload` too if it was in use when it was copied: it is read-only
         cannot remount /srv: Device or resource busy (os error 16)
-        hint: see what uses it by `lsblk` and `findmnt`
+        hint: run `lsblk` and `findmnt` to see what uses it
         ");
     }
 

@@ -95,7 +95,7 @@ impl Mounts for KernelMounts {
 
     async fn swap_on(&self, device: &Device, priority: Option<u16>) -> Result<(), HostError> {
         let wanted = device.clone();
-        blocking::work("swap on", &device.node, move || swap_on(&wanted, priority)).await
+        blocking::work("enable swap on", &device.node, move || swap_on(&wanted, priority)).await
     }
 }
 
@@ -111,16 +111,16 @@ fn swaps() -> Result<Vec<DeviceNumber>, HostError> {
     };
     let mut numbers = Vec::new();
     for node in mountinfo::swap_devices(&text) {
-        numbers.extend(disks::number_of(&node).map_err(|source| failed("look at", &node, source))?);
+        numbers.extend(disks::number_of(&node).map_err(|source| failed("inspect", &node, source))?);
     }
     Ok(numbers)
 }
 
 fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     let held = disks::hold(device)?;
-    still_wanted().map_err(|source| failed("swap on", &device.node, source))?;
+    still_wanted().map_err(|source| failed("enable swap on", &device.node, source))?;
     let refused = |errno: Errno, said: Vec<String>| HostError::Mount {
-        operation: format!("swap on {}", device.node.display()),
+        operation: format!("enable swap on {}", device.node.display()),
         filesystem: "swap".into(),
         said: said.join("; "),
         source: errno.into(),
@@ -134,9 +134,9 @@ fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     if !swaps()?.contains(&device.number) {
         // SAFETY: as above.
         if let Err(errno) = Errno::result(unsafe { libc::swapoff(node.as_ptr()) }) {
-            log::warn!("cannot swap off what should not have been swapped on: {errno}");
+            log::warn!("cannot disable swap that was enabled by mistake: {errno}");
         }
-        return Err(disks::replaced(device, "another"));
+        return Err(disks::replaced(device, "another device"));
     }
     drop(held);
     Ok(())

@@ -119,7 +119,7 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
     let parts = pattern.split('/').filter(|part| !matches!(*part, "" | "."));
     parts
         .map(|part| match part {
-            ".." => Err("it leaves the directory by `..`".to_owned()),
+            ".." => Err("it leaves the directory through `..`".to_owned()),
             "**" => Ok(Part::Deep),
             _ if part.contains(['*', '?', '[']) => Pattern::new(part).map(Part::Like).map_err(|error| error.msg.to_owned()),
             _ => Ok(Part::Name(part.to_owned())),
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_pattern() {
-        assert_eq!(Selection::parse(["ok", "a/../b"]).unwrap_err(), (1, "it leaves the directory by `..`".into()));
+        assert_eq!(Selection::parse(["ok", "a/../b"]).unwrap_err(), (1, "it leaves the directory through `..`".into()));
         assert!(Selection::parse(["a[b"]).is_err());
         assert!(Selection::parse(["a**"]).is_err());
     }

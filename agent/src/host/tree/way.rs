@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(opened(tree.path(), path), Ok("/real/inner".into()), "{path}");
         }
         assert_eq!(opened(tree.path(), "/by-root/file"), Ok("/real/file".into()));
-        let refused = "is a symbolic link of the user 1000, and leads to /real, which belongs to root";
+        let refused = "is a symbolic link owned by user 1000, and points to /real, which belongs to root";
         for (path, link) in [("/home/link/inner", "/home/link"), ("/to-link/inner", "/home/link"), ("/open/link", "/open/link")] {
             assert_eq!(opened(tree.path(), path), Err(format!("{link} {refused}")), "{path}");
         }
@@ -253,13 +253,16 @@ mod tests {
         // Treated as in `releases/1` itself: its owner controls that directory anyway, and has created no link in it.
         assert_eq!(opened(tree.path(), "/shop/current/root"), Ok("/shop/releases/1/root".into()));
         for (path, expected) in [
-            ("/shop/etc", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
-            ("/shop/etc/x", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
-            ("/shop/up/shop", "/shop/up is a symbolic link of the user 1000, and leads to /, which belongs to root"),
-            ("/shop/file", "/shop/file is a symbolic link of the user 1000, and leads to /etc/file, which belongs to root"),
-            ("/shop/theirs", "/shop/theirs is a symbolic link of the user 1000, and leads to /theirs, which belongs to the user 1001"),
-            ("/shop/twice/x", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
-            ("/theirs/config", "/shop/config is a symbolic link of the user 1000, in a directory that others than root can write to"),
+            ("/shop/etc", "/shop/etc is a symbolic link owned by user 1000, and points to /etc, which belongs to root"),
+            ("/shop/etc/x", "/shop/etc is a symbolic link owned by user 1000, and points to /etc, which belongs to root"),
+            ("/shop/up/shop", "/shop/up is a symbolic link owned by user 1000, and points to /, which belongs to root"),
+            ("/shop/file", "/shop/file is a symbolic link owned by user 1000, and points to /etc/file, which belongs to root"),
+            ("/shop/theirs", "/shop/theirs is a symbolic link owned by user 1000, and points to /theirs, which belongs to user 1001"),
+            ("/shop/twice/x", "/shop/etc is a symbolic link owned by user 1000, and points to /etc, which belongs to root"),
+            (
+                "/theirs/config",
+                "/shop/config is a symbolic link owned by user 1000, in a directory that users other than root can write to",
+            ),
             ("/shop/current/none/../../../../etc", "No such file or directory (os error 2)"),
         ] {
             assert_eq!(opened(tree.path(), path).unwrap_err(), expected, "{path}");

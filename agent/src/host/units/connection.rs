@@ -58,7 +58,7 @@ impl Connection {
         let (asks, questions) = unbounded_channel();
         tokio::spawn(async move {
             if let Err(error) = serve(stream, questions).await {
-                log::debug!("no more from systemd: {error}");
+                log::debug!("the connection to systemd ended: {error}");
             }
         });
         Ok(Self(asks))
@@ -142,7 +142,7 @@ impl Open {
             REPLY | ERROR => {
                 let Some((until, path, asks)) = self.calls.remove(&message.answers) else { return Ok(()) };
                 if message.kind == ERROR {
-                    let said = message.reader().text().unwrap_or("it did not say why").to_owned();
+                    let said = message.reader().text().unwrap_or("no reason given").to_owned();
                     let _ = asks.send(Err(said));
                 } else if until == Until::Reply {
                     let _ = asks.send(Ok((message, self.told.get(&path).cloned().unwrap_or_default())));

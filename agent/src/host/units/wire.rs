@@ -86,7 +86,7 @@ pub(super) fn numbered(mut call: Vec<u8>, serial: u32) -> Vec<u8> {
 }
 
 fn length(bytes: &[u8]) -> [u8; 4] {
-    u32::try_from(bytes.len()).expect("a message of ours is short").to_le_bytes()
+    u32::try_from(bytes.len()).expect("a message from ingot is short").to_le_bytes()
 }
 
 fn pad(message: &mut Vec<u8>, to: usize) {
@@ -112,7 +112,7 @@ pub(super) fn rest(head: &[u8; HEAD]) -> io::Result<usize> {
 }
 
 pub(super) fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "not a D-Bus message that can be read")
+    io::Error::new(io::ErrorKind::InvalidData, "not a valid D-Bus message")
 }
 
 /// A received message.

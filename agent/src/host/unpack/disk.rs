@@ -127,7 +127,7 @@ impl Directories for DiskDirectories {
     }
 
     async fn link(&self, at: &Path) -> Result<Option<PathBuf>, HostError> {
-        self.on_disk("look at", at, |tree, at| {
+        self.on_disk("inspect", at, |tree, at| {
             let Some((parent, name)) = found(tree.parent(at))? else { return Ok(None) };
             match nix::fcntl::readlinkat(&parent, name.as_os_str()) {
                 Ok(target) => Ok(Some(target.into())),
@@ -156,7 +156,7 @@ impl Directories for DiskDirectories {
     }
 
     async fn free(&self, directory: &Path) -> Result<u64, HostError> {
-        self.on_disk("look at", directory, |tree, directory| {
+        self.on_disk("inspect", directory, |tree, directory| {
             for there in directory.ancestors() {
                 let Some(opened) = found(tree.open(there, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))? else { continue };
                 return room(&opened);
@@ -192,7 +192,7 @@ impl Unpack for Unpacker {
         }
         // A closed channel means that the reader has ended, and before the end of the data it ends only with an error.
         self.send = None;
-        self.ended().await.and(Err(damaged("something follows its end")))
+        self.ended().await.and(Err(damaged("there is data after its end")))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Unpacked, UnpackError> {
@@ -224,7 +224,7 @@ fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacke
         let read = read::unpack(feed, wanted, || scratch(directory).map_err(trouble), free, &mut sink);
         let Sink { ops, limit, warnings, .. } = sink;
         drop(ops);
-        let written = writing.join().unwrap_or_else(|_| Err(trouble(io::Error::other("the thread that writes is lost"))));
+        let written = writing.join().unwrap_or_else(|_| Err(trouble(io::Error::other("the writing thread has died"))));
         // The writer's error comes first: the reader's error would only be that the writer is gone.
         let mut writer = written?;
         let (sha256, bytes) = read?;

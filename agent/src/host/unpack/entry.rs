@@ -35,7 +35,7 @@ pub(super) fn place(name: &[u8], strip: usize) -> Result<Option<PathBuf>, &'stat
     }
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&b"..".as_slice()) {
-        return Err("which leads out of its directory by `..`");
+        return Err("which points outside its directory with `..`");
     }
     if parts.len() > DEPTH {
         return Err("which is nested too deep");
@@ -68,10 +68,10 @@ pub(super) fn stays_inside(at: &Path, target: &[u8]) -> Result<(), &'static str>
     let up = parts().take_while(|part| *part == b"..").count();
     let depth = at.components().count() - 1;
     if up > depth {
-        return Err("a link that leads out of the bundle");
+        return Err("a link that points outside the bundle");
     }
     if parts().skip(up).any(|part| part == b"..") {
-        return Err("a link with `..` after a name, which may lead out of the bundle through another link");
+        return Err("a link with `..` after a name, which may point outside the bundle through another link");
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) enum UnpackError {
     TooLarge { limit: u64 },
     #[error("the archive's SHA-256 is {found}, expected {wanted}")]
     Digest { wanted: Sha256, found: Sha256 },
-    #[error("{found} bytes came, not {wanted}")]
+    #[error("received {found} bytes, expected {wanted}")]
     Length { wanted: u64, found: u64 },
     #[error("the filesystem of {} has no space for {name}", at.display())]
     NoSpace { name: String, at: PathBuf },
@@ -37,15 +37,15 @@ pub(crate) enum UnpackError {
 impl Failure for UnpackError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Refused { .. } => "make the archive again without it; nothing was installed".into(),
+            Self::Refused { .. } => "rebuild the archive without it; nothing was installed".into(),
             Self::LeadsOut { allow, .. } => {
-                format!("make the archive again without it, or allow the link in the bundle: `links: {{ {allow} }}`")
+                format!("rebuild the archive without it, or allow the link in the bundle: `links: {{ {allow} }}`")
             }
             Self::Unreadable(objection) => objection.hint.clone(),
-            Self::Damaged { .. } => "make the archive again, and publish it whole".into(),
+            Self::Damaged { .. } => "rebuild the archive and publish it again".into(),
             Self::TooLarge { .. } => "raise `max_size_gib` if it is meant to be this large".into(),
             Self::Digest { .. } => "correct `sha256` in the document, or find out who replaced the archive".into(),
-            Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters answers".into(),
+            Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters responses".into(),
             Self::NoSpace { at, .. } => format!("free space on the filesystem of {}, or make it larger", at.display()),
             Self::Host(source) => return source.hint(),
         })
@@ -71,13 +71,13 @@ pub(super) fn damaged(why: &str) -> UnpackError {
 /// Converts an error of a format's reader.
 pub(super) fn broken(error: io::Error) -> UnpackError {
     match (error.kind(), error.to_string()) {
-        (io::ErrorKind::ConnectionAborted, _) => damaged("it was given up"),
-        (io::ErrorKind::UnexpectedEof, _) => damaged("it ends in the middle"),
+        (io::ErrorKind::ConnectionAborted, _) => damaged("the download was aborted"),
+        (io::ErrorKind::UnexpectedEof, _) => damaged("it is truncated"),
         // The tar crate's messages for a truncated archive.
         (_, said) if said.contains("EOF") || said.contains("no future member") || said == "failed to read entire block" => {
-            damaged("it ends in the middle")
+            damaged("it is truncated")
         }
-        (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("something else follows its end"),
+        (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("there is data after its end"),
         (_, said) if said.starts_with("Frame requires too much memory") => UnpackError::Unreadable(Objection::new(
             format!("this is zstd with a window of more than {} MiB, which ingot does not unpack", (1_u32 << WINDOW) >> 20),
             "compress it with `zstd -19` or less, without `--long` and `--ultra`",

@@ -28,8 +28,8 @@ pub(crate) enum Foreign {
 }
 
 const RECOMPRESS: &str = "publish it with zstd instead: decompress it, and compress it again with `zstd -19`";
-const REPACK: &str = "unpack it, and publish what is in it as tar.gz, tar.zst or zip";
-const INSTALL: &str = "publish what is in it as tar.gz, tar.zst or zip, or install the package while the image is built";
+const REPACK: &str = "unpack it, and publish its content as tar.gz, tar.zst or zip";
+const INSTALL: &str = "publish its content as tar.gz, tar.zst or zip, or install the package while the image is built";
 const ONE_FILE: &str = "set `unpack: false` to install it as one file";
 const LOOK: &str = "publish a tar, tar.gz, tar.zst or zip, and check what is at that location: `curl -I` or `aws s3 cp … -`";
 
@@ -42,7 +42,7 @@ const KNOWN: [(&[u8], &str, &str); 20] = [
     (b"LZIP", "an lzip file", RECOMPRESS),
     (b"\x5d\0\0", "an lzma file", RECOMPRESS),
     (b"\x89LZO", "an lzop file", RECOMPRESS),
-    (b"\x1f\x9d", "a file of compress(1)", RECOMPRESS),
+    (b"\x1f\x9d", "a compress(1) file", RECOMPRESS),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", REPACK),
     (b"Rar!\x1a\x07", "a rar archive", REPACK),
     (b"MSCF", "a cab archive", REPACK),
@@ -89,7 +89,7 @@ pub(crate) fn of(content: &[u8]) -> Format {
     }
     let known = KNOWN.iter().find(|(magic, ..)| content.starts_with(magic));
     Format::Foreign(match (known, content.trim_ascii_start()) {
-        _ if content.is_empty() => Foreign::NoArchive("nothing at all, an empty file"),
+        _ if content.is_empty() => Foreign::NoArchive("an empty file"),
         (Some((_, name, hint)), _) => Foreign::Known(name, hint),
         (None, [b'<', ..]) => Foreign::NoArchive("HTML or XML"),
         (None, [b'{' | b'[', ..]) => Foreign::NoArchive("JSON"),

@@ -47,7 +47,7 @@ pub(crate) fn judge(mut content: impl Read + Send, length: u64, scratch: File) -
         let pushing = scope.spawn(move || push(&mut content, &send));
         // On a thread of its own: it blocks while waiting for the first one, which a runtime's thread must not do.
         let reading = scope.spawn(move || read(fed, &wanted, scratch, ops, links));
-        let judged = reading.join().unwrap_or_else(|_| Err(damaged("the thread that reads it is lost")));
+        let judged = reading.join().unwrap_or_else(|_| Err(damaged("the reading thread has died")));
         // If the file cannot be read, that error is the cause of the reader's.
         pushing.join().unwrap_or(Ok(())).map_err(broken)?;
         judged
@@ -116,9 +116,9 @@ mod tests {
         assert_eq!(judged(&good), Ok(Judged { format: "tar", entries: 2, warnings: Vec::new() }));
         let packed = ::zstd::encode_all(&*good, 3).unwrap();
         assert_eq!(judged(&packed).map(|judged| judged.format), Ok("tar.zst"));
-        assert_eq!(judged(&packed[..packed.len() - 9]).unwrap_err(), "the archive is damaged: it ends in the middle");
-        assert!(judged(&tar(&["a", "../b"])).unwrap_err().contains("leads out of its directory"));
+        assert_eq!(judged(&packed[..packed.len() - 9]).unwrap_err(), "the archive is damaged: it is truncated");
+        assert!(judged(&tar(&["a", "../b"])).unwrap_err().contains("points outside its directory"));
         assert_eq!(judged(b"{}").unwrap_err(), "this is not an archive: it looks like JSON");
-        assert_eq!(judged(b"").unwrap_err(), "this is not an archive: it looks like nothing at all, an empty file");
+        assert_eq!(judged(b"").unwrap_err(), "this is not an archive: it looks like an empty file");
     }
 }

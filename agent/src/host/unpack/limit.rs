@@ -56,7 +56,7 @@ impl<R: Read> Read for Rationed<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.ration.get();
         if left == 0 {
-            return Err(io::Error::other("its headers are longer than any name"));
+            return Err(io::Error::other("its headers are too long"));
         }
         let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let read = self.inner.read(&mut buffer[..length])?;

@@ -37,7 +37,7 @@ impl Links {
     /// What is wrong with it.
     pub(super) fn judge(&self, name: &[u8], at: &Path, target: &[u8]) -> Result<(), UnpackError> {
         if !entry::is_target(target) {
-            return Err(refused(name, &format!("a link to nothing that Linux takes for a path: {}", entry::shown(target))));
+            return Err(refused(name, &format!("a link whose target is not a valid path: {}", entry::shown(target))));
         }
         let Err(why) = entry::stays_inside(at, target) else { return Ok(()) };
         if self.allow(at, target) {

@@ -45,7 +45,7 @@ pub(super) fn unpack(
         }
     }
     if !feed.is_at_end().map_err(broken)? {
-        return Err(damaged("something follows its end"));
+        return Err(damaged("there is data after its end"));
     }
     let (sha256, length) = feed.finish();
     verify(wanted, sha256, length)?;
@@ -77,7 +77,7 @@ fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compress
     let format = format::of(feed.beginning(BEGINNING).map_err(broken)?);
     match (compression, format) {
         (_, Format::Foreign(_)) if feed.beginning(1).map_err(broken)?.is_empty() => {
-            Err(UnpackError::Unreadable(Objection::new("this is an empty file", "publish the release again, and look at its size")))
+            Err(UnpackError::Unreadable(Objection::new("this is an empty file", "publish the release again, and check its size")))
         }
         (None, _) => sink.only_file(name, mode, feed),
         (Some(Compression::Gzip), Format::Gzip) => sink.only_file(name, mode, &mut Members::new(feed)),
@@ -87,8 +87,8 @@ fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compress
                 Compression::Gzip => "gzip",
                 Compression::Zstd => "zstd",
             };
-            let message = format!("this is not {what}, though it is named so");
-            Err(UnpackError::Unreadable(Objection::new(message, "publish it under a name that says what it is")))
+            let message = format!("this is not {what}, despite its name");
+            Err(UnpackError::Unreadable(Objection::new(message, "publish it under a name that matches its format")))
         }
     }
 }

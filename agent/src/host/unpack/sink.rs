@@ -38,10 +38,10 @@ impl Sink {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<(), UnpackError> {
-        let Some(path) = self.place(name)? else { return Err(refused(name, "a file in place of the whole directory")) };
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a file that replaces the whole directory")) };
         let (mode, dropped) = entry::mode(mode);
         if dropped && self.warnings.is_empty() {
-            self.warnings.push(format!("setuid and setgid are not taken from an archive: {} has lost them", entry::shown(name)));
+            self.warnings.push(format!("removed setuid and setgid from {}: ingot does not take them from archives", entry::shown(name)));
         }
         self.content(path, mode, modified, size, content)
     }
@@ -80,16 +80,16 @@ impl Sink {
     }
 
     pub(super) fn symlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), UnpackError> {
-        let Some(path) = self.place(name)? else { return Err(refused(name, "a link in place of the whole directory")) };
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a link that replaces the whole directory")) };
         self.links.judge(name, &path, target)?;
         self.send(Op::Symlink { path, target: target.to_vec() })
     }
 
     pub(super) fn hard_link(&mut self, name: &[u8], to: &[u8]) -> Result<(), UnpackError> {
-        let Some(path) = self.place(name)? else { return Err(refused(name, "a link in place of the whole directory")) };
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a link that replaces the whole directory")) };
         match entry::place(to, self.strip) {
             Ok(Some(to)) => self.send(Op::HardLink { path, to }),
-            Ok(None) => Err(refused(name, "a link to what is stripped away")),
+            Ok(None) => Err(refused(name, "a link to a stripped path")),
             Err(why) => Err(refused(name, &format!("a link to {}, {why}", entry::shown(to)))),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
     }
     let mut rest = archive.into_inner();
     if rest.ended {
-        return Err(damaged(if sink.entries == 0 { "it is empty" } else { "it ends without the mark of its end" }));
+        return Err(damaged(if sink.entries == 0 { "it is empty" } else { "its end marker is missing" }));
     }
     if sink.entries == 0 {
         return Err(damaged("it is empty"));
@@ -45,7 +45,7 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
         sink.limit.content(length as u64)?;
         sink.limit.bytes -= length as u64;
         if buffer[..length].iter().any(|byte| *byte != 0) {
-            return Err(damaged("something follows its end"));
+            return Err(damaged("there is data after its end"));
         }
     }
 }
@@ -62,7 +62,7 @@ fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option
     let name = entry.path_bytes().into_owned();
     let attributes = entry.pax_extensions().map_err(broken)?.map(Attributes::of).unwrap_or_default();
     if attributes.is_sparse {
-        return Err(refused(&name, "a sparse file in a form that is not read here: make it without --sparse"));
+        return Err(refused(&name, "a sparse file in an unsupported form: make it without --sparse"));
     }
     let mode = entry.header().mode().map_err(broken)?;
     let of_header = || Some(TimeSpec::new(entry.header().mtime().ok()?.try_into().ok()?, 0));

@@ -167,7 +167,7 @@ async fn unpacks_each_format() {
         let unpacked = machine.unpack(&archive).await.unwrap();
         assert_eq!((unpacked.sha256, unpacked.bytes), (Sha256::of(&archive), archive.len() as u64));
         assert_eq!(unpacked.unpacked, 7 + 300_000 + 4);
-        assert_eq!(unpacked.warnings, ["setuid and setgid are not taken from an archive: bin/shop has lost them"]);
+        assert_eq!(unpacked.warnings, ["removed setuid and setgid from bin/shop: ingot does not take them from archives"]);
         assert_eq!(fs::read_to_string(machine.at("bin/shop")).unwrap(), "program");
         assert_eq!(fs::read(machine.at("bin/latest/er/x")).unwrap(), vec![7; 300_000]);
         assert_eq!(machine.at("copy").metadata().unwrap().ino(), machine.at("bin/shop").metadata().unwrap().ino());
@@ -194,7 +194,7 @@ async fn takes_directories_off_and_replaces_what_lay_there() {
     let form = Form::Archive { strip_components: 1, links: Links::default() };
     let wanted = || Unpacking { form: form.clone(), ..machine.wanted() };
     let error = machine.unpack_as(&archive, wanted()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the archive holds `README`, a file in place of the whole directory");
+    assert_eq!(error.to_string(), "the archive holds `README`, a file that replaces the whole directory");
     machine.unpack_as(&tar(|tar| file(tar, "shop-1.0/bin/shop", 0o755, b"new")), wanted()).await.unwrap();
     assert_eq!(fs::read_to_string(machine.at("bin/shop")).unwrap(), "new");
     assert!(!machine.at("lib").exists());
@@ -226,17 +226,17 @@ async fn what_leads_outside_is_refused() {
         said.push(Machine::new().refuses(&archive).await.lines().next().unwrap().to_owned());
     }
     insta::assert_snapshot!(said.join("\n"), @r"
-    the archive holds `../victim`, which leads out of its directory by `..`
-    the archive holds `a/../../victim`, which leads out of its directory by `..`
+    the archive holds `../victim`, which points outside its directory with `..`
+    the archive holds `a/../../victim`, which points outside its directory with `..`
     the archive holds `/opt/victim`, which is an absolute path
     the archive holds `out`, a link to an absolute path: /etc/passwd
-    the archive holds `out`, a link that leads out of the bundle: ../victim
-    the archive holds `a/out`, a link with `..` after a name, which may lead out of the bundle through another link: b/../../..
-    the archive holds `out`, a link to ../victim, which leads out of its directory by `..`
+    the archive holds `out`, a link that points outside the bundle: ../victim
+    the archive holds `a/out`, a link with `..` after a name, which may point outside the bundle through another link: b/../../..
+    the archive holds `out`, a link to ../victim, which points outside its directory with `..`
     the archive holds `out`, a link to /opt/victim, which is an absolute path
-    the archive holds `down/y`, whose path leads through a link
-    the archive holds `../victim`, which leads out of its directory by `..`
-    the archive holds `out`, a link that leads out of the bundle: ../victim
+    the archive holds `down/y`, whose path goes through a link
+    the archive holds `../victim`, which points outside its directory with `..`
+    the archive holds `out`, a link that points outside the bundle: ../victim
     ");
 }
 
@@ -285,7 +285,7 @@ async fn bombs_are_refused() {
     // A name without end would be read into memory.
     let name = tar(|tar| raw(tar, EntryType::new(b'L'), b"././@LongLink", b"", &vec![b'a'; 2 << 20]));
     let said = Machine::new().refuses(&gzip(&name)).await;
-    assert!(said.starts_with("the archive is damaged: its headers are longer than any name"), "{said}");
+    assert!(said.starts_with("the archive is damaged: its headers are too long"), "{said}");
 }
 
 #[tokio::test]
@@ -316,7 +316,7 @@ async fn of_two_with_one_name_the_last_counts_unless_one_is_a_directory() {
         file(tar, "x/y", 0o644, b"one");
         file(tar, "x", 0o644, b"two");
     });
-    assert!(Machine::new().refuses(&both).await.starts_with("the archive holds `x`, which is a directory and something else, too"));
+    assert!(Machine::new().refuses(&both).await.starts_with("the archive holds `x`, which is both a directory and something else"));
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ impl Writer {
         let named: Vec<(PathBuf, PathBuf)> = self.links.named().map(|(path, to)| (path.to_owned(), to.to_owned())).collect();
         for (path, to) in named {
             if let Some(what) = self.make_link(&path, &to).map_err(|error| self.trouble(&path, error))? {
-                let why = format!("{what} where `links` of the bundle wants a link to {}", to.display());
+                let why = format!("{what} in place of the link to {} that `links` of the bundle requires", to.display());
                 return Err(UnpackError::Refused { name: entry::shown(path.as_os_str().as_bytes()), why });
             }
         }
@@ -277,10 +277,10 @@ impl Writer {
         let refused = |why: &str| UnpackError::Refused { name: name(), why: why.into() };
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSPC | Errno::EDQUOT) => UnpackError::NoSpace { name: name(), at: self.at.clone() },
-            Some(Errno::ELOOP | Errno::EXDEV) => refused("whose path leads through a link"),
+            Some(Errno::ELOOP | Errno::EXDEV) => refused("whose path goes through a link"),
             Some(Errno::ENOTDIR) => refused("which is below something that is not a directory"),
-            Some(Errno::EISDIR | Errno::EEXIST) => refused("which is a directory and something else, too"),
-            Some(Errno::ENOENT) => refused("a link to nothing"),
+            Some(Errno::EISDIR | Errno::EEXIST) => refused("which is both a directory and something else"),
+            Some(Errno::ENOENT) => refused("a link to a missing file"),
             _ => UnpackError::Host(failed("write", &self.at.join(path), error)),
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink)
     }
     let survey = Survey::of(&archive, &mut buffer)?;
     if survey.bytes > free {
-        let name = format!("its {} bytes, where {free} are free,", survey.bytes);
+        let name = format!("its {} bytes: {free} are free", survey.bytes);
         return Err(UnpackError::NoSpace { name, at: wanted.into.clone() });
     }
     let mut entries = archive.entries(&mut buffer);
@@ -60,7 +60,7 @@ pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink)
     // If there are more entries than the count field can hold, it contains the low 16 bits.
     let (stated, is_short) = (archive.entries_hint(), archive.entries_hint() <= 0xffff);
     if sink.entries != stated && !(is_short && sink.entries & 0xffff == stated) {
-        return Err(damaged("its list of contents is not of the length that it states"));
+        return Err(damaged("its central directory does not have the stated number of entries"));
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, surve
             Box::new(decoder)
         }
         other => {
-            let message = format!("in this zip, `{}` is compressed by method {other}, which ingot does not read", shown());
+            let message = format!("in this zip, `{}` is compressed with method {other}, which ingot does not support", shown());
             return Err(UnpackError::Unreadable(Objection::new(message, "make the zip with deflate, the method of `zip -r`")));
         }
     };
@@ -207,7 +207,7 @@ impl Read for Verified<'_> {
 fn wrong(error: rawzip::Error) -> UnpackError {
     match error.kind() {
         // The central directory and the record that points to it come last.
-        ErrorKind::MissingEndOfCentralDirectory | ErrorKind::Eof => damaged("it ends in the middle"),
+        ErrorKind::MissingEndOfCentralDirectory | ErrorKind::Eof => damaged("it is truncated"),
         kind => damaged(&kind.to_string()),
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     }?;
     match opened.metadata()?.is_file() {
         true => Ok(opened),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
     }
 }
 

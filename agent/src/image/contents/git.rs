@@ -67,7 +67,7 @@ pub(super) fn pack(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked>
         // The next entry begins where this one ends.
         io::copy(&mut content, &mut io::sink())?;
         if content.limit() != 1 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "an object is not as long as it says"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an object does not have its stated length"));
         }
     }
     Ok(Unpacked::Members)

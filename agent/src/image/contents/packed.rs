@@ -104,8 +104,8 @@ impl<'a, 'b> Members<'a, 'b> {
         match self.nested {
             _ if self.left == 0 => Unpacked::InPart("it is too large".into()),
             0 => Unpacked::Members,
-            1 => Unpacked::InPart("an archive is in it".into()),
-            many => Unpacked::InPart(format!("{many} archives are in it")),
+            1 => Unpacked::InPart("it contains an archive".into()),
+            many => Unpacked::InPart(format!("it contains {many} archives")),
         }
     }
 }

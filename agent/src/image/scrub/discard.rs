@@ -25,7 +25,7 @@ impl Scrubber {
     /// Discards the free space of each filesystem of the image. Returns one sentence for each.
     pub(crate) fn discard_free_space(&self) -> Vec<String> {
         if !self.is_mount_point() {
-            return vec![format!("free space is not discarded: {} is no mounted filesystem of its own", self.root.display())];
+            return vec![format!("free space is not discarded: {} is not a mount point", self.root.display())];
         }
         let mut said = vec![discard(Path::new("/"), &self.opened)];
         for at in self.mounts.iter().rev() {

@@ -58,7 +58,7 @@ async fn what_runs_beside_a_proxy_that_does_not_come_up_is_started_and_the_proxy
     instance.machine.host().units.stop("shop.jobs-1.service", Duration::from_secs(9)).await.unwrap();
     let booted = instance.boot().await;
     assert!(is_up(&instance, "shop.jobs-1.service"), "{}", booted.transcript.text());
-    let told = "applications.shop: cannot have shop shop-1 (generation 1) serve again: ";
+    let told = "applications.shop: cannot restore shop shop-1 (generation 1): ";
     assert!(booted.report.warnings.iter().any(|warning| warning.starts_with(told)), "{:?}", booted.report.warnings);
 }
 
@@ -82,7 +82,7 @@ async fn a_release_before_whose_secret_is_not_known_is_told_to_be_down() {
     instance.machine.reboot();
     let booted = instance.boot().await;
     let text = booted.transcript.text();
-    assert!(text.contains("cannot have shop shop-1 (generation 1) serve again: cannot render environment.DB"), "{text}");
+    assert!(text.contains("cannot restore shop shop-1 (generation 1): cannot render environment.DB"), "{text}");
     assert!(!is_up(&instance, "shop.web-1.service"));
 }
 

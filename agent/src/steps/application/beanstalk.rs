@@ -202,7 +202,7 @@ impl Application {
             let part = Part::File { path, mode: 0o600 };
             if let Err(error) = self.provide(&part, &placed.generation, port, ground, cx).await {
                 let error = Explanation::of(&error);
-                cx.progress(Progress::Warning(format!("scripts do not find the variables of {placed}: {}", error.message)));
+                cx.progress(Progress::Warning(format!("scripts cannot find the variables of {placed}: {}", error.message)));
             }
         }
     }
@@ -328,7 +328,7 @@ fn follower(application: &str, process: &str) -> Launch {
     Launch {
         manner: Manner::Program,
         unit: log_unit(application, process),
-        description: format!("{} for what reads it by this name", log(process)),
+        description: format!("log file {} for Elastic Beanstalk scripts", log(process)),
         identifier: "ingot-log".into(),
         command: format!("exec journalctl --quiet --boot --no-tail --follow --output=short --identifier={tag} >>{}", log(process)),
         directory: "/".into(),

@@ -41,7 +41,7 @@ impl Run<'_> {
     /// Runs a program until it exits, in the release's directory or in a substitute for it. `what` names the program in
     /// an error.
     pub(super) async fn run(&self, argv: &[String], what: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        cx.waiting(format!("for {what} to end"));
+        cx.waiting(format!("for {what} to finish"));
         let (mut said, mut lines) = (Excerpt::default(), 0);
         let mut on_line = |line: &str| {
             let line = cx.redact(line);
@@ -55,8 +55,8 @@ impl Run<'_> {
         let how = match end.map_err(ApplicationError::Host)? {
             End::Exited(0) => return Ok(()),
             End::Exited(status) => format!("exited with {status}"),
-            End::Signalled(signal) => format!("was ended by signal {signal}"),
-            End::TimedOut => "did not end in time".to_owned(),
+            End::Signalled(signal) => format!("was killed by signal {signal}"),
+            End::TimedOut => "did not finish in time".to_owned(),
         };
         Err(ApplicationError::Program { what: what.to_owned(), how, kept: None, said: Box::new(said) })
     }
@@ -122,7 +122,8 @@ impl Application {
         let done = before.as_ref().filter(|_| is_whole).and_then(|(before, is_done)| before.done(*is_done));
         if let Some(done) = done.filter(|done| done.covers(&recipe)) {
             if done.build != recipe.build {
-                let said = format!("{} was built before `build:` changed; the change counts for the next release", generation.version);
+                let said =
+                    format!("{} was built before `build:` changed; the change takes effect with the next release", generation.version);
                 cx.progress(Progress::Warning(said));
             }
             return Ok(None);

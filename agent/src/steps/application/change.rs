@@ -146,9 +146,9 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse { version, .. } => write!(f, "reject {version}: it cannot run"),
-            Self::Resume { placed, .. } => write!(f, "have {} serve until its successor does", units(placed, placed.processes())),
+            Self::Resume { placed, .. } => write!(f, "keep {} serving until its successor does", units(placed, placed.processes())),
             Self::Pull { image, is_asleep: false } => write!(f, "pull {image}"),
-            Self::Pull { image, is_asleep: true } => write!(f, "start docker.service, and pull {image} unless it is here"),
+            Self::Pull { image, is_asleep: true } => write!(f, "start docker.service, and pull {image} unless it is present"),
             Self::Build { placed, recipe } => {
                 let commands: Vec<String> = recipe.commands().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", placed.generation.release.display())?;
@@ -156,7 +156,7 @@ impl fmt::Display for Change {
             }
             Self::Provide { part, .. } => part.fmt(f),
             Self::Extend { placed, extension } => {
-                write!(f, "carry out {extension:#} of {}: {extension}", placed.generation.release.display())
+                write!(f, "apply {extension:#} of {}: {extension}", placed.generation.release.display())
             }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
             Self::Check { .. } => f.write_str("have nginx check what the release adds to its configuration"),

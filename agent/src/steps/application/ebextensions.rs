@@ -75,7 +75,7 @@ impl Extensions {
                 }
             } else if entry.kind == Kind::File && [".yaml", ".yml", ".json", ".conf", ".confg"].iter().any(|end| name.ends_with(end)) {
                 let hint = format!("rename it to {}.config", name.rsplit_once('.').map_or(name, |(stem, _)| stem));
-                found.warnings.push(Remark::of(path, "this file is not read, since its name does not end with .config", hint));
+                found.warnings.push(Remark::of(path, "this file is ignored, since its name does not end with .config", hint));
             }
         }
         found.environment = last_of_each(found.environment);
@@ -92,7 +92,7 @@ impl Extensions {
             }
         };
         for (key, line) in twice {
-            self.warnings.push(Remark::at(file, line, format!("`{key}` is named twice, so the first is ignored"), "rename one of the two"));
+            self.warnings.push(Remark::at(file, line, format!("`{key}` appears twice, so the first is ignored"), "rename one of the two"));
         }
         let Some(node) = root else { return };
         if !matches!(node.value, Value::Map(_)) {
@@ -121,7 +121,7 @@ impl Extensions {
         }
         for entry in node.entries() {
             if !SECTIONS.contains(&entry.key.as_str()) {
-                self.warnings.push(Remark::at(file, entry.line, format!("`{}` is not read", entry.key), elsewhere(&entry.key)));
+                self.warnings.push(Remark::at(file, entry.line, format!("`{}` is ignored", entry.key), elsewhere(&entry.key)));
             }
         }
     }
@@ -207,16 +207,16 @@ fn taken<T>(read: Result<T, Remark>, mistakes: &mut Vec<Remark>) -> Option<T> {
 }
 
 fn unread_option(file: &str, line: usize, option: &str) -> Remark {
-    Remark::at(file, line, format!("the option `{option}` is not read"), "set what it is about in the document or in the image")
+    Remark::at(file, line, format!("the option `{option}` is ignored"), "configure the same in the document or in the image")
 }
 
 /// Where the requested setting belongs in ingot.
 fn elsewhere(key: &str) -> String {
     let hint = match key {
         "packages" | "sources" => "install it in the image",
-        "users" | "groups" => "make them in the image",
+        "users" | "groups" => "create them in the image",
         "services" => "name the unit under `services:` of the document",
-        "Resources" | "Outputs" | "Parameters" | "Mappings" | "Conditions" => "put it into the template of the stack",
+        "Resources" | "Outputs" | "Parameters" | "Mappings" | "Conditions" => "move it to the template of the stack",
         _ => match nearest(key, SECTIONS) {
             Some(near) => return format!("did you mean `{near}`?"),
             None => "remove it",

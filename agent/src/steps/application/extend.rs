@@ -141,7 +141,10 @@ impl Extension {
         match run.run(&argv(&command.run), &what, cx).await {
             Err(error) if command.ignore_errors => {
                 let error = of_host(&what, error);
-                cx.progress(Progress::Warning(format!("{}; `ignoreErrors` is set, so it is passed over", Explanation::of(&error).message)));
+                cx.progress(Progress::Warning(format!(
+                    "{}; `ignoreErrors` is set, so the failure is ignored",
+                    Explanation::of(&error).message
+                )));
                 Ok(())
             }
             done => done.map_err(|error| of_host(&what, error)),

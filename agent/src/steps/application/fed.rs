@@ -68,7 +68,7 @@ pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: 
     let Some(drain) = feeders.iter().map(|feeder| feeder.drain).max() else { return held };
     let names = feeders.iter().map(|feeder| feeder.address.as_str()).collect::<Vec<_>>().join(" and ");
     let limit = limit.min(drain);
-    cx.waiting(format!("for the messages of {names} that {placed} still handles"));
+    cx.waiting(format!("for {placed} to finish the messages of {names}"));
     let finished = async {
         for hold in &mut held {
             hold.finished().await;
@@ -80,7 +80,7 @@ pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: 
         () = cx.host().clock.sleep(limit) => false,
     };
     if !is_done {
-        let told = format!("{placed} still handled messages of {names} after {limit:?}: they are delivered again");
+        let told = format!("{placed} was still handling messages of {names} after {limit:?}: they are delivered again");
         cx.progress(Progress::Warning(told));
     }
     held
@@ -92,7 +92,7 @@ async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Vec<Feed
     let mut found = Vec::new();
     // A rollback has to continue regardless of messages: interrupted ones are delivered again.
     let listed = files.list(directory).await.unwrap_or_else(|error| {
-        cx.progress(Progress::Warning(format!("workers are not waited for: {error}")));
+        cx.progress(Progress::Warning(format!("not waiting for workers: {error}")));
         Vec::new()
     });
     for file in listed {
@@ -101,7 +101,7 @@ async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Vec<Feed
             Ok(settings) => settings.and_then(|settings| of_bytes(&settings).ok()),
             // It may be the worker of another application.
             Err(error) => {
-                cx.progress(Progress::Warning(format!("worker `{name}` is not waited for: {error}")));
+                cx.progress(Progress::Warning(format!("not waiting for worker `{name}`: {error}")));
                 continue;
             }
         };

@@ -62,8 +62,8 @@ pub(crate) struct Application {
     /// How processes are stopped. Default: SIGTERM, and SIGKILL after 30s.
     #[serde(default)]
     pub(super) stop: Stop,
-    /// Whether the new release runs beside the old one until it has proved itself. `true` means `web`; a list names the
-    /// processes that do. `false` stops the old release first. Default: true.
+    /// Whether the new release runs alongside the old one until it has proved itself. `true` means `web`; a list names
+    /// the processes that do. `false` stops the old release first. Default: true.
     #[serde(default)]
     pub(super) overlap: Overlap,
     /// Programs that build the release in its own directory, each with its arguments, before it counts. Default: the
@@ -73,22 +73,23 @@ pub(crate) struct Application {
     /// Whether the release's `.platform/hooks`, `.platform/confighooks` and `.ebextensions` run, as root. Default: true.
     #[serde(default = "yes")]
     pub(super) hooks: bool,
-    /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default: true.
+    /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default:
+    /// true.
     #[serde(default = "yes")]
     pub(super) aws: bool,
-    /// `beanstalk` provides the paths, the user and `get-config` that an application written for Elastic Beanstalk looks for, and
-    /// reads its `.platform/nginx`. One application of a document may have it. Default: none of that.
+    /// `beanstalk` provides the paths, the user and `get-config` that an application written for Elastic Beanstalk
+    /// expects, and reads its `.platform/nginx`. One application of a document may have it. Default: none of these.
     pub(super) compatible_with: Option<Compatible>,
     /// Limits of each process.
     #[serde(default)]
     pub(super) resources: Resources,
-    /// Whether Auto Scaling is asked to replace the instance when `web` stays down: `true` asks after 5m, a duration after
-    /// that. Default: false.
+    /// Whether Auto Scaling is asked to replace the instance when `web` stays down. `true` means after 5m; a duration
+    /// sets another time. Default: false.
     #[serde(default)]
     pub(super) set_instance_health: SetInstanceHealth,
 }
 
-/// After what time Auto Scaling is asked to replace the instance.
+/// Time after which Auto Scaling is asked to replace the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum SetInstanceHealth {
@@ -241,7 +242,7 @@ impl Application {
         found.extend(self.resources.wrong());
         if self.set_instance_health.after().is_some_and(|after| after < STAYS_DOWN_AT_LEAST) {
             let message = format!("`set_instance_health` is shorter than {STAYS_DOWN_AT_LEAST:?}, and a restart may take as long");
-            found.push(Objection::new(message, "write `true`, which is 5m, or a duration from 1m on"));
+            found.push(Objection::new(message, "write `true`, which is 5m, or a duration of at least 1m"));
         }
         found
     }
@@ -278,7 +279,7 @@ impl Application {
         }
         (matches!(self.overlap, Overlap::Of(_)) && matches!(self.proxy, Proxy::None)).then(|| {
             Objection::new(
-                "`overlap` needs the proxy, which leads requests from one release to the next",
+                "`overlap` needs the proxy, which switches requests from one release to the next",
                 "remove `proxy: none`, or set `overlap: false`",
             )
         })
@@ -318,8 +319,8 @@ impl Resources {
         let amounts = [
             ("memory", self.memory.clone(), memory, "write a number with K, M, G, T or %, such as 512M or 40%"),
             ("cpu", self.cpu.clone(), &["%"], "write a number with %, such as 150%"),
-            ("tasks", number(self.tasks), &[""], "write a number from 1 on"),
-            ("files", number(self.files), &[""], "write a number from 1 on"),
+            ("tasks", number(self.tasks), &[""], "write a number of at least 1"),
+            ("files", number(self.files), &[""], "write a number of at least 1"),
         ];
         let is_amount = |text: &str, units: &[&str]| {
             let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -344,10 +345,10 @@ fn is_name(name: &str) -> bool {
 fn variable(name: &str) -> Option<Objection> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
     (name.is_empty() || !plain || name == "PORT").then(|| match name {
-        "PORT" => Objection::new("`environment` sets PORT, which is ingot's to set", "write the port as `port:`"),
+        "PORT" => Objection::new("`environment` sets PORT, which only ingot sets", "set `port:` instead"),
         _ => Objection::new(
             format!("`{}` is not the name of an environment variable", shown_on_a_line(name)),
-            "use letters, digits and underscores, and begin with no digit",
+            "use letters, digits and underscores, and do not begin with a digit",
         ),
     })
 }

@@ -142,7 +142,7 @@ impl Hooks {
                 }
                 if lacks_run_bit {
                     let hint = format!("run `chmod +x {path}`, or `git update-index --chmod=+x {path}` on Windows");
-                    self.warnings.push(Remark::of(&path, "the run bit is missing; ingot sets it", hint));
+                    self.warnings.push(Remark::of(&path, "the executable bit is missing; ingot sets it", hint));
                 }
                 let is_program = content.is_none_or(|content| content.starts_with(ELF));
                 let crlf = content.is_some_and(|content| carriage_return(content).is_some());
@@ -158,7 +158,7 @@ fn passed_over(directory: &str, name: &str, entry: &Entry) -> Remark {
     let names = || Moment::ALL.iter().map(|moment| moment.name());
     let hint = match nearest(name, names()) {
         Some(near) if entry.kind == Kind::Directory => format!("did you mean `{near}`?"),
-        _ => format!("known here: {}", names().collect::<Vec<_>>().join(", ")),
+        _ => format!("expected one of: {}", names().collect::<Vec<_>>().join(", ")),
     };
     Remark::of(format!("{directory}/{name}"), "this is not a directory of hooks, so nothing in it runs", hint)
 }
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(hooks.mistakes, []);
         insta::assert_snapshot!(said(&hooks.warnings).join("\n"), @r"
         .platform/hooks/predeploy/a.sh:2: the line ends with CR LF
-        .platform/hooks/predeploy/a.sh: the run bit is missing; ingot sets it
+        .platform/hooks/predeploy/a.sh: the executable bit is missing; ingot sets it
         ");
     }
 
@@ -273,7 +273,7 @@ mod tests {
         let said: Vec<String> = hooks.warnings.iter().map(|warning| format!("{warning:#}")).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
         .platform/hooks/prebuild/lib: subdirectories of hooks are ignored; move its files to .platform/hooks/prebuild
-        .platform/hooks/a.sh: this is not a directory of hooks, so nothing in it runs; known here: prebuild, predeploy, postdeploy
+        .platform/hooks/a.sh: this is not a directory of hooks, so nothing in it runs; expected one of: prebuild, predeploy, postdeploy
         .platform/hooks/pre-deploy: this is not a directory of hooks, so nothing in it runs; did you mean `predeploy`?
         ");
     }

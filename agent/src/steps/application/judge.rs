@@ -168,7 +168,7 @@ fn spare(platform: &mut Platform, builds: bool, is_by_itself: bool, processes: &
 }
 
 fn astray(directory: &str) -> Remark {
-    Remark::of(directory, "this link leads out of the release, or nowhere", "put the directory itself into the bundle")
+    Remark::of(directory, "this link points outside the release, or to nothing", "put the directory itself into the bundle")
 }
 
 /// What the platform runs by default; if that is unknown, the reason is a mistake.
@@ -177,7 +177,7 @@ fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
         Some(Ok(launch)) => return launch.clone(),
         Some(Err(why)) => why.clone(),
         None => Remark::new(
-            "it is not known what this release runs: it has no Procfile, and does not look like a platform that ingot knows",
+            "ingot cannot determine what this release runs: it has no Procfile, and does not look like a platform that ingot supports",
             "add a Procfile with a line such as `web: bin/shop --port $PORT`",
         ),
     };
@@ -194,10 +194,12 @@ fn of_names(release: &Release) -> Vec<Remark> {
         .into_iter()
         .filter(|wanted| !release.is_file(wanted))
         .filter_map(|wanted| Some((procfile::misnamed(release, wanted)?, wanted)))
-        .map(|(found, wanted)| Remark::of(found, format!("this is not read: the name is `{wanted}`"), format!("rename it to {wanted}")))
+        .map(|(found, wanted)| {
+            Remark::of(found, format!("this file is ignored: the name must be `{wanted}`"), format!("rename it to {wanted}"))
+        })
         .collect();
     warnings.extend(release.cut.iter().map(|directory| {
-        Remark::of(directory, "there are more than 2000 entries here; the rest was not looked at", "bundle only what the release needs")
+        Remark::of(directory, "there are more than 2000 entries here; the rest was not checked", "bundle only what the release needs")
     }));
     warnings
 }
@@ -206,7 +208,7 @@ fn of_names(release: &Release) -> Vec<Remark> {
 fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
     let taken = taken.filter(|_| !other.dependencies.is_empty())?;
     let message = format!("this looks like {} as well; {} identifies the release as {}", other.name, taken.sign, taken.name);
-    Some(Remark::of(&other.sign, message, "if both are needed, install the rest by a Buildfile"))
+    Some(Remark::of(&other.sign, message, "if both are needed, install the rest with a Buildfile"))
 }
 
 fn web_first(mut processes: Vec<Process>) -> Vec<Process> {
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(of(&two).mistakes.len(), 1);
         assert_eq!(of(&[two[0], two[1], ("Procfile", "web: java -jar a.jar\n")]).mistakes, []);
         let unknown = of(&[("README.md", "")]);
-        assert!(unknown.mistakes[0].to_string().starts_with("it is not known what this release runs"));
+        assert!(unknown.mistakes[0].to_string().starts_with("ingot cannot determine what this release runs"));
         assert_eq!((unknown.port, unknown.platform), (5000, None));
         assert_eq!(of(&[("run.sh", ""), ("Procfile", "web: ./run.sh\n")]).mistakes, []);
     }
@@ -314,7 +316,7 @@ mod tests {
         );
         assert_eq!(
             of(&[("procfile", "web: x\n"), ("server.js", "")]).warnings[0].to_string(),
-            "procfile: this is not read: the name is `Procfile`"
+            "procfile: this file is ignored: the name must be `Procfile`"
         );
     }
 

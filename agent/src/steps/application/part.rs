@@ -29,11 +29,11 @@ impl fmt::Display for Part {
             Self::Directory(path) => write!(f, "create directory {}", path.display()),
             Self::Link { at, to } => write!(f, "link {} to {}", at.display(), to.display()),
             Self::File { path, mode } => write!(f, "write {} (mode {mode:04o})", path.display()),
-            Self::Log(process, unit) => write!(f, "write the log of {process} to {} by {unit}", log(process)),
+            Self::Log(process, unit) => write!(f, "write the log of {process} to {} with {unit}", log(process)),
             Self::NoLog(process, unit) => write!(f, "stop {unit}, which writes {}", log(process)),
             Self::Nothing(paths) => {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "remove what was compatible with Elastic Beanstalk: {}", paths.join(", "))
+                write!(f, "remove the files for compatibility with Elastic Beanstalk: {}", paths.join(", "))
             }
         }
     }

@@ -90,7 +90,7 @@ mod tests {
         let desk = ("docker-compose.yml", "services: { db: { image: postgres } }\n");
         assert_eq!(names(&[node, desk], true), ["Node.js"]);
         let said = recognise(&Release::of(&[node, desk]), true)[0].warnings[0].to_string();
-        assert_eq!(said, "docker-compose.yml: this is not read: it publishes nothing on $PORT, and Node.js runs the release");
+        assert_eq!(said, "docker-compose.yml: this file is ignored: it publishes nothing on $PORT, and Node.js runs the release");
         assert_eq!(names(&[node, ("docker-compose.yml", "ports: ['127.0.0.1:${PORT}:80']\n")], true)[0], "Docker");
         assert_eq!(names(&[("package.json", "{}"), desk], true)[0], "Docker", "nothing else can run it");
         let found = recognise(&Release::of(&[node, desk, ("Dockerfile", "FROM node\n")]), true);

@@ -92,7 +92,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
         };
         match lines.get(name) {
             Some(first) => {
-                let message = format!("`{name}` is named twice, first on line {first}");
+                let message = format!("`{name}` appears twice, first on line {first}");
                 read.mistakes.push(Remark::at(file, number, message, "rename one of the two"));
             }
             None => {
@@ -123,7 +123,7 @@ fn parsed(line: &str) -> Result<(&str, &str), String> {
         _ if name.is_empty() => Err("the name before the colon is missing".into()),
         _ if name.trim() != name => Err(format!("there is space around the name `{}`", name.trim())),
         _ if !name.chars().all(is_name) => {
-            Err(format!("`{name}` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed"))
+            Err(format!("`{name}` is not the name of a process: only ASCII letters, digits, `_` and `-` are allowed"))
         }
         _ if name.len() > LONGEST_NAME => Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..16])),
         "" => Err(format!("the command after `{name}:` is missing")),
@@ -160,11 +160,11 @@ mod tests {
         insta::assert_snapshot!(mistakes("web: a\nworker b\n : c\nb c: d\njobs:\n web: e\nweb: f\nté: g\n").join("\n"), @r"
         Procfile:2: this line has no colon; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:3: there is space around the name ``; write the line as `NAME: COMMAND`, without space before NAME
-        Procfile:4: `b c` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
+        Procfile:4: `b c` is not the name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:5: the command after `jobs:` is missing; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:6: there is space around the name `web`; write the line as `NAME: COMMAND`, without space before NAME
-        Procfile:7: `web` is named twice, first on line 1; rename one of the two
-        Procfile:8: `té` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
+        Procfile:7: `web` appears twice, first on line 1; rename one of the two
+        Procfile:8: `té` is not the name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         ");
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn lacking(examined: &Examined, environment: &BTreeMap<String, 
 /// A process of a release that would run the previous release: `current` points there until this one serves.
 pub(super) fn of_before(processes: &[Process], current: &str) -> Option<Remark> {
     let process = processes.iter().find(|process| process.command.contains(current))?;
-    let message = format!("`{}` runs {current}, which leads to the release before until this one serves", process.name);
+    let message = format!("`{}` runs {current}, which points to the previous release until this one serves", process.name);
     Some(Remark::new(message, "write the path within the release: a process runs in its directory"))
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn fitting(
         let mut next = examine(release, Asked { without: &without, ..asked });
         let Some(other) = next.platform.as_ref().map(|platform| platform.name) else { break };
         if next.mistakes.is_empty() && lacks(&next).await?.is_empty() {
-            let message = format!("{}, so the release is taken for one of {other}", lacked.objection.message);
+            let message = format!("{}, so the release is treated as one of {other}", lacked.objection.message);
             next.warnings.push(Remark::of(&platform.sign, message, lacked.objection.hint));
             return Ok(next);
         }
@@ -68,7 +68,7 @@ pub(super) async fn fitting(
 fn elsewhere(program: &Program) -> String {
     match program.or {
         [] => ", in a directory of PATH".into(),
-        places => format!("; it was looked for in PATH and as {}", places.join(", ")),
+        places => format!("; ingot looked for it in PATH and as {}", places.join(", ")),
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(said, ["the image has no `npm`, which Node.js needs; install npm in the image, in a directory of PATH"]);
         assert!(lacks(&[EXPRESS], &[], &["/usr/bin/node", "/usr/local/bin/npm"]).await.is_empty());
         let said = lacks(&[("index.php", "")], &[], &[]).await;
-        let wanted = "install php-fpm in the image; it was looked for in PATH and as /usr/sbin/php-fpm[0-9]*";
+        let wanted = "install php-fpm in the image; ingot looked for it in PATH and as /usr/sbin/php-fpm[0-9]*";
         assert!(said[0].ends_with(wanted), "{said:?}");
     }
 
@@ -175,7 +175,7 @@ mod tests {
             (fitting.platform.unwrap().name, fitting.warnings.last().map(ToString::to_string).unwrap_or_default())
         };
         let node = ["/usr/bin/node", "/usr/bin/npm"];
-        let said = "requirements.txt: the image has no `python3`, which Python needs, so the release is taken for one of Node.js";
+        let said = "requirements.txt: the image has no `python3`, which Python needs, so the release is treated as one of Node.js";
         assert_eq!(taken(&node).await, ("Node.js", said.to_owned()));
         assert_eq!(taken(&["/usr/bin/python3", node[0], node[1]]).await.0, "Python");
         assert_eq!(taken(&[]).await.0, "Python", "the first is the one to install");

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_port_is_given_once_and_is_not_that_of_the_application() {
         assert_eq!(messages(json!({"listen": [80, 80]})), ["the proxy would listen on port 80 twice"]);
-        assert_eq!(messages(json!({"listen": 5000})), ["the proxy cannot listen on port 5000: it is the application's own"]);
+        assert_eq!(messages(json!({"listen": 5000})), ["the proxy cannot listen on port 5000: it belongs to the application"]);
         assert_eq!(messages(json!({"listen": []})), ["the proxy listens on no port"]);
         assert_eq!(messages(json!({"listen": 0})).len(), 1);
         assert_eq!(messages(json!({"listen": 65536})).len(), 1);

@@ -83,7 +83,7 @@ impl Application {
     pub(super) async fn serve_as_before(&self, ground: &Ground<'_>, cx: &Context<'_>) {
         // The watch comes first: it watches whether the application comes up.
         if let Err(trouble) = ground.watch_again().await {
-            cx.progress(Progress::Warning(format!("nothing watches whether {} is up: {}", cx.key(), Explanation::of(&trouble))));
+            cx.progress(Progress::Warning(format!("cannot watch whether {} is up: {}", cx.key(), Explanation::of(&trouble))));
         }
         let proven = |slot: Slot| ground.memory.slot(slot).filter(|(_, proven)| *proven).map(|(placed, _)| (slot, placed));
         // A generation that was rolled back is no longer proven, even if it received requests last.
@@ -102,7 +102,7 @@ impl Application {
         let told = match again.await {
             Ok(false) => return,
             Ok(true) => format!("{placed} serves again"),
-            Err(trouble) => format!("cannot have {placed} serve again: {}", Explanation::of(&trouble)),
+            Err(trouble) => format!("cannot restore {placed}: {}", Explanation::of(&trouble)),
         };
         cx.progress(Progress::Warning(told));
     }

@@ -84,8 +84,8 @@ impl Status {
     pub(crate) fn text(&self) -> String {
         let since = self.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
         let before =
-            self.before.as_ref().map_or_else(String::new, |before| format!(", before it {} until {}", before.version, before.until));
-        let led = if self.is_led { "" } else { " (gets no requests)" };
+            self.before.as_ref().map_or_else(String::new, |before| format!(", previously {} until {}", before.version, before.until));
+        let led = if self.is_led { "" } else { " (receives no requests)" };
         let mut text = format!("applications.{}: {}{since}{led}{before}\n", self.name, self.version);
         for process in &self.processes {
             let since = process.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
@@ -125,7 +125,7 @@ mod tests {
             before: Some(Before { version: text("shop-1.2.3"), until: text("2026-11-30T06:00:02Z") }),
         };
         insta::assert_snapshot!(status.text(), @r"
-        applications.shop: shop-1.2.4 since 2026-11-30T06:00:00Z, before it shop-1.2.3 until 2026-11-30T06:00:02Z
+        applications.shop: shop-1.2.4 since 2026-11-30T06:00:00Z, previously shop-1.2.3 until 2026-11-30T06:00:02Z
           web: active since 2026-11-30T05:59:59Z
           jobs: inactive, restarted 3 times
         ");

@@ -26,7 +26,7 @@ pub(crate) enum ApplicationError {
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
     /// About a port that is only known from the release.
-    #[error("the release's platform has port {port}, and so has {by}")]
+    #[error("the release's platform uses port {port}, and so does {by}")]
     Clash { port: u16, by: String },
     #[error("nginx rejects the configuration of the proxy{}", going_on(kept.as_deref()))]
     Rejected {
@@ -51,7 +51,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// An entry of `.ebextensions`, by its file and line.
-    #[error("{what} cannot be carried out{}", going_on(kept.as_deref()))]
+    #[error("{what} cannot be applied{}", going_on(kept.as_deref()))]
     Entry { what: String, kept: Option<Box<str>>, source: HostError },
     #[error("{what} has changed /opt/elasticbeanstalk/deployment/env, and no process reads what it wrote{}", going_on(kept.as_deref()))]
     Appended { what: String, kept: Option<Box<str>> },
@@ -89,10 +89,10 @@ pub(crate) enum ApplicationError {
     #[error("{source}{}", going_on(kept.as_deref()))]
     Container { source: Box<ContainerError>, kept: Option<Box<str>> },
     /// About work that only one application does at a time.
-    #[error("another application {what} took longer than this one has time")]
+    #[error("another application {what} took longer than this one can wait")]
     Turn { what: &'static str },
     /// Nothing is recorded about the serving generation.
-    #[error("a release is serving whose record by ingot is gone or cannot be read")]
+    #[error("a release is serving, but ingot's record of it is missing or unreadable")]
     Lost,
     /// About work that one instance does for all.
     #[error("{source}{}", going_on(kept.as_deref()))]
@@ -163,7 +163,7 @@ impl Failure for ApplicationError {
             Self::Rejected { hint, .. } => Some((*hint).into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it in the directory of the release, as the same user".into()),
-            Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for its full output")),
             Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))

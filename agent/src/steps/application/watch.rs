@@ -74,7 +74,7 @@ impl Application {
     pub(super) fn wrong_watch(&self) -> Option<Objection> {
         self.set_instance_health.after()?;
         self.ready.http.as_ref().filter(|path| is_secret(path))?;
-        let message = "`ready.http` holds a secret, and `set_instance_health` keeps that path on the disk";
+        let message = "`ready.http` holds a secret, and `set_instance_health` keeps that path on disk";
         Some(Objection::new(message, "name a path that needs no secret"))
     }
 

@@ -42,7 +42,7 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
+            Self::RemoveStaged(path) => write!(f, "remove {}, left by an interrupted boot", path.display()),
             Self::Fetch { release, to, replaces, .. } => {
                 match &release.file {
                     None => write!(f, "unpack {} to {}", release.source, to.display())?,
@@ -52,7 +52,7 @@ impl fmt::Display for Change {
             }
             Self::HandOver { release, attributes, file } => {
                 let (path, Attributes { mode, uid, gid }) = file.as_ref().map_or((release, attributes), |(path, own)| (path, own));
-                write!(f, "give {} to {uid}:{gid}, mode {}", path.display(), Mode(*mode))
+                write!(f, "set owner of {} to {uid}:{gid}, mode to {}", path.display(), Mode(*mode))
             }
             Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
             Self::Switch { link, from: Some(from), to } => {

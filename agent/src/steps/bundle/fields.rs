@@ -80,11 +80,14 @@ impl Fields {
         match (&self.s3, &self.parameter, &self.url) {
             (Some(_), None, None) => {}
             (None, Some(_), None) | (None, None, Some(_)) if self.version_id.is_some() => {
-                return Err(Objection::new("a `version_id` belongs to `s3`", "remove it, or write where in S3 the object is"));
+                return Err(Objection::new("`version_id` applies only to `s3`", "remove it, or give the location of the object as `s3`"));
             }
             (None, Some(_), None) => {}
             (None, None, Some(_)) if self.sha256.is_none() => {
-                return Err(Objection::new("a `url` needs `sha256`", "give what `sha256sum` prints: nothing else verifies the archive"));
+                return Err(Objection::new(
+                    "a `url` needs `sha256`",
+                    "give the digest that `sha256sum` prints: nothing else verifies the archive",
+                ));
             }
             (None, None, Some(_)) => {}
             _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
@@ -127,7 +130,7 @@ impl Fields {
         let mut found: Vec<Objection> = install::path_objection(&self.into.to_string_lossy()).into_iter().collect();
         if secret {
             found.push(objection(
-                "the place, the version and the digest of a bundle are shown, and one of them is made of a secret".into(),
+                "a bundle's source, version and digest are printed, so none of them may contain a secret".into(),
                 "use `values:`, facts, or `parameter:` to keep the location out of the document",
             ));
         }
@@ -135,10 +138,10 @@ impl Fields {
             match Source::parse(text.raw()) {
                 Err(wrong) => found.push(wrong),
                 Ok(Source::S3 { .. }) if self.s3.is_none() => {
-                    found.push(objection("`url` is for URLs of https".into(), "write `s3:` for an object in S3"));
+                    found.push(objection("`url` must be an https URL".into(), "write `s3:` for an object in S3"));
                 }
                 Ok(Source::Https(_)) if self.url.is_none() => {
-                    found.push(objection("`s3` is for objects in S3".into(), "write `url:` and `sha256:`"));
+                    found.push(objection("`s3` must be the location of an object in S3".into(), "write `url:` and `sha256:`"));
                 }
                 Ok(_) => {}
             }
@@ -157,7 +160,7 @@ impl Fields {
         let mut found = Vec::new();
         match &self.file {
             Some(_) if !self.is_file() => {
-                let message = "`file` is for a release that is one file";
+                let message = "`file` applies to a release that is one file";
                 found.push(Objection::new(message, "add `unpack: false`, or remove `file`"));
             }
             Some(name) if !release::is_file_name(name) => {
@@ -167,7 +170,7 @@ impl Fields {
             _ => {}
         }
         if self.is_file() && (self.strip_components > 0 || !self.links.is_empty()) {
-            let message = "`strip_components` and `links` are for archives, and `unpack: false` installs one file";
+            let message = "`strip_components` and `links` apply to archives, and `unpack: false` installs one file";
             found.push(Objection::new(message, "remove them, or remove `unpack: false`"));
         }
         for (name, to) in &self.links {
@@ -194,7 +197,7 @@ impl Fields {
             above.map(move |above| {
                 Objection::new(
                     format!("the link `{name}` is below the link `{above}`"),
-                    format!("keep one of the two in `links`, and put the other into the directory that {above} leads to"),
+                    format!("keep one of the two in `links`, and put the other into the directory that {above} points to"),
                 )
             })
         })

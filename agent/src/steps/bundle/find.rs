@@ -296,8 +296,8 @@ mod tests {
         left.staged = vec!["/app/releases/.ingot-staged.1".into(), "/app/releases/.ingot-staged.2".into()];
         assert_eq!(
             lines("1", 3, left),
-            "remove /app/releases/.ingot-staged.1, left by a boot that was cut off; \
-             remove /app/releases/.ingot-staged.2, left by a boot that was cut off"
+            "remove /app/releases/.ingot-staged.1, left by an interrupted boot; \
+             remove /app/releases/.ingot-staged.2, left by an interrupted boot"
         );
     }
 

@@ -12,7 +12,7 @@ use crate::template::TemplateError;
 /// Why a bundle could not be made ready. `current` has not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
-    #[error("cannot make `{field}` of the bundle")]
+    #[error("cannot render `{field}` of the bundle")]
     Field { field: &'static str, source: TemplateError },
     #[error("{0}")]
     Wrong(Objection),
@@ -22,9 +22,9 @@ pub(crate) enum BundleError {
     Unpack { from: String, source: UnpackError },
     #[error("{} already exists, and was not created by ingot", at.display())]
     InTheWay { at: PathBuf },
-    #[error("{} is in use by an application, and the document makes another release of the same name", at.display())]
+    #[error("{} is in use by an application, and the document defines another release of the same name", at.display())]
     InUse { at: PathBuf },
-    #[error("{from} is of {length} bytes, and the filesystem of {} has room for {free}", at.display())]
+    #[error("{from} is {length} bytes, but the filesystem of {} has room for {free}", at.display())]
     NoRoom { from: String, length: u64, free: u64, at: PathBuf },
     #[error(transparent)]
     Host(HostError),
@@ -40,7 +40,7 @@ impl Failure for BundleError {
             Self::InTheWay { at } => Some(format!("move {} away, or give the bundle another `into` or `version`", at.display())),
             Self::InUse { .. } => Some("give the bundle another `version`".into()),
             Self::NoRoom { length, free, at, .. } => Some(format!(
-                "free {} bytes and what comes of the archive on the filesystem of {}, or make it larger",
+                "free {} bytes plus the unpacked size on the filesystem of {}, or make it larger",
                 length.saturating_sub(*free),
                 at.display()
             )),

@@ -26,7 +26,7 @@ impl Bundle {
                 match value {
                     ParameterValue::Text(text) => text.expose().trim().to_owned(),
                     ParameterValue::List(_) => {
-                        let what = format!("the parameter {name} is a list, and names no one release");
+                        let what = format!("the parameter {name} is a list, not a single location");
                         return Err(BundleError::Wrong(Objection::new(what, "make it a String")));
                     }
                 }
@@ -50,7 +50,7 @@ impl Bundle {
                 (sha256, _) => sha256,
             },
             None if matches!(source, Source::Https(_)) && cx.placeholder().is_none() => {
-                let what = format!("{source} is a plain URL, and its digest is not given");
+                let what = format!("{source} is a plain URL, and its digest is missing");
                 return Err(BundleError::Wrong(Objection::new(what, "give the bundle its `sha256`")));
             }
             None => None,
@@ -84,7 +84,7 @@ impl Bundle {
         let (mut name, compression) = release::file_of(source.name(), self.fields.file.as_deref());
         if !release::is_file_name(&name) {
             if cx.placeholder().is_none() {
-                let what = format!("the name of {source} is not one for a file");
+                let what = format!("the name of {source} is not a valid file name");
                 return Err(BundleError::Wrong(Objection::new(what, "give the bundle a name for it, such as `file: shop.jar`")));
             }
             name = "release".into();

@@ -34,7 +34,7 @@ impl fmt::Display for Change {
             Self::AddMember(member) => write!(f, "create instance {} in cluster {}", member.id, member.cluster),
             Self::SetPassword { database, secret: None } => write!(f, "have RDS manage the master password of {database}"),
             Self::SetPassword { database, secret: Some(secret) } => write!(f, "set the master password of {database} to that of {secret}"),
-            Self::Await { database } => write!(f, "wait until {database} takes logins"),
+            Self::Await { database } => write!(f, "wait until {database} accepts logins"),
         }
     }
 }

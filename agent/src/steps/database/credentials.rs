@@ -30,7 +30,7 @@ impl Database {
             None => Ok(None),
             Some(Credentials::Secret(address)) => {
                 let Some(secret) = cx.world.known.output(address) else {
-                    return Err(Unsuitable::Secret { secret: address.to_string(), why: "is not there".into() }.into());
+                    return Err(Unsuitable::Secret { secret: address.to_string(), why: "does not exist".into() }.into());
                 };
                 if cx.is_made_up(address) || secret.get(&[]).is_none_or(Value::is_null) {
                     return Ok(None);
@@ -120,7 +120,7 @@ fn login(secret: &Scope, name: &str) -> Result<Login, Unsuitable> {
         Some(Value::String(text)) => Ok(Some(SecretText::from(text.as_str())).filter(|text| !text.expose().is_empty())),
         // A password of digits that was stored as a number: the digits are used as written.
         Some(Value::Number(number)) => Ok(Some(SecretText::from(number.as_str()))),
-        Some(_) => Err(wrong(format!("has something else than text for `{name}`"))),
+        Some(_) => Err(wrong(format!("has a value other than text for `{name}`"))),
     };
     let needed = |name: &str| field(name)?.ok_or_else(|| wrong(format!("has no `{name}`, or an empty one")));
     Ok(Login { user: needed("username")?, password: needed("password")?, database: field("dbname")? })
@@ -143,7 +143,7 @@ mod tests {
             (json!({"username": "", "password": "p"}), "secrets.db has no `username`, or an empty one"),
             (json!({"username": "shop", "password": ""}), "secrets.db has no `password`, or an empty one"),
             (json!({"username": "shop"}), "secrets.db has no `password`, or an empty one"),
-            (json!({"username": "shop", "password": true}), "secrets.db has something else than text for `password`"),
+            (json!({"username": "shop", "password": true}), "secrets.db has a value other than text for `password`"),
             (json!("text"), "secrets.db is not a JSON object"),
         ] {
             let error = of(fields.clone()).unwrap_err().to_string();

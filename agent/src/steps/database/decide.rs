@@ -160,7 +160,7 @@ impl Database {
             OrMap::Map(newest) => (None, rendered(&newest.newest_with_tags, cx)?),
         };
         let query = SnapshotQuery { kind, id, tags };
-        cx.asking("for RDS to say which snapshots there are");
+        cx.asking("for RDS to list snapshots");
         let newest = newest(&query, cx.world.aws.rds.snapshots(&query).await.map_err(DatabaseError::Rds)?)?;
         Ok((query.id.unwrap_or(newest.id), newest.engine))
     }

@@ -41,7 +41,8 @@ pub(crate) struct Database {
     /// Encryption of the connection. Default: `prefer`.
     #[serde(default)]
     pub(super) tls: Tls,
-    /// File with certificate authorities in PEM. Default: the system's, or Mozilla's, and those in `/etc/ingot/rds-ca.pem`.
+    /// File with certificate authorities in PEM. Default: the system's, or Mozilla's, and those in
+    /// `/etc/ingot/rds-ca.pem`.
     pub(super) ca: Option<PathBuf>,
 }
 
@@ -66,13 +67,14 @@ fn credentials<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
     let wrong = || {
         Objection::new(
             format!("`{text}` is not the address of a secret"),
-            "write it whole and without braces, as in secrets.db, or write `managed`",
+            "write it in full and without braces, as in secrets.db, or write `managed`",
         )
     };
     address.map(|address| Some(Credentials::Secret(address))).ok_or_else(|| serde::de::Error::custom(wrong()))
 }
 
-/// A snapshot, and what is to be made of it. What is not said is as in the snapshot, or as RDS chooses.
+/// A snapshot, and the settings of the restored database. Settings that are not given are those of the snapshot, or
+/// chosen by RDS.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RestoreFrom {
@@ -115,7 +117,7 @@ impl RestoreFrom {
         let class = self.class.as_ref().filter(|class| class.is_plain()).map(Text::raw);
         match (class, &self.serverless) {
             (Some(serverless::CLASS), None) if of_cluster => object(
-                "instances of class db.serverless need a range of capacity",
+                "instances of class db.serverless need a capacity range",
                 "add `serverless: { min_capacity: 0.5, max_capacity: 8 }` with your capacity",
             ),
             (Some(class), Some(_)) if class != serverless::CLASS => {
@@ -124,7 +126,7 @@ impl RestoreFrom {
             _ => {}
         }
         if self.serverless.is_some() && !of_cluster {
-            object("only Aurora clusters are serverless", "name it by `cluster:`, or remove `serverless:`");
+            object("only Aurora clusters are serverless", "name it with `cluster:`, or remove `serverless:`");
         }
         if of_cluster && self.class.is_none() && self.serverless.is_none() {
             object("a cluster is restored without any instance, and its first one needs a class", "add `class:`");
@@ -133,7 +135,7 @@ impl RestoreFrom {
             object("no tag at all would match every snapshot", "name at least one tag");
         }
         for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
-            object(&format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`");
+            object(&format!("the tag `{tag}` is reserved"), "give it a name that begins with neither `aws:` nor `ingot:`");
         }
         wrong
     }
@@ -162,22 +164,22 @@ impl Database {
         match [&self.instance, &self.cluster, &self.host].into_iter().flatten().count() {
             1 => {}
             0 => object("no database is named", "give `instance:`, `cluster:`, or `host:` and `engine:`"),
-            _ => object("a database is one thing: an instance, a cluster, or a host", "keep one of instance, cluster and host"),
+            _ => object("a database is either an instance, a cluster, or a host", "keep one of instance, cluster and host"),
         }
         if self.host.is_some() {
             if self.engine.is_none() {
-                object("which protocol the host speaks is not said", "add `engine: postgres` or `engine: mysql`");
+                object("`host` needs `engine`", "add `engine: postgres` or `engine: mysql`");
             }
             if self.restore_from.is_some() {
-                object("only RDS restores databases, and this one is a host", "name it by `instance:` or `cluster:`");
+                object("only RDS restores databases, and this one is a host", "name it with `instance:` or `cluster:`");
             }
             if self.is_managed() {
-                object("only RDS manages passwords, and this one is a host", "name it by `instance:` or `cluster:`, or name a secret");
+                object("only RDS manages passwords, and this one is a host", "name it with `instance:` or `cluster:`, or name a secret");
             }
         } else {
             for (field, given) in [("port", self.port.is_some()), ("engine", self.engine.is_some())] {
                 if given {
-                    object(&format!("`{field}` is for a database with a `host`: RDS says it itself"), "take it away");
+                    object(&format!("`{field}` applies to a database with a `host`: RDS reports it"), "remove it");
                 }
             }
         }
@@ -185,12 +187,12 @@ impl Database {
             object("`ca` is not an absolute path", "write the path of the file in the image, as in /etc/ssl/shop-ca.pem");
         }
         if self.ca.is_some() && self.tls == Tls::Disable {
-            object("it has a `ca` and is not to be encrypted", "remove one of the two");
+            object("it has a `ca`, but its encryption is disabled", "remove one of the two");
         }
         if self.strings().into_iter().any(holds_secret) {
             object(
                 "the location and the source of a database must not come from a secret: both are printed",
-                "write it as it is, or keep it in `values:`",
+                "write it literally, or keep it in `values:`",
             );
         }
         wrong.extend(self.restore_from.iter().flat_map(|from| from.contradictions(self.cluster.is_some())));
@@ -242,8 +244,8 @@ mod tests {
     fn objects_to_what_does_not() {
         for (fields, message) in [
             (json!({}), "no database is named"),
-            (json!({"instance": "a", "cluster": "b"}), "a database is one thing"),
-            (json!({"host": "a"}), "which protocol"),
+            (json!({"instance": "a", "cluster": "b"}), "a database is either"),
+            (json!({"host": "a"}), "`host` needs `engine`"),
             (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
             (json!({"host": "a:5432", "engine": "postgres"}), "`host` ends with a port"),
             (json!({"host": "postgres://a/b", "engine": "postgres"}), "`host` is a URL"),
@@ -258,7 +260,7 @@ mod tests {
                 json!({"instance": "a", "restore_from": {"snapshot": "s", "serverless": {"min_capacity": 1, "max_capacity": 2}}}),
                 "only Aurora clusters",
             ),
-            (json!({"instance": "a", "port": 5432}), "`port` is for"),
+            (json!({"instance": "a", "port": 5432}), "`port` applies to"),
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
             (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),
             (json!({"instance": "a", "restore_from": {"snapshot": "s", "tags": {"ingot:x": "y"}}}), "the tag `ingot:x`"),

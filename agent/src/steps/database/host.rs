@@ -32,7 +32,7 @@ pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
         let bare: String = host.split_whitespace().collect();
-        return wrong(format!("`host` has a blank in it: {host:?}"), format!("write `host: {bare}`"));
+        return wrong(format!("`host` contains a blank: {host:?}"), format!("write `host: {bare}`"));
     }
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     if let Some((address, rest)) = bracketed.filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok()) {
@@ -55,10 +55,10 @@ fn nothing_but_a_host(host: &str) -> Result<(), Objection> {
         return wrong("`host` is a URL", instead_of_url(rest));
     }
     if host.starts_with('/') {
-        return wrong("`host` is a path", "write a host name: databases are reached by TCP, not by a socket in a directory".into());
+        return wrong("`host` is a path", "write a host name: databases are reached over TCP, not over a socket in a directory".into());
     }
     if host.contains(['@', '/']) {
-        return wrong("`host` has more in it than a host", instead_of_url(host));
+        return wrong("`host` contains more than a host", instead_of_url(host));
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ pub(super) fn objection(host: &Text) -> Option<Objection> {
 fn around_references(host: &str) -> Result<(), Objection> {
     nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
-        return Err(Objection::new("`host` has a blank in it", "remove the blank"));
+        return Err(Objection::new("`host` contains a blank", "remove the blank"));
     }
     let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
     match outside.split_once(':') {
@@ -148,7 +148,7 @@ fn name(name: &str) -> Result<(), Objection> {
     }
     let last = labels.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
-        return wrong("it ends with a number, and is not an IPv4 address".into());
+        return wrong("it ends with a number, but is not an IPv4 address".into());
     }
     // Source: RFC 6761, section 6.4.
     if last.eq_ignore_ascii_case("invalid") {
@@ -196,11 +196,11 @@ mod tests {
             ("jdbc:mysql://db.internal/shop", "`host` is a URL", "write `host: db.internal`; user"),
             ("postgres://[fd00::7]/", "`host` is a URL", "write `host: fd00::7`; user"),
             ("postgres://", "`host` is a URL", "write the host name alone"),
-            ("shop:hunter2@db.internal:5432", "`host` has more", "write `host: db.internal` and `port: 5432`"),
-            ("db.internal/shop", "`host` has more", "write `host: db.internal`"),
+            ("shop:hunter2@db.internal:5432", "`host` contains more", "write `host: db.internal` and `port: 5432`"),
+            ("db.internal/shop", "`host` contains more", "write `host: db.internal`"),
             ("/var/run/postgresql", "`host` is a path", "write a host name"),
-            (" db.internal ", "`host` has a blank", "write `host: db.internal`"),
-            ("db.internal\n", "`host` has a blank", "write `host: db.internal`"),
+            (" db.internal ", "`host` contains a blank", "write `host: db.internal`"),
+            ("db.internal\n", "`host` contains a blank", "write `host: db.internal`"),
             ("fe80::1%eth0", "fe80::1%eth0 is not an IPv6 address", "correct `host`"),
             ("[db.internal]", "[db.internal] cannot be", "correct `host`"),
             (".db.internal", ".db.internal cannot be", "correct `host`"),

@@ -31,7 +31,7 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
             None => drop(wait::until_login(&name, found.clone(), &target, true, &wait).await?),
         }
     }
-    cx.asking(format!("for RDS to note that {} has its password", name.id));
+    cx.asking(format!("for RDS to remove the tag of {}", name.id));
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
     // Until RDS shows the change, the next inspection would find the password unset.
     wait::seen(&name, |found| !decide::is_pending(found), cx).await
@@ -74,7 +74,7 @@ async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError>
         if found.endpoint.is_some() {
             break found;
         }
-        wait.pause(&format!("RDS to make {} ({})", name.id, found.status), &|| None, pauses.next()).await?;
+        wait.pause(&format!("RDS to create {} ({})", name.id, found.status), &|| None, pauses.next()).await?;
     };
     match found.master_secret {
         Some(_) => Ok(()),
@@ -102,14 +102,14 @@ async fn change(
 ) -> Result<(), DatabaseError> {
     let cx = wait.context();
     let (mut pauses, mut status) = (Backoff::DATABASE.pauses(), status.to_owned());
-    wait.asks(&format!("take the password of {}", name.id));
+    wait.asks(&format!("accept the password of {}", name.id));
     loop {
         let busy = match cx.world.aws.rds.set_password(name, password).await {
             Ok(()) => return Ok(()),
             Err(error) if BUSY.contains(&error.code.as_str()) => error,
             Err(error) => return Err(DatabaseError::Rds(error)),
         };
-        let what = format!("{} to be in a state to get its password ({status})", name.id);
+        let what = format!("{} to reach a state in which its password can be set ({status})", name.id);
         wait.pause(&what, &|| busy.hint(), pauses.next()).await?;
         let found = wait::described(name, wait).await?;
         decide::fit(name, &found)?;

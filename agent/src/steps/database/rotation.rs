@@ -25,7 +25,7 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
         return Ok(());
     }
     let Some((other, refusal)) = wait::attempt(database, &wait).await? else { return Ok(()) };
-    let has = if other.login == target.login { "the same password" } else { "another password, which is refused as well" };
+    let has = if other.login == target.login { "the same password" } else { "another password, which is also refused" };
     let again = format!("read again, {} has {has}", database.credentials_named());
     Err(DatabaseError::RefusedFinally { refusal, again })
 }

@@ -28,7 +28,8 @@ pub(super) struct Serverless {
     min_capacity: Capacity,
     /// Maximum, in steps of 0.5, up to 256.
     max_capacity: Capacity,
-    /// Idle time before an instance pauses, from `5m` to `24h`; only with a `min_capacity` of 0. Default: RDS's, 5 minutes.
+    /// Idle time before an instance pauses, from `5m` to `24h`; only with a `min_capacity` of 0. Default: that of RDS,
+    /// 5 minutes.
     pause_after: Option<TimeLimit>,
 }
 
@@ -69,7 +70,7 @@ impl Serverless {
         let mut wrong = Vec::new();
         if self.max_capacity < self.min_capacity || self.max_capacity < Capacity(2) {
             wrong.push(Objection::new(
-                format!("a maximum of {} capacity units is too little", self.max_capacity),
+                format!("a maximum of {} capacity units is too small", self.max_capacity),
                 "raise `max_capacity` to at least 1, and to at least `min_capacity`",
             ));
         }

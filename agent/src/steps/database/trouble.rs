@@ -14,7 +14,7 @@ use crate::template::TemplateError;
 /// Why a database could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DatabaseError {
-    #[error("cannot fill in a field")]
+    #[error("cannot render a field")]
     Render(#[source] TemplateError),
     #[error(transparent)]
     Rds(AwsError),
@@ -39,7 +39,7 @@ pub(crate) enum DatabaseError {
 pub(crate) enum Unsuitable {
     #[error("RDS has no {} {id}", word(*kind))]
     Missing { kind: Kind, id: String },
-    #[error("{id} is {status}, says RDS")]
+    #[error("RDS reports {id} as {status}")]
     Status { kind: Kind, id: String, status: String, restored: bool },
     #[error("{id} runs {engine}, whose protocol ingot does not speak")]
     Engine { id: String, engine: String },
@@ -51,7 +51,7 @@ pub(crate) enum Unsuitable {
     Secret { secret: String, why: String },
     #[error("RDS does not manage the master password of {id}")]
     NotManaged { id: String },
-    #[error("RDS has not made the secret of {id} yet")]
+    #[error("RDS has not created the secret of {id} yet")]
     SecretNotMade { id: String },
     #[error("{why}")]
     Host { why: Objection },
@@ -81,19 +81,21 @@ impl Failure for Unsuitable {
             Self::Missing { .. } => "correct its identifier, or name its source in `restore_from:`".into(),
             Self::Status { kind, id, status, restored } => for_status(*kind, id, status, *restored),
             Self::Engine { id, .. } => format!("wait for {id} with a command"),
-            Self::NoSnapshot { others: 0, .. } => "correct the tags or the id; clusters and instances have snapshots of their own".into(),
-            Self::NoSnapshot { others, .. } => format!("{others} of these are not available yet: wait for one, or look why it failed"),
+            Self::NoSnapshot { others: 0, .. } => "correct the tags or the ID; clusters and instances have separate snapshots".into(),
+            Self::NoSnapshot { others, .. } => format!("{others} of these are not available yet: wait for one, or find out why it failed"),
             Self::MasterUser { master, .. } => {
-                format!("put the user name {master} into the secret: only the master user gets a password with a restore")
+                format!("put the user name {master} into the secret: a restore sets only the password of the master user")
             }
-            Self::Secret { .. } => "keep it as RDS does: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}; a secret with \
+            Self::Secret { .. } => {
+                "write it in the format of RDS: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}; a secret with \
                  `parameter:` needs `json: true` as well"
-                .into(),
+                    .into()
+            }
             Self::NotManaged { id } => format!(
                 "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`, or \
                  modify-db-cluster), or name a secret in `credentials:`"
             ),
-            Self::SecretNotMade { id } => format!("look at `aws rds describe-events --source-identifier {id}`"),
+            Self::SecretNotMade { id } => format!("run `aws rds describe-events --source-identifier {id}` to see what delays it"),
             Self::Host { why } => why.hint.clone(),
             Self::Stale { database, .. } => {
                 format!("boot again; to have a step wait for the password that is accepted, refer to `{database}.password`")
@@ -112,13 +114,13 @@ fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
         "inaccessible-encryption-credentials" | "inaccessible-encryption-credentials-recoverable" => {
             format!("enable its KMS key and allow RDS to use it, then run `{}`", command("start"))
         }
-        "incompatible-parameters" => "correct what its parameter group asks for, or give it another".into(),
+        "incompatible-parameters" => "correct its parameter group, or give it another".into(),
         "incompatible-network" => "give its subnets free addresses and its VPC DNS host names, or restore it elsewhere".into(),
         _ if restored => format!(
-            "look at `aws rds describe-events --source-identifier {id} --source-type db-{}`, delete it, and boot again to restore it",
+            "run `aws rds describe-events --source-identifier {id} --source-type db-{}` to see why, delete it, and boot again to restore it",
             word(kind)
         ),
-        _ => format!("look at `aws rds describe-events --source-identifier {id} --source-type db-{}`", word(kind)),
+        _ => format!("run `aws rds describe-events --source-identifier {id} --source-type db-{}` to see why", word(kind)),
     }
 }
 

@@ -133,7 +133,7 @@ pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool
             None if wait.waited() >= UNSEEN => return Err(Unsuitable::Missing { kind: name.kind, id: name.id.clone() }.into()),
             _ => {}
         }
-        wait.pause(&format!("RDS to show what it has made of {}", name.id), &|| None, pauses.next()).await?;
+        wait.pause(&format!("RDS to show the change of {}", name.id), &|| None, pauses.next()).await?;
     }
 }
 
@@ -171,10 +171,15 @@ pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<
             return Ok((found, target));
         }
         let what = match found.endpoint {
-            Some(_) if !database.has_credentials(&name.id, &found)? => format!("RDS to make the secret of {}", name.id),
-            _ => format!("RDS to make {} ({})", name.id, found.status),
+            Some(_) if !database.has_credentials(&name.id, &found)? => format!("RDS to create the secret of {}", name.id),
+            _ => format!("RDS to create {} ({})", name.id, found.status),
         };
-        let hint = || Some(format!("look at `aws rds describe-events --source-identifier {}`, or give it a longer `timeout:`", name.id));
+        let hint = || {
+            Some(format!(
+                "run `aws rds describe-events --source-identifier {}` to see what delays it, or give it a longer `timeout:`",
+                name.id
+            ))
+        };
         wait.pause(&what, &hint, pauses.next()).await?;
     }
 }
@@ -247,7 +252,7 @@ async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Un
 
 /// Reports a login attempt, because the database may accept the connection and not answer.
 pub(super) fn knocks(name: &str, cx: &Context<'_>) {
-    cx.waiting(format!("for {name} to take logins (no answer yet)"));
+    cx.waiting(format!("for {name} to accept logins (no answer yet)"));
 }
 
 /// Attempts logins until one is accepted, or the refusal is final.
@@ -272,7 +277,7 @@ async fn knocking(
             "" => String::new(),
             status => format!("; RDS: {status}"),
         };
-        let what = format!("{name} to take logins ({refusal}{says})");
+        let what = format!("{name} to accept logins ({refusal}{says})");
         wait.pause(&what, &|| refusal.hint(), pause(&refusal)).await?;
     }
 }

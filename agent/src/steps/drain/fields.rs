@@ -20,16 +20,16 @@ const DEREGISTRATION: Duration = Duration::from_secs(30);
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// The end of the machine: work in hand is finished, requests are served until no one sends any, and the lifecycle hook is
-/// completed.
+/// The end of the instance: work in progress is finished, requests are served until no more arrive, and the lifecycle
+/// hook is completed.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Drain {
     /// Termination lifecycle hook of the Auto Scaling group, which is kept waiting and completed last.
     pub(super) lifecycle_hook: Option<HookFields>,
-    /// How long work in hand and requests may take, from the sign of the end on: 48h at most. Default: 2m.
+    /// Time limit for work in progress and requests, from the first sign of the end: 48h at most. Default: 2m.
     pub(super) grace: Option<TimeLimit>,
-    /// How long requests are served at least where `targets` does not tell when they end. Default: 30s.
+    /// Minimum time for which requests are served if `targets` does not tell when they end. Default: 30s.
     pub(super) deregistration: Option<TimeLimit>,
     /// ARNs of target groups. Requests are served until none of them lists this instance. Default: none.
     #[serde(default)]
@@ -74,7 +74,7 @@ impl Drain {
         let plain = self.targets.iter().filter(|target| target.is_plain());
         let mut found: Vec<Objection> = plain.filter_map(|target| check_target_group(target.raw()).err()).collect();
         if secret {
-            let message = "a hook or a target group holds a secret, and everybody on the machine can read the settings of a drain";
+            let message = "a hook or a target group holds a secret, and every user of the machine can read the settings of a drain";
             found.push(Objection::new(message, "write their names into the document"));
         }
         if self.grace() > LONGEST {

@@ -33,7 +33,7 @@ impl Failure for DrainError {
             Self::Render(source) => return source.hint(),
             Self::Target(objection) => objection.hint.clone(),
             Self::NoUnit { .. } => format!("install {UNIT} of the release in /usr/lib/systemd/system"),
-            Self::NotStarted { .. } | Self::Ended { .. } => format!("run `journalctl -b -u {UNIT}` for all it said"),
+            Self::NotStarted { .. } | Self::Ended { .. } => format!("run `journalctl -b -u {UNIT}` for its full output"),
             Self::Host(source) => return source.hint(),
         })
     }

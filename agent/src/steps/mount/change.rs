@@ -60,7 +60,7 @@ impl fmt::Display for Change {
             Self::SetAttributes { at, attributes: Attributes { mode, uid, gid } } => {
                 write!(f, "set mode {mode:04o} and owner {uid}:{gid} of {}", at.display())
             }
-            Self::SwapOn { device, .. } => write!(f, "swap on {}", device.node.display()),
+            Self::SwapOn { device, .. } => write!(f, "enable swap on {}", device.node.display()),
         }
     }
 }

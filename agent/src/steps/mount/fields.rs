@@ -94,17 +94,14 @@ impl Mount {
         let what = self.what();
         if what == What::Swap {
             if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.preload.is_some() {
-                wrong.push((
-                    "a swap area has neither owner, group nor mode, and is neither grown nor preloaded".into(),
-                    "remove these fields",
-                ));
+                wrong.push(("a swap area has no owner, group or mode, and is never grown or preloaded".into(), "remove these fields"));
             }
         } else if !Path::new(key).is_absolute() {
-            wrong.push((format!("`{key}` is not an absolute path"), "write the whole path, or `type: swap` for a swap area"));
+            wrong.push((format!("`{key}` is not an absolute path"), "write the full path, or `type: swap` for a swap area"));
         } else if key != "/"
             && (key.ends_with('/') || key.contains("//") || Path::new(key).components().any(|part| part.as_os_str() == ".."))
         {
-            wrong.push((format!("`{key}` is not the plain form of a path"), "write it without a slash at its end, `//` and `..`"));
+            wrong.push((format!("`{key}` is not a normalized path"), "write it without a trailing slash, `//` and `..`"));
         } else if OF_THE_IMAGE.contains(&key) {
             wrong.push((
                 format!("`{key}` exists before ingot runs, and ingot needs its content"),
@@ -118,13 +115,13 @@ impl Mount {
             Some(device) if what == What::Block && device.is_plain() && device.raw().contains(':') => {
                 wrong.push((
                     format!("`{device}` looks like a network filesystem, and `type` is missing"),
-                    "add `type: nfs4`, or whichever it is",
+                    "add `type: nfs4`, or the type that it has",
                 ));
             }
             Some(device)
                 if matches!(what, What::Block | What::Bind | What::Swap) && device.is_plain() && !Path::new(device.raw()).is_absolute() =>
             {
-                wrong.push((format!("`{device}` is not an absolute path"), "write the whole path, or refer to a volume"));
+                wrong.push((format!("`{device}` is not an absolute path"), "write the full path, or refer to a volume"));
             }
             _ => {}
         }

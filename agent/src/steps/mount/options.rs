@@ -78,16 +78,16 @@ impl Options {
                 "shared" | "private" | "slave" | "unbindable" | "rshared" | "rprivate" | "rslave" | "runbindable" => {
                     return Err((
                         format!("`{word}` is about propagation, which ingot leaves as it is"),
-                        "set it with `mount --make-…` in a command",
+                        "set it in a command with `mount --make-…`",
                     ));
                 }
-                "loop" => return Err(("`loop` needs a loop device, which ingot does not make".into(), "mount it in a command")),
+                "loop" => return Err(("`loop` needs a loop device, which ingot does not create".into(), "mount it with a command")),
                 word if FOR_FSTAB.contains(&word) || word.starts_with("x-") || word.starts_with("X-") || word.starts_with("comment=") => {}
                 "" => {}
                 word => match word.strip_prefix("pri=") {
                     Some(priority) => match priority.parse() {
                         Ok(priority @ 0..=32767) => parsed.priority = Some(priority),
-                        _ => return Err((format!("`{word}` is not a priority of swap"), "write a number from 0 to 32767")),
+                        _ => return Err((format!("`{word}` is not a swap priority"), "write a number from 0 to 32767")),
                     },
                     None => parsed.data.push(word.to_owned()),
                 },

@@ -118,7 +118,7 @@ pub(crate) async fn bring_back(record: &Record, host: &Host, patience: Duration)
         let hidden = failed.iter().any(|holder| holds(holder, &(at.clone(), remembered.clone())));
         let done = if hidden { Err(Away::Behind) } else { remembered.bring_back(&at, host).await };
         if let Err(why) = done {
-            troubles.push(format!("mounts.{} does not come back yet: {}", at.display(), why.said()));
+            troubles.push(format!("mounts.{} is not restored yet: {}", at.display(), why.said()));
             failed.push(at);
         }
     }
@@ -154,7 +154,7 @@ impl Away {
             Self::Behind => "the mount that contains it is missing".into(),
             Self::NoDisk(volume) => format!("no disk reports that it is {volume}"),
             Self::NoPartition(number) => format!("its disk no longer has partition {number}"),
-            Self::Content(found) => format!("its disk holds {found}, to be looked at first"),
+            Self::Content(found) => format!("its disk holds {found}, which must be checked first"),
             Self::Host(error) => {
                 let why = Explanation::of(error);
                 [vec![why.message], why.causes].concat().join(": ")

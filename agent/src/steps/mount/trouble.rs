@@ -9,7 +9,7 @@ use crate::template::TemplateError;
 /// Why something could not be mounted. Existing mounts are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MountError {
-    #[error("cannot fill in a field")]
+    #[error("cannot render a field")]
     Render(#[source] TemplateError),
     #[error("{message}")]
     Option { message: String, hint: &'static str },
@@ -47,7 +47,7 @@ impl Failure for MountError {
                 _ => "check the name, the security group (NFS: TCP 2049) and the mount target of this zone".into(),
             },
             Self::Host(HostError::Path { operation: "bind", path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
-                format!("make {} first, in the image or by a step of this document, or correct `device:`", path.display())
+                format!("create {} first, in the image or by a step of this document, or correct `device:`", path.display())
             }
             Self::Host(source) => return source.hint(),
         })

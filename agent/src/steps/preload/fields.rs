@@ -54,7 +54,7 @@ struct Fields {
     paths: Vec<Text>,
     /// File with one path per line, relative to the mount, as `ingot record-preload` creates it.
     list: Option<PathBuf>,
-    /// Whether what is read stays in the page cache. It is then read once a boot. Default: false.
+    /// Whether what is read stays in the page cache. It is then read once per boot. Default: false.
     #[serde(default)]
     into_cache: bool,
     /// Number of reads at the same time. Default: 64.
@@ -83,7 +83,7 @@ impl TryFrom<OrMap<Vec<Text>, Fields>> for Preload {
             Some(_) => {
                 return Err(Objection::new(
                     format!("`in_flight` is a number from 1 to {MOST_IN_FLIGHT}"),
-                    "64 is what hides the latency of a snapshot",
+                    "write 64, which hides the latency of a snapshot",
                 ));
             }
         };
@@ -92,7 +92,7 @@ impl TryFrom<OrMap<Vec<Text>, Fields>> for Preload {
             Some(Ok(rate @ 1..)) => Some(rate),
             Some(_) => {
                 return Err(Objection::new(
-                    "`rest_mib_s` is a rate in MiB a second, 1 at the least",
+                    "`rest_mib_s` is a rate in MiB per second, at least 1",
                     "leave it out to read no more than the paths",
                 ));
             }

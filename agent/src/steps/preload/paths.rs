@@ -138,7 +138,7 @@ impl PreloadPaths {
 
     /// What is read, for display.
     fn what(&self, shown: &dyn Fn(&Text) -> String) -> Vec<String> {
-        let list = self.preload.list.iter().map(|list| format!("what {} lists", list.display()));
+        let list = self.preload.list.iter().map(|list| format!("the paths in {}", list.display()));
         self.preload.paths.iter().map(shown).chain(list).collect()
     }
 
@@ -194,7 +194,7 @@ mod tests {
     fn refuses_paths_that_leave_the_mount() {
         assert_eq!(objections(&["db", "index/*.idx", "/srv/shop/db", "/srv/shop", ".", "{{values.shard}}"]), "");
         insta::assert_snapshot!(objections(&["../etc", "/etc", "/srv/shopping", "a[", "db"]), @r"
-        `../etc` is not a path or pattern below /srv/shop: it leaves the directory by `..` (write it relative to /srv/shop)
+        `../etc` is not a path or pattern below /srv/shop: it leaves the directory through `..` (write it relative to /srv/shop)
         `/etc` is not a path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
         `/srv/shopping` is not a path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
         `a[` is not a path or pattern below /srv/shop: invalid range pattern (write it relative to /srv/shop)

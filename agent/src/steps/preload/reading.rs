@@ -15,8 +15,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(super) async fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
     let holder = cx.host().reading.claimed(cx.address.as_str()).await.map_err(PreloadError::Host)?;
     if let Some(holder) = &holder {
-        let who = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-        cx.progress(Progress::Warning(format!("another ingot{who} reads it already")));
+        let who = holder.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        cx.progress(Progress::Warning(format!("another ingot process{who} is already reading it")));
     }
     Ok(holder.is_some())
 }

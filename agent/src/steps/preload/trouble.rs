@@ -11,7 +11,7 @@ use crate::template::TemplateError;
 pub(crate) enum PreloadError {
     #[error("nothing is mounted at {}", mount.display())]
     NotMounted { mount: PathBuf },
-    #[error("cannot fill in a path")]
+    #[error("cannot render a path")]
     Render(#[source] TemplateError),
     #[error("`{path}` is not a path or pattern below {}: {why}", mount.display())]
     Path { path: String, mount: PathBuf, why: String },
@@ -24,10 +24,10 @@ pub(crate) enum PreloadError {
 impl Failure for PreloadError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotMounted { mount } => Some(format!("see with `ingot status` why mounts.{} was not mounted", mount.display())),
+            Self::NotMounted { mount } => Some(format!("run `ingot status` to see why mounts.{} was not mounted", mount.display())),
             Self::Render(source) => source.hint(),
             Self::Path { mount, .. } => Some(format!("write it relative to {}", mount.display())),
-            Self::AllFailed { .. } => Some("see `journalctl -k` for what the disk said".into()),
+            Self::AllFailed { .. } => Some("run `journalctl -k` for the kernel's messages about the disk".into()),
             Self::Host(source) => source.hint(),
         }
     }

@@ -60,7 +60,7 @@ pub(super) async fn read_again(cx: &Context<'_>) -> Result<(), ServiceError> {
     if is_known || is_in_vain {
         return Ok(());
     }
-    cx.waiting("for systemd to read its unit files again");
+    cx.waiting("for systemd to reload its unit files");
     cx.host().units.reload_definitions().await.map_err(ServiceError::Host)?;
     read.extend(written);
     Ok(())

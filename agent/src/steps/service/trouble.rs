@@ -206,7 +206,7 @@ impl Failure for ServiceError {
             Self::Deadlock { deadlock, .. } => deadlock.hint(),
             Self::Failed { hint: Some(hint), .. } => hint.clone(),
             Self::Failed { unit, .. } | Self::Dependency { needs: Some((unit, _)), .. } => {
-                format!("run `journalctl -b -u {unit}` for all it said")
+                format!("run `journalctl -b -u {unit}` for its full output")
             }
             Self::NotStarted { unit, .. } | Self::Dependency { unit, .. } => format!("run `systemctl status {unit}`"),
             Self::Slow { behind: Some(behind), .. } => {

@@ -42,10 +42,10 @@ const TURN: usize = 50;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum On {
-    /// Of boots that fail.
+    /// For failed boots.
     #[default]
     Failure,
-    /// Of every boot.
+    /// For every boot.
     Always,
 }
 
@@ -121,7 +121,7 @@ impl Evidence {
             }
             yield_now().await;
         };
-        cx.asking(format!("for S3 to take {place}"));
+        cx.asking(format!("for S3 to accept {place}"));
         cx.world
             .aws
             .objects

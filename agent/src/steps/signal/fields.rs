@@ -99,10 +99,10 @@ impl TryFrom<Fields> for Signal {
     fn try_from(fields: Fields) -> Result<Self, Objection> {
         let Fields { cloudformation, lifecycle_hook, s3, targets, logs, on } = fields;
         if s3.is_none() && (logs.is_some() || on.is_some()) {
-            return Err(Objection::new("`logs` and `on` are about evidence", "give them to a signal with `s3:`"));
+            return Err(Objection::new("`logs` and `on` apply to evidence", "give them to a signal with `s3:`"));
         }
         if cloudformation.is_none() && targets.is_some() {
-            let hint = "give them to a `cloudformation` signal: a load balancer gets to know the instance after its hook";
+            let hint = "give them to a `cloudformation` signal: a load balancer learns of the instance only after its hook";
             return Err(Objection::new("`targets` are checked before a stack is signalled", hint));
         }
         let to = match (cloudformation, lifecycle_hook, s3) {
@@ -110,7 +110,7 @@ impl TryFrom<Fields> for Signal {
                 To::WaitCondition(WaitUrl(url))
             }
             (Some(StackFields { wait_condition_url: Some(_), .. }), None, None) => {
-                return Err(Objection::new("`wait_condition_url` takes no other field", "leave `stack` and `resource` out"));
+                return Err(Objection::new("`wait_condition_url` takes no other field", "remove `stack` and `resource`"));
             }
             (Some(StackFields { stack, resource, .. }), None, None) => {
                 To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }

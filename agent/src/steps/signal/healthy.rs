@@ -60,7 +60,7 @@ pub(super) async fn wait(groups: &[String], instance: &str, cx: &Context<'_>) ->
         }
         match &refused {
             Some(error) => cx.progress(Progress::Refused(Explanation::of(error))),
-            None => cx.waiting(format!("for the load balancer to find this instance healthy: {}", listed(&ill))),
+            None => cx.waiting(format!("for the load balancer to report this instance healthy: {}", listed(&ill))),
         }
         let asked_for = refused.and_then(|error| error.retry_after);
         clock.sleep(Backoff::TARGET.pause(tries, asked_for).min(left)).await;

@@ -25,11 +25,11 @@ impl Seen {
         let TargetHealth { state, reason, .. } = &self.health;
         match (state.as_str(), reason.as_deref()) {
             (_, Some("Target.NotInUse")) => "attach the target group to a listener of a load balancer",
-            ("unused", _) => "attach the target group to the Auto Scaling group of this instance, or take it out of `targets`",
+            ("unused", _) => "attach the target group to the Auto Scaling group of this instance, or remove it from `targets`",
             ("unhealthy", _) => "compare the health check of the target group, its path, port and codes, with what this instance answers",
             ("initial", _) => "give the signal a longer `timeout:`, or the target group a shorter interval or a lower threshold",
             ("draining" | "unhealthy.draining", _) => "find out what removes this instance from the target group",
-            _ => "look at the target group: `aws elbv2 describe-target-health` shows what it waits for",
+            _ => "run `aws elbv2 describe-target-health` to see what the target group waits for",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::template::TemplateError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignalError {
-    #[error("cannot fill in whom the signal goes to")]
+    #[error("cannot render the target of the signal")]
     Render(#[source] TemplateError),
     #[error("this instance has no tag {tag}")]
     NoTag { tag: &'static str },
@@ -71,19 +71,19 @@ impl Failure for SignalError {
                 "launch the instance with InstanceMetadataTags=enabled, or allow autoscaling:DescribeAutoScalingInstances on * in its role"
                     .into()
             }
-            Self::WhichHook { names, .. } if names.is_empty() => "give the group a launch hook, or take this signal out".into(),
+            Self::WhichHook { names, .. } if names.is_empty() => "give the group a launch hook, or remove this signal".into(),
             Self::WhichHook { .. } => "name one of them: `lifecycle_hook: { name: … }`".into(),
             Self::Unhealthy { seen, .. } => return seen.first().map(|seen| seen.hint().into()),
             Self::Place(objection) => objection.hint.clone(),
-            Self::TooLarge { .. } => "make the document smaller, or take the evidence out".into(),
+            Self::TooLarge { .. } => "make the document smaller, or remove the evidence".into(),
             Self::NoHook { .. } => "correct the name of the hook in the document".into(),
             Self::FindHook(_) if denied => "allow autoscaling:DescribeLifecycleHooks on * in the instance's role".into(),
             // A presigned URL is independent of the instance's role.
             Self::Refused(error) if error.operation == "PUT" && denied => {
-                "look at the wait condition's time: its URL is good for 12 hours, and for this stack alone".into()
+                "check the age of the wait condition: its URL is valid for 12 hours, and for this stack only".into()
             }
             Self::Refused(error) if error.operation == "PUT" && error.kind == AwsErrorKind::NoEndpoint => {
-                "give it what `Ref` of the wait condition's handle says".into()
+                "set it to the `Ref` of the wait condition's handle".into()
             }
             Self::FindTags(error)
             | Self::FindGroup(error)

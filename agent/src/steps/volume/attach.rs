@@ -22,7 +22,9 @@ const ATTEMPTS: usize = 3;
 /// Waits for a disk that ingot itself does not attach.
 pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, VolumeError> {
     let (what, hint) = match wanted {
-        Wanted::Volume(volume) => (format!("a disk that says it is {volume}"), "attach the volume to this instance, or correct its id"),
+        Wanted::Volume(volume) => {
+            (format!("a disk that identifies itself as {volume}"), "attach the volume to this instance, or correct its ID")
+        }
         Wanted::AttachedAs(name) => (format!("a disk attached as {name}"), "attach one by this name in the launch template"),
         Wanted::InstanceStore(number) => (format!("instance store {number}"), "use an instance type that has that many instance stores"),
     };
@@ -87,7 +89,8 @@ async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx:
             Holder::Nobody => return Err(VolumeError::Ec2(error)),
             Holder::Wait => {}
         }
-        let left = still(&format!("EC2 to report where {volume} is attached"), begun, "look at `aws ec2 describe-volumes`", cx)?;
+        let left =
+            still(&format!("EC2 to report where {volume} is attached"), begun, "run `aws ec2 describe-volumes` to see its state", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }
@@ -174,8 +177,9 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
             };
             ask_at = now + pauses.next();
         }
-        let what = format!("the disk of {volume} ({attaching}, says EC2)");
-        let left = still(&what, begun, "see what the kernel says of NVMe with `dmesg`, and EC2 with `aws ec2 describe-volumes`", cx)?;
+        let what = format!("the disk of {volume} (EC2 reports it as {attaching})");
+        let left =
+            still(&what, begun, "run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes` for the state in EC2", cx)?;
         watch.changed(ask_at.saturating_sub(cx.host().clock.elapsed()).min(left)).await;
     }
 }

@@ -64,9 +64,9 @@ impl fmt::Display for Change {
                 let tags = (!tags.is_empty()).then(|| format!("tag {volume}"));
                 let delete = delete.as_ref().map(|(_, delete)| {
                     if *delete {
-                        format!("have {volume} deleted with the instance")
+                        format!("set {volume} to be deleted with the instance")
                     } else {
-                        format!("keep {volume} when the instance goes")
+                        format!("keep {volume} when the instance is terminated")
                     }
                 });
                 f.write_str(&tags.into_iter().chain(delete).collect::<Vec<_>>().join(", "))

@@ -107,7 +107,7 @@ impl Why {
     fn of(&self, asked: Filesystem) -> String {
         match self {
             Self::Other(found) => format!("already holds {found}, and the document asks for {asked}"),
-            Self::Several(found) => format!("holds {found} at once, so its content is ambiguous"),
+            Self::Several(found) => format!("holds {found} at the same time, so its content is ambiguous"),
             Self::Named { what, asked, found } => format!("holds a filesystem with the {what} {found}, and the document asks for {asked}"),
             Self::Damaged(why) => format!("holds {asked} that is damaged: {why}"),
             Self::ReadOnly => format!("is blank, should hold {asked}, and is read-only"),
@@ -123,13 +123,13 @@ impl Failure for ContentError {
             Why::Other(_) | Why::Several(_) => {
                 format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}` and boot again")
             }
-            Why::Named { what: "label", .. } => format!("correct `label:`, or look whether {node} is the right volume"),
-            Why::Named { .. } => format!("correct `uuid:`, or look whether {node} is the right volume"),
+            Why::Named { what: "label", .. } => format!("correct `label:`, or check whether {node} is the right volume"),
+            Why::Named { .. } => format!("correct `uuid:`, or check whether {node} is the right volume"),
             Why::Damaged(_) => match self.asked {
-                Filesystem::Xfs => format!("look at it with `xfs_repair -n {node}`, or restore another snapshot"),
-                Filesystem::Ext4 => format!("look at it with `e2fsck -n {node}`, or restore another snapshot"),
-                Filesystem::Btrfs => format!("look at it with `btrfs check --readonly {node}`, or restore another snapshot"),
-                Filesystem::Swap => format!("make it again with `mkswap {node}`"),
+                Filesystem::Xfs => format!("check it with `xfs_repair -n {node}`, or restore another snapshot"),
+                Filesystem::Ext4 => format!("check it with `e2fsck -n {node}`, or restore another snapshot"),
+                Filesystem::Btrfs => format!("check it with `btrfs check --readonly {node}`, or restore another snapshot"),
+                Filesystem::Swap => format!("recreate it with `mkswap {node}`"),
             },
             Why::ReadOnly => "attach it writable, or restore it from a snapshot that holds a filesystem".into(),
         })
@@ -201,7 +201,7 @@ mod tests {
         let labelled = Asked { label: Some("shop"), ..asked(Filesystem::Xfs) };
         insta::assert_snapshot!(said(&labelled, &holds(&["xfs"])), @r"
         /dev/nvme1n1 holds a filesystem with the label data, and the document asks for shop
-        hint: correct `label:`, or look whether /dev/nvme1n1 is the right volume
+        hint: correct `label:`, or check whether /dev/nvme1n1 is the right volume
         ");
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let mut half = holds(&["xfs"]);
         assert!(!is_half_made(&half) && !is_half_made(&Content::Blank), "these are judged as ever");
         if let Content::Holds(signatures) = &mut half {
-            signatures[0].state = State::Damaged("mkfs.xfs did not finish it".into());
+            signatures[0].state = State::Damaged("mkfs.xfs did not complete".into());
         }
         assert!(is_half_made(&half) && is_half_made(&Content::Unknown { at: 0, bytes: "ff".into() }));
         assert!(!is_half_made(&holds(&["ext4"])) && !is_half_made(&holds(&["xfs", "ext4"])));

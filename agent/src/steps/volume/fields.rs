@@ -139,7 +139,7 @@ pub(super) struct WithTags {
     pub(super) with_tags: BTreeMap<String, Text>,
 }
 
-/// Nothing to say: `{}`.
+/// No settings: `{}`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
@@ -242,7 +242,7 @@ impl Volume {
             wrong.push(("a blank volume needs a size".into(), "add `size_gib:`"));
         }
         if self.initialization_rate_mib_s.is_some() && !matches!(self.from, Source::Snapshot(_)) {
-            wrong.push(("only a snapshot has something to load: `initialization_rate_mib_s` means nothing here".into(), "take it away"));
+            wrong.push(("`initialization_rate_mib_s` has no effect here: only a snapshot is loaded".into(), "remove it"));
         }
         wrong
     }
@@ -260,7 +260,7 @@ impl Volume {
             wrong.push(("`throughput_mib_s` can be set for gp3 only".into(), "add `type: gp3`, or remove `throughput_mib_s`"));
         }
         if self.kms_key.is_some() && self.encrypted == Some(false) {
-            wrong.push(("it has a `kms_key` and is not to be encrypted".into(), "remove one of the two"));
+            wrong.push(("it has a `kms_key`, but its encryption is disabled".into(), "remove one of the two"));
         }
         wrong
     }
@@ -268,7 +268,7 @@ impl Volume {
     fn wrong_tags(&self) -> Vec<(String, &'static str)> {
         let mut wrong = Vec::new();
         for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
-            wrong.push((format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`"));
+            wrong.push((format!("the tag `{tag}` is reserved"), "give it a name that begins with neither `aws:` nor `ingot:`"));
         }
         if self.selecting().any(BTreeMap::is_empty) {
             wrong.push(("no tag at all would match everything".into(), "name at least one tag"));
@@ -279,7 +279,7 @@ impl Volume {
     fn wrong_filesystem(&self) -> Vec<(String, &'static str)> {
         let mut wrong = Vec::new();
         if self.filesystem.is_none() && (self.label.is_some() || self.uuid.is_some()) {
-            wrong.push(("`label` and `uuid` are those of a filesystem".into(), "add `filesystem:`"));
+            wrong.push(("`label` and `uuid` need `filesystem`".into(), "add `filesystem:`"));
         }
         let longest = match self.filesystem {
             Some(Filesystem::Xfs) => 12,
@@ -295,7 +295,7 @@ impl Volume {
             groups == [8, 4, 4, 4, 12] && uuid.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
         };
         if self.uuid.as_ref().is_some_and(|uuid| !is_uuid(uuid)) {
-            wrong.push(("this `uuid` is none".into(), "write it as in 0a1b2c3d-0000-4000-8000-000000000001"));
+            wrong.push(("`uuid` is not a UUID".into(), "write it as in 0a1b2c3d-0000-4000-8000-000000000001"));
         }
         wrong
     }
@@ -304,8 +304,8 @@ impl Volume {
         let Source::Device(device) = &self.from else { return None };
         device.raw().trim_start_matches("/dev/").starts_with("nvme").then(|| {
             (
-                format!("{device} is a name of the kernel's, which changes from boot to boot"),
-                "name the device as in the block device mapping, such as /dev/sdf, or by its volume id",
+                format!("{device} is a kernel name, which changes from boot to boot"),
+                "name the device as in the block device mapping, such as /dev/sdf, or by its volume ID",
             )
         })
     }

@@ -40,7 +40,7 @@ impl Volume {
         if let Some(volume) = memory.volume.as_ref().filter(|volume| cx.world.claims.is_ready(volume)) {
             return Ok(Found::Next(Next::Attach { ready: true }.change(volume, memory.reused)));
         }
-        cx.asking("for EC2 to say which volumes and snapshots there are");
+        cx.asking("for EC2 to list volumes and snapshots");
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
         if let Some(volume) = &memory.volume {
             let known = describe(volume, cx).await?;

@@ -60,7 +60,7 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
         if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
             return Ok(None);
         }
-        let left = still("EC2 to show the volume of an earlier request", begun, "look at `aws ec2 describe-volumes`", cx)?;
+        let left = still("EC2 to show the volume of an earlier request", begun, "run `aws ec2 describe-volumes` to see its state", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }
@@ -81,7 +81,7 @@ pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> R
             Availability::Wait => {}
         }
         let what = format!("{volume} to be available ({})", look.state);
-        let left = still(&what, begun, "look at the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
+        let left = still(&what, begun, "check the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }

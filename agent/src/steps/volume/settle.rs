@@ -11,7 +11,7 @@ use crate::step::Context;
 /// Sends the settings to EC2 and records that. EC2 is not asked afterwards whether it applied what it accepted.
 pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
-    cx.asking(format!("for EC2 to note what is said of {}", settlement.volume));
+    cx.asking(format!("for EC2 to apply the settings of {}", settlement.volume));
     if !settlement.tags.is_empty() {
         cx.unthrottled(|| ec2.create_tags(&settlement.volume, &settlement.tags)).await.map_err(VolumeError::Ec2)?;
     }
@@ -40,7 +40,7 @@ impl Volume {
         let known = describe(volume, cx).await?;
         cx.answered();
         let known =
-            known.ok_or(Unsuitable::Gone { volume: volume.to_owned(), state: "not known to EC2, though its disk is here".into() })?;
+            known.ok_or(Unsuitable::Gone { volume: volume.to_owned(), state: "not known to EC2, although its disk is attached".into() })?;
         let ours = self.is_made();
         let mut wanted = if ours { self.tags_for(&here, cx, known.snapshot.as_deref().unwrap_or("blank"))? } else { tags(&self.tags, cx)? };
         wanted.retain(|key, value| known.tags.get(key) != Some(value));

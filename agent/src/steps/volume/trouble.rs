@@ -12,7 +12,7 @@ use crate::template::TemplateError;
 /// Why a volume could not be made ready. Nothing was written to a rejected device.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VolumeError {
-    #[error("cannot fill in a field")]
+    #[error("cannot render a field")]
     Render(#[source] TemplateError),
     #[error(transparent)]
     Ec2(AwsError),
@@ -43,27 +43,27 @@ pub(crate) enum Unsuitable {
     SnapshotNotReady { snapshot: String, state: String },
     #[error("{snapshot} is {of_gib} GiB, more than the {wanted_gib} GiB asked for")]
     TooSmall { snapshot: String, of_gib: u32, wanted_gib: u32 },
-    #[error("{volume} is in {zone}, and this instance in {here}")]
+    #[error("{volume} is in {zone}, but this instance is in {here}")]
     OtherZone { volume: String, zone: String, here: String },
     #[error("{volume} is attached to {by}")]
     InUse { volume: String, by: String },
-    #[error("{volume} is a Multi-Attach volume, and attached to {by} as well")]
+    #[error("{volume} is a Multi-Attach volume, and is also attached to {by}")]
     Shared { volume: String, by: String },
     #[error("{volume} is {state}")]
     Gone { volume: String, state: String },
-    #[error("EC2 accepted {volume} and then could not make it")]
+    #[error("EC2 accepted {volume} but could not create it")]
     NotMade { volume: String, encrypted: bool },
     #[error("{volume} could not be attached, after several attempts")]
     NotAttached { volume: String, encrypted: bool },
     #[error("EC2 does not show yet that {volume} is attached")]
     Unseen { volume: String },
-    #[error("EC2 does not say yet that {instance} is running")]
+    #[error("EC2 does not report yet that {instance} is running")]
     NotRunning { instance: String },
     #[error("no volume {which} was found in {zone}")]
     NoVolume { which: String, zone: String, elsewhere: Vec<String> },
     #[error("several volumes {which} are available: {}", found.join(", "))]
     Several { which: String, found: Vec<String> },
-    #[error("another step of this document has {volume}")]
+    #[error("another step of this document uses {volume}")]
     Taken { volume: String },
     #[error("every device name of this instance is in use")]
     NoNameLeft,
@@ -73,9 +73,11 @@ impl Failure for Unsuitable {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoSnapshot { others: 0, .. } => {
-                "correct the tags or the id; a snapshot of another account needs `owner:`, and must be shared".into()
+                "correct the tags or the ID; a snapshot of another account needs `owner:`, and must be shared".into()
             }
-            Self::NoSnapshot { others, .. } => format!("{others} with these tags are not completed: wait for one, or look why it failed"),
+            Self::NoSnapshot { others, .. } => {
+                format!("{others} with these tags are not completed: wait for one, or find out why it failed")
+            }
             Self::SnapshotNotReady { .. } => "wait until it is completed, or name another".into(),
             Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or remove it"),
             Self::OtherZone { zone, .. } => {
@@ -87,11 +89,13 @@ impl Failure for Unsuitable {
             Self::NotMade { encrypted: true, .. } | Self::NotAttached { encrypted: true, .. } => {
                 format!("allow this instance's role {KMS_ACTIONS} on the volume's key and on the snapshot's")
             }
-            Self::NotAttached { .. } => "see what the kernel says of NVMe with `dmesg`".into(),
+            Self::NotAttached { .. } => "run `dmesg` for the kernel's NVMe messages".into(),
             Self::Unseen { .. } | Self::NotRunning { .. } => "give it a longer `timeout:` if EC2 stays like this".into(),
-            Self::NotMade { .. } => "look at its state reason with `aws ec2 describe-volumes`, and boot again".into(),
+            Self::NotMade { .. } => "check its state reason with `aws ec2 describe-volumes`, and boot again".into(),
             Self::NoVolume { elsewhere, .. } if elsewhere.is_empty() => "correct the tags, or restore from a snapshot".into(),
-            Self::NoVolume { elsewhere, .. } => format!("these have the tags and cannot be attached here: {}", elsewhere.join(", ")),
+            Self::NoVolume { elsewhere, .. } => {
+                format!("make one of these available, which have the tags but cannot be attached here: {}", elsewhere.join(", "))
+            }
             Self::Several { .. } => "name one by its ID, or tag it".into(),
             Self::Taken { .. } => "give each step its own volume".into(),
             Self::NoNameLeft => "attach fewer volumes to this instance".into(),

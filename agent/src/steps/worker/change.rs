@@ -29,7 +29,7 @@ impl fmt::Display for Change {
             Self::File(change) => change.fmt(f),
             Self::ResetFailed { unit } => write!(f, "reset the failed state of {unit}"),
             Self::Start { unit } => write!(f, "start {unit}"),
-            Self::Restart { unit } => write!(f, "restart {unit} with its new settings, once it has finished what it has in hand"),
+            Self::Restart { unit } => write!(f, "restart {unit} with its new settings, once it has finished its messages in progress"),
         }
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn one_that_runs_with_its_settings_is_left_alone() {
         assert_eq!(lines("active", true), [""; 0]);
-        let restart = "restart ingot-worker@jobs.service with its new settings, once it has finished what it has in hand";
+        let restart = "restart ingot-worker@jobs.service with its new settings, once it has finished its messages in progress";
         assert_eq!(lines("active", false), [restart]);
         assert_eq!(lines("inactive", true), ["start ingot-worker@jobs.service"]);
         assert_eq!(lines("failed", false), ["reset the failed state of ingot-worker@jobs.service", "start ingot-worker@jobs.service"]);

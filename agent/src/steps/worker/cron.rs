@@ -192,7 +192,7 @@ impl Cron {
             if !(SOONEST..=LATEST).contains(&task.catch_up) {
                 found.push(Objection::new(
                     format!("`catch_up` of `{}` is not a time from 1m to 7d", task.name),
-                    "a worker needs some time, and old claims may be deleted",
+                    "write at least 1m, since a worker needs some time, and at most 7d, since old claims may be deleted",
                 ));
             }
         }

@@ -121,7 +121,7 @@ impl TryFrom<String> for Destination {
             return at.map(|at| Self::Url { written: written.clone(), at }).ok_or_else(|| {
                 Objection::new(
                     format!("`{written}` is not a URL of this machine"),
-                    "write host and port alone, as in http://127.0.0.1:5000, and the path as `path:`",
+                    "write only host and port, as in http://127.0.0.1:5000, and the path as `path:`",
                 )
             });
         }
@@ -238,7 +238,7 @@ impl Worker {
         if visibility < Duration::from_secs(10) || visibility > HIDDEN_AT_MOST {
             found.push(Objection::new(
                 "`visibility` is not a time from 10s to 12h",
-                "the default of 5m is extended while a message is handled",
+                "remove it: the default of 5m is extended while a message is handled",
             ));
         }
         if self.max_duration() > HIDDEN_AT_MOST {
@@ -250,12 +250,15 @@ impl Worker {
         if self.retention() < SHORTEST_RETENTION || self.retention() > LONGEST_RETENTION {
             found.push(Objection::new(
                 "`retention` is not a time from 1m to 14d",
-                "SQS keeps a message for 14 days at most; the default of 4 days counts from the first delivery",
+                "write at least 1m and at most 14d, as long as SQS keeps a message; the default of 4 days counts from the first delivery",
             ));
         }
         let settings::Retry { delay, doubled_up_to } = self.retry.effective();
         if doubled_up_to.is_some_and(|longest| longest < delay) {
-            found.push(Objection::new("`max_delay` is shorter than `delay`", "a delay grows from `delay` to `max_delay`"));
+            found.push(Objection::new(
+                "`max_delay` is shorter than `delay`",
+                "raise `max_delay`: a delay grows from `delay` to `max_delay`",
+            ));
         }
         if delay.max(doubled_up_to.unwrap_or_default()) > HIDDEN_AT_MOST {
             found.push(Objection::new("a delay of `retry` is longer than 12h, and SQS hides a message no longer than that", "shorten it"));

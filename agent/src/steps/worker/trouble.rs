@@ -16,7 +16,7 @@ pub(crate) enum WorkerError {
     Render(#[source] TemplateError),
     #[error("{}", .0.message)]
     Queue(Objection),
-    #[error("it is not known where {application} is reached by HTTP")]
+    #[error("the HTTP address of {application} is unknown")]
     NoDoor { application: Address },
     #[error("systemd has no unit {unit} ({load})")]
     NoUnit { unit: String, load: String },
@@ -50,7 +50,7 @@ impl Failure for WorkerError {
             Self::Queue(objection) => objection.hint.clone(),
             Self::NoDoor { .. } => "give `to` a URL such as http://127.0.0.1:8080".into(),
             Self::NoUnit { .. } => "install ingot-worker@.service of the release in /usr/lib/systemd/system".into(),
-            Self::NotStarted { unit, .. } | Self::Ended { unit, .. } => format!("run `journalctl -b -u {unit}` for all it said"),
+            Self::NotStarted { unit, .. } | Self::Ended { unit, .. } => format!("run `journalctl -b -u {unit}` for its full output"),
             Self::Tasks { remarks } => return remarks.first().map(|remark| remark.objection.hint.clone()),
             Self::Claims(source) => return source.hint(),
             Self::Zone(why) => return why.hint.clone(),

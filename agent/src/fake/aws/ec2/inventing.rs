@@ -68,7 +68,7 @@ impl Account {
 
     /// Makes up an address that may be associated with another instance.
     pub(super) fn invent_address(&mut self, allocation: &str) {
-        let instance = Some("wherever it is now".into());
+        let instance = Some("<its current instance>".into());
         let address = ElasticAddress { public_ip: "<its address>".into(), instance, interface: None, private_ip: None };
         self.addresses.entry(allocation.into()).or_insert(address);
     }

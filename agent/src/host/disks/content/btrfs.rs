@@ -26,7 +26,7 @@ pub(super) fn btrfs(window: &Window) -> Option<Signature> {
     let state = if !sums_up(window)? {
         damaged("the checksum of its superblock is wrong")
     } else if window.le64(AT + 0x30)? != AT {
-        damaged("its superblock contradicts itself")
+        damaged("its superblock is inconsistent")
     } else if let Some(damaged) = sized(window, size?) {
         damaged
     } else if has_log {

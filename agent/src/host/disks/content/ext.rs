@@ -50,7 +50,7 @@ pub(super) fn ext(window: &Window) -> Option<Signature> {
     let state = if read_only & METADATA_CHECKSUM != 0 && !sums_up(window)? {
         damaged("the checksum of its superblock is wrong")
     } else if size.is_none_or(|size| size == 0) {
-        damaged("its superblock contradicts itself")
+        damaged("its superblock is inconsistent")
     } else if let Some(damaged) = sized(window, size?) {
         damaged
     } else if flags & ERRORS != 0 || (!has_journal && flags & VALID == 0) {

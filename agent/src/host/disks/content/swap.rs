@@ -32,9 +32,9 @@ pub(super) fn broken(window: &Window) -> Option<Signature> {
     } else if signed(window, b"SWAPSPACE2").is_none() {
         return None;
     } else if window.be32(HEADER)? == 1 {
-        "it was made on a machine of the other byte order"
+        "it was made on a machine with the opposite byte order"
     } else {
-        "its header contradicts itself"
+        "its header is inconsistent"
     };
     Some(Signature { state: damaged(reason), ..Signature::plain("swap") })
 }

@@ -42,12 +42,12 @@ fn fault(window: &Window) -> Option<&'static str> {
         && blocks <= group * groups
         && blocks >= group * (groups - 1) + SMALLEST_GROUP;
     if !sane {
-        return Some("its superblock contradicts itself");
+        return Some("its superblock is inconsistent");
     }
     if window.byte(126)? != 0 {
-        return Some("mkfs.xfs did not finish it");
+        return Some("mkfs.xfs did not complete");
     }
-    (version == 5 && window.be32(216)? & NEEDS_REPAIR != 0).then_some("it is marked as in need of xfs_repair")
+    (version == 5 && window.be32(216)? & NEEDS_REPAIR != 0).then_some("it is marked as needing xfs_repair")
 }
 
 /// Covers the whole sector; the checksum field itself counts as zero.

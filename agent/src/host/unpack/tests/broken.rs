@@ -62,18 +62,18 @@ async fn what_is_broken_is_named() {
     let error = Machine::new().unpack(&spoilt).await;
     lines.push(format!("spoilt zstd: {}", error.map_or_else(|error| error.to_string(), |_| "not noticed".into())));
     insta::assert_snapshot!(lines.join("\n"), @r"
-    gzip cut: the archive is damaged: it ends in the middle
-    zstd cut: the archive is damaged: it ends in the middle
-    tar cut in a file: the archive is damaged: it ends in the middle
-    tar cut between files: the archive is damaged: it ends without the mark of its end
-    tar cut behind a long name: the archive is damaged: it ends in the middle
-    zip cut: the archive is damaged: it ends in the middle
-    behind gzip: the archive is damaged: something else follows its end
-    behind zstd: the archive is damaged: something else follows its end
-    behind tar: the archive is damaged: something follows its end
+    gzip cut: the archive is damaged: it is truncated
+    zstd cut: the archive is damaged: it is truncated
+    tar cut in a file: the archive is damaged: it is truncated
+    tar cut between files: the archive is damaged: its end marker is missing
+    tar cut behind a long name: the archive is damaged: it is truncated
+    zip cut: the archive is damaged: it is truncated
+    behind gzip: the archive is damaged: there is data after its end
+    behind zstd: the archive is damaged: there is data after its end
+    behind tar: the archive is damaged: there is data after its end
     nothing in it: the archive is damaged: it is empty
-    nothing in gzip: this is not an archive: it looks like nothing at all, an empty file, compressed with gzip
-    nothing: this is not an archive: it looks like nothing at all, an empty file
+    nothing in gzip: this is not an archive: it looks like an empty file, compressed with gzip
+    nothing: this is not an archive: it looks like an empty file
     a page: this is not an archive: it looks like HTML or XML
     an error: this is not an archive: it looks like JSON
     a text: this is not an archive: it looks like text
@@ -90,7 +90,7 @@ async fn what_is_broken_is_named() {
     a program: this is an executable (ELF), which ingot does not unpack
     gzip of a program: this is an executable (ELF), compressed with gzip, which ingot does not unpack
     gzip of gzip: this is a gzip file, compressed with gzip, which ingot does not unpack
-    zstd of nothing: this is not an archive: it looks like nothing at all, an empty file, compressed with zstd
+    zstd of nothing: this is not an archive: it looks like an empty file, compressed with zstd
     a wide window: this is zstd with a window of more than 16 MiB, which ingot does not unpack
     gzip of a page: this is not an archive: it looks like HTML or XML, compressed with gzip
     spoilt zstd: the archive is damaged: Data corruption detected

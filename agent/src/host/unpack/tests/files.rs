@@ -51,17 +51,17 @@ async fn what_is_no_such_file_is_named() {
     }
     insta::assert_snapshot!(said.join("\n"), @r"
     this is an empty file
-    hint: publish the release again, and look at its size
+    hint: publish the release again, and check its size
     this is an empty file
-    hint: publish the release again, and look at its size
-    this is not gzip, though it is named so
-    hint: publish it under a name that says what it is
-    this is not zstd, though it is named so
-    hint: publish it under a name that says what it is
-    the archive is damaged: it ends in the middle
-    hint: make the archive again, and publish it whole
-    the archive is damaged: something else follows its end
-    hint: make the archive again, and publish it whole
+    hint: publish the release again, and check its size
+    this is not gzip, despite its name
+    hint: publish it under a name that matches its format
+    this is not zstd, despite its name
+    hint: publish it under a name that matches its format
+    the archive is damaged: it is truncated
+    hint: rebuild the archive and publish it again
+    the archive is damaged: there is data after its end
+    hint: rebuild the archive and publish it again
     ");
     let machine = Machine::new();
     let wanted = Unpacking { form: gz(), limit: Some(5000), ..machine.wanted() };

@@ -28,7 +28,7 @@ async fn a_link_that_the_document_allows_leads_out() {
     let said = machine.refuses(&archive).await;
     insta::assert_snapshot!(said, @r#"
     the archive holds `shared/uploads`, a link to an absolute path: /srv/shared/uploads
-    hint: make the archive again without it, or allow the link in the bundle: `links: { "shared/uploads": "/srv/shared/uploads" }`
+    hint: rebuild the archive without it, or allow the link in the bundle: `links: { "shared/uploads": "/srv/shared/uploads" }`
     "#);
 }
 
@@ -60,7 +60,7 @@ async fn nothing_is_written_through_a_link_that_is_allowed() {
         raw(tar, EntryType::Regular, b"shared/x", b"", b"x");
     });
     let error = unpack(&machine, &archive, &[("shared", "/srv/shared")]).await.unwrap_err();
-    assert_eq!(error.to_string(), "the archive holds `shared/x`, whose path leads through a link");
+    assert_eq!(error.to_string(), "the archive holds `shared/x`, whose path goes through a link");
     let archive = tar(|tar| {
         link(tar, b"shared/a", b"/srv/shared/victim");
         raw(tar, EntryType::Link, b"hard", b"shared/a", b"");
@@ -103,10 +103,10 @@ async fn a_link_that_the_archive_does_not_bring_is_made() {
         said.push(error.to_string());
     }
     insta::assert_snapshot!(said.join("\n"), @r"
-    the archive holds `log`, a directory that is not empty, where `links` of the bundle wants a link to /srv/log
-    the archive holds `log`, a file where `links` of the bundle wants a link to /srv/log
-    the archive holds `log`, a link to something else where `links` of the bundle wants a link to /srv/log
-    the archive holds `a/log`, whose path leads through a link
+    the archive holds `log`, a directory that is not empty, in place of the link to /srv/log that `links` of the bundle requires
+    the archive holds `log`, a file in place of the link to /srv/log that `links` of the bundle requires
+    the archive holds `log`, a link to something else in place of the link to /srv/log that `links` of the bundle requires
+    the archive holds `a/log`, whose path goes through a link
     ");
 }
 
@@ -128,7 +128,7 @@ async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
         raw(tar, EntryType::Link, b"c", b"a/b/c", b"");
     });
     let said = Machine::new().refuses(&archive).await;
-    assert!(said.starts_with("the archive holds `c`, a link that leads out of the bundle: ../../x"), "{said}");
+    assert!(said.starts_with("the archive holds `c`, a link that points outside the bundle: ../../x"), "{said}");
 }
 
 /// Such an entry was counted, but no file was created.
@@ -136,7 +136,7 @@ async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
 async fn a_hard_link_to_itself_is_no_file() {
     let itself = |tar: &mut Tar| raw(tar, EntryType::Link, b"a", b"./a", b"");
     let said = Machine::new().refuses(&tar(itself)).await;
-    assert!(said.starts_with("the archive holds `a`, a link to nothing"), "{said}");
+    assert!(said.starts_with("the archive holds `a`, a link to a missing file"), "{said}");
     let machine = Machine::new();
     let archive = tar(|tar| {
         file(tar, "a", 0o644, b"content");

@@ -38,7 +38,7 @@ async fn every_format_is_read_byte_by_byte() {
         assert_eq!((unpacked.sha256, unpacked.bytes), (Sha256::of(&archive), archive.len() as u64));
         assert_eq!(fs::read_to_string(machine.at("bin/shop")).unwrap(), "program");
     }
-    for (foreign, what) in [(&b"\xfd7zXZ\0\0\x04"[..], "an xz file"), (b"<!DOCTYPE html>", "HTML"), (b"", "nothing at all")] {
+    for (foreign, what) in [(&b"\xfd7zXZ\0\0\x04"[..], "an xz file"), (b"<!DOCTYPE html>", "HTML"), (b"", "an empty file")] {
         let machine = Machine::new();
         let mut unpacking = machine.directories.unpack(machine.wanted()).await.unwrap();
         for byte in foreign {
@@ -71,7 +71,7 @@ async fn zeros_behind_gzip_are_passed_over() {
         assert_eq!(fs::read_to_string(machine.at("bin/shop")).unwrap(), "program");
     }
     let said = Machine::new().refuses(&[gzip(&plain), vec![0; 100], b"garbage".to_vec()].concat()).await;
-    assert!(said.starts_with("the archive is damaged: something else follows its end"), "{said}");
+    assert!(said.starts_with("the archive is damaged: there is data after its end"), "{said}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(crate) enum ContainerError {
         #[source]
         said: Box<Excerpt>,
     },
-    #[error("{0} cannot be kept with a compose file, whose containers are not in the unit of the application")]
+    #[error("{0} is not supported with a compose file, whose containers are not in the unit of the application")]
     Composed(&'static str),
     #[error("`{name}` {why}")]
     Name { name: String, why: &'static str },
@@ -42,10 +42,10 @@ pub(crate) enum ContainerError {
     Idle { image: String },
     #[error("the command of `{process}` {why}")]
     Command { process: String, why: &'static str },
-    #[error("{image} is not here")]
+    #[error("{image} is not on this machine")]
     NotHere { image: String },
     /// Requires podman, whose containers are in the unit of the application.
-    #[error("{0} cannot be kept with docker, whose containers are not in the unit of the application")]
+    #[error("{0} is not supported with docker, whose containers are not in the unit of the application")]
     Unkept(&'static str),
     #[error(transparent)]
     Host(HostError),
@@ -137,7 +137,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Passing => "it failed",
-            Self::Daemon => "its daemon does not run",
+            Self::Daemon => "its daemon is not running",
             Self::Denied(_) => "access denied",
             Self::NotFound => "not found in the registry",
             Self::Architecture => "the registry has no image for this machine's processor",

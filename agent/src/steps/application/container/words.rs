@@ -21,7 +21,7 @@ pub(crate) fn words(line: &str) -> Result<Vec<String>, &'static str> {
         }
     }
     words.extend(word);
-    if quote.is_some() { Err("has a quote that does not end") } else { Ok(words) }
+    if quote.is_some() { Err("has an unclosed quote") } else { Ok(words) }
 }
 
 /// Replaces `$NAME` and `${NAME}` by the variable's value, or by nothing if it is not set, and `$$` by a dollar sign.

@@ -12,8 +12,8 @@ impl Application {
         let one = "name one of the two, as in `bundle: bundles.app` or `image: REGISTRY/REPOSITORY:TAG`";
         let mut found = Vec::new();
         match (&self.bundle, &self.image) {
-            (None, None) => found.push(Objection::new("nothing names what runs: `bundle` or `image`", one)),
-            (Some(_), Some(_)) => found.push(Objection::new("both `bundle` and `image` name what runs", one)),
+            (None, None) => found.push(Objection::new("neither `bundle` nor `image` is given", one)),
+            (Some(_), Some(_)) => found.push(Objection::new("both `bundle` and `image` are given", one)),
             (Some(bundle), None) if bundle.kind() != "bundles" => {
                 let message = format!("the release of an application comes from a bundle, and {bundle} is not one");
                 found.push(Objection::new(message, "name a step of `bundles:`, as in `bundle: bundles.app`"));
@@ -27,7 +27,10 @@ impl Application {
     fn wrong_image(&self, image: &Text) -> Vec<Objection> {
         let mut found = Vec::new();
         if is_secret(image) {
-            found.push(Objection::new("the name of an image is printed, and this one holds a secret", "name the image by plain values"));
+            found.push(Objection::new(
+                "the name of an image is printed, and this one holds a secret",
+                "use plain values in the name of the image",
+            ));
         } else if image.is_plain()
             && let Err(why) = Reference::parse(image.raw())
         {
@@ -38,7 +41,7 @@ impl Application {
             found.push(Objection::new("an image is not built on the machine that runs it", "remove `build`"));
         }
         if self.proxy.has_static() {
-            let hint = "have the container serve its files, or put them on the machine by a bundle of their own";
+            let hint = "have the container serve its files, or put them on the machine with a separate bundle";
             found.push(Objection::new("`proxy.static` serves directories of a release, and an image has none", hint));
         }
         found
@@ -58,8 +61,8 @@ mod tests {
 
     #[test]
     fn exactly_one_of_bundle_and_image_is_named() {
-        assert_eq!(said(json!({})), ["nothing names what runs: `bundle` or `image`"]);
-        assert_eq!(said(json!({"bundle": "bundles.app", "image": "shop"})), ["both `bundle` and `image` name what runs"]);
+        assert_eq!(said(json!({})), ["neither `bundle` nor `image` is given"]);
+        assert_eq!(said(json!({"bundle": "bundles.app", "image": "shop"})), ["both `bundle` and `image` are given"]);
         assert_eq!(said(json!({"image": "registry.example/shop:{{values.version}}"})), [""; 0]);
         assert_eq!(said(json!({"bundle": "bundles.app"})), [""; 0]);
     }

@@ -160,7 +160,7 @@ fn what_another_document_left_in_the_free_slot_goes_first() {
 fn what_a_reboot_has_ended_serves_while_its_successor_is_made() {
     let found = Found { is_led: false, running: BTreeSet::new(), up: BTreeSet::new(), ..serving() };
     let made = changes("2", WEB_ALONE, &found);
-    let resumed = "have shop.web-1.service, shop.jobs-1.service serve until its successor does";
+    let resumed = "keep shop.web-1.service, shop.jobs-1.service serving until its successor does";
     assert_eq!((made[0].as_str(), made[5].as_str()), (resumed, "stop shop.jobs-1.service"));
     assert_eq!(made[1..], changes("2", WEB_ALONE, &serving()), "then all goes on as if it had run all along");
     // Resuming is pointless here, since the process would be stopped again at once.

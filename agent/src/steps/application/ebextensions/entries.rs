@@ -173,10 +173,10 @@ pub(super) fn text(file: &str, key: &str, node: &Node) -> Result<String, Remark>
 
 fn name_unknown(file: &str, entry: &Entry, known: &[&str], warnings: &mut Vec<Remark>) {
     for field in entry.node.entries().iter().filter(|field| !known.contains(&field.key.as_str())) {
-        let message = format!("`{}` of `{}` is not read", field.key, entry.key);
+        let message = format!("`{}` of `{}` is ignored", field.key, entry.key);
         let hint = match nearest(&field.key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", known.join(", ")),
+            None => format!("expected one of: {}", known.join(", ")),
         };
         warnings.push(Remark::at(file, field.line, message, hint));
     }

@@ -57,8 +57,8 @@ fn reads_what_is_about_the_application() {
 #[test]
 fn whatever_else_is_there_is_named_with_its_line() {
     insta::assert_snapshot!(said(&of(DJANGO).warnings), @r"
-    .ebextensions/a.config:7: `packages` is not read; install it in the image
-    .ebextensions/a.config:22: `Resources` is not read; put it into the template of the stack
+    .ebextensions/a.config:7: `packages` is ignored; install it in the image
+    .ebextensions/a.config:22: `Resources` is ignored; move it to the template of the stack
     ");
 }
 
@@ -75,7 +75,7 @@ fn options_have_two_forms_and_the_last_one_counts() {
 fn json_is_read_as_well() {
     let found = of("{\n\t\"container_commands\": {\n\t\t\"01\": { \"command\": \"true\" }\n\t},\n\t\"services\": {}\n}\n");
     assert_eq!(names(&found.container_commands), ["01"]);
-    assert!(said(&found.warnings).starts_with(".ebextensions/a.config:5: `services` is not read"));
+    assert!(said(&found.warnings).starts_with(".ebextensions/a.config:5: `services` is ignored"));
 }
 
 #[test]
@@ -105,18 +105,18 @@ fn what_is_ignored_is_said() {
         "commands:\n  a: { command: x, leader_only: true }\ncontainer_commands:\n  b: { command: y, leader_only: true, test: z }\n  b: { command: y2 }\n",
     );
     insta::assert_snapshot!(said(&found.warnings), @r"
-    .ebextensions/a.config:5: `b` is named twice, so the first is ignored; rename one of the two
-    .ebextensions/a.config:2: `leader_only` of `a` is not read; known here: command, cwd, env, test, ignoreErrors
+    .ebextensions/a.config:5: `b` appears twice, so the first is ignored; rename one of the two
+    .ebextensions/a.config:2: `leader_only` of `a` is ignored; expected one of: command, cwd, env, test, ignoreErrors
     ");
     let other = Extensions::of(&Release::of(&[(".ebextensions/a.yaml", "x: y\n"), (".ebextensions/README.md", "")]));
     assert_eq!(
         said(&other.warnings),
-        ".ebextensions/a.yaml: this file is not read, since its name does not end with .config; rename it to a.config\n"
+        ".ebextensions/a.yaml: this file is ignored, since its name does not end with .config; rename it to a.config\n"
     );
     let misspelled = of("container_command: {}\ncontainer_commands: { a: { command: x, ignore_errors: true } }\n");
     insta::assert_snapshot!(said(&misspelled.warnings), @r"
-    .ebextensions/a.config:2: `ignore_errors` of `a` is not read; did you mean `ignoreErrors`?
-    .ebextensions/a.config:1: `container_command` is not read; did you mean `container_commands`?
+    .ebextensions/a.config:2: `ignore_errors` of `a` is ignored; did you mean `ignoreErrors`?
+    .ebextensions/a.config:1: `container_command` is ignored; did you mean `container_commands`?
     ");
     assert_eq!(of("# nothing\n"), Extensions::default());
     assert_eq!(of("container_commands:\n").mistakes, []);

@@ -128,7 +128,7 @@ impl Builder {
             return Err(Refusal { line, message: format!("values are nested more than {DEPTH_LIMIT} deep") });
         }
         if matches!(self.open.last(), Some(Open { value: Value::Map(_), key: None, .. })) {
-            return Err(Refusal { line, message: "a list or a map is in place of a key".into() });
+            return Err(Refusal { line, message: "a list or a map is used as a key".into() });
         }
         self.open.push(Open { line, anchor, value, key: None, keys: BTreeSet::new() });
         Ok(())
@@ -147,7 +147,7 @@ impl Builder {
             Some(Open { value: Value::List(items), .. }) => items.push(node),
             Some(Open { value: Value::Map(entries), key, keys, .. }) => {
                 let Some((key, line)) = key.take() else {
-                    return Err(Refusal { line: node.line, message: "an alias is in place of a key".into() });
+                    return Err(Refusal { line: node.line, message: "an alias is used as a key".into() });
                 };
                 if !keys.insert(key.clone()) {
                     self.twice.push((key.clone(), line));

@@ -179,7 +179,7 @@ fn hint(said: &[String]) -> &'static str {
     match () {
         () if is_about(&["key values mismatch"]) => "give `proxy.tls` a certificate and the key that it was made for",
         () if is_about(&["certificate", "PEM", "SSL"]) => {
-            "check `proxy.tls`: its certificate and its key in PEM, the key without a passphrase"
+            "check `proxy.tls`: its certificate and key must be in PEM, the key without a passphrase"
         }
         () if is_about(&["Read-only file system"]) => "have the release write its logs below /var/log/nginx, and nothing else",
         () if is_about(&["listen", "bind()"]) => "check `proxy.listen` and `port`",

@@ -74,7 +74,7 @@ impl Application {
             && let Err(trouble) = restore::restore(ground.memory.current(), ground, cx).await
         {
             let trouble = Explanation::of(&trouble);
-            cx.progress(Progress::Warning(format!("cannot put the configuration of the proxy back: {trouble}")));
+            cx.progress(Progress::Warning(format!("cannot restore the configuration of the proxy: {trouble}")));
         }
         Err(error)
     }

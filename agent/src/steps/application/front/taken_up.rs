@@ -85,12 +85,12 @@ pub(super) async fn taken_up(site: &str, cx: &Context<'_>) -> Result<(), Applica
         let waited = host.clock.elapsed() - begun;
         if waited >= TAKEN_UP_WITHIN {
             let why = match missing {
-                Some(at) => format!("it does not listen on {at}, {TAKEN_UP_WITHIN:?} after the request"),
-                None => format!("it serves by its former configuration, {TAKEN_UP_WITHIN:?} after it was given another"),
+                Some(at) => format!("it does not listen on {at} {TAKEN_UP_WITHIN:?} after the request"),
+                None => format!("it still uses its previous configuration {TAKEN_UP_WITHIN:?} after it was given a new one"),
             };
             return Err(not_served(why, cx).await);
         }
-        cx.waiting(format!("for {UNIT} to take up its configuration"));
+        cx.waiting(format!("for {UNIT} to apply its configuration"));
         host.clock.sleep(LOOKED_EVERY).await;
     }
 }

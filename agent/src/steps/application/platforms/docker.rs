@@ -71,7 +71,7 @@ fn uses_port(text: &str) -> bool {
 pub(super) fn for_the_desk(release: &Release, runs_otherwise: bool, platform: &str) -> Option<Remark> {
     let (file, _) = compose_file(release, runs_otherwise).filter(|(_, is_for_the_desk)| *is_for_the_desk)?;
     let hint = "publish a service as `127.0.0.1:${PORT}:8000` to have it run the release, or leave it out of the bundle";
-    Some(Remark::of(file, format!("this is not read: it publishes nothing on $PORT, and {platform} runs the release"), hint))
+    Some(Remark::of(file, format!("this file is ignored: it publishes nothing on $PORT, and {platform} runs the release"), hint))
 }
 
 fn image(name: Option<String>, port: Option<u16>, run: &Dockerrun, registries: Vec<String>) -> Launch {

@@ -27,7 +27,7 @@ fn launch(release: &Release, signs: &[&str]) -> Result<Launch, Remark> {
         }
         [sign] => {
             let hint = "bundle the whole output of `dotnet publish`, or add a Procfile";
-            Err(Remark::of(*sign, format!("{} is missing beside it", assembly(sign)), hint))
+            Err(Remark::of(*sign, format!("{} is missing next to it", assembly(sign)), hint))
         }
         _ => {
             let names: Vec<String> = signs.iter().map(|sign| assembly(sign)).collect();
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn several_or_none_are_a_mistake() {
         let said = |files: &[(&str, &str)]| launch_of(files).unwrap_err().to_string();
-        assert_eq!(said(&[("Shop.runtimeconfig.json", "")]), "Shop.runtimeconfig.json: Shop.dll is missing beside it");
+        assert_eq!(said(&[("Shop.runtimeconfig.json", "")]), "Shop.runtimeconfig.json: Shop.dll is missing next to it");
         let two = [("A.runtimeconfig.json", ""), ("B.runtimeconfig.json", "")];
         assert_eq!(said(&two), "there are 2 applications and no Procfile: A.dll, B.dll");
     }

@@ -17,7 +17,7 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
     let without_bit = PROGRAMS.into_iter().find(|name| release.is_file(name)).filter(|_| program.or(source).is_none());
     if let Some(name) = without_bit {
         let hint = format!("run `chmod +x {name}` before you bundle it, or add a Procfile with `web: sh {name}` if it is a script");
-        return Some(Platform::new("Go", name, Err(Remark::of(name, "it has no run bit, so it cannot be started", hint))));
+        return Some(Platform::new("Go", name, Err(Remark::of(name, "it has no executable bit, so it cannot be started", hint))));
     }
     let sign = program.or(source)?;
     let launch = Launch::web(format!("exec ./{}", program.unwrap_or(PROGRAMS[0])), &[]);
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_program_without_a_run_bit_is_named() {
         let error = of(&[("bin/application", "\x7fELF")]).launch.unwrap_err();
-        assert_eq!(error.to_string(), "bin/application: it has no run bit, so it cannot be started");
+        assert_eq!(error.to_string(), "bin/application: it has no executable bit, so it cannot be started");
         assert!(of(&[("bin/application", ""), ("application.go", "")]).launch.is_ok(), "it is built anew");
     }
 }

@@ -35,11 +35,11 @@ fn launch(release: &Release, jars: &[&str], sign: &str) -> Result<Launch, Remark
         }
         [] if sign == MANIFEST => {
             let hint = "set `unpack: false` and `file: application.jar` for the bundle";
-            Err(Remark::of(MANIFEST, "this is a jar that was unpacked, which java does not run", hint))
+            Err(Remark::of(MANIFEST, "this is an unpacked jar, which java cannot run", hint))
         }
         [] if release.is_file(BUILDFILE) => {
             let hint = "add a Procfile with a line such as `web: java -jar target/shop.jar`";
-            Err(Remark::of(sign, "nothing says which jar of the build runs", hint))
+            Err(Remark::of(sign, "the build does not define which jar to run", hint))
         }
         [] => {
             let hint = "build the jar before you bundle it, or add a Buildfile and a Procfile";
@@ -78,6 +78,6 @@ mod tests {
         let said = |files: &[(&str, &str)]| format!("{:#}", launch_of(files).unwrap_err());
         assert!(said(&[("META-INF/MANIFEST.MF", "")]).contains("`unpack: false`"));
         assert!(said(&[("pom.xml", "")]).starts_with("pom.xml: the top level of the release has no jar"));
-        assert!(said(&[("pom.xml", ""), ("Buildfile", "build: mvn package\n")]).contains("which jar of the build"));
+        assert!(said(&[("pom.xml", ""), ("Buildfile", "build: mvn package\n")]).contains("which jar to run"));
     }
 }

@@ -43,8 +43,8 @@ pub(super) fn node(release: &Release) -> Option<Platform> {
         platform.programs = vec![NODE, NPM];
         let lock = FOREIGN_LOCKS.into_iter().find(|name| release.is_file(name));
         if let Some(lock) = lock.filter(|_| !LOCKS.iter().any(|lock| release.is_file(lock))) {
-            let hint = "add a package-lock.json, or bring node_modules in the bundle";
-            platform.warnings.push(Remark::of(lock, "npm does not read this lock, so versions are not pinned", hint));
+            let hint = "add a package-lock.json, or include node_modules in the bundle";
+            platform.warnings.push(Remark::of(lock, "npm does not read this lock file, so versions are not pinned", hint));
         }
     }
     platform.mistakes.extend(mistake);
@@ -138,6 +138,6 @@ mod tests {
         let error = of(&[("package.json", r#"{"main":"index.js"}"#)]).launch.unwrap_err();
         assert_eq!(error.to_string(), "package.json: the release has neither a `start` script nor app.js or server.js");
         let warnings = of(&[("package.json", EXPRESS), ("yarn.lock", "")]).warnings;
-        assert_eq!(warnings[0].to_string(), "yarn.lock: npm does not read this lock, so versions are not pinned");
+        assert_eq!(warnings[0].to_string(), "yarn.lock: npm does not read this lock file, so versions are not pinned");
     }
 }

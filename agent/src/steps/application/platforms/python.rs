@@ -82,7 +82,7 @@ fn launch(release: &Release) -> Result<Launch, Remark> {
     let named = named_module(&options);
     if named.is_none() && !is_module(MODULES[0]) {
         let module = MODULES.into_iter().find(|name| is_module(name)).map_or("shop.wsgi".to_owned(), |name| format!("{name}:app"));
-        let message = "there is neither a Procfile nor the module `application`, which gunicorn is started with by itself";
+        let message = "there is neither a Procfile nor the module `application`, which gunicorn needs by default";
         return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
     }
     let mut launch = Launch::web(gunicorn(&options, named.as_deref().unwrap_or(MODULES[0])), &[PYTHON]);

@@ -56,7 +56,7 @@ fn compiles_assets(release: &Release) -> bool {
 fn launch(release: &Release) -> Result<Launch, Remark> {
     if !release.is_file(RACKUP) {
         let hint = "add a config.ru, or a Procfile with a line such as `web: bundle exec ruby app.rb -p $PORT`";
-        return Err(Remark::new("there is neither a Procfile nor a config.ru, which puma is started with by itself", hint));
+        return Err(Remark::new("there is neither a Procfile nor a config.ru, which puma needs by default", hint));
     }
     if !release.is_file(GEMFILE) {
         return Ok(Launch::web(format!("exec {PUMA}"), &[RUBY, Program::new("puma")]));

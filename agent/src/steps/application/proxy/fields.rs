@@ -108,7 +108,7 @@ impl Fields {
                 found.push(Objection::new(format!("`static` has both `{other}` and `{url}`"), "keep one of the two"));
             }
             if !is_release_path(path) {
-                let hint = "write it from the top of the release, without `..` and spaces, such as public/assets";
+                let hint = "write it relative to the top of the release, without `..` and spaces, such as public/assets";
                 found.push(Objection::new(format!("`{path}` is not a path in the release"), hint));
             }
         }
@@ -120,7 +120,7 @@ impl Fields {
         let mut seen = BTreeSet::new();
         for port in self.plain_ports().into_iter().chain(self.tls.as_ref().map(Tls::port)) {
             if port == own {
-                let message = format!("the proxy cannot listen on port {port}: it is the application's own");
+                let message = format!("the proxy cannot listen on port {port}: it belongs to the application");
                 found.push(Objection::new(message, "give the application another `port`, or the proxy another `listen`"));
             } else if !seen.insert(port) {
                 found.push(Objection::new(format!("the proxy would listen on port {port} twice"), "keep it once"));

@@ -68,7 +68,7 @@ const HEAD: &str = "# Written by ingot, and again whenever the document is appli
 /// journald's own socket, which exists whether or not something provides /dev/log.
 const MAIN: &str = r#"worker_processes auto;
 worker_rlimit_nofile 65536;
-# Workers of a former configuration end once their requests have, WebSockets included.
+# Workers of a previous configuration exit once their requests, including WebSockets, have ended.
 worker_shutdown_timeout 1h;
 pid /run/ingot/proxy/nginx.pid;
 error_log stderr error;
@@ -143,11 +143,11 @@ const HTTP: &str = r#"
         default $http_host;
         "" $host;
     }
-    # What nginx says by itself where no release answers. What an application answers passes.
+    # The response of nginx if no release answers. Responses of an application pass through.
     map "" $ingot_unavailable {
         default '<!doctype html><html lang="en"><meta charset="utf-8"><title>Temporarily unavailable</title><h1>Temporarily unavailable</h1><p>The application did not answer. Please try again in a moment.</p></html>\n';
     }
-    # No connection to a release is kept: it would lead to that one after the next has taken its place.
+    # Connections to a release are not reused: they would reach it even after another one has replaced it.
     map $http_upgrade $ingot_connection {
         default upgrade;
         "" close;

@@ -21,12 +21,12 @@ pub(crate) fn name_objection(name: &str) -> Option<Objection> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_plain) {
         let message = format!("`{name}` is not a name for an application behind a proxy");
-        return Some(Objection::new(message, "use letters, digits, `-`, `_` and `.`, with no `.` at the front"));
+        return Some(Objection::new(message, "use letters, digits, `-`, `_` and `.`, and do not begin with `.`"));
     }
     if name.len() > LONGEST {
         return Some(Objection::new(format!("the name `{name}` is too long"), format!("use at most {LONGEST} characters")));
     }
-    TAKEN.contains(&name).then(|| Objection::new(format!("an application cannot be called `{name}`"), "give it another name"))
+    TAKEN.contains(&name).then(|| Objection::new(format!("`{name}` is a reserved name"), "give it another name"))
 }
 
 /// A file or directory of the proxy. [`path`](Place::path) returns its path.

@@ -52,7 +52,7 @@ impl Snippets {
     pub(crate) fn of(release: &Release) -> Self {
         let mut mistakes = Vec::new();
         if release.is_file(".platform/nginx/nginx.conf") {
-            let message = "this would replace the configuration by which ingot leads requests from one release to the next";
+            let message = "this would replace the configuration with which ingot switches requests from one release to the next";
             let hint = format!("move what it adds to {HTTP}/*.conf (into http) and {SERVER}/*.conf (into server), and remove it");
             mistakes.push(Remark::of(".platform/nginx/nginx.conf", message, hint));
         }
@@ -82,7 +82,7 @@ impl Snippets {
     /// A warning that they are ignored, because the application does not ask for them.
     pub(crate) fn unread(&self) -> Option<Remark> {
         let hint = "set it, or use `proxy:` of the application";
-        (!self.is_empty()).then(|| Remark::of(DIRECTORY, "this is read only with `compatible_with: beanstalk`", hint))
+        (!self.is_empty()).then(|| Remark::of(DIRECTORY, "this takes effect only with `compatible_with: beanstalk`", hint))
     }
 
     /// Whether they contain their own `location /` for the server.

@@ -23,7 +23,7 @@ impl Release {
         let entry = self.entry(path)?;
         Some(match (entry.kind, &entry.content) {
             (Kind::Astray, _) => {
-                Err(Remark::of(path, "this link leads out of the release, or nowhere", "put the file itself into the bundle"))
+                Err(Remark::of(path, "this link points outside the release, or to nothing", "put the file itself into the bundle"))
             }
             (Kind::Directory | Kind::Other, _) => Err(Remark::of(path, "this is not a file", "put a file of this name into the bundle")),
             (_, Some(Content::Bytes(bytes))) => str::from_utf8(bytes).map(|text| text.trim_start_matches('\u{feff}')).map_err(|error| {

@@ -92,7 +92,7 @@ mod tests {
         insta::assert_snapshot!([told(text), told(""), told("a: [\n"), told("version: 1\ncron: none\n")].join("\n"), @"
         cron.yaml:1: its version is not 1; write `version: 1`, and under `cron:` a list of tasks with `name`, `url` and `schedule`
         cron.yaml:3: `61` is not valid as the minute of a schedule; write a number from 0 to 59
-        cron.yaml:6: the schedule `0 0 30 2 *` never comes; choose a day that one of these months has
+        cron.yaml:6: the schedule `0 0 30 2 *` never occurs; choose a day that one of these months has
         cron.yaml:7: two tasks are named `a`; rename one of the two
         cron.yaml:8: this task lacks `name`, `url` or `schedule`; write `version: 1`, and under `cron:` a list of tasks with `name`, `url` and `schedule`
         cron.yaml: it is empty; write `version: 1`, and under `cron:` a list of tasks with `name`, `url` and `schedule`

@@ -80,7 +80,7 @@ impl Schedule {
     pub(crate) fn parse(written: &str) -> Result<Self, Objection> {
         let schedule = Self::read(written)?;
         if schedule.never_comes() {
-            let message = format!("the schedule `{}` never comes", shown_on_a_line(written.trim()));
+            let message = format!("the schedule `{}` never occurs", shown_on_a_line(written.trim()));
             return Err(Objection::new(message, "choose a day that one of these months has"));
         }
         Ok(schedule)
@@ -373,7 +373,7 @@ mod tests {
         `13` is not valid as the month of a schedule; write a number from 1 to 12, or a name from jan to dec
         `8` is not valid as the day of the week of a schedule; write a number from 0 to 7, or a name from sun to sat
         `5/15` is not valid as the minute of a schedule; write a range before the step, as in 5-59/15
-        `*/0` is not valid as the minute of a schedule; write a number from 1 on after the slash
+        `*/0` is not valid as the minute of a schedule; write a number of at least 1 after the slash
         `22-6` is not valid as the hour of a schedule; write two ranges with a comma between them, such as 22-23,0-6
         `a` is not valid as the minute of a schedule; write a number from 0 to 59
         `january` is not valid as the month of a schedule; write a number from 1 to 12, or a name from jan to dec
@@ -382,8 +382,8 @@ mod tests {
         `` is not valid as the minute of a schedule; write a number from 0 to 59
         `L` is not valid as the day of the month of a schedule; write a number from 1 to 31
         `+5` is not valid as the minute of a schedule; write a number from 0 to 59
-        the schedule `0 0 30 2 *` never comes; choose a day that one of these months has
-        the schedule `0 0 31 2,4,6,9,11 *` never comes; choose a day that one of these months has
+        the schedule `0 0 30 2 *` never occurs; choose a day that one of these months has
+        the schedule `0 0 31 2,4,6,9,11 *` never occurs; choose a day that one of these months has
         `2-3` is not valid as the minute of a schedule; write a number from 0 to 59
         `300` is not valid as the minute of a schedule; write a number from 0 to 59
         ");

@@ -35,8 +35,8 @@ fn parsed(text: &str) -> Result<Dockerrun, Remark> {
         Some("1") => {}
         Some("3") => return Ok(Dockerrun { warnings: vec![unread("Authentication")], ..Dockerrun::default() }),
         other => {
-            let message = format!("version {} is not read, only version 1", other.unwrap_or("(none)"));
-            return Err(Remark::of(DOCKERRUN, message, "replace it by a compose file"));
+            let message = format!("version {} is not supported, only version 1", other.unwrap_or("(none)"));
+            return Err(Remark::of(DOCKERRUN, message, "replace it with a compose file"));
         }
     }
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
@@ -54,10 +54,10 @@ fn parsed(text: &str) -> Result<Dockerrun, Remark> {
 
 fn unread(key: &str) -> Remark {
     let hint = match key {
-        "Logging" => "write logs to stdout: they are in the journal",
-        _ => "use an image of ECR, which the instance role may pull",
+        "Logging" => "write logs to stdout: they go to the journal",
+        _ => "use an image in ECR, which the instance role may pull",
     };
-    Remark::of(DOCKERRUN, format!("`{key}` is not read"), hint)
+    Remark::of(DOCKERRUN, format!("`{key}` is ignored"), hint)
 }
 
 /// A number, boolean or string as text, because both `1` and `"1"` are common.

@@ -45,7 +45,7 @@ impl Field {
             let step = match step.map(str::parse::<u8>) {
                 None => 1,
                 Some(Ok(step)) if step > 0 => step,
-                Some(_) => return Err(self.wrong(part, "write a number from 1 on after the slash".into())),
+                Some(_) => return Err(self.wrong(part, "write a number of at least 1 after the slash".into())),
             };
             for value in (low..=high).step_by(step.into()) {
                 allowed |= 1_u64 << value;
