@@ -98,6 +98,9 @@ impl DocumentError {
 
     /// The same for machines.
     pub fn entries(&self) -> Vec<Entry> {
+        if self.mistakes.is_empty() {
+            return Vec::new();
+        }
         let mut lines = Lines::of(&self.sources);
         self.mistakes
             .iter()

@@ -32,7 +32,7 @@ impl<'a> Adviser<'a> {
     /// where one of its values stands: only for what is said, since it searches the document.
     pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, mut place: impl FnMut(&Bare) -> Place) {
         // Most texts refer to nothing that anything can be said of.
-        let of_interest = |path: &[String]| is_secret(path) || self.is_text(path);
+        let of_interest = |path: &[String]| is_secret(path) || helper.is_some() && self.is_text(path);
         let may_be_for_docker = helper == Some("env") && text.contains("docker");
         if !may_be_for_docker && !template.references().iter().any(|reference| of_interest(&reference.segments)) {
             return;

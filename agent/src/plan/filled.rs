@@ -15,19 +15,20 @@ use crate::failure::Objection;
 use crate::plan::values::{Facts, Filled, Values, is_open};
 use crate::plan::wrong::in_values;
 use crate::sorting::Sort as _;
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{SIZE_LIMIT, Scope, Template, TemplateError};
 
 /// Reads every step again with its values in it, and adds what is wrong with it then and was not before. `references` are
 /// those of the steps, in their order.
-pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], values: &Values, mistakes: &mut Vec<Mistake>) {
-    let mut known = None;
+pub(super) fn check(
+    items: &BTreeMap<Address, Item>,
+    references: &[Vec<Reference>],
+    known: Option<&Known<'_>>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    // Whatever keeps them from being filled in is told where they are.
+    let Some(known) = known else { return };
     for ((address, item), references) in items.iter().zip(references).filter(|(_, references)| !references.is_empty()) {
         let Some(mut node) = item.written.as_ref().filter(|node| has_template(node)).cloned() else { continue };
-        if known.is_none() {
-            known = Known::of(values);
-        }
-        // Whatever keeps them from being filled in is told where they are.
-        let Some(known) = &known else { return };
         let (mut found, mut changed) = (Vec::new(), false);
         known.fill(&mut node, &mut changed, &mut found);
         if changed
@@ -55,16 +56,18 @@ fn has_template(node: &Node) -> bool {
 
 /// What a document knows without an instance.
 pub(crate) struct Known<'a> {
-    tree: Json,
     scope: Scope,
     open: Vec<&'a [String]>,
+    /// The bytes of the longest value that is printed as it is.
+    longest: usize,
 }
 
 impl<'a> Known<'a> {
     pub(crate) fn of(values: &'a Values) -> Option<Self> {
         let Filled { tree, open } = values.fill(Facts::None).ok()?;
-        let values = Json::Object([("values".to_owned(), tree.clone())].into_iter().collect());
-        Some(Self { scope: Scope::from(values), tree, open })
+        let longest = longest(&tree);
+        let values = Json::Object([("values".to_owned(), tree)].into_iter().collect());
+        Some(Self { scope: Scope::from(values), open, longest })
     }
 
     /// A text with the values in it. `None` if it needs anything else.
@@ -77,6 +80,11 @@ impl<'a> Known<'a> {
     /// All values.
     pub(super) fn values(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Whether a template of this text cannot become too large if it prints nothing but values.
+    pub(super) fn fits_in(&self, text: &str) -> bool {
+        text.len().saturating_mul(self.longest.max(1)) <= SIZE_LIMIT
     }
 
     /// What a template needs that refers to these: values, and a text in the place of what is not known, where there is one.
@@ -123,7 +131,24 @@ impl<'a> Known<'a> {
 
     /// Whether a reference can be filled in. What cannot be is told where that is found.
     pub(super) fn has(&self, reference: &Reference) -> bool {
-        reference.root() == "values" && !is_open(reference, Facts::None, &self.open) && in_values(reference, &self.tree).is_none()
+        let is_closed = || !is_open(reference, Facts::None, &self.open);
+        reference.root() == "values" && is_closed() && self.tree().is_some_and(|tree| in_values(reference, tree).is_none())
+    }
+
+    fn tree(&self) -> Option<&Json> {
+        self.scope.get(&[])?.get("values")
+    }
+}
+
+/// The bytes of the longest of the texts, numbers and booleans in a value.
+fn longest(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len(),
+        Json::Number(number) => number.as_str().len(),
+        Json::Bool(_) => "false".len(),
+        Json::Null => 0,
+        Json::Array(items) => items.iter().map(longest).max().unwrap_or_default(),
+        Json::Object(fields) => fields.values().map(longest).max().unwrap_or_default(),
     }
 }
 

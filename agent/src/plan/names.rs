@@ -1,6 +1,5 @@
 //! Names that AWS would refuse, as far as they are known on a desk: an instance would only hear of it when it asks.
 
-use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::address::Address;
@@ -10,7 +9,6 @@ use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::failure::Objection;
 use crate::plan::filled::Known;
-use crate::plan::values::Values;
 
 type Rule = fn(&str) -> Option<Objection>;
 
@@ -31,10 +29,8 @@ const RULES: [(&str, &str, Rule); 9] = [
 const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
 /// Adds what is wrong with the names in steps.
-pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
-    // Hardly any of them is a template.
-    let known = LazyCell::new(|| Known::of(values));
-    let filled = |text: &str| known.as_ref()?.text(text);
+pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], known: Option<&Known<'_>>, mistakes: &mut Vec<Mistake>) {
+    let filled = |text: &str| known?.text(text);
     let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
     for (address, node) in written.chain(broken.iter().map(|(address, node)| (address, node))) {
         walk(address.kind(), node, &filled, mistakes);

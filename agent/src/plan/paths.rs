@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::address::Address;
+use crate::address::{Address, of_kind};
 use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
@@ -12,9 +12,13 @@ use crate::step::Shapes;
 /// Adds a mistake for each step that makes something where a file is.
 pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     // Where it depends on facts, the other may be there instead. They are in order, so as strings and as paths alike.
-    let of_kind = |kind: &'static str| items.iter().filter(move |(address, item)| address.kind() == kind && item.when.is_none());
-    let all = |kind| of_kind(kind).map(|(address, _)| (address.key(), address)).collect::<Vec<(&str, &Address)>>();
-    let (files, mounts) = (all("files"), all("mounts"));
+    let due = |kind| of_kind(items, kind).filter(|(_, item)| item.when.is_none());
+    let all = |kind| due(kind).map(|(address, _)| (address.key(), address)).collect::<Vec<(&str, &Address)>>();
+    let files = all("files");
+    if files.is_empty() {
+        return;
+    }
+    let mounts = all("mounts");
     // Of many in one directory, the directories above are looked for once.
     let mut above: (Option<&OsStr>, Option<&Address>) = (None, None);
     for ((address, item), shape) in items.iter().zip(shapes.values()) {

@@ -49,7 +49,11 @@ impl Source<'_> {
     fn worst(&self, known: &Known<'_>) -> Result<(Misfit, SecretText), Option<Mistake>> {
         let unknown: Vec<&Reference> = self.template.references().iter().filter(|reference| !known.has(reference)).collect();
         // Whatever is printed by itself can be.
-        if self.misfit.is_none() && unknown.len() == self.template.references().len() && self.template.only_prints() {
+        let is_printed = || match unknown.len() {
+            0 => known.fits_in(self.text),
+            count => count == self.template.references().len(),
+        };
+        if self.misfit.is_none() && is_printed() && self.template.only_prints() {
             return Err(None);
         }
         // Of nearly every text this is all there is to do.

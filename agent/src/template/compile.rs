@@ -41,8 +41,8 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
-    // As most texts of a document are.
-    if source.len() <= parts::LENGTH
+    // As most texts of a document are, and long ones without blocks.
+    if (source.len() <= parts::LENGTH || !source.contains("{{#"))
         && let Some(nodes) = plain::nodes(source, 0)
     {
         return Ok(nodes);
