@@ -1,5 +1,6 @@
 //! Names for steps and their outputs: `files./etc/shop.toml` is an [`Address`], `secrets.db.password` a [`Reference`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -66,6 +67,11 @@ impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// The entries of one kind, found without visiting all others.
+pub(crate) fn of_kind<'a, T>(all: &'a BTreeMap<Address, T>, kind: &'a str) -> impl Iterator<Item = (&'a Address, &'a T)> {
+    all.range(Address::new(kind, "")..).take_while(move |(address, _)| address.kind() == kind)
 }
 
 /// The outputs of a database that are secrets.
@@ -154,6 +160,14 @@ mod tests {
         for path in ["databases.main.endpoint", "databases.*.port", "values.secrets", "volumes.d.device"] {
             assert!(!is_secret(path), "{path}");
         }
+    }
+
+    #[test]
+    fn finds_those_of_a_kind_among_others() {
+        let all: BTreeMap<Address, u8> =
+            ["file.a", "files.b", "files.a", "files-a.b", "mounts.a"].into_iter().map(|address| (address.parse().unwrap(), 0)).collect();
+        let of = |kind| of_kind(&all, kind).map(|(address, _)| address.key()).collect::<Vec<_>>();
+        assert_eq!((of("files"), of("mounts"), of("drains")), (vec!["a", "b"], vec!["a"], vec![]));
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl DocumentError {
 
     /// The mistakes in machine-readable form.
     pub fn entries(&self) -> Vec<Entry> {
+        if self.mistakes.is_empty() {
+            return Vec::new();
+        }
         let mut lines = Lines::of(&self.sources);
         self.mistakes
             .iter()

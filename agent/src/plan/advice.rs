@@ -32,7 +32,7 @@ impl<'a> Adviser<'a> {
     /// the place of a value; it searches the document, so it is called only for values with a warning.
     pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, mut place: impl FnMut(&Bare) -> Place) {
         // Most texts refer to nothing that could cause a warning.
-        let of_interest = |path: &[String]| is_secret(path) || self.is_text(path);
+        let of_interest = |path: &[String]| is_secret(path) || helper.is_some() && self.is_text(path);
         let may_be_for_docker = helper == Some("env") && text.contains("docker");
         if !may_be_for_docker && !template.references().iter().any(|reference| of_interest(&reference.segments)) {
             return;

@@ -37,8 +37,6 @@ pub(crate) struct Checker<'a> {
     advice: Option<&'a mut Vec<Mistake>>,
     /// The index with which places in `sources` are found.
     index: place::Index,
-    /// Whether texts are rendered with the values that are known.
-    fills: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -46,23 +44,12 @@ impl<'a> Checker<'a> {
         items: &'a BTreeMap<Address, Item>,
         shapes: &'a Shapes<'a>,
         (broken, not_due): (&'a [(Address, Node)], &'a [Address]),
-        (is_torn, on_a_desk): (bool, bool),
+        is_torn: bool,
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
         advice: Option<&'a mut Vec<Mistake>>,
     ) -> Self {
-        Self {
-            items,
-            shapes,
-            broken,
-            not_due,
-            is_torn,
-            sources,
-            mistakes,
-            advice,
-            index: place::Index::default(),
-            fills: on_a_desk && !is_torn,
-        }
+        Self { items, shapes, broken, not_due, is_torn, sources, mistakes, advice, index: place::Index::default() }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -137,17 +124,21 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks every reference of every step and returns them in the order of the steps. References of steps with
-    /// mistakes are checked as well.
-    pub(crate) fn nodes(&mut self, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Vec<Reference>> {
+    /// mistakes are checked as well. Texts are rendered if values are `known`.
+    pub(crate) fn nodes(
+        &mut self,
+        values: &Values,
+        known: Option<&Known<'_>>,
+        templates: &BTreeMap<PathBuf, Template>,
+    ) -> Vec<Vec<Reference>> {
         for (address, node) in self.broken {
             self.strings(node, values);
             if let Some((path, template)) = template_of(address, node).and_then(|path| templates.get_key_value(&path)) {
                 self.file(path, template, values);
             }
         }
-        let known = if self.fills { Known::of(values) } else { None };
         let steps = self.items.iter().zip(self.shapes.values());
-        steps.map(|((address, item), shape)| self.node(address, item, shape, (values, known.as_ref()), templates)).collect()
+        steps.map(|((address, item), shape)| self.node(address, item, shape, (values, known), templates)).collect()
     }
 
     fn node(

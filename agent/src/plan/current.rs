@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::address::{Address, Reference};
+use crate::address::{Address, Reference, of_kind};
 use crate::document::Item;
 use crate::step::{Leader, Shapes};
 
@@ -15,8 +15,8 @@ const THROUGH_CURRENT: [&str; 2] = ["path", "file"];
 /// The bundles that applications run, each with the first of these applications by name.
 pub(super) fn leaders(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, references: &[Vec<Reference>]) -> BTreeMap<Address, Leader> {
     let mut leaders: BTreeMap<Address, Leader> = BTreeMap::new();
-    for (address, shape) in shapes.iter().filter(|(address, _)| address.kind() == APPLICATIONS) {
-        for bundle in &shape.watches {
+    for (address, _) in of_kind(items, APPLICATIONS) {
+        for bundle in shapes.get(address).map(|shape| &shape.watches).into_iter().flatten() {
             let is_needed = || follows(bundle, items, shapes) || is_needed_before(bundle, shapes, references);
             let leader = || Leader { application: address.key().to_owned(), switches: !is_needed() };
             leaders.entry((*bundle).clone()).or_insert_with(leader);

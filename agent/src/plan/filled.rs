@@ -15,19 +15,20 @@ use crate::failure::Objection;
 use crate::plan::values::{Facts, Filled, Values, is_open};
 use crate::plan::wrong::in_values;
 use crate::sorting::Sort as _;
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{SIZE_LIMIT, Scope, Template, TemplateError};
 
 /// Reads every step again with its values rendered, and adds the mistakes that were not there before. `references` are
 /// those of the steps, in the same order.
-pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], values: &Values, mistakes: &mut Vec<Mistake>) {
-    let mut known = None;
+pub(super) fn check(
+    items: &BTreeMap<Address, Item>,
+    references: &[Vec<Reference>],
+    known: Option<&Known<'_>>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    // The reason why values cannot be rendered is reported at the values themselves.
+    let Some(known) = known else { return };
     for ((address, item), references) in items.iter().zip(references).filter(|(_, references)| !references.is_empty()) {
         let Some(mut node) = item.written.as_ref().filter(|node| has_template(node)).cloned() else { continue };
-        if known.is_none() {
-            known = Known::of(values);
-        }
-        // The reason why values cannot be rendered is reported at the values themselves.
-        let Some(known) = &known else { return };
         let (mut found, mut changed) = (Vec::new(), false);
         known.fill(&mut node, &mut changed, &mut found);
         if changed
@@ -55,16 +56,18 @@ fn has_template(node: &Node) -> bool {
 
 /// What is known of a document without an instance.
 pub(crate) struct Known<'a> {
-    tree: Json,
     scope: Scope,
     open: Vec<&'a [String]>,
+    /// The length in bytes of the longest value that is printed as it is.
+    longest: usize,
 }
 
 impl<'a> Known<'a> {
     pub(crate) fn of(values: &'a Values) -> Option<Self> {
         let Filled { tree, open } = values.fill(Facts::None).ok()?;
-        let values = Json::Object([("values".to_owned(), tree.clone())].into_iter().collect());
-        Some(Self { scope: Scope::from(values), tree, open })
+        let longest = longest(&tree);
+        let values = Json::Object([("values".to_owned(), tree)].into_iter().collect());
+        Some(Self { scope: Scope::from(values), open, longest })
     }
 
     /// A text with its values rendered. `None` if it needs anything else.
@@ -77,6 +80,11 @@ impl<'a> Known<'a> {
     /// All values.
     pub(super) fn values(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Whether a template of this text cannot become too large if it prints nothing but values.
+    pub(super) fn fits_in(&self, text: &str) -> bool {
+        text.len().saturating_mul(self.longest.max(1)) <= SIZE_LIMIT
     }
 
     /// The scope for a template with these references: values, and the text of `stand_in` for unknown references that
@@ -124,7 +132,24 @@ impl<'a> Known<'a> {
 
     /// Whether a reference can be rendered. The reason why it cannot is reported elsewhere.
     pub(super) fn has(&self, reference: &Reference) -> bool {
-        reference.root() == "values" && !is_open(reference, Facts::None, &self.open) && in_values(reference, &self.tree).is_none()
+        let is_closed = || !is_open(reference, Facts::None, &self.open);
+        reference.root() == "values" && is_closed() && self.tree().is_some_and(|tree| in_values(reference, tree).is_none())
+    }
+
+    fn tree(&self) -> Option<&Json> {
+        self.scope.get(&[])?.get("values")
+    }
+}
+
+/// The length in bytes of the longest text, number or boolean in a value.
+fn longest(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len(),
+        Json::Number(number) => number.as_str().len(),
+        Json::Bool(_) => "false".len(),
+        Json::Null => 0,
+        Json::Array(items) => items.iter().map(longest).max().unwrap_or_default(),
+        Json::Object(fields) => fields.values().map(longest).max().unwrap_or_default(),
     }
 }
 

@@ -40,9 +40,9 @@ fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(
     let groups = groups(shapes, index);
     let mut units: Vec<Unit> = Vec::new();
     let mut unit_of = vec![0; items.len()];
-    let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut unit_of_group = vec![None; items.len()];
     for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
-        let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
+        let unit = *unit_of_group[groups[at]].get_or_insert_with(|| {
             let order = shape.order;
             units.push(Unit {
                 members: Vec::new(),

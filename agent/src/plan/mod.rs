@@ -117,18 +117,15 @@ impl Plan {
         let _ = due::settle(&mut document, Facts::None);
         let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk, is_torn } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
-        let (values, templates, nodes) = {
-            let state = (is_torn, on_a_desk);
-            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), state, &mut sources, &mut mistakes, advice);
-            let values = checker.values(&values);
-            let templates = checker.templates(texts);
-            let nodes = checker.nodes(&values, &templates);
-            checker.beside(texts);
-            (values, templates, nodes)
-        };
+        let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), is_torn, &mut sources, &mut mistakes, advice);
+        let values = checker.values(&values);
+        let known = if on_a_desk { KnownValues::of(&values) } else { None };
+        let templates = checker.templates(texts);
+        let nodes = checker.nodes(&values, known.as_ref().filter(|_| !is_torn), &templates);
+        checker.beside(texts);
         if on_a_desk {
-            filled::check(&items, &nodes, &values, &mut mistakes);
-            names::check(&items, &broken, &values, &mut mistakes);
+            filled::check(&items, &nodes, known.as_ref(), &mut mistakes);
+            names::check(&items, &broken, known.as_ref(), &mut mistakes);
             paths::check(&items, &shapes, &mut mistakes);
         }
         ports::check(&items, &shapes, &mut mistakes);

@@ -1,7 +1,6 @@
 //! Names that AWS would reject, as far as they are known on a dev box. Otherwise an instance would find out only when
 //! it calls AWS.
 
-use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::address::Address;
@@ -11,7 +10,6 @@ use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::failure::Objection;
 use crate::plan::filled::Known;
-use crate::plan::values::Values;
 
 type Rule = fn(&str) -> Option<Objection>;
 
@@ -32,10 +30,8 @@ const RULES: [(&str, &str, Rule); 9] = [
 const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
 /// Adds the mistakes in the names used by steps.
-pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
-    // Few of these names are templates.
-    let known = LazyCell::new(|| Known::of(values));
-    let filled = |text: &str| known.as_ref()?.text(text);
+pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], known: Option<&Known<'_>>, mistakes: &mut Vec<Mistake>) {
+    let filled = |text: &str| known?.text(text);
     let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
     for (address, node) in written.chain(broken.iter().map(|(address, node)| (address, node))) {
         walk(address.kind(), node, &filled, mistakes);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::address::Address;
+use crate::address::{Address, of_kind};
 use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
@@ -14,9 +14,13 @@ use crate::step::Shapes;
 pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     // Steps with a `when:` are left out, because they may exclude each other. The keys are sorted, which gives the same
     // order for strings and for paths.
-    let of_kind = |kind: &'static str| items.iter().filter(move |(address, item)| address.kind() == kind && item.when.is_none());
-    let all = |kind| of_kind(kind).map(|(address, _)| (address.key(), address)).collect::<Vec<(&str, &Address)>>();
-    let (files, mounts) = (all("files"), all("mounts"));
+    let due = |kind| of_kind(items, kind).filter(|(_, item)| item.when.is_none());
+    let all = |kind| due(kind).map(|(address, _)| (address.key(), address)).collect::<Vec<(&str, &Address)>>();
+    let files = all("files");
+    if files.is_empty() {
+        return;
+    }
+    let mounts = all("mounts");
     // For many steps in one directory, the directories above it are searched only once.
     let mut above: (Option<&OsStr>, Option<&Address>) = (None, None);
     for ((address, item), shape) in items.iter().zip(shapes.values()) {

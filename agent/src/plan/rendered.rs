@@ -51,7 +51,11 @@ impl Source<'_> {
     fn worst(&self, known: &Known<'_>) -> Result<(Misfit, SecretText), Option<Mistake>> {
         let unknown: Vec<&Reference> = self.template.references().iter().filter(|reference| !known.has(reference)).collect();
         // A text that only prints its values can always be rendered.
-        if self.misfit.is_none() && unknown.len() == self.template.references().len() && self.template.only_prints() {
+        let is_printed = || match unknown.len() {
+            0 => known.fits_in(self.text),
+            count => count == self.template.references().len(),
+        };
+        if self.misfit.is_none() && is_printed() && self.template.only_prints() {
             return Err(None);
         }
         // For nearly every text, this single attempt is sufficient.

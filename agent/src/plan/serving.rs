@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::address::Address;
+use crate::address::{Address, of_kind};
 use crate::document::Item;
 use crate::plan::unit::{self, Unit};
 use crate::steps::drain;
@@ -12,7 +12,7 @@ const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
 
 /// As [`Siblings::serving`](crate::step::Siblings::serving), for the steps of a document; empty if it has no drain.
 pub(super) fn serving(items: &BTreeMap<Address, Item>, units: &[Unit]) -> Vec<Address> {
-    if !items.keys().any(|address| address.kind() == drain::KIND) {
+    if of_kind(items, drain::KIND).next().is_none() {
         return Vec::new();
     }
     let addresses: Vec<&Address> = items.keys().collect();

@@ -41,8 +41,8 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
-    // Most texts in a document are of this kind.
-    if source.len() <= parts::LENGTH
+    // Most texts in a document are short, or long and without blocks.
+    if (source.len() <= parts::LENGTH || !source.contains("{{#"))
         && let Some(nodes) = plain::nodes(source, 0)
     {
         return Ok(nodes);
