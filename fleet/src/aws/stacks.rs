@@ -143,6 +143,11 @@ impl CloudFormation {
         Ok(found.map(|(name, stack)| (name, standing(&stack, None))).collect())
     }
 
+    /// How many stacks there are, nested ones included.
+    pub(crate) async fn count(&self) -> Result<u64, Failure> {
+        Ok(self.names("").await?.len() as u64)
+    }
+
     /// The names of stacks that begin so. To describe all stacks takes the right to see those of others.
     async fn names(&self, beginning: &str) -> Result<Vec<String>, Failure> {
         let there =
