@@ -1,4 +1,4 @@
-//! Packs the texts that ingot carries within it, and finds out which libc it is linked with.
+//! Packs the texts that are embedded in ingot, and determines the libc it is linked with.
 #![expect(clippy::disallowed_methods, reason = "a build script reads the sources, and writes beside them")]
 
 use std::error::Error;
@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 
 const TEXTS: [&str; 4] = ["src/document/schema.json", "src/cli/man.roff", "src/seal/gitleaks.toml", "src/seal/ingot.toml"];
 
-/// The libc whose parts `host::unlinked` knows one by one.
+/// The libc version whose parts `host::unlinked` knows individually.
 const KNOWN: &str = "2.36";
 
 #[cfg(target_env = "gnu")]
@@ -18,7 +18,7 @@ fn glibc() -> Option<String> {
     unsafe extern "C" {
         safe fn gnu_get_libc_version() -> *const std::ffi::c_char;
     }
-    // SAFETY: it is a constant of libc.
+    // SAFETY: the string is a constant of libc.
     let version = unsafe { std::ffi::CStr::from_ptr(gnu_get_libc_version()) };
     version.to_str().ok().map(str::to_owned)
 }

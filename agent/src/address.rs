@@ -1,4 +1,4 @@
-//! How steps name each other: `files./etc/shop.toml` is an [`Address`], `secrets.db.password` a [`Reference`].
+//! Names for steps and their outputs: `files./etc/shop.toml` is an [`Address`], `secrets.db.password` a [`Reference`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,17 +18,18 @@ impl Address {
         Self([kind, ".", key].concat())
     }
 
-    /// The map of the document it stands in, such as `files`.
+    /// The section of the document that contains the step, such as `files`.
     pub(crate) fn kind(&self) -> &str {
         self.dot().map_or(&*self.0, |dot| &self.0[..dot])
     }
 
-    /// The key in that map, such as `/etc/shop.toml`.
+    /// The key in that section, such as `/etc/shop.toml`.
     pub(crate) fn key(&self) -> &str {
         self.dot().map_or("", |dot| &self.0[dot + 1..])
     }
 
-    /// Where the kind ends. It is a few letters long: to search for characters of all lengths takes five times as long.
+    /// The end of the kind. Searches bytes, because the kind is short and searching characters
+    /// takes five times as long.
     fn dot(&self) -> Option<usize> {
         self.0.bytes().position(|byte| byte == b'.')
     }
@@ -67,14 +68,14 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// The outputs of a database that are secrets: whom it lets in.
+/// The outputs of a database that are secrets.
 pub(crate) const CREDENTIALS: [&str; 3] = ["username", "password", "dbname"];
 
-/// Stands in a path for the keys or indices of everything in a list or a map.
+/// A path segment that stands for all keys of a map or all indices of a list.
 pub(crate) const EACH: &str = "*";
 
-/// Whether there is a secret at the path `segments` or below it: a database whole, or a field of it that only the boot
-/// knows, may be a credential.
+/// Whether there is a secret at the path `segments` or below it. A whole database, or a field of it that is only known
+/// during the boot, may be a credential.
 pub(crate) fn is_secret(segments: &[String]) -> bool {
     match segments {
         [root, ..] if root == "secrets" => true,
@@ -91,18 +92,18 @@ pub(crate) fn is_secret(segments: &[String]) -> bool {
 pub(crate) struct Reference {
     pub(crate) segments: Vec<String>,
     pub(crate) usage: Usage,
-    /// The path as the author wrote it, to find its place again.
+    /// The path as the author wrote it, to find its place in the document again.
     pub(crate) written: String,
 }
 
-/// What is done with a referenced value, because that decides what it may be.
+/// How a referenced value is used, which decides what it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Usage {
     /// Printed as it is: must be a string, a number or a boolean.
     Printed,
-    /// Given to a helper or a block: must be there.
+    /// Passed to a helper or a block: must exist.
     Given,
-    /// Tested by `has` or `default`, or used where such a test has passed: may be missing.
+    /// Tested by `has` or `default`, or used where such a test has succeeded: may be missing.
     Tested,
 }
 
@@ -112,12 +113,12 @@ impl Reference {
         self.segments.first().map_or("", String::as_str)
     }
 
-    /// Whether what it names is a secret: any part of one, and the credentials that a database offers.
+    /// Whether it refers to a secret: any part of one, or the credentials of a database.
     pub(crate) fn is_secret(&self) -> bool {
         is_secret(&self.segments)
     }
 
-    /// The address of the step this refers to, taking the first two segments as kind and key. Values and facts are of none.
+    /// The address of the step it refers to: the first two segments are its kind and key. `None` for values and facts.
     pub(crate) fn address(&self) -> Option<Address> {
         match self.segments.as_slice() {
             [root, ..] if matches!(root.as_str(), "values" | "instance") => None,

@@ -1,28 +1,28 @@
-//! How long to wait between tries: one type, and a named policy for everything that tries again.
+//! How long to wait between tries: one type, and a named policy for everything that retries.
 //!
-//! A policy only computes pauses. How often to try, for how long, and what is worth another try is decided by the
-//! caller. Nothing waits before its first try.
+//! A policy only computes pauses. The caller decides how often and how long to try, and what is
+//! worth a retry. Nothing waits before its first try.
 
 use std::time::Duration;
 
-/// Pauses whose limit grows from try to try, up to a longest one.
+/// Pauses with a limit that grows from try to try, up to a maximum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
     /// The limit of the first pause.
     pub(crate) first: Duration,
-    /// Each limit is the one before, times the first number, divided by the second.
+    /// Each limit is the previous one times the first number, divided by the second.
     growth: (u32, u32),
-    /// The limit that none exceeds.
+    /// The maximum of all limits.
     pub(crate) longest: Duration,
     spread: Spread,
 }
 
-/// Which part of its limit a pause is drawn from.
+/// The part of the limit from which a pause is drawn.
 #[derive(Debug, Clone, Copy)]
 enum Spread {
     /// Always the limit.
     None,
-    /// Anything from zero to the limit. It spreads a fleet that was refused together over the whole pause.
+    /// Anything from zero to the limit. Spreads a fleet that was refused together over the whole pause.
     Full,
     /// The second half of the limit.
     SecondHalf,
@@ -35,40 +35,40 @@ enum Spread {
 impl Backoff {
     /// A call that failed, for whatever reason.
     ///
-    /// A single instance that is refused once loses at most 100 ms. Quotas of AWS are per second, so that pauses longer
-    /// than 20 s would only make a boot longer.
+    /// A single instance that is refused once loses at most 100 ms. AWS quotas are per second, so
+    /// pauses longer than 20 s would only prolong a boot.
     ///
     /// Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
     pub(crate) const CALL: Self =
         Self { first: Duration::from_millis(100), growth: (2, 1), longest: Duration::from_secs(20), spread: Spread::Full };
 
-    /// A call that AWS refused for its quota, where a quota refills in a second or two: Parameter Store, Secrets
-    /// Manager.
+    /// A call that AWS throttled, for services whose quota refills in a second or two: Parameter
+    /// Store, Secrets Manager.
     ///
-    /// The quota is shared, often with a whole fleet that booted at the same moment, and no one knows its size. The
-    /// pauses therefore grow fast, until they are as long as such a queue. A single call that was refused by chance
-    /// loses at most 500 ms, the time in which a quota refills. A fleet that sleeps for longer than 20 s leaves the
-    /// quota unused.
+    /// The quota is shared, often with a whole fleet that booted at the same moment, and its size is
+    /// unknown. So the pauses grow fast, until they are as long as such a queue. A single call that was
+    /// throttled by chance loses at most 500 ms, the time in which a quota refills. A fleet that sleeps
+    /// for longer than 20 s leaves the quota unused.
     ///
-    /// Measured with a thousand instances in `laws/fleet`: with full jitter that doubles from 100 ms, half as many
-    /// calls more are made, and no boot is shorter.
+    /// Measured with a thousand instances in `laws/fleet`: full jitter that doubles from 100 ms makes half as many
+    /// calls more, and no boot is shorter.
     pub(crate) const QUOTA: Self =
         Self { first: Duration::from_millis(500), growth: (3, 1), longest: Duration::from_secs(20), spread: Spread::SecondHalf };
 
-    /// As [`QUOTA`](Self::QUOTA), for EC2, whose quotas hold what refills in twenty seconds.
+    /// As [`QUOTA`](Self::QUOTA), for EC2, whose quotas hold as much as refills in twenty seconds.
     ///
     /// Source: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
     pub(crate) const QUOTA_OF_EC2: Self = Self { longest: Duration::from_secs(40), ..Self::QUOTA };
 
     /// A request to the instance metadata service.
     ///
-    /// IMDS answers as soon as the link is up, so that a pause of whole seconds would waste them. The spread keeps the
-    /// reads of one boot from arriving all at once.
+    /// IMDS answers as soon as the link is up, so pauses of whole seconds would waste time. The spread keeps the reads
+    /// of one boot from arriving all at once.
     pub(crate) const IMDS: Self =
         Self { first: Duration::from_millis(20), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::Quarter };
 
-    /// A look at a claim that another instance holds, by a whole fleet: soon, since most of what is claimed takes seconds, and
-    /// spread.
+    /// A look at a claim that another instance holds, by a whole fleet: starts soon, since most
+    /// claimed work takes seconds, and is spread.
     pub(crate) const CLAIM: Self =
         Self { first: Duration::from_millis(500), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
 
@@ -76,44 +76,44 @@ impl Backoff {
     pub(crate) const VOLUME: Self =
         Self { first: Duration::from_secs(1), growth: (9, 5), longest: Duration::from_secs(10), spread: Spread::None };
 
-    /// A look at a database in RDS by the one instance that changes it.
+    /// A look at a database in RDS by the only instance that changes it.
     pub(crate) const DATABASE: Self =
         Self { first: Duration::from_secs(2), growth: (3, 2), longest: Duration::from_secs(10), spread: Spread::None };
 
-    /// A look at a database that RDS is still making, by a whole fleet: spread, so that the fleet does not keep asking
-    /// in step.
+    /// A look at a database that RDS is still creating, by a whole fleet: spread, so that the fleet
+    /// does not ask in step.
     pub(crate) const DATABASE_OF_A_FLEET: Self = Self { spread: Spread::Fifth, ..Self::DATABASE };
 
-    /// A look at a database in RDS while the database itself is asked, too: seldom, since a fleet shares the quota of
-    /// RDS.
+    /// A look at a database in RDS while the database itself is being probed: rare, since a fleet
+    /// shares the quota of RDS.
     pub(crate) const DATABASE_CHECK: Self =
         Self { first: Duration::from_secs(20), growth: (1, 1), longest: Duration::from_secs(20), spread: Spread::Fifth };
 
-    /// A look at the health of this instance behind a load balancer, whose own checks are seconds apart; spread, as a fleet
-    /// that boots together shares a quota.
+    /// A look at the health of this instance behind a load balancer, whose own checks are seconds apart. Spread,
+    /// because a fleet that boots together shares a quota.
     pub(crate) const TARGET: Self =
         Self { first: Duration::from_secs(1), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
 
-    /// A call that a worker makes again and again although AWS refuses it: someone has to give a right or make a queue.
+    /// A call that a worker repeats although AWS refuses it, until a permission is granted or a queue is created.
     pub(crate) const REFUSED: Self =
         Self { first: Duration::from_secs(5), growth: (2, 1), longest: Duration::from_secs(60), spread: Spread::Fifth };
 
-    /// A probe of an application that a worker waits for. Others may take what it does not.
+    /// A probe of an application for which a worker waits. Other workers may take the messages in the meantime.
     pub(crate) const FEEDING: Self =
         Self { first: Duration::from_millis(100), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::None };
 
-    /// The rest of an application that was gone while it had messages, before a worker asks it again: one of them may end it
-    /// each time.
+    /// The pause after an application was gone while it had messages, before a worker tries it
+    /// again: one of the messages may crash it each time.
     pub(crate) const TRUSTING: Self =
         Self { first: Duration::from_millis(500), growth: (2, 1), longest: Duration::from_secs(30), spread: Spread::None };
 
-    /// A probe of a service on this machine. A service that starts slowly is probed four times a second: its readiness
-    /// is noticed at most that late.
+    /// A probe of a service on this machine. A service that starts slowly is probed four times a second, so its
+    /// readiness is noticed at most that late.
     pub(crate) const PROBE: Self =
         Self { first: Duration::from_millis(10), growth: (3, 2), longest: Duration::from_millis(250), spread: Spread::None };
 
-    /// Draws the pause after so many tries. What the other side asked for comes before it, as it told everybody the
-    /// same.
+    /// Draws the pause after this many tries. The pause that the other side asked for is added
+    /// before it, because it told everybody the same.
     pub(crate) fn pause(&self, tries: u32, asked_for: Option<Duration>) -> Duration {
         let limit = self.limit(tries);
         let drawn = match self.spread {
@@ -137,17 +137,17 @@ impl Backoff {
         limit
     }
 
-    /// The pauses of this policy one after the other.
+    /// The successive pauses of this policy.
     pub(crate) fn pauses(self) -> Pauses {
         Pauses { backoff: self, taken: 0 }
     }
 }
 
-/// Pauses one after the other. See [`Backoff::pauses`].
+/// Successive pauses. See [`Backoff::pauses`].
 #[derive(Debug)]
 pub(crate) struct Pauses {
     backoff: Backoff,
-    /// How many were drawn.
+    /// The number of pauses drawn so far.
     pub(crate) taken: u32,
 }
 

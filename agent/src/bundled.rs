@@ -1,5 +1,5 @@
-//! What instances take for a release, for `ingot-fleet`, which publishes one. Nothing of the agent calls this: the linker
-//! leaves it out of the program.
+//! The judgment of an instance on a release, for `ingot-fleet`, which publishes releases. Nothing in the agent calls
+//! this, so the linker leaves it out of the program.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,12 +24,12 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// Reads an archive of `length` bytes to its end, as an instance would; `scratch` is an empty file, for formats that have
-/// their list of contents at their end.
+/// Reads an archive of `length` bytes to its end, as an instance would; `scratch` is an empty
+/// file, for formats whose table of contents is at their end.
 ///
 /// # Errors
 ///
-/// What an instance would say.
+/// The error that an instance would report.
 pub fn judge_archive(content: impl Read + Send, length: u64, scratch: File) -> Result<Archive, Refusal> {
     match judge(content, length, scratch) {
         Ok(judged) => Ok(Archive { format: judged.format, entries: judged.entries, warnings: judged.warnings }),

@@ -1,6 +1,6 @@
-//! What `ingot-fleet` takes from this library, and nothing else: YAML with places and all of its mistakes at once, the check
-//! of boot documents that no instance has yet, and where and how AWS answers. `ingot` itself does not use this file, so the
-//! linker leaves it out.
+//! The part of this library that `ingot-fleet` uses: YAML with places and all mistakes at once, the check of boot
+//! documents before an instance exists, and the endpoints of AWS and the errors it returns. `ingot` itself does not use
+//! this file, so the linker leaves it out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub use crate::text::{Place, shown, shown_in_json};
 /// The largest document that an instance reads, in bytes.
 pub const LARGEST_DOCUMENT: u64 = source::SIZE_LIMIT;
 
-/// The URL of a service of AWS, such as `ec2`, in any partition.
+/// The URL of an AWS service, such as `ec2`, in any partition.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub async fn endpoint(service: &str, region: &str, is_fips: bool, is_dual_stack:
 /// One layer of a boot document.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// As messages call it.
+    /// The name of the layer in messages.
     pub name: String,
     pub content: Vec<u8>,
 }
@@ -54,28 +54,29 @@ pub struct ReadSecret {
     pub name: String,
 }
 
-/// What came of layers.
+/// The result of checking layers.
 #[derive(Debug)]
 pub struct Checked {
-    /// How many steps there are; 0 if there are mistakes.
+    /// The number of steps; 0 if there are mistakes.
     pub steps: usize,
     pub mistakes: Vec<Mistake>,
     /// What the author should know, though it is not a mistake.
     pub warnings: Vec<Mistake>,
     pub sources: Sources,
-    /// Documents that are included, and were not read.
+    /// Included documents that were not read.
     pub notes: Vec<String>,
-    /// The longest that a boot takes by the time limits of its steps.
+    /// The longest time that a boot may take, according to the time limits of its steps.
     pub longest: Duration,
-    /// The longest that a worker's messages may take when the machine ends; `None` without workers.
+    /// The longest time that a worker's messages may take when the machine ends; `None` without workers.
     pub drain: Option<Duration>,
-    /// What `secrets:` reads, as far as that is known: names in Secrets Manager, and with a leading slash SSM parameters.
+    /// The secrets that `secrets:` reads, as far as they are known: names in Secrets Manager, and
+    /// SSM parameters with a leading slash.
     pub secrets: Vec<ReadSecret>,
 }
 
-/// Checks layers as `ingot check` does, the last one on top. Templates of the image are looked for in `templates/` of
-/// each directory of `beside`. Nothing is read from AWS, and what a document that is not read may bring is not a
-/// mistake.
+/// Checks layers as `ingot check` does, the last one on top. Templates of the image are searched
+/// for in `templates/` of each directory of `beside`. Nothing is read from AWS; what may be defined
+/// in an unread document is not reported as missing.
 pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
     let mut all = Layers::of_a_desk();
     for Layer { name, content } in layers {
@@ -103,30 +104,30 @@ pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
             let error = if whole { Some(error) } else { error.without_what_may_come().0 };
             let (mistakes, sources) = error.map(DocumentError::into_parts).unwrap_or_default();
             let sources = sources.into_iter().chain(checked.sources).collect();
-            // Correcting a mistake may change what warnings are about.
+            // Correcting a mistake may change the warnings.
             Checked { mistakes, warnings: Vec::new(), sources, ..checked }
         }
     }
 }
 
-/// Those whose names depend on values alone.
+/// The secrets whose names depend only on values.
 fn secrets_of(plan: &Plan) -> Vec<ReadSecret> {
     let known = KnownValues::of(&plan.values);
     let read = plan.nodes.iter().filter_map(|node| {
         let (name, is_parameter) = node.step.any().downcast_ref::<Secret>()?.name();
         let name = known.as_ref()?.text(name.raw()).filter(|name| !name.starts_with("arn:"))?;
-        // What follows a colon is the version of a parameter.
+        // The part after a colon is the version of a parameter.
         let of_parameter = |name: &str| format!("/{}", name.trim_start_matches('/').split(':').next().unwrap_or_default());
         Some(ReadSecret { key: node.address.key().to_owned(), name: if is_parameter { of_parameter(&name) } else { name } })
     });
     read.collect()
 }
 
-/// Reads a cron expression of five fields.
+/// Checks a cron expression with five fields.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// What is wrong with the expression.
 pub fn check_cron(written: &str) -> Result<(), Objection> {
     cron::Schedule::parse(written).map(|_| ())
 }

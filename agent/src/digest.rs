@@ -1,5 +1,5 @@
-//! SHA-256 digests: of bundles, included documents, and whatever else is compared or named by its content. And the older
-//! ones by which package managers know their files.
+//! SHA-256 digests: of bundles, included documents, and everything else that is compared or named by its content. Also
+//! the older digests that package managers use.
 //!
 //! This is the only file that calls `ring::digest`.
 
@@ -14,7 +14,7 @@ use md5::Digest as _;
 pub(crate) struct Sha256(pub(crate) [u8; 32]);
 
 impl Sha256 {
-    /// Reads hexadecimal or base64.
+    /// Parses hexadecimal or base64.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let bytes = match text.len() {
@@ -30,7 +30,7 @@ impl Sha256 {
         hasher.finish()
     }
 
-    /// The first bytes in hexadecimal, two digits a byte: for names, where the whole would be too long.
+    /// The first bytes in hexadecimal, two digits per byte: for names in which the whole digest would be too long.
     pub(crate) fn short(&self, bytes: usize) -> String {
         self.0.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -65,7 +65,7 @@ impl Hasher {
     }
 }
 
-/// A digest by which some package manager knows a file.
+/// A digest in the list of a package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     Md5([u8; 16]),
@@ -74,7 +74,7 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    /// By its length. `None` if no digest is that long.
+    /// The kind follows from the length. `None` if no digest has that length.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         Some(match bytes.len() {
             16 => Self::Md5(bytes.try_into().ok()?),
@@ -84,18 +84,18 @@ impl Known {
         })
     }
 
-    /// Reads hexadecimal.
+    /// Parses hexadecimal.
     pub(crate) fn of_hex(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok().filter(|text| text.len().is_multiple_of(2) && text.is_ascii())?;
         let bytes = (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok());
         Self::of_bytes(&bytes.collect::<Option<Vec<u8>>>()?)
     }
 
-    /// Whether it is that of what `content` gives.
+    /// Whether it is the digest of `content`.
     ///
     /// # Errors
     ///
-    /// If it cannot be read to its end.
+    /// If `content` cannot be read to its end.
     pub(crate) fn is_of(&self, content: &mut impl Read) -> io::Result<bool> {
         let algorithm = match self {
             Self::Md5(_) => None,

@@ -1,15 +1,15 @@
-//! Every exit code of ingot. They are part of its interface: scripts and units act on them.
+//! Every exit code of ingot. They are part of its interface: scripts and units depend on them.
 
 use std::process;
 
 /// How a run of ingot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything is as the document says, whether anything had to be changed or not. Also a degraded boot: what failed was
-    /// not required.
+    /// Everything is as the document says, whether anything had to be changed or not. Also for a
+    /// degraded boot, in which only optional steps failed.
     Done,
-    /// The command did not reach its goal: a required step failed, or the machine is not fit to be imaged. For `status`:
-    /// the boot failed.
+    /// The command failed: a required step failed, or the machine is not fit to be imaged. For
+    /// `status`: the boot failed.
     Failed,
     /// The command line is wrong (clap uses 2 itself), or names a file that does not exist.
     Usage,
@@ -27,7 +27,7 @@ pub(crate) enum Exit {
     Bug,
     /// AWS or the instance metadata service could not be reached in time.
     Unreachable,
-    /// The document is wrong, or the release that a dry run was given.
+    /// The document is wrong, or the release that was given to a dry run.
     Document,
 }
 
@@ -39,7 +39,7 @@ impl Exit {
             Self::Failed => 1,
             // Two meanings. Only `status` has both, and a wrong command line prints nothing on stdout.
             Self::Usage | Self::Degraded => 2,
-            // Of different commands.
+            // Of different commands, so they cannot be confused.
             Self::Running | Self::Differs => 3,
             // In both cases, nothing has configured the machine.
             Self::NeverRan | Self::NoDocument => 4,

@@ -1,7 +1,8 @@
-//! What is known of this instance without asking for it: `{{instance.id}}`, `{{instance.region}}`, `{{instance.tags.NAME}}` …
+//! The facts of this instance, which a document can use without declaring them: `{{instance.id}}`,
+//! `{{instance.region}}`, `{{instance.tags.NAME}}` …
 //!
-//! Facts come from the instance identity document and, for tags that a document refers to, from instance metadata. On
-//! a dev box they come from `--facts FILE`, or are readable placeholders.
+//! Facts come from the instance identity document and, for tags that a document refers to, from instance metadata. On a
+//! workstation they come from `--facts FILE`, or are readable placeholders.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::aws::Identity;
 
-/// Every fact but tags, and what it is.
+/// Every fact except tags, with its description.
 pub(crate) const FACTS: [(&str, &str); 8] = [
     ("id", "the instance id, i-…"),
     ("region", "such as eu-central-1"),
@@ -21,7 +22,7 @@ pub(crate) const FACTS: [(&str, &str); 8] = [
     ("private_ip", "its private IPv4 address"),
 ];
 
-/// The name under which tags stand among the facts.
+/// The name of the tags among the facts.
 pub(crate) const TAGS: &str = "tags";
 
 /// The `instance` object that templates see.
@@ -38,7 +39,8 @@ pub(crate) fn instance(identity: &Identity, tags: BTreeMap<String, String>) -> V
     ];
     let mut instance = Map::new();
     for ((name, _), value) in FACTS.iter().zip(values) {
-        // A fact that IMDS does not say is missing, so that a template which prints it fails instead of printing nothing.
+        // A fact that IMDS does not provide is missing, so that a template that prints it fails
+        // instead of printing nothing.
         if !value.is_empty() {
             instance.insert((*name).to_owned(), Value::from(value.as_str()));
         }
@@ -47,11 +49,11 @@ pub(crate) fn instance(identity: &Identity, tags: BTreeMap<String, String>) -> V
     Value::Object(instance)
 }
 
-/// The lines of `/run/ingot/facts.env`, for `EnvironmentFile=`: `INGOT_INSTANCE_ID=…`, and `AWS_REGION` for SDKs. And the
-/// names of the facts that are left out of it.
+/// The lines of `/run/ingot/facts.env`, for `EnvironmentFile=`: `INGOT_INSTANCE_ID=…`, and `AWS_REGION` for SDKs. Also
+/// returns the names of the facts that are left out.
 ///
-/// A value stands there as it is, since readers of such files differ in what quotes mean. One that any of them could read as
-/// something else, such as the beginning of another line, is left out.
+/// Values are written without quotes, because readers of such files interpret quotes differently. A value that any of
+/// them could misread, for example as the beginning of another line, is left out.
 pub(crate) fn environment_file(instance: &Value) -> (String, Vec<&'static str>) {
     let (mut lines, mut left_out) = (String::new(), Vec::new());
     for (name, _) in FACTS {
@@ -89,7 +91,7 @@ mod tests {
         assert_eq!(environment_file(&instance), (lines.into(), Vec::new()));
     }
 
-    /// Whoever can say what IMDS says could otherwise set any variable of a service.
+    /// Otherwise anyone who controls the answers of IMDS could set any variable of a service.
     #[test]
     fn no_fact_becomes_a_second_variable() {
         for value in ["m7g\nLD_PRELOAD=/tmp/x", "m7g\r", "a\0b", "ends\\", "\"quoted", "two words", "$HOME", "a#b"] {

@@ -1,4 +1,4 @@
-//! What every error of ingot can say: what happened, what to do now, and whether trying again may help.
+//! What every error of ingot provides: what happened, what to do now, and whether a retry may help.
 //!
 //! Each file has its own error enum, at its foot; each implements [`Failure`]. The message names the
 //! operation and the object; the cause stays in [`source()`](std::error::Error::source) and is printed
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// An error with a hint, which knows whether to try again.
+/// An error with a hint, which knows whether a retry may help.
 pub(crate) trait Failure: Error {
     /// One imperative sentence that can be done now.
     fn hint(&self) -> Option<String>;
@@ -20,7 +20,7 @@ pub(crate) trait Failure: Error {
         false
     }
 
-    /// Whether AWS or IMDS gave no answer at all. Such a boot exits with 75, not 1.
+    /// Whether AWS or IMDS did not answer at all. Such a boot exits with 75, not 1.
     fn is_unreachable(&self) -> bool {
         false
     }
@@ -30,14 +30,14 @@ pub(crate) trait Failure: Error {
         None
     }
 
-    /// Whether [`retry_after`](Failure::retry_after) is the whole pause: it was drawn once for everybody in this process
-    /// who was refused together, so that they ask again together.
+    /// Whether [`retry_after`](Failure::retry_after) is the whole pause: it was drawn once for all calls in this
+    /// process that were refused together, so that they retry together.
     fn is_paced(&self) -> bool {
         false
     }
 }
 
-/// A [`Failure`] with its type erased: what reports keep and people read.
+/// A [`Failure`] with its type erased, for reports and people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Explanation {
     pub(crate) message: String,
@@ -63,7 +63,7 @@ impl Explanation {
         let mut next = failure.source();
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Libraries repeat their cause in their own message; a reader needs it once.
+            // Libraries repeat their cause in their own message, but a reader needs it only once.
             if !message.contains(&text) && !causes.iter().any(|known| known.contains(&text)) {
                 causes.push(text);
             }
@@ -80,12 +80,12 @@ impl Explanation {
         }
     }
 
-    /// A failure that has no error type of its own, such as a deadline that passed.
+    /// A failure without an error type of its own, such as a deadline that passed.
     pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), hint, transient: false, unreachable: false, retry_after: None, paced: false }
     }
 
-    /// This end of something that was waiting; `unreachable` if it was for AWS or IMDS, which gave no answer.
+    /// This failure as the end of a wait; `unreachable` if it waited for AWS or IMDS, which did not answer.
     pub(crate) fn while_waiting(mut self, reason: Option<&str>, unreachable: bool) -> Self {
         if let Some(reason) = reason {
             self.message.push_str(", while it was waiting ");
@@ -109,9 +109,9 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Something wrong with a document that is found before anything is done: what it is, and what to do.
+/// A mistake in a document that is found before anything is done: what it is, and what to do.
 ///
-/// It is carried as it is from where it is known to where it is printed.
+/// It is passed unchanged from where it is found to where it is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
     pub message: String,
@@ -126,8 +126,8 @@ impl Objection {
 
 /// Prints the message, and in the alternate form (`{:#}`) the hint.
 ///
-/// serde builds an error from nothing but the `Display` of its cause. The deserializer of documents therefore prints an
-/// objection twice, once in each form. It never searches a text for its parts, so both may hold any text of the user's.
+/// serde only takes the `Display` of an error's cause. The deserializer of documents therefore prints an objection
+/// twice, once in each form. It never parses the result, so both parts may contain any text of the user's.
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if f.alternate() { &self.hint } else { &self.message })
@@ -141,9 +141,9 @@ impl From<Objection> for Box<dyn Error + Send + Sync> {
     }
 }
 
-/// The known word nearest to `word`, if one is near enough to be meant: for hints.
+/// The known word that is nearest to `word`, if one is near enough to be meant: for hints.
 ///
-/// Two slips of the finger, or one in a word of two or three letters, or the same beginning.
+/// Near enough are two typing errors, or one in a word of two or three letters, or the same beginning.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let near = |candidate: &&'k str| {

@@ -1,9 +1,9 @@
-//! Maps and sets that are filled one by one.
+//! Maps and sets that are filled one item at a time.
 //!
-//! `collect()` into a `BTreeMap` or a `BTreeSet` sorts first, for which the binary has one more copy of the stable sort for each
-//! type of key and value: 3 to 5 kB.
+//! `collect()` into a `BTreeMap` or a `BTreeSet` sorts first, which adds another copy of the stable sort to the binary
+//! for each type of key and value: 3 to 5 kB.
 
-/// What iterators can do besides.
+/// Additional methods of iterators.
 pub(crate) trait Gather: Iterator + Sized {
     /// As [`collect`](Iterator::collect).
     fn gather<C: Default + Extend<Self::Item>>(self) -> C {

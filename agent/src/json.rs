@@ -1,5 +1,5 @@
-//! JSON that comes as bytes, by the one reader that is linked: serde_json has another one for slices, and with it everything
-//! that reads a type would be there twice.
+//! Parses JSON in bytes with the only reader that is linked: serde_json has a separate reader for slices, which would
+//! duplicate everything that deserializes a type.
 
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -8,7 +8,7 @@ use serde::de::Error as _;
 ///
 /// # Errors
 ///
-/// If the bytes are no UTF-8, no JSON, or not that of a `T`.
+/// If the bytes are not UTF-8, not JSON, or not a `T`.
 pub(crate) fn of_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
     match std::str::from_utf8(bytes) {
         Ok(text) => serde_json::from_str(text),
@@ -16,8 +16,8 @@ pub(crate) fn of_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::R
     }
 }
 
-/// The beginning of a document that was cut off, closed where its last complete entry ends. Entries of the document itself
-/// count, and those of its maps and lists; deeper ones are left out with what they are part of.
+/// The beginning of a truncated document, closed after its last complete entry. Only entries of the document itself and
+/// of its immediate maps and lists count; an incomplete entry at a deeper level is left out together with its parent.
 pub(crate) fn closed(text: &str) -> Option<String> {
     let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
     let mut end = None;

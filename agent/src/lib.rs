@@ -1,34 +1,34 @@
-//! ingot takes an EC2 instance from golden image to serving.
+//! ingot boots EC2 instances: it turns a baked image into a running, health-checked server.
 //!
-//! A map of this house, in the order in which a boot walks through it:
+//! A map of the code, in the order in which a boot uses it:
 //!
 //! | where | what |
 //! |---|---|
 //! | `cli` | the command line: one file for each subcommand, arguments and printing |
 //! | `boot` | the conductor of one boot: lock, layers, plan, steps, report, signals |
-//! | `rehearse` | the same on a desk: facts given or standing in, files rendered, differences |
-//! | `drain` | the end of the machine: its work is finished, and whoever waits for that is told |
-//! | `worker` | what goes on after the boot: messages of a queue, posted to an application |
-//! | `seal` | whether an image holds a secret or anything of the machine it was made on |
-//! | `document` | what the user wrote: user data unwrapped, layers merged, every mistake with its line |
-//! | `plan` | what runs after what: references checked, cycles found; pure |
-//! | `execute` | every step the moment what it needs is done, with retries |
+//! | `rehearse` | the dry run: the same with given facts or placeholders, files rendered, differences |
+//! | `drain` | the end of the machine: its work is finished, and the lifecycle hook that waits for it is completed |
+//! | `worker` | what continues after the boot: messages from a queue, posted to an application |
+//! | `seal` | whether an image contains secrets or anything of the machine it was made on |
+//! | `document` | what the user wrote: user data decoded, layers merged, every mistake with its line |
+//! | `plan` | the order of the steps: references checked, cycles found; pure |
+//! | `execute` | runs each step as soon as what it needs is done, with retries |
 //! | `report` | what happened: on disk, on the terminal, in the journal |
-//! | `steps` | one file for each kind of step: its fields, its judgment, its action, its tests |
-//! | `step` | what every kind of step is made of: the trait, what it sees of the world, what it claims |
+//! | `steps` | one file for each kind of step: its fields, its decisions, its actions, its tests |
+//! | `step` | what all kinds of step share: the trait, what a step sees of the world, what it claims |
 //! | `template` | Handlebars, strict, with helpers that quote for a format |
-//! | `facts` | what is known of this instance without asking for it |
+//! | `facts` | the facts of this instance |
 //! | `fake` | a machine and an AWS in memory, for rehearsals and tests |
 //! | `aws` | AWS and the instance metadata service |
-//! | `image` | what a root directory holds, and how it is made fit to be an image |
-//! | `net` | what this machine talks to besides: probes, databases, name servers |
+//! | `image` | the content of a root directory, and how it is made fit to be an image |
+//! | `net` | other network peers of this machine: probes, databases, name servers |
 //! | `host` | this machine: files, programs, units, disks, mounts, time |
 //! | `address`, `text`, `digest`, `failure`, `redaction`, `exit`, `backoff` | the words that all of these share |
 //!
-//! Only `host`, `net`, `image` and `aws` touch the world. A file imports from its own room, or from those to the left of it:
-//! words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan` ← `report` ←
-//! `execute` ← `boot rehearse seal worker drain` ← `cli`. `laws` tries all of it on every example, `measured` shows the pure
-//! parts to the benchmarks, and `desk` and `bundled` are what `ingot-fleet` uses of all this.
+//! Only `host`, `net`, `image` and `aws` touch the world. A file imports from its own room, or from those to the left
+//! of it: words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan`
+//! ← `report` ← `execute` ← `boot rehearse seal worker drain` ← `cli`. `laws` tests all of them with every example,
+//! `measured` exposes the pure parts to the benchmarks, and `desk` and `bundled` are the parts that `ingot-fleet` uses.
 
 mod address;
 mod aws;

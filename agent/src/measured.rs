@@ -1,5 +1,5 @@
-//! The pure parts of a boot, each by itself, for `benches/`. Nothing else calls these: the linker leaves them out of the
-//! program.
+//! The pure parts of a boot, individually, for `benches/`. Nothing else calls these, so the
+//! linker leaves them out of the program.
 
 use serde_json::Value;
 
@@ -8,19 +8,19 @@ use crate::document::source::Layers;
 use crate::plan::Plan;
 use crate::template::{Scope, Template};
 
-/// Layers, parsed.
+/// Parsed layers.
 #[derive(Debug, Clone)]
 pub struct Parsed(Layers);
 
-/// A document: layers merged, and read as steps.
+/// A merged document: its layers merged, and its steps read.
 #[derive(Debug)]
 pub struct Merged(BootDocument);
 
-/// A document, planned.
+/// A planned document.
 #[derive(Debug)]
 pub struct Planned(Plan);
 
-/// A template, compiled, and what it may see.
+/// A compiled template, and the scope that it sees.
 #[derive(Debug)]
 pub struct Compiled(Template, Scope);
 
@@ -32,7 +32,7 @@ pub fn parse(layers: &[String]) -> Parsed {
 }
 
 impl Parsed {
-    /// Merges them, and reads the steps.
+    /// Merges the layers, and reads the steps.
     pub fn merge(self) -> Merged {
         Merged(BootDocument::of(self.0))
     }
@@ -50,7 +50,7 @@ impl Merged {
 }
 
 impl Planned {
-    /// How many steps there are.
+    /// The number of steps.
     pub fn steps(&self) -> usize {
         self.0.nodes.len()
     }
@@ -60,18 +60,18 @@ impl Planned {
 ///
 /// # Panics
 ///
-/// If it has a mistake.
+/// If the template has a mistake.
 pub fn compile(template: &str, scope: &Value) -> Compiled {
     let template = Template::parse(template).expect("a template that is measured has no mistakes");
     Compiled(template, Scope::from(scope.clone()))
 }
 
 impl Compiled {
-    /// Fills it in. How long the text is.
+    /// Renders the template. Returns the length of the text in bytes.
     ///
     /// # Panics
     ///
-    /// If it names what is not there.
+    /// If the template refers to something that does not exist.
     pub fn render(&self) -> usize {
         self.0.render(&self.1).expect("all that it names is there").expose().len()
     }

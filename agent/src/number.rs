@@ -1,11 +1,11 @@
 //! Numbers as they were written.
 //!
-//! A version, an account ID or an amount of money is a number only by its looks: `1.10` is not `1.1` to its author. So a
-//! number of a document or of a JSON text is kept as text, in a [`serde_json::Number`], and is written in another way
-//! only where a format does not have this one.
+//! A version, an account ID or an amount of money only looks like a number: to its author, `1.10` is
+//! not `1.1`. So numbers in documents and JSON texts are kept as text, in a [`serde_json::Number`], and
+//! only written differently if a format lacks that notation.
 //!
-//! Numbers are those of JSON and of YAML 1.2's core schema (`0x1f`, `0o17`, `+1`, `.5`, `1.`), but those of a leading
-//! zero are strings: `0640` is a file mode.
+//! Numbers are those of JSON and of the core schema of YAML 1.2 (`0x1f`, `0o17`, `+1`, `.5`, `1.`), except that those
+//! with a leading zero are strings: `0640` is a file mode.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,9 +16,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::sorting::Sort as _;
 
-/// A number, kept as the text it was written as.
+/// A number, stored as the text in which it was written.
 pub(crate) fn written(text: &str) -> Number {
-    // The only way in for what JSON does not have, such as `0x1f`; the formats below know what to do about it.
+    // The only way to store notations that JSON lacks, such as `0x1f`; the functions below
+    // convert them for each format.
     Number::from_string_unchecked(text.to_owned())
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn is_number(plain: &str) -> bool {
     Parts::of(plain).is_some()
 }
 
-/// The integer that a number is equal to, if it is one and not beyond all measure: 100 for `1e2`.
+/// The integer that equals a number, if there is one within the range: 100 for `1e2`.
 pub(crate) fn whole(text: &str) -> Option<i128> {
     let Decimal { is_negative, digits, exponent } = Parts::of(text)?.decimal()?;
     let zeros = usize::try_from(exponent).ok().filter(|zeros| digits.len() + zeros <= 38)?;
@@ -35,7 +36,7 @@ pub(crate) fn whole(text: &str) -> Option<i128> {
     Some(if is_negative { -magnitude } else { magnitude })
 }
 
-/// The nearest floating-point number; an infinite one for what is too large.
+/// The nearest floating-point number; infinite if the number is too large.
 pub(crate) fn float(text: &str) -> f64 {
     match Parts::of(text) {
         Some(Parts { notation: Notation::Radix { value, .. }, .. }) => value as f64,
@@ -47,13 +48,13 @@ pub(crate) fn is_zero(number: &Number) -> bool {
     Parts::of(number.as_str()).and_then(|parts| parts.decimal()).is_some_and(|decimal| decimal.digits.is_empty())
 }
 
-/// Whether two numbers are equal, however they are written, to the last digit.
+/// Whether two numbers are equal to the last digit, regardless of notation.
 pub(crate) fn equal(a: &Number, b: &Number) -> bool {
     let decimal = |number: &Number| Parts::of(number.as_str())?.decimal();
     a == b || matches!((decimal(a), decimal(b)), (Some(a), Some(b)) if a == b)
 }
 
-/// A number as JSON writes it: as it was written, where JSON has that.
+/// A number for JSON: as it was written, if JSON has that notation.
 pub(crate) fn in_json(number: &Number) -> Cow<'_, str> {
     let text = number.as_str();
     match Parts::of(text) {
@@ -62,7 +63,7 @@ pub(crate) fn in_json(number: &Number) -> Cow<'_, str> {
     }
 }
 
-/// A number as TOML writes it, which has no integers beyond 64 bits and no floats that have no finite value.
+/// A number for TOML. `None` for integers beyond 64 bits and floats without a finite value, which TOML lacks.
 ///
 /// Source: <https://toml.io/en/v1.0.0>
 pub(crate) fn in_toml(number: &Number) -> Option<Cow<'_, str>> {
@@ -75,8 +76,8 @@ pub(crate) fn in_toml(number: &Number) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A number as YAML 1.1 and 1.2 read it alike: 1.1 takes `0o17` and `1e16` for strings, for its floats have a point, and
-/// their exponents a sign.
+/// A number that YAML 1.1 and 1.2 read alike: 1.1 takes `0o17` and `1e16` for strings, because
+/// its floats need a point and its exponents a sign.
 pub(crate) fn in_yaml(number: &Number) -> Cow<'_, str> {
     let text = number.as_str();
     match Parts::of(text) {
@@ -92,7 +93,7 @@ pub(crate) fn in_yaml(number: &Number) -> Cow<'_, str> {
     }
 }
 
-/// Every text that a file may hold for a number: as it was written, and as ingot and other programs write it.
+/// Every text that may stand for a number in a file: as it was written, and as ingot and other programs write it.
 pub(crate) fn spellings(number: &Number) -> Vec<String> {
     let text = number.as_str();
     let whole = whole(text).map(|whole| whole.to_string());
@@ -104,14 +105,14 @@ pub(crate) fn spellings(number: &Number) -> Vec<String> {
     all
 }
 
-/// Reads JSON, and keeps its numbers as they are written.
+/// Parses JSON, and keeps its numbers as they are written.
 ///
 /// # Errors
 ///
 /// As [`serde_json::from_str`].
 pub(crate) fn from_json(text: &str) -> serde_json::Result<Value> {
     let value: Value = serde_json::from_str(text)?;
-    // serde_json keeps the digits, but writes every exponent as `e+5`. It has also seen that nothing is nested too deep.
+    // serde_json keeps the digits, but writes every exponent as `e+5`. Its parse has also checked the depth of nesting.
     if has_exponent(&value) { serde_json::from_str(text).and_then(exactly) } else { Ok(value) }
 }
 
@@ -164,7 +165,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// A number, taken apart.
+/// The parts of a number.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     is_negative: bool,

@@ -1,21 +1,22 @@
-//! Text for people, line by line: colors and line breaks where it goes to a terminal, and the bare text elsewhere.
+//! Text for people, line by line: with colors and line breaks on a terminal, and as bare text elsewhere.
 //!
-//! Nothing in it acts on the terminal but the colors of this file: see [`shown`].
+//! Nothing in it acts on the terminal except the colors in this file: see [`shown`].
 
 use std::fmt::Write as _;
 
 use crate::text::shown;
 
-/// Narrower than this, broken lines are harder to read than those that the terminal breaks.
+/// The narrowest terminal for which lines are wrapped, in columns. Below this, wrapped lines
+/// are harder to read than those that the terminal wraps.
 const NARROWEST: usize = 40;
 
-/// What a part of a line is.
+/// The style of a part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
     /// A name, or a result.
     Strong,
-    /// What matters least.
+    /// Less important text.
     Soft,
     Good,
     Notice,
@@ -23,7 +24,7 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// The parameter of "Select Graphic Rendition". Only colors that every terminal has, in its own theme.
+    /// The parameter of "Select Graphic Rendition". Only colors that every terminal has, as its own theme defines them.
     ///
     /// Source: ECMA-48, 8.3.117
     fn code(self) -> Option<u8> {
@@ -38,7 +39,7 @@ impl Style {
     }
 }
 
-/// A line in parts. What does not fit into the width goes on in the column `hanging`.
+/// A line in parts. Text that does not fit continues in the column `hanging`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Line {
     hanging: usize,
@@ -62,16 +63,16 @@ impl Line {
     }
 }
 
-/// Where text goes.
+/// The output for text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Canvas {
-    /// The number of columns; `None` where lines are not broken.
+    /// The number of columns; `None` if lines are not wrapped.
     pub(crate) width: Option<usize>,
     pub(crate) colored: bool,
 }
 
 impl Canvas {
-    /// The lines as they are printed.
+    /// The lines as text to print.
     pub(crate) fn draw(self, lines: &[Line]) -> String {
         let mut out = String::new();
         for line in lines {

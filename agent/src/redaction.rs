@@ -1,11 +1,11 @@
-//! Takes secrets out of text that other programs wrote, before anyone sees it.
+//! Removes secrets from text that other programs wrote, before anyone sees it.
 //!
-//! ingot's own messages never hold a secret, by construction ([`SecretText`](crate::text::SecretText) does not print).
-//! What a command, a unit's journal or a `check:` says is another matter: every such line passes through a [`Redactor`]
-//! that knows the secrets of this boot. It looks for them in the line as it is, in the line as it reads without quotes
-//! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]), in hexadecimal ([`hex`]) or as a row of a dump
-//! ([`dump`]), each also in UTF-16 as far as it is ASCII; which scalars of a secret count is said in [`common`]. The time it takes grows with the length of the line, and hardly with the number of
-//! secrets.
+//! ingot's own messages never contain a secret, by construction ([`SecretText`](crate::text::SecretText) does not
+//! print). The output of a command, a unit's journal or a `check:` may: every such line passes through a [`Redactor`]
+//! that knows the secrets of this boot. It searches for them in the line as it is, in the line without quotes and
+//! escapes ([`view`]), and in what the line contains in base64 ([`base64`]), in hexadecimal ([`hex`]) or as a row of a
+//! dump ([`dump`]), each also in UTF-16 if it is ASCII. [`common`] decides which scalars of a secret count. The time
+//! grows with the length of the line, and hardly with the number of secrets.
 
 mod base64;
 mod common;
@@ -29,28 +29,28 @@ use self::view::View;
 
 use crate::sorting::Sort as _;
 
-/// What stands in place of a secret.
+/// The replacement for a secret.
 const MARK: &str = "[redacted]";
 
-/// The longest line of output that is kept, in bytes. What is this long was cut, and may end within a secret.
+/// The longest line of output that is kept, in bytes. A line of this length was cut, and may end within a secret.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024;
 
-/// What a cut may take of the last character, in bytes.
+/// How much of the last character a cut may remove, in bytes.
 const CUT_CHARACTER: usize = 3;
 
-/// The longest way to write one character, in bytes: `\ud83d\ude00`.
+/// The longest notation of a single character, in bytes: `\ud83d\ude00`.
 const LONGEST_ESCAPE: usize = 12;
 
-/// How much of an escape may be left once it is read as if it were none, in bytes.
+/// How much of a broken escape may be left when it is read as plain text, in bytes.
 const BROKEN_ESCAPE: usize = 6;
 
-/// So many bytes of a secret are not there by accident.
+/// The shortest beginning of a secret that is not there by chance, in bytes.
 const SURELY_BEGUN: usize = 4;
 
-/// Lines of a binary secret that are shorter than this are not text that anyone would print.
+/// Lines of a binary secret that are shorter than this do not count as text, in bytes.
 const BINARY_LINE_FROM: usize = 8;
 
-/// How often base64 and hexadecimal are looked for in what was either.
+/// How many levels of base64 and hexadecimal within each other are searched.
 const DEPTH: usize = 2;
 
 /// Knows the secrets of this boot, in the forms in which programs print them.
@@ -61,13 +61,13 @@ pub(crate) struct Redactor(RefCell<Known>);
 struct Known {
     /// Every line of every secret.
     plain: Needles,
-    /// The same as [`View::bare`] shows them.
+    /// The same in the form of [`View::bare`].
     bare: Needles,
-    /// Whole secrets, for pieces of them: programs break long lines.
+    /// Whole secrets, to recognize pieces of them, because programs break long lines.
     pieces: Pieces,
-    /// Texts that may be printed although they stand in a secret.
+    /// Texts that may be printed although they occur in a secret.
     public: BTreeSet<String>,
-    /// Scalars of secrets that are [too common](common) to be taken out of a log.
+    /// Scalars of secrets that are [too common](common) to be removed from a log.
     common: BTreeSet<String>,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Learns every string and number in `value` that is a secret, but for the fields at the paths of `public`.
+    /// Learns every string and number in `value` that is a secret, except the fields at the paths of `public`.
     pub(crate) fn learn(&self, value: &serde_json::Value, public: &[String]) {
         self.learn_below(value, "", public);
     }
@@ -97,14 +97,14 @@ impl Redactor {
         match value {
             serde_json::Value::String(text) => {
                 self.0.borrow_mut().learn(text);
-                // A program may read what is in it where ingot offers the text whole.
+                // A program may parse a text that ingot passes as a whole.
                 if text.trim_start().starts_with(['{', '['])
                     && let Ok(within) = crate::number::from_json(text)
                 {
                     self.learn_below(&within, path, public);
                 }
             }
-            // As it was written, and as helpers and programs write it again.
+            // As it was written, and as helpers and programs rewrite it.
             serde_json::Value::Number(number) => {
                 crate::number::spellings(number).iter().for_each(|text| self.0.borrow_mut().learn(text));
             }
@@ -117,7 +117,7 @@ impl Redactor {
         }
     }
 
-    /// Learns what was made of the secrets `of`, unless all of these are public, as then that is, too.
+    /// Learns what was made from the secrets `of`. If all of these are public, the result is public as well.
     pub(crate) fn learn_made(&self, made: &serde_json::Value, of: &[&serde_json::Value]) {
         let mut known = self.0.borrow_mut();
         if of.iter().all(|value| known.is_public(value)) {
@@ -127,7 +127,7 @@ impl Redactor {
         self.learn(made, &[]);
     }
 
-    /// Learns the text in a binary secret, as far as there is any.
+    /// Learns the text in a binary secret, if there is any.
     pub(crate) fn learn_bytes(&self, secret: &[u8]) {
         let text = Zeroizing::new(String::from_utf8_lossy(secret).into_owned());
         text.lines().filter(|line| line.len() >= BINARY_LINE_FROM).for_each(|line| self.0.borrow_mut().learn(line));
@@ -144,7 +144,7 @@ impl Redactor {
         replaced(line, known.find(line, cut))
     }
 
-    /// `line` of a file that holds secrets, without any scalar of a secret, however short or common.
+    /// `line` of a file with secrets, without any scalar of a secret, however short or common.
     pub(crate) fn redact_content(&self, line: &str) -> String {
         let known = self.0.borrow();
         let mut stretches = known.find(line, false);
@@ -158,27 +158,27 @@ impl Known {
         let whole = secret.trim();
         let (secrets, short): (Vec<&str>, Vec<&str>) = secret.lines().map(str::trim).partition(|line| common::is_secret(line));
         if !common::is_json_of_lines(whole) {
-            // Braces and the like are in every file, and in no scalar that anyone keeps.
+            // Braces and the like occur in every file, and in no scalar that is worth hiding.
             let scalars = short.into_iter().filter(|line| line.contains(char::is_alphanumeric));
             self.common.extend(scalars.map(str::to_owned));
         }
         if !common::is_secret(whole) {
             return;
         }
-        // Output arrives line by line, so a secret of several lines is looked for line by line. What has no line that is a
-        // secret, such as a list of codes, is one as a whole.
+        // Output arrives line by line, so a secret of several lines is searched for line by line. If none of its lines
+        // counts as a secret, as in a list of codes, the whole text does.
         for secret in if secrets.is_empty() { vec![whole] } else { secrets } {
             self.plain.add(secret.as_bytes());
             self.bare.add(View::of(secret.as_bytes()).unescaped(&mut |_| {}).bare().text());
         }
-        // With its line breaks for what is decoded, and without them for lines that are broken again.
+        // With its line breaks for decoded text, and without them for lines that are broken differently.
         let joined = Zeroizing::new(secret.lines().collect::<String>());
         for whole in [secret, joined.as_str()] {
             self.pieces.add(whole.as_bytes());
         }
     }
 
-    /// Lets every scalar of `value` be printed, and what is made of it alone.
+    /// Allows every scalar of `value` to be printed, and what is made only from such scalars.
     fn publish(&mut self, value: &serde_json::Value) {
         match value {
             serde_json::Value::String(text) => drop(self.public.insert(text.clone())),
@@ -189,7 +189,7 @@ impl Known {
         }
     }
 
-    /// Whether there is nothing in `value` but what was published.
+    /// Whether everything in `value` was published.
     fn is_public(&self, value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::String(text) => self.public.contains(text),
@@ -200,7 +200,7 @@ impl Known {
         }
     }
 
-    /// The stretches of `line` that are scalars too common to be secrets in a log.
+    /// The ranges of `line` that are scalars too common to be secrets in a log.
     fn find_common(&self, line: &str) -> Vec<Range<usize>> {
         let whole = View::of(line.as_bytes());
         let bare = View::of(line.as_bytes()).unescaped(&mut |_| {}).bare();
@@ -216,7 +216,7 @@ impl Known {
         stretches
     }
 
-    /// The stretches of `line` that are secrets, in no order.
+    /// The ranges of `line` that are secrets, in any order.
     fn find(&self, line: &str, cut: bool) -> Vec<Range<usize>> {
         let mut stretches = Vec::new();
         let mut found = |place: Range<u32>| stretches.push(place.start as usize..place.end as usize);
@@ -232,7 +232,7 @@ impl Known {
         stretches
     }
 
-    /// Looks for secrets in bytes of which there are others before and behind, in other lines.
+    /// Searches for secrets in bytes that continue in the lines before and after.
     fn find_broken(&self, bytes: &View, from: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
         let narrow = bytes.narrow();
         for bytes in std::iter::once(bytes).chain(&narrow) {
@@ -245,7 +245,7 @@ impl Known {
         }
     }
 
-    /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64 and hexadecimal.
+    /// Searches for secrets in a text as it is, without escapes, without quotes, and in base64 and hexadecimal.
     fn find_decoded(&self, text: View, cut: bool, depth: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
         if let Some(narrow) = text.narrow() {
             self.find_decoded(narrow, cut, depth, looked, found);
@@ -256,13 +256,13 @@ impl Known {
         if let Some(apart) = unescaped.apart() {
             search(&self.bare, &apart.bare(), cut, found);
         }
-        // What is base64 of base64 has no other bytes.
+        // Base64 of base64 consists of ASCII only.
         if depth == 0 || (depth < DEPTH && !unescaped.text().is_ascii()) {
             return;
         }
         let is_line = depth == DEPTH;
         let mut look = |Decoded { view, at_the_start, at_the_end }, line| {
-            // Programs break what they encode into lines, and each line comes alone.
+            // Programs break encoded text into lines, and each line is redacted by itself.
             if is_line && at_the_end && view.text().len() >= line {
                 search_begun(&self.plain, &view, found);
             }
@@ -283,14 +283,14 @@ impl Known {
     }
 }
 
-/// Tells where in the line a needle is found in `view`; at the end of what was cut, also the beginning of one.
+/// Reports where in the line a needle is found in `view`; at the end of a cut line, also the beginning of a needle.
 fn search(needles: &Needles, view: &View, cut: bool, found: &mut dyn FnMut(Range<u32>)) {
     let text = view.text();
     needles.find(text, &mut |range| found(view.place(range)));
     if !cut {
         return;
     }
-    // Behind what is whole there may be the first bytes of an escape, which read as something else.
+    // After the last whole character there may be the first bytes of an escape, which read as something else.
     for broken in 0..=text.len().min(BROKEN_ESCAPE) {
         let whole = &text[..text.len() - broken];
         if let Some(from) = needles.begun_at_the_end(whole).filter(|from| broken == 0 || whole.len() - from >= SURELY_BEGUN) {
@@ -299,7 +299,7 @@ fn search(needles: &Needles, view: &View, cut: bool, found: &mut dyn FnMut(Range
     }
 }
 
-/// Tells where in the line a needle begins that goes on in the next line.
+/// Reports where in the line a needle begins that continues in the next line.
 fn search_begun(needles: &Needles, view: &View, found: &mut dyn FnMut(Range<u32>)) {
     let text = view.text();
     if let Some(from) = needles.begun_at_the_end(text).filter(|from| text.len() - from >= SURELY_BEGUN) {
@@ -307,20 +307,20 @@ fn search_begun(needles: &Needles, view: &View, found: &mut dyn FnMut(Range<u32>
     }
 }
 
-/// Tells where in the line a needle ends that began in the line before.
+/// Reports where in the line a needle ends that began in the previous line.
 fn search_ended(needles: &Needles, view: &View, found: &mut dyn FnMut(Range<u32>)) {
     if let Some(to) = needles.ended_at_the_start(view.text()).filter(|to| *to >= SURELY_BEGUN) {
         found(view.place(0..to));
     }
 }
 
-/// `line` without an escape at its end that may not be whole.
+/// `line` without an escape at its end that may be incomplete.
 fn before_a_broken_escape(line: &str) -> &str {
     let last = line.floor_char_boundary(line.len().saturating_sub(LONGEST_ESCAPE));
     line[last..].find(['%', '\\', '&']).map_or(line, |at| &line[..last + at])
 }
 
-/// `line` with the mark in place of every stretch.
+/// `line` with every range replaced by the mark.
 fn replaced(line: &str, mut stretches: Vec<Range<usize>>) -> String {
     stretches.order_by_key(|stretch| (stretch.start, stretch.end));
     let (mut out, mut end) = (String::with_capacity(line.len()), 0);

@@ -1,11 +1,11 @@
-//! Sorting with one copy of the sort: the standard library's comes once for each type of item and each way to compare, with
-//! 2 to 3 kB each time.
+//! Sorting with a single copy of the sort: the standard library's is compiled for each type of
+//! item and each comparison, at 2 to 3 kB each.
 //!
-//! Equal items stay in their order. For the short lists of a document: each comparison is a call through a table.
+//! The sort is stable. Made for the short lists of a document, because each comparison is an indirect call.
 
 use std::cmp::Ordering;
 
-/// What slices can do besides.
+/// Additional methods of slices.
 pub(crate) trait Sort {
     type Item;
 
@@ -38,14 +38,14 @@ impl<T> Sort for [T] {
     }
 }
 
-/// For each place, which of `count` items belongs there.
+/// For each place, the index of the item that belongs there, of `count` items.
 fn order(count: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by(|one, other| compare(*one, *other).then_with(|| one.cmp(other)));
     order
 }
 
-/// Brings each item to its place, by way of the circles in which they take each other's.
+/// Moves each item to its place, by following the cycles of the permutation.
 fn permute(order: &mut [usize], swap: &mut dyn FnMut(usize, usize)) {
     for start in 0..order.len() {
         let mut at = start;

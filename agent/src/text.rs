@@ -1,5 +1,5 @@
-//! Strings of a document: [`Text`] may hold `{{references}}`; [`SecretText`] is what came of it, zeroized; and how any
-//! text is shown ([`shown`]).
+//! Strings of a document: [`Text`] may contain `{{references}}`; [`SecretText`] is the rendered result, wiped on drop.
+//! Also how any text is shown safely ([`shown`]).
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use serde::de::Visitor;
 use serde::de::value::StrDeserializer;
 use zeroize::Zeroizing;
 
-/// Where something stands in the input, for messages. Line and column count from 1.
+/// A position in the input, for messages. Line and column count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub file: Arc<str>,
@@ -26,17 +26,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// A string of the document, which may hold `{{references}}`.
+/// A string of the document, which may contain `{{references}}`.
 ///
-/// Only holds what was written: parsing and rendering are the business of [`template`](crate::template).
+/// Only stores what was written: [`template`](crate::template) does the parsing and rendering.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text {
     raw: String,
     place: Option<Place>,
 }
 
-/// The name under which [`Text`] asks a deserializer for the place as well, which [`placed`] hands over. A deserializer that
-/// does not know it hands over the bare string.
+/// The name by which [`Text`] asks a deserializer for the place as well, which [`placed`] passes. A deserializer that
+/// does not know the name passes the bare string.
 pub(crate) const TEXT_WITH_PLACE: &str = "$ingot::Text";
 
 impl Text {
@@ -58,7 +58,7 @@ impl Text {
 
     /// Whether there is anything to render.
     pub(crate) fn is_plain(&self) -> bool {
-        // Most texts have neither sign, and each is asked several times.
+        // Most texts contain neither character, and each is checked several times.
         let has_sign = self.raw.bytes().any(|byte| matches!(byte, b'{' | b'\\'));
         !has_sign || (!self.raw.contains("{{") && !self.raw.contains('\\'))
     }
@@ -105,11 +105,11 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 thread_local! {
-    /// The place of the text that is being read: serde has no way for it from a deserializer to a type.
+    /// The place of the text that is being deserialized: serde cannot pass it from a deserializer to a type.
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// Hands a string over with its place, for a deserializer that knows [`TEXT_WITH_PLACE`].
+/// Passes a string with its place, for a deserializer that knows [`TEXT_WITH_PLACE`].
 pub(crate) fn placed<'de, V: Visitor<'de>, E: serde::de::Error>(text: &str, place: &Place, visitor: V) -> Result<V::Value, E> {
     PLACE.set(Some(place.clone()));
     visitor.visit_newtype_struct(StrDeserializer::new(text))
@@ -128,13 +128,13 @@ impl JsonSchema for Text {
     }
 }
 
-/// A string that came from a secret, or may have: wiped when dropped, and with no way to print it.
+/// A string that is or may be made from a secret: wiped on drop, and impossible to print.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// The secret itself. What is made of it must be a `SecretText` again, or go to the file, process or
-    /// service it is meant for.
+    /// The secret itself. What is made from it must be a `SecretText` again, or go to the file,
+    /// process or service for which it is meant.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -152,26 +152,26 @@ impl From<&str> for SecretText {
     }
 }
 
-/// Says that something is there, never what: containers derive `Debug`, and panics print it.
+/// Prints a fixed text, never the content, because containers derive `Debug`, and panics print it.
 impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
-/// `text` as a terminal or a log may show it: without characters that move the cursor, change colors or reorder what is
-/// read. They are escaped, as `\x1b` or `\u{202e}`; line breaks and tabs stay.
+/// `text` as it may be shown on a terminal or in a log: without characters that move the cursor, change colors or
+/// reorder text. They are escaped, as `\x1b` or `\u{202e}`; line breaks and tabs stay.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if is_plain(text) { Cow::Borrowed(text) } else { escaped(text, is_unshowable) }
 }
 
-/// The same on one line: line breaks are escaped too.
+/// The same on a single line: line breaks are escaped as well.
 pub(crate) fn shown_on_a_line(text: &str) -> Cow<'_, str> {
     escaped(text, |character| character == '\n' || is_unshowable(character))
 }
 
-/// Whether a character does something to a terminal instead of showing there: a control of C0 or C1, or one that reorders
-/// text. Line breaks and tabs are left out.
+/// Whether a character acts on a terminal instead of being displayed: a C0 or C1 control, or
+/// one that reorders text. Except for line breaks and tabs.
 ///
 /// Source of the latter: <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>
 pub(crate) fn is_unshowable(character: char) -> bool {
@@ -182,8 +182,8 @@ pub(crate) fn is_unshowable(character: char) -> bool {
     }
 }
 
-/// Whether a text is of nothing but ASCII that is shown as it is, as most are: to look at characters takes three times as
-/// long.
+/// Whether a text consists only of ASCII that is shown as it is, like most texts: checking
+/// characters takes three times as long.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
 }
@@ -204,8 +204,8 @@ fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `json`, a document of JSON, with everything escaped that is not to be shown. It means the same: such characters are
-/// found only within strings.
+/// The JSON document `json` with every character escaped that must not be shown. The meaning stays the same: such
+/// characters only occur within strings.
 pub fn shown_in_json(json: &str) -> Cow<'_, str> {
     if is_plain(json) || !json.contains(is_unshowable) {
         return Cow::Borrowed(json);

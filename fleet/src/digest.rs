@@ -1,4 +1,4 @@
-//! SHA-256, as hexadecimal for people and documents, and as base64 for S3.
+//! SHA-256, as hexadecimal for users and documents, and as base64 for S3.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,12 +16,12 @@ impl Sha256 {
         Self::from(digest(&SHA256, content))
     }
 
-    /// As S3 has it in a header.
+    /// The form of S3's headers.
     pub(crate) fn base64(self) -> String {
         STANDARD.encode(self.0)
     }
 
-    /// As S3 calls an object that came in parts: the digest of their digests, and how many they were.
+    /// The digest that S3 gives to an object uploaded in parts: the digest of their digests, and their number.
     pub(crate) fn of_parts(parts: &[Self]) -> String {
         let all: Vec<u8> = parts.iter().flat_map(|part| part.0).collect();
         format!("{}-{}", Self::of(&all).base64(), parts.len())
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Sha256 {
     }
 }
 
-/// The digest of what comes in pieces.
+/// The digest of content that arrives in pieces.
 pub(crate) struct Hasher(Context);
 
 impl Hasher {

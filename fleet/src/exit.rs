@@ -1,4 +1,4 @@
-//! Every exit code of ingot-fleet, which are those of ingot.
+//! The exit codes of ingot-fleet, which are those of ingot.
 
 use std::process;
 
@@ -10,9 +10,9 @@ pub(crate) enum Exit {
     Failed,
     /// The command line is wrong, or names what does not exist.
     Usage,
-    /// What was begun still goes on.
+    /// What was begun is still under way.
     UnderWay,
-    /// AWS gave no answer, or none that helps, however often it was asked.
+    /// AWS did not answer, or not usefully, even after retries.
     Unreachable,
     /// fleet.yaml or a boot document is wrong.
     Document,

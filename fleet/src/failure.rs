@@ -1,4 +1,4 @@
-//! What an operator is told when something goes wrong: what, why, what to do now; and with which code that ends.
+//! What the user is told when something goes wrong: what, why, and what to do; and the exit code.
 
 use std::error::Error;
 use std::fmt;
@@ -31,7 +31,7 @@ impl Failure {
         self.cause.as_ref().map_or_else(|| self.message.clone(), |cause| format!("{}: {cause}", self.message))
     }
 
-    /// One that may be gone in a moment although AWS has answered: somebody logs in again.
+    /// Marks a failure that may pass although AWS has answered, for instance once the user logs in again.
     pub(crate) fn passing(mut self) -> Self {
         self.is_passing = true;
         self
@@ -42,7 +42,7 @@ impl Failure {
         self.is_passing || self.exit == Exit::Unreachable
     }
 
-    /// One that is whose credentials these are, and not of what was asked for: somebody else may do the same.
+    /// Marks a failure that depends on the caller's credentials and not on the request: another caller may succeed.
     pub(crate) fn of_rights(mut self) -> Self {
         self.is_of_rights = true;
         self
@@ -52,12 +52,12 @@ impl Failure {
         self.is_of_rights
     }
 
-    /// One of which the user has been told already.
+    /// A failure that has already been reported.
     pub(crate) fn told(exit: Exit) -> Self {
         Self::new(exit, "")
     }
 
-    /// Whether there is something to say.
+    /// Whether there is nothing to print.
     pub(crate) fn is_silent(&self) -> bool {
         self.message.is_empty()
     }
@@ -68,7 +68,7 @@ impl Failure {
         self
     }
 
-    /// Adds the cause, with all that lies behind it.
+    /// Adds the cause, with the errors behind it.
     pub(crate) fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
         self.cause = Some(chain(cause));
         self
@@ -91,7 +91,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and what lies behind it, on one line. Libraries repeat their cause in their own message; a reader needs it once.
+/// An error and its causes, on one line. Libraries repeat their cause in their own message; a reader needs it once.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Writes a file that is there, whole or not at all. Its mode stays, and a link to it, too.
+/// Replaces an existing file, as a whole or not at all. Keeps its mode, and a symlink to it.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
     write().map_err(|error| error.to_string())
 }
 
-/// The files below `directory` that a pattern names, in the order of their names.
+/// The files below `directory` that match a pattern, sorted by name.
 ///
 /// # Errors
 ///

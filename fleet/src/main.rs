@@ -1,5 +1,5 @@
-//! `ingot-fleet` checks the environments of an application, and shows what they come to: many instances, each of which
-//! `ingot` makes right.
+//! `ingot-fleet` checks, creates and deploys the environments of an application: many instances, each of which `ingot`
+//! configures.
 //!
 //! | where | what |
 //! |---|---|
@@ -15,8 +15,10 @@
 //! | `files` | the files of an application: the only code that reads them |
 //! | `place`, `digest`, `exit`, `failure` | the words that all of these share |
 //!
-//! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ← `story` ←
-//! `aws` ← `fleet` ← `beanstalk` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
+//! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ←
+//! `story` ←
+//! `aws` ← `fleet` ← `beanstalk` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and
+//! `ingot::bundled`.
 
 mod aws;
 mod beanstalk;

@@ -32,7 +32,7 @@ impl Place {
         format!("{}{environment}/documents/{sha256}.json", self.environments())
     }
 
-    /// A key as a URL, for people and documents.
+    /// A key as a URL, for users and documents.
     pub(crate) fn url(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
@@ -40,7 +40,7 @@ impl Place {
 
 #[cfg(test)]
 impl Place {
-    /// That of the application `shop` in the bucket `acme-releases`.
+    /// The place of the application `shop` in the bucket `acme-releases`.
     pub(crate) fn of_shop() -> Self {
         Self { application: "shop".into(), bucket: "acme-releases".into(), prefix: String::new() }
     }

@@ -1,20 +1,20 @@
-//! Blocks of a page that are generated: between `<!-- KIND: NAME -->` and `<!-- end -->`.
+//! Generated blocks of a page: between `<!-- KIND: NAME -->` and `<!-- end -->`.
 
 use std::collections::BTreeSet;
 
 const END: &str = "<!-- end -->";
 
-/// What a line opens: the kind of the block, and what it is of.
+/// The kind and the name of the block that a line opens.
 fn opens(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("<!-- ")?.strip_suffix(" -->")?.split_once(": ")
 }
 
-/// What the blocks of one kind are of.
+/// The names of all blocks of one kind.
 pub(crate) fn described(page: &str, kind: &str) -> BTreeSet<String> {
     page.lines().filter_map(opens).filter(|(known, _)| *known == kind).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// A page with the content of each block made anew.
+/// A page with the content of each block replaced.
 pub(crate) fn with_blocks(page: &str, content: impl Fn(&str, &str) -> String) -> String {
     let mut made = String::new();
     let mut lines = page.lines();

@@ -1,4 +1,4 @@
-//! `ingot check`: every mistake of a document at once, with its place and what to do; and documents without any.
+//! `ingot check`: every mistake of a document at once, with its place and a hint; and documents without mistakes.
 
 mod program;
 
@@ -30,7 +30,7 @@ fn json_names_the_same_mistakes_as_the_text() {
     }
 }
 
-/// Whoever reads one has to know what to do next.
+/// The reader of a mistake has to know what to do next.
 #[test]
 fn every_mistake_comes_with_a_hint() {
     for document in documents("documents/invalid") {
@@ -85,7 +85,7 @@ fn warns_of_values_that_no_helper_quotes() {
     assert_eq!(ran.stderr.matches(": warning: ").count(), 4, "{ran}");
 }
 
-/// It was refused, though a drop-in of the image may have what the unit file lacks.
+/// Regression: the reload was refused, although a drop-in of the image may contain what the unit file lacks.
 #[test]
 fn warns_of_a_reload_that_only_the_image_can_know() {
     let document = r#"version: 1
@@ -142,7 +142,7 @@ fn several_documents_are_layers_and_each_mistake_names_its_own() {
     "#);
 }
 
-/// Layers of an image and user data, as an instance has them.
+/// Layers of an image and user data, as on an instance.
 #[test]
 fn the_layers_of_an_image_come_before_the_document() {
     let desk = tempfile::tempdir().unwrap();
@@ -164,7 +164,7 @@ fn the_layers_of_an_image_come_before_the_document() {
     Ingot::new(["check", "--layers", "nowhere"]).directory(desk.path()).run().exits(78);
 }
 
-/// They were refused, with the order to put them in quotes.
+/// Regression: they were refused, with the hint to quote them.
 #[test]
 fn numbers_and_booleans_are_taken_where_strings_are_meant() {
     let desk = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ credentials: { a: 1e3 }
     }
 }
 
-/// A field of the wrong type hid whatever else was wrong with its step.
+/// Regression: a field of the wrong type hid all other mistakes of its step.
 #[test]
 fn every_mistake_of_one_step_is_found() {
     let desk = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ commands: { a: { run: [echo, "{{jsn values.env}}"], timeout: 5, once: true } }
     assert_eq!(places.collect::<Vec<_>>(), ["1:3", "5:25", "5:46", "6:30", "7:35", "7:57", "8:31", "8:62", "8:71"], "{json}");
 }
 
-/// Tags may have any name, and templates of other programs are texts like any other.
+/// Tags may have any name, and templates of other programs are ordinary texts.
 #[test]
 fn what_only_looks_like_a_mistake_is_none() {
     let desk = tempfile::tempdir().unwrap();
@@ -225,7 +225,7 @@ services: { a.service: { ready: { tcp: "{{instance.private_ip}}:80" } } }
     assert_eq!(ran.code, Some(0), "{ran}");
 }
 
-/// `-`, and what a shell makes of `<(…)`.
+/// `-`, and the path that a shell passes for `<(…)`.
 #[test]
 fn a_document_may_come_through_a_pipe() {
     let desk = tempfile::tempdir().unwrap();
@@ -270,7 +270,7 @@ fn a_document_without_a_marker_is_noted_unless_it_is_a_layer() {
     }
 }
 
-/// An instance refuses it, and `check` said no more than that it is a layer.
+/// Regression: an instance refuses such a document, but `check` only noted that it is a layer.
 #[test]
 fn a_comment_that_was_meant_as_the_marker_is_a_warning() {
     let desk = tempfile::tempdir().unwrap();
@@ -304,7 +304,7 @@ fn a_marker_that_an_instance_does_not_accept_is_shown_with_its_line() {
     ");
 }
 
-/// Each ```yaml block of README and of a page in docs/ that is user data holds a document as it should be.
+/// Each ```yaml block of README and of a page in docs/ that is user data contains a correct document.
 #[test]
 fn documents_in_the_pages_have_no_mistakes() {
     let docs = tree(&tests().join("../docs")).into_iter().filter(|(path, _)| path.ends_with(".md"));
@@ -326,7 +326,8 @@ fn documents_in_the_pages_have_no_mistakes() {
     }
 }
 
-/// Every name and every text had all values read anew: with four times as many steps, it took sixteen times as long.
+/// Regression: all values were read again for every name and every text, so four times as many
+/// steps took sixteen times as long.
 #[test]
 fn takes_as_long_as_a_document_is_long() {
     let directory = tempfile::tempdir().unwrap();

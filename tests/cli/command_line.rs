@@ -1,10 +1,10 @@
-//! The command line itself: help, usage, what is generated, and how it ends.
+//! The command line itself: help, usage, generated files, and exit codes.
 
 mod program;
 
 use program::{FACTS, Ingot, documents, tests, write};
 
-/// Every command that the help of ingot lists, but for `help`.
+/// Every command in the help of ingot, except `help`.
 fn commands() -> Vec<String> {
     let help = Ingot::new(["--help"]).run().exits(0).stdout;
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
@@ -27,7 +27,7 @@ fn help_and_version_are_answers_not_mistakes() {
     assert_eq!(ran.stdout, format!("ingot {}\n", env!("CARGO_PKG_VERSION")));
 }
 
-/// The whole of it, as users read it: a change of the interface is seen in review.
+/// The whole help as users read it, so that a change of the interface shows up in review.
 #[test]
 fn the_help_of_every_command_is_as_it_was() {
     let mut all = Ingot::new(["--help"]).run().exits(0).stdout;
@@ -56,7 +56,7 @@ fn wrong_usage_exits_with_2_and_speaks_on_stderr() {
     }
 }
 
-/// Whoever comes from another tool tries its words.
+/// Users of other tools try the words they know.
 #[test]
 fn a_command_of_another_tool_leads_to_the_one_that_is_meant() {
     for (given, meant) in [
@@ -91,7 +91,7 @@ fn the_schema_is_a_json_schema_and_the_examples_satisfy_it() {
     }
 }
 
-/// An editor should show the same mistakes as `check`, as far as a schema can tell.
+/// An editor should show the same mistakes as `check`, as far as a schema can express them.
 #[test]
 fn the_schema_refuses_what_check_refuses_for_its_shape() {
     let schema = jsonschema::validator_for(&Ingot::new(["schema"]).run().exits(0).json()).expect("it is a schema");
@@ -120,7 +120,7 @@ fn the_manual_has_a_page_for_every_command() {
         let escaped = command.replace('-', r"\-");
         assert!(manual.contains(&format!(r"ingot\-{escaped} \- ")), "no page for {command}");
     }
-    // What roff takes for a request and does not know, it drops without a word.
+    // roff silently drops a line that it takes for an unknown request.
     let requests = manual.lines().filter(|line| line.starts_with('.')).map(|line| line.split(' ').next().unwrap());
     let unknown: Vec<&str> = requests
         .filter(|request| ![".TH", ".SH", ".SS", ".TP", ".ie", ".el", ".br", ".nf", ".fi", ".RS", ".RE", ".IP", ".PP"].contains(request))

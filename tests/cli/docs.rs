@@ -1,6 +1,6 @@
-//! The reference pages say what the program says: field tables come from `ingot schema`, command lines from `--help`.
+//! The reference pages match the program: field tables come from `ingot schema`, command lines from `--help`.
 //!
-//! A generated block stands between `<!-- fields: NAME -->` or `<!-- help: COMMAND -->` and `<!-- end -->`.
+//! A generated block is between `<!-- fields: NAME -->` or `<!-- help: COMMAND -->` and `<!-- end -->`.
 //! `INGOT_UPDATE_DOCS=1 cargo test --test docs` rewrites the blocks that differ.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documentation")]
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 const UPDATE: &str = "INGOT_UPDATE_DOCS";
 
-/// The commands of a page's consoles, each with the output that is shown, in which `…` stands for anything.
+/// The commands in a page's consoles, each with the output that is shown, in which `…` matches anything.
 fn consoles(page: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for block in page.split("```console\n").skip(1).filter_map(|rest| rest.split_once("```")) {
@@ -31,7 +31,7 @@ fn consoles(page: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Whether this is the output of which a page shows `sample`.
+/// Whether `output` matches the `sample` on a page.
 fn is_sampled(output: &str, sample: &str) -> bool {
     let mut parts = sample.trim_end().split('…');
     let first = parts.next().unwrap_or_default();
@@ -43,7 +43,7 @@ fn is_sampled(output: &str, sample: &str) -> bool {
     rest.is_empty() || sample.trim_end().ends_with('…')
 }
 
-/// Runs the commands of a page that are ingot's, or show a file, in `directory`. Says how many these were.
+/// Runs those commands of a page that are ingot's, or show a file, in `directory`. Returns how many there were.
 fn samples_are_real(page: &str, directory: &Path, before: impl Fn(&str)) -> usize {
     let (mut tried, out) = (0, directory.join("out"));
     for (command, sample) in consoles(page) {
@@ -71,7 +71,7 @@ fn the_sample_of_the_readme_is_what_ingot_prints() {
     assert_eq!(samples_are_real(&read(&repository.join("README.md")), desk.path(), |_| ()), 2);
 }
 
-/// The page changes its document in two places, which its consoles show the effect of.
+/// The page changes its document in two places, and its consoles show the effect.
 #[test]
 fn the_samples_of_getting_started_are_what_ingot_prints() {
     let (page, desk) = (read(&tests().join("../docs/getting-started.md")), tempfile::tempdir().unwrap());
@@ -151,7 +151,7 @@ fn help(command: &str) -> String {
     Ingot::new(command.split(' ').filter(|word| !word.is_empty()).chain(["--help"])).run().exits(0).stdout
 }
 
-/// The commands below `command`, as its help lists them, and theirs.
+/// The commands below `command`, as its help lists them, and the commands below those.
 fn commands(command: &str) -> BTreeSet<String> {
     let help = help(command);
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with("  "));

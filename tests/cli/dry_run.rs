@@ -1,4 +1,4 @@
-//! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
+//! `ingot dry-run`: every example, rehearsed as on a laptop, without root, network or a home directory.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documents")]
 
 #[path = "dry_run/difference.rs"]
@@ -18,14 +18,14 @@ use serde_json::Value;
 
 const SHOP: &str = "documents/shop.yaml";
 
-/// A file that does not parse with a secret that only the dry run knows.
+/// A file that does not parse with a secret that is only known in the dry run.
 const TORN: &str = "version: 1\nsecrets: { torn: { parameter: /torn } }\ncommands: { x: { run: [/bin/true] } }\nfiles:\n  /etc/a.json: { content: \"{{secrets.torn}}\" }\n";
 
 fn dry_run(document: &str) -> Ingot {
     Ingot::new(["dry-run", document])
 }
 
-/// A rehearsal with facts of which every file lies below `out` afterwards.
+/// A rehearsal with facts, which writes every file below `out`.
 fn rehearse(document: &str, out: &Path) -> Ingot {
     dry_run(document).args(FACTS).option("--out", out)
 }
@@ -278,7 +278,7 @@ fn json_of_a_dry_run_that_cannot_start_is_on_stdout() {
     }
 }
 
-/// A directory with a document of the test's own.
+/// A directory with a document that the test provides.
 struct Desk(tempfile::TempDir);
 
 impl Desk {
@@ -292,7 +292,7 @@ impl Desk {
         self.0.path().join(name)
     }
 
-    /// By a relative path, so that messages are the same each time.
+    /// Uses a relative path, so that messages are the same each time.
     fn dry_run(&self) -> Ingot {
         Ingot::new(["dry-run", "boot.yaml"]).directory(self.0.path())
     }

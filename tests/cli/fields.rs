@@ -1,11 +1,11 @@
-//! Field tables in Markdown, made from the JSON Schema of boot documents.
+//! Field tables in Markdown, generated from the JSON Schema of boot documents.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// What the patterns of the schema stand for.
+/// The patterns of the schema, each with the type that it describes.
 const PATTERNS: [(&str, &str); 6] = [
     (r"^[0-9]+(\.[0-9]+)? ?[a-z]", "duration"),
     ("^(100|[0-9]{1,2}) *%$", "percentage"),
@@ -15,20 +15,20 @@ const PATTERNS: [(&str, &str); 6] = [
     (r"^(managed$|secrets\..+)", "address or `managed`"),
 ];
 
-/// The kinds of step, in the singular as their pages are named.
+/// The kinds of step, in the singular like the names of their pages.
 pub(crate) fn kinds(schema: &Value) -> Vec<String> {
     steps(schema).map(|(name, _)| singular(name).to_owned()).collect()
 }
 
-/// The tables of what `name` stands for: a kind of step (`file`), a field of one (`mount.preload`), `document`, or `common`
-/// for the fields that every step has. A field of it that is among `apart`, the names of all tables, has a table elsewhere.
+/// The tables for `name`: a kind of step (`file`), a field of one (`mount.preload`), `document`, or `common` for the
+/// fields that every step has. A field that is among `apart`, the names of all tables, has its table elsewhere.
 pub(crate) fn tables(schema: &Value, name: &str, apart: &BTreeSet<String>) -> String {
     match name {
         "document" => document(schema),
         "common" => {
             let (_, step) = steps(schema).find(|(_, step)| step.get("properties").is_some()).expect("a step has fields");
             let own = names(step).difference(&common(schema)).cloned().collect();
-            // Without the rules for its other fields.
+            // The rules for its other fields are left out.
             table(&json!({ "properties": without(step, &own)["properties"] }), "", &|_| false)
         }
         name => match (field(schema, name), object(field(schema, name))) {
@@ -49,7 +49,7 @@ fn field<'a>(schema: &'a Value, name: &str) -> &'a Value {
     })
 }
 
-/// The maps of steps, each with the schema of one step.
+/// The sections of steps, each with the schema of one step.
 fn steps(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let fields = schema["properties"].as_object().expect("a document has fields");
     fields
@@ -58,7 +58,7 @@ fn steps(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
         .map(|(name, step)| (name, but_null(step)))
 }
 
-/// What a value is that may be null as well, if that is one thing.
+/// The schema of a value without null, if that leaves a single one.
 fn but_null(node: &Value) -> &Value {
     match (node.get("properties"), shapes(node).as_slice()) {
         (None, [one]) => one,
@@ -74,7 +74,7 @@ fn names(node: &Value) -> BTreeSet<String> {
     node["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect()
 }
 
-/// The names of the fields that every step has; a kind that is no map has none.
+/// The names of the fields that every step has; a kind that is not a map has none.
 fn common(schema: &Value) -> BTreeSet<String> {
     let fields = steps(schema).map(|(_, step)| names(step)).filter(|names| !names.is_empty());
     fields.reduce(|all, names| all.intersection(&names).cloned().collect()).unwrap_or_default()
@@ -100,14 +100,14 @@ fn document(schema: &Value) -> String {
     table(&schema, "", &|_| false)
 }
 
-/// The tables of one map that is no step.
+/// The tables of a map that is not a step.
 pub(crate) fn map(node: &Value) -> String {
     table(node, "", &|_| false)
 }
 
 const HEAD: &str = "| Field | Type | Description | Default |\n|---|---|---|---|\n";
 
-/// The table of a map's fields, and below it those of the maps within, unless they are described elsewhere.
+/// The table of a map's fields, followed by those of nested maps, unless they are described elsewhere.
 fn table(node: &Value, within: &str, is_apart: &dyn Fn(&str) -> bool) -> String {
     let fields = node["properties"].as_object().expect("a map has fields");
     let required: Vec<&str> = node["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -126,7 +126,7 @@ fn table(node: &Value, within: &str, is_apart: &dyn Fn(&str) -> bool) -> String 
 fn row(name: &str, field: &Value, required: bool) -> String {
     let whole = describe(field);
     let (description, default) = whole.split_once("Default: ").unwrap_or((&whole, ""));
-    // Of a field that may be in another layer, so that the schema cannot ask for it.
+    // A field that may be in another layer, so that the schema cannot require it.
     let (description, required) = description.trim().strip_suffix("Required.").map_or((description, required), |rest| (rest, true));
     let words = words_of(field);
     let description = [&[description.trim().to_owned()], words.as_slice()].concat().join(" ");
@@ -134,7 +134,7 @@ fn row(name: &str, field: &Value, required: bool) -> String {
     format!("| {name} | {} | {} | {} |\n", type_of(field), cell(&description), cell(default))
 }
 
-/// Text as one cell of a table.
+/// Text as a single table cell.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
@@ -143,13 +143,13 @@ fn text(node: &Value) -> &str {
     node["description"].as_str().unwrap_or_default()
 }
 
-/// What a field is, in the words of the schema: its own, or those of its type.
+/// The schema's description of a field: its own, or that of its type.
 fn describe(field: &Value) -> String {
     let whole = std::iter::once(field).chain(shapes(field));
     whole.map(text).find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
 
-/// What each word means that a field may hold, where the schema says so.
+/// The meaning of each word that a field may contain, if the schema describes it.
 fn words_of(field: &Value) -> Vec<String> {
     let words = shapes(field).into_iter().filter(|shape| shape.get("const").is_some() && !text(shape).is_empty());
     let words = words.filter(|shape| *shape != field);
@@ -160,17 +160,17 @@ fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The schemas one of which a value satisfies, without null.
+/// The alternative schemas of a value, without null.
 fn shapes(node: &Value) -> Vec<&Value> {
     let is_null = |node: &Value| node["type"] == "null";
-    // What only demands fields is a rule for a map, not another shape.
+    // A schema that only requires fields is a rule for a map, not another shape.
     let is_rule = |node: &Value| node.get("type").is_none() && node.get("required").is_some();
     let choices = ["anyOf", "oneOf"].into_iter().filter_map(|key| node[key].as_array()).flatten();
     let choices: Vec<&Value> = choices.filter(|node| !is_null(node) && !is_rule(node)).collect();
     if choices.is_empty() { vec![node] } else { choices.into_iter().flat_map(shapes).collect() }
 }
 
-/// The map within a field, be it the field itself, one of its shapes, or what a list holds.
+/// The map within a field: the field itself, one of its shapes, or the items of a list.
 fn object(field: &Value) -> Option<&Value> {
     let within = |node: &'_ Value| node.get("properties").is_some_and(Value::is_object);
     shapes(field).into_iter().find_map(|shape| match (within(shape), shape.get("items")) {
@@ -194,12 +194,12 @@ fn type_of(field: &Value) -> String {
     }
 }
 
-/// What a value is that is none of a few words.
+/// The type of a value that is not one of a few words.
 fn kind_of(shape: &Value) -> String {
     let kinds = shape["type"].as_array().into_iter().flatten().chain([&shape["type"]]);
     let plural = |items: &Value| {
         let one = type_of(items);
-        // Words that are written as they are.
+        // Literal words have no plural.
         if one.starts_with('`') {
             return one;
         }
@@ -234,7 +234,7 @@ fn kind_of(shape: &Value) -> String {
     }
 }
 
-/// Which fields of a map belong together, in words.
+/// Which fields of a map belong together, as text.
 fn rules(node: &Value) -> Vec<String> {
     let lists = |key: &str| -> Vec<Vec<String>> {
         let choices = node[key].as_array().into_iter().flatten().filter_map(|choice| choice["required"].as_array());

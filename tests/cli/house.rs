@@ -1,9 +1,9 @@
-//! Holds the layout of `agent/src` and `fleet/src`: which room may import from which, and no circle of imports between any
-//! two files.
+//! Checks the layout of `agent/src` and `fleet/src`: which room may import from which, and that
+//! no two files import from each other in a cycle.
 //!
 //! The files are read as text: `use` trees, paths in bodies, re-exports. An import counts for the file that defines the
-//! name; a `mod` line is not an import, nor a `pub use` of a name of the same room that the file itself does not use. Unit
-//! tests may import from anywhere. Methods are not followed: an `impl` in another file is no import.
+//! name. A `mod` line is not an import, and neither is a `pub use` of a name of the same room that the file itself does
+//! not use. Unit tests may import from anywhere. Methods are not followed: an `impl` in another file is not an import.
 
 #[path = "house/paths.rs"]
 mod paths;
@@ -18,11 +18,11 @@ use paths::House;
 /// The layout of one member of the workspace.
 struct Layout {
     src: &'static str,
-    /// What all rooms share: files that import from each other at the most.
+    /// What all rooms share: files that import at most from each other.
     words: &'static [&'static str],
     /// The rooms, each of which imports only from those before it.
     order: &'static [&'static str],
-    /// What holds the house together.
+    /// The files that connect the rooms.
     outside: &'static [&'static str],
 }
 
@@ -47,7 +47,7 @@ const AGENT: Layout = Layout {
         "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
         "rehearse", "seal", "worker", "drain", "cli",
     ],
-    // With what `ingot-fleet` and benchmarks see of it.
+    // Includes what `ingot-fleet` and benchmarks see of it.
     outside: &["lib", "main", "bundled", "desk", "measured"],
 };
 
@@ -58,7 +58,7 @@ const FLEET: Layout = Layout {
     outside: &["main"],
 };
 
-/// Longer files are split by meaning.
+/// The most lines of a file. Longer files are split by meaning.
 const LONGEST_FILE: usize = 400;
 
 impl Layout {
@@ -74,7 +74,7 @@ impl Layout {
         self.order.iter().position(|other| *other == room).map(|at| at + 1)
     }
 
-    /// Every import that goes against the order of rooms.
+    /// Every import that violates the order of rooms.
     fn against_the_order(&self, imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         let mut wrong = Vec::new();
         for (from, targets) in imports.iter().filter(|(from, _)| !self.outside.contains(&from.as_str())) {
@@ -89,7 +89,7 @@ impl Layout {
     }
 }
 
-/// The circles: files that reach each other by imports, each with the imports that tie it.
+/// The cycles: files that reach each other by imports, each with the imports that cause it.
 fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let reach: BTreeMap<&str, BTreeSet<&str>> = imports.keys().map(|from| (from.as_str(), reachable(from, imports))).collect();
     let mut seen = BTreeSet::new();
@@ -144,7 +144,7 @@ fn no_file_is_longer_than_400_lines() {
     }
 }
 
-/// The house as the tests below build it: module and text.
+/// A house for the tests below, from modules and their text.
 fn built(files: &[(&str, &str)]) -> BTreeMap<String, BTreeSet<String>> {
     House::of(files.iter().map(|(module, text)| ((*module).to_owned(), (*text).to_owned()))).imports()
 }

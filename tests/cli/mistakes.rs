@@ -1,13 +1,13 @@
 //! Documents with mistakes, each with its place, its message and its hint, and the document after following the hint.
 //!
-//! A file of `mistakes/` begins with its title. Its rows:
+//! A file of `mistakes/` begins with its title. The format of its rows:
 //!
 //! ```text
-//! == a tab as indentation                                      what the mistake is
-//! files:                                                       below `#ingot` and `version: 1`, if it has no `#ingot`
-//! @>  /etc/a: { content: x }                                   what comes behind the mark is where the mistake is
+//! == a tab as indentation                                      name of the mistake
+//! files:                                                       document, after `#ingot` and `version: 1` if without
+//! @>  /etc/a: { content: x }                                   a mark: the mistake is at the character after it
 //! + templates/a.hbs                                            another file: a template, or one more document
-//! ! this is not YAML: a tab is in the indentation          the messages, each with its hint
+//! ! this is not YAML: a tab is in the indentation              the messages, each with its hint
 //! ? indent with spaces
 //! =
 //! files:                                                       the document that follows the hints
@@ -23,19 +23,19 @@ use std::path::{Path, PathBuf};
 
 use program::{Ingot, Ran, tests, write};
 
-/// Where a place is in a document: the character behind it.
+/// Marks the place of a mistake in a document: the character after it.
 const MARK: &str = "@>";
 
-/// The document of a row that has no other name.
+/// The name of a row's document, if it gives none.
 const DOCUMENT: &str = "boot.yaml";
 
-/// Set, the messages and the page are written anew, to be read before they are committed.
+/// If set, the messages and the page are rewritten, to be reviewed before they are committed.
 const UPDATE: &str = "INGOT_UPDATE_DOCS";
 
 /// Files by their path.
 type Files = BTreeMap<String, String>;
 
-/// One mistake, or several that one document shows.
+/// One mistake, or several in one document.
 #[derive(Debug, Default, Clone)]
 struct Row {
     name: String,
@@ -90,7 +90,7 @@ fn row(text: &str) -> Row {
     row
 }
 
-/// The files without marks, and the places that were marked.
+/// The files without marks, and the marked places.
 fn unmarked(files: &Files) -> (Files, BTreeSet<String>) {
     let mut places = BTreeSet::new();
     let clean = files.iter().map(|(name, text)| {
@@ -107,7 +107,7 @@ fn unmarked(files: &Files) -> (Files, BTreeSet<String>) {
     (clean.collect(), places)
 }
 
-/// A template is named as the image has it.
+/// A template is shown with its path in the image.
 fn shown(name: &str) -> String {
     if name.starts_with("templates/") { format!("/etc/ingot/{name}") } else { name.to_owned() }
 }
@@ -155,7 +155,7 @@ fn each_mistake_is_found_where_it_is_and_says_what_to_do() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// The text of a file with the messages of one row made anew.
+/// The text of a file with the messages of one row replaced.
 fn with_messages(text: &str, row: &Row, said: &[String]) -> String {
     let head = format!("\n== {}\n", row.name);
     let (before, rest) = text.split_once(&head).expect("the row is there");
@@ -172,7 +172,7 @@ fn each_hint_leads_to_a_document_without_mistakes() {
         if ran.code != Some(0) {
             wrong.push(format!("{}\n{ran}", row.name));
         }
-        // What a hint says to write is what the document then has.
+        // A document that follows a hint has to contain what the hint says to write.
         let all: String = row.after.values().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         for hint in row.said.iter().filter_map(|line| line.strip_prefix("? ")) {
             let code = hint.strip_prefix("write `").or(hint.strip_prefix("did you mean `")).and_then(|rest| rest.split('`').next());
@@ -185,7 +185,7 @@ fn each_hint_leads_to_a_document_without_mistakes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// Mistakes of other kinds, by the section they are in.
+/// Mistakes of other kinds, and the section each is in.
 const OTHERS: [(&str, &str); 3] = [
     ("workers", "workers: { other: { queue: other, to: \"http://127.0.0.1:80/\", tooo: 1 } }\n"),
     ("credentials", "credentials: { other: \"{{values.there_is_no_other}}\" }\n"),
@@ -205,7 +205,7 @@ fn no_mistake_hides_another() {
             let found: BTreeSet<String> = mistakes(&check(&files)).into_iter().map(|(place, ..)| place).collect();
             let is_open = document.lines().last().is_some_and(|last| last.matches('"').count() % 2 == 1);
             let has_other = found.iter().any(|place| place.starts_with(&line));
-            // Where a quote is open, what comes next is in it; and of what is not YAML, nobody can tell what it would define.
+            // What follows an open quote is inside it; and if something is not YAML, what it would define is unknown.
             let may_be_hidden = is_open || *section == "credentials" && row.said.iter().any(|said| said.contains("YAML"));
             if !found.is_superset(&places) || !has_other && !may_be_hidden {
                 wrong.push(format!("{} with {other}: {found:?}", row.name));

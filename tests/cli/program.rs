@@ -1,7 +1,7 @@
 //! The built binary as a user runs it: arguments in; exit code, stdout, stderr and files out.
 //!
-//! It runs in `tests/`, so that messages name documents by short paths, and without any environment: no `HOME`, no
-//! `PATH`, no credentials.
+//! It runs in `tests/`, so that messages contain short paths, and with an empty environment: no
+//! `HOME`, no `PATH`, no credentials.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 
@@ -12,10 +12,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The facts that go with the examples.
+/// The options for the facts of the examples.
 pub(crate) const FACTS: [&str; 2] = ["--facts", "facts.yaml"];
 
-/// A run of ingot, before it begins.
+/// A run of ingot, before it starts.
 #[derive(Debug)]
 pub(crate) struct Ingot(Command);
 
@@ -58,7 +58,7 @@ impl Ingot {
         Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Runs with a stdout that nobody reads any more, and returns the exit code and stderr.
+    /// Runs with a stdout whose reader is closed, and returns the exit code and stderr.
     pub(crate) fn run_with_closed_stdout(mut self) -> (Option<i32>, String) {
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         drop(reader);
@@ -68,7 +68,7 @@ impl Ingot {
     }
 }
 
-/// A run of ingot, after its end. Its `Display` is what snapshots hold.
+/// A run of ingot, after its end. Snapshots contain its `Display`.
 #[derive(Debug)]
 pub(crate) struct Ran {
     /// `None` if a signal ended it.
@@ -78,7 +78,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// The same, once its exit code was as expected.
+    /// Checks the exit code.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "\n{self}");
@@ -110,7 +110,7 @@ pub(crate) fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").canonicalize().expect("tests/ is there")
 }
 
-/// Every YAML file of a directory below `tests/`, by its path from there, in order. A new one is tested by existing.
+/// Every YAML file of a directory below `tests/`, by its path from there, in order. A new file is tested automatically.
 pub(crate) fn documents(directory: &str) -> Vec<String> {
     let entries = std::fs::read_dir(tests().join(directory)).expect("the directory is there");
     let names = entries.map(|entry| entry.expect("it can be listed").file_name().into_string().expect("names are UTF-8"));
@@ -120,12 +120,12 @@ pub(crate) fn documents(directory: &str) -> Vec<String> {
     paths
 }
 
-/// The last part of a path without its extension, to name a snapshot by.
+/// The last part of a path without its extension, as the name of a snapshot.
 pub(crate) fn stem(path: &str) -> String {
     Path::new(path).file_stem().expect("it has a name").to_string_lossy().into_owned()
 }
 
-/// A file, as far as tests compare it.
+/// The parts of a file that tests compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) mode: u32,
@@ -152,7 +152,7 @@ pub(crate) fn tree(directory: &Path) -> BTreeMap<String, Found> {
     found
 }
 
-/// Writes a file of a test, with the directories it needs.
+/// Writes a file for a test, with the directories it needs.
 pub(crate) fn write(path: &Path, content: &str) {
     std::fs::create_dir_all(path.parent().expect("it has a parent")).expect("directories can be made");
     std::fs::write(path, content).expect("files can be written");

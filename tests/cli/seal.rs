@@ -1,4 +1,4 @@
-//! `ingot seal` on trees that look like images: what it finds, what it takes out, and what it leaves alone.
+//! `ingot seal` on trees that look like images: what it finds, what it removes, and what it leaves alone.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 
 mod program;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use program::{Ingot, Ran, write};
 use proptest::prelude::*;
 
-/// A directory that looks like the root of an image in which nothing is wrong.
+/// A directory that looks like the root of a flawless image.
 struct Image(tempfile::TempDir);
 
 /// The first bytes of a program for x86_64.
@@ -40,7 +40,7 @@ impl Image {
         image
     }
 
-    /// And one that still holds everything of the machine it was made on.
+    /// An image that still contains everything of the machine it was made on.
     fn fresh_from_its_builder() -> Self {
         let image = Self::new();
         image.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
@@ -91,7 +91,7 @@ impl Image {
         Ingot::new(["seal", "--root"]).args([self.0.path()]).args(arguments).env("INGOT_BUILD_NAME", "golden-7").run()
     }
 
-    /// What it says, without what differs from run to run.
+    /// The output, without what differs from run to run.
     fn says(&self, arguments: &[&str]) -> String {
         without_times(&self.seal(arguments).to_string())
     }
@@ -101,7 +101,7 @@ impl Image {
     }
 }
 
-/// Files, links and directories below one, each with its mode and content.
+/// Files, links and directories below a directory, each with its mode and content.
 fn everything(directory: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -177,7 +177,7 @@ fn everything_of_the_builder_is_taken_out_but_for_what_is_for_a_person() {
     assert_eq!(json["attestation"]["allowed"][0]["reason"], "break glass");
 }
 
-/// One that is wrong must not go on saying that it was once right.
+/// An image with a finding must not keep an attestation from when it had none.
 #[test]
 fn an_attestation_goes_once_something_is_wrong() {
     let image = Image::new();
@@ -237,7 +237,7 @@ fn without_systemd_nothing_is_said_of_units() {
     assert!(ran.stdout.contains(": no-systemd: ") && !ran.stdout.contains("unit-"), "{ran}");
 }
 
-/// sshd.service is a name of ssh.service on Debian.
+/// On Debian, sshd.service is an alias of ssh.service.
 #[test]
 fn a_unit_is_enabled_by_any_of_its_names() {
     for (enabled, asked) in [("shop.service", "alias.service"), ("alias.service", "shop.service")] {
@@ -284,7 +284,7 @@ fn a_root_that_is_not_there_is_named() {
     assert!(ran.stderr.contains("/nowhere"), "{ran}");
 }
 
-/// No boot of such an image could be logged into.
+/// Otherwise nobody could log in to a boot of such an image.
 #[test]
 fn new_host_keys_have_to_come_from_somewhere() {
     let image = Image::new();
@@ -307,7 +307,7 @@ fn status_says_of_what_image_a_machine_is_and_what_has_changed() {
     assert_eq!(status(&["--json"]).json()["image"]["changed"], serde_json::json!(["/etc/ingot/boot.d/10-shop.yaml"]));
 }
 
-/// Paths of which some are traces, some nearly, and some not at all.
+/// Paths, some of which are traces, some nearly, and some not at all.
 fn paths() -> impl Strategy<Value = Vec<String>> {
     let directory = prop::sample::select(vec![
         "/",
@@ -355,7 +355,7 @@ fn paths() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Scrubbed twice is scrubbed once; what goes or changes is what was found and told, and nothing else.
+    /// Scrubbing twice is the same as scrubbing once; exactly what was reported is removed or changed.
     #[test]
     fn only_what_is_told_goes_and_it_goes_at_once(paths in paths()) {
         let image = Image::new();

@@ -1,12 +1,13 @@
-//! Mistakes of the command line, each with its message, its hint and its exit code, and the command after following the hint.
+//! Mistakes on the command line, each with its message, its hint and its exit code, and the
+//! command after following the hint.
 //!
-//! The rows of `usage.txt`:
+//! The format of the rows in `usage.txt`:
 //!
 //! ```text
 //! == a command that is misspelled
 //! $ ingot chekc boot.yaml                     a line of bash, in a directory with the files of `desk`
 //! > 2                                         its exit code
-//! ! error: unrecognized subcommand 'chekc'    what it says first
+//! ! error: unrecognized subcommand 'chekc'    its message
 //! ? tip: a similar subcommand exists: 'check' each hint
 //! =
 //! $ ingot check boot.yaml                     the command that follows the hint, which succeeds
@@ -21,7 +22,7 @@ use crate::program::{Ingot, Ran, tests, write};
 
 const DOCUMENT: &str = "#ingot\nversion: 1\nfiles: { /etc/motd: { content: \"hello\\n\" } }\n";
 
-/// Has `$0` run by a user who is not root.
+/// A shell function that runs `$0` as a user who is not root.
 const SHELL: &str = r#"
 ingot() { "$0" "$@"; }
 as_nobody() {
@@ -30,7 +31,7 @@ as_nobody() {
 }
 "#;
 
-/// What a line begins with that tells more than the message does.
+/// The prefixes of lines with hints.
 const HINTS: [&str; 4] = ["tip: ", "hint: ", "[possible values: ", "For more information, try "];
 
 /// One mistake.
@@ -62,7 +63,7 @@ fn row(text: &str) -> Row {
     Row { name: name.to_owned(), command: one("$ "), code: one("> "), said, after }
 }
 
-/// A directory with what commands name: documents, layers, facts, and files that are none of these.
+/// A directory with everything that commands refer to: documents, layers, facts, and files that are none of these.
 fn desk() -> tempfile::TempDir {
     let desk = tempfile::tempdir().unwrap();
     let path = |name: &str| desk.path().join(name);
@@ -84,20 +85,20 @@ fn desk() -> tempfile::TempDir {
 fn run(line: &str, desk: &Path) -> Ran {
     let own = desk.join("ingot");
     if line.contains("as_nobody") && !own.exists() {
-        // It may be where only its builder can reach it.
+        // The binary may be in a directory that only its builder can access.
         let binary = env!("CARGO_BIN_EXE_ingot");
         fs::hard_link(binary, &own).or_else(|_| fs::copy(binary, &own).map(drop)).unwrap();
     }
     Ingot::in_a_shell(&format!("{SHELL}{line}"), desk)
 }
 
-/// The first line that says something, and every hint.
+/// The message, which is the first line that is not a hint, and every hint.
 fn said(ran: &Ran, desk: &Path) -> Vec<String> {
     let all = format!("{}\n{}", ran.stderr, ran.stdout).replace(&format!("{}/", desk.display()), "");
     let hint = |line: &str| HINTS.iter().any(|begin| line.starts_with(begin));
     let lines: Vec<&str> = all.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let mut message = lines.iter().filter(|line| !hint(line));
-    // clap lists what is missing below.
+    // clap lists what is missing on the next line.
     let message = message.next().map(|line| match line.ends_with(':') {
         true => format!("! {line} {}", message.next().unwrap_or(&"")),
         false => format!("! {line}"),
@@ -141,7 +142,8 @@ fn each_hint_of_usage_leads_to_a_command_that_succeeds() {
         if (before, ran.code) != (Some(0), Some(0)) {
             wrong.push(format!("{}\n{ran}", row.name));
         }
-        // What hints say to write is what the command then has: of each, one of its words in quotes.
+        // A command that follows a hint has to contain what the hint says to write: one of the
+        // words that the hint quotes.
         for hint in row.said.iter().filter(|said| said.starts_with("? tip: ") || said.starts_with("? write ")) {
             let is_whole = |word: &&str| !word.contains("NAME@") && !word.contains('*');
             let quoted: Vec<&str> = hint.split(['`', '\'']).skip(1).step_by(2).filter(is_whole).collect();

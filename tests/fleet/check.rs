@@ -181,9 +181,12 @@ fn periodic_tasks_of_no_instance_are_warned_of() {
     let document = "version: 1\nworkers: { a: { queue: a, to: http://127.0.0.1:5000, cron: [{ name: nightly, schedule: \"30 2 * * *\", path: /x }] } }\n";
     let ran = checked_as(&fleet, document).exits(0);
     for place in ["fleet.yaml:10:", "fleet.yaml:11:"] {
-        assert!(ran.stdout.contains(place) && ran.stdout.contains("warning: the periodic tasks of workers.a launch no instance"), "{ran}");
+        assert!(
+            ran.stdout.contains(place) && ran.stdout.contains("warning: the periodic tasks of workers.a do not launch instances"),
+            "{ran}"
+        );
     }
-    assert_eq!(ran.stdout.matches("launch no instance").count(), 2, "{ran}");
+    assert_eq!(ran.stdout.matches("do not launch instances").count(), 2, "{ran}");
 }
 
 /// Until the templates carry it, another policy stands in for it, which must not bring a rule of its own.

@@ -70,7 +70,7 @@ def test_the_same_content_again_is_success(app):
     (app.directory / "app/Procfile").chmod(0o664)
     again = app("release", "app", "--name", "v1", "--json")
     assert again.code == DONE and again.json["created"] is False, again
-    assert "v1 is already there" in again.stderr
+    assert "v1 already exists" in again.stderr
     assert first.stdout == f"v1@sha256:{again.json['sha256']}\n"
     assert len(app.s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 2
 
@@ -81,7 +81,7 @@ def test_other_content_under_the_name_is_refused(app):
     app.write("app/Procfile", "web: bin/other\n")
     result = app("release", "app", "--name", "v1")
     assert result.code == FAILED and result.stdout == "", result
-    assert "v1 is another release: it was made" in result.stderr and "hint: a release never changes" in result.stderr
+    assert "the release v1 exists with other content: it was made" in result.stderr and "hint: choose another name with --name: a release never changes" in result.stderr
     assert app.read(ARCHIVE) == before and len(app.s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 2
 
 
@@ -101,12 +101,12 @@ def test_git_names_the_release_and_dates_its_files(app):
     app.write("app/Procfile", "web: bin/other\n")
     dirty = app("release", "app", "--json")
     assert dirty.code == DONE and dirty.json["name"] == f"release-1.0-dirty-{dirty.json['sha256'][:8]}", dirty
-    assert dirty.json["revision"]["dirty"] and "changes that are not committed" in dirty.stderr
+    assert dirty.json["revision"]["dirty"] and "uncommitted changes" in dirty.stderr
 
 
 def test_without_git_a_name_is_asked_for(app):
     result = app("release", "app")
-    assert result.code == USAGE and "app has no name: not a git repository" in result.stderr and "--name" in result.stderr, result
+    assert result.code == USAGE and "cannot name the release of app: not a git repository" in result.stderr and "--name" in result.stderr, result
     assert app.keys() == []
 
 
@@ -226,7 +226,7 @@ def test_of_two_with_other_content_one_makes_it(app):
     ended = [(*process.communicate(), process.returncode) for process in running]
     assert sorted(code for *_, code in ended) == [DONE, FAILED], ended
     [refusal] = [stderr for _, stderr, code in ended if code]
-    assert "v1 is taken" in refusal or "v1 is another release" in refusal
+    assert "the name v1 is taken" in refusal or "the release v1 exists with other content" in refusal
     assert json.loads(app.read(MANIFEST))["sha256"] == hashlib.sha256(app.read(ARCHIVE)).hexdigest()
 
 
@@ -254,7 +254,7 @@ def test_a_large_one_goes_in_parts(app):
     assert len(versions) == 1
     app.write("app/large", b"other")
     other = app("release", "app", "--name", "v1")
-    assert other.code == FAILED and "v1 is another release" in other.stderr, other
+    assert other.code == FAILED and "the release v1 exists with other content" in other.stderr, other
 
 
 def test_memory_is_bounded(app):

@@ -61,7 +61,7 @@ def test_prune_keeps_the_newest_and_what_is_in_use(four):
 
 def test_prune_asks_first(four):
     result = four("releases", "prune", "--keep", "3")
-    assert result.code == USAGE and "would remove v1 for good" in result.stderr and "--yes" in result.stderr, result
+    assert result.code == USAGE and "would permanently remove v1" in result.stderr and "--yes" in result.stderr, result
     assert len(names(four)) == 4
 
 
@@ -69,10 +69,10 @@ def test_prune_asks_first(four):
 def test_a_record_that_nobody_understands_keeps_everything(four, content):
     four.put("shop/environments/prod/deployments/1.json", content)
     result = four("releases", "prune", "--keep", "0", "--yes")
-    assert result.code == FAILED and "cannot tell how deployment 1 of prod stands" in result.stderr and "hint: " in result.stderr, result
+    assert result.code == FAILED and "cannot determine the state of deployment 1 of prod" in result.stderr and "hint: " in result.stderr, result
     listed = four("releases", "--json")
     assert listed.code == DONE and len(listed.json["releases"]) == 4 and not listed.json["uses_are_complete"], listed
-    assert "warning: cannot tell how deployment 1 of prod stands" in listed.stderr
+    assert "warning: cannot determine the state of deployment 1 of prod" in listed.stderr
 
 
 def test_prune_says_what_right_is_missing(four):

@@ -32,7 +32,7 @@ def release(fleet, **env):
         (
             {"kind": "elsewhere", "operation": "GetObject", "headers": {"x-amz-bucket-region": "us-east-1"}},
             FAILED,
-            "its bucket is in us-east-1, and calls go to eu-central-1",
+            "its bucket is in us-east-1, but calls go to eu-central-1",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_nobody_answers(app):
     [
         ("releases: s3://shop-releases/\n", "", "fleet.yaml:1:1: `releases` is missing"),
         ("application: shop", "application: Shop", "fleet.yaml:2:14: `Shop` is not a name"),
-        ("s3://shop-releases/", "shop-releases", "fleet.yaml:3:11: `shop-releases` is not a place in S3"),
+        ("s3://shop-releases/", "shop-releases", "fleet.yaml:3:11: `shop-releases` is not an S3 location"),
         ("s3://shop-releases/", "s3://shop-releases", "fleet.yaml:3:11: `s3://shop-releases` does not end with a slash"),
         ("version: 1", "version: [", "fleet.yaml:"),
         ("releases:", "release:", "fleet.yaml:3:1: unknown key `release`"),

@@ -43,8 +43,8 @@ def test_a_deployment_that_exceeds_a_quota_is_refused(region, operator):
     for command in (immutable, ("plan", "prod", "--release", "v2", "--policy", "immutable")):
         refused = operator(*command)
         assert refused.code == BAD_DOCUMENT and "prod does not fit into the account's quota of vCPUs" in refused.stderr, refused
-        assert "instances\" is 13 vCPUs in eu-central-1; 6 are used by others, 4 by prod now, and prod needs 8 at a time" in refused.stderr
-        assert "deploy by `--policy rolling`" in refused.stderr and f"raise the quota {STANDARD}" in refused.stderr, refused
+        assert "instances\" is 13 vCPUs in eu-central-1; 6 are used by others, 4 by prod now, and prod needs 8 at once" in refused.stderr
+        assert "deploy with `--policy rolling`" in refused.stderr and f"raise the quota {STANDARD}" in refused.stderr, refused
     assert operator.states() == ["good"]
     assert operator("deploy", "prod", "--release", "v2", "--policy", "rolling").code == DONE
     region.engine.quotas[STANDARD] = 14
@@ -57,7 +57,7 @@ def test_an_immutable_deployment_needs_room_for_another_group(region, operator):
     for command in (immutable, ("plan", "prod", "--release", "v2", "--policy", "immutable")):
         refused = operator(*command)
         assert refused.code == BAD_DOCUMENT and 'the quota "Auto Scaling groups per region" is 1' in refused.stderr, refused
-        assert "deploy by `--policy rolling`, which keeps the group" in refused.stderr, refused
+        assert "deploy with `--policy rolling`, which keeps the group" in refused.stderr, refused
     region.fault("denied", "autoscaling", operation="DescribeAccountLimits")
     noted = operator("plan", "prod", "--release", "v2", "--policy", "immutable")
     assert noted.code == DONE and "allow autoscaling:DescribeAccountLimits" in noted.stderr, noted
@@ -88,7 +88,7 @@ def test_what_a_creation_needs_once_is_counted(tmp_path, region):
     operator = Operator(tmp_path, region)
     plain = (tmp_path / "fleet.yaml").read_text()
     for quota, value, said in [
-        (STANDARD, 3, "0 are used by others, and prod needs 4 at a time, by m7i.large of 2 each"),
+        (STANDARD, 3, "0 are used by others, and prod needs 4 at once, as m7i.large of 2 each"),
         (BALANCERS, 0, 'the quota "Application Load Balancers per Region" is 0 in eu-central-1, and there are 0'),
         (TARGET_GROUPS, 0, 'the quota "Target Groups per Region" is 0 in eu-central-1, and there are 0'),
     ]:
@@ -132,7 +132,7 @@ def test_a_certificate_that_cannot_be_taken_is_refused(tmp_path, region):
     for arn, said in [
         (gone, "the certificate of prod does not exist"),
         (waiting, "the certificate of prod for shop.example is not issued yet"),
-        (gone.replace("123456789012", "210987654321"), "is of the account 210987654321, and the environment of 123456789012"),
+        (gone.replace("123456789012", "210987654321"), "belongs to the account 210987654321, but the environment to 123456789012"),
     ]:
         operator.write("fleet.yaml", f"{plain}    load_balancer: {{ certificate: '{arn}' }}\n")
         for verb in ("create", "plan"):
@@ -146,7 +146,7 @@ def test_a_certificate_that_cannot_be_taken_is_refused(tmp_path, region):
     operator.write("fleet.yaml", f"{plain}    load_balancer: {{ certificate: '{gone}' }}\n")
     region.fault("denied", "acm", operation="DescribeCertificate")
     noted = operator("plan", "prod", "--release", "v1")
-    assert noted.code == DONE and "note: the certificate is not looked at" in noted.stderr, noted
+    assert noted.code == DONE and "note: the certificate was not checked" in noted.stderr, noted
     assert "allow acm:DescribeCertificate" in noted.stderr, noted
 
 
@@ -198,7 +198,7 @@ def test_what_others_decide_is_noted(region, operator, rights, said):
 def test_rights_that_cannot_be_asked_for_are_noted(region, operator):
     region.fault("denied", "iam", operation="SimulatePrincipalPolicy")
     done = operator("deploy", "prod", "--release", "v2")
-    assert done.code == DONE and "note: whether your rights suffice is not looked at" in done.stderr, done
+    assert done.code == DONE and "note: your permissions were not checked" in done.stderr, done
     assert "allow iam:SimulatePrincipalPolicy" in done.stderr, done
 
 
@@ -247,4 +247,4 @@ def test_what_answers_in_place_of_aws_is_shown(region, operator):
     region.recover()
     region.fault("status", "cloudformation", operation="DescribeStacks", **page)
     told = operator("status", "prod")
-    assert told.code == 75 and "what came is no answer of AWS" in told.stderr and "Guest netw" in told.stderr, told
+    assert told.code == 75 and "the response is not a valid answer of AWS" in told.stderr and "Guest netw" in told.stderr, told

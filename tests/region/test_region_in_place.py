@@ -165,7 +165,7 @@ def test_an_instance_without_an_agent_ends_it(region, operator, launch):
     region.engine.unmanaged = {operator.launched[-1]}
     without = operator(*DEPLOY, "v2")
     assert without.code == FAILED, (without, region.told())
-    assert f"Systems Manager does not reach {operator.launched[-1]}" in without.stderr, without
+    assert f"Systems Manager cannot reach {operator.launched[-1]}" in without.stderr, without
     assert "aws ssm describe-instance-information" in without.stderr, without
     assert (on(region), operator.states()) == (["v1"] * 3, ["good", "failed"])
     assert tags(region) == [("1", "v1")] * 3
@@ -176,7 +176,7 @@ def test_what_instances_that_stay_would_not_get_is_refused(region, operator):
     assert other.code == 78 or "there is no image" in other.stderr, other
     refused = operator("set", "prod", "COLOR=red", "--yes")
     assert refused.code == 78 and "other parameters change: Document" in refused.stderr, refused
-    assert "hint: deploy this once by another policy: `--policy rolling_with_batch`" in refused.stderr
+    assert "hint: deploy this once with another policy, such as `--policy rolling_with_batch`" in refused.stderr
     assert operator.states() == ["good"]
     assert operator("set", "prod", "COLOR=red", "--yes", "--policy", "rolling_with_batch").code == DONE
     assert not operator.stay
@@ -186,7 +186,7 @@ def test_plan_says_how(region, operator):
     planned = operator("plan", "prod", "--release", "v2")
     assert planned.code == DONE, planned
     assert "in_place: 1 instance at a time, 3 batches for 3" in planned.stdout, planned
-    assert "meanwhile 3 of 3 serve at the least, and 3 run at the most" in planned.stdout, planned
+    assert "meanwhile at least 3 of 3 serve, and at most 3 run" in planned.stdout, planned
     assert "boot in place" in planned.stdout, planned
 
 
@@ -194,7 +194,7 @@ def test_an_application_that_stops_first_is_refused(tmp_path, region):
     document = BOOTED.replace("user: shop,", "user: shop, overlap: false,")
     operator = Operators(tmp_path, region, document=document, prod=PROD)
     checked = operator("check")
-    assert checked.code == 78 and "`in_place` would lose requests: by `overlap`, the former release" in checked.stdout, checked
+    assert checked.code == 78 and "`in_place` would lose requests: because of `overlap`, the former release" in checked.stdout, checked
 
 
 @pytest.mark.slow

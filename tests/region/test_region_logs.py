@@ -127,7 +127,7 @@ def test_ends_of_machines_alone_are_no_cause(tmp_path):
         scene.region.poll(lambda: operator.states() == ["good", "under_way"], "the record")
         evidence(scene.region, old, "Auto Scaling terminates it", phase="drain")
         _, stderr = begun.communicate(timeout=fleets.PATIENCE)
-        assert "reported that its boot failed, and left no evidence" in stderr, stderr
+        assert "reported that its boot failed, but left no evidence" in stderr, stderr
         assert "Auto Scaling terminates it" not in stderr, stderr
 
 
@@ -160,7 +160,7 @@ def test_what_aws_lacks_is_told_and_is_not_the_releases_doing(tmp_path):
         failed = operator("deploy", "prod", "--release", "bad")
         said = "no instance could be launched: AWS has no capacity in eu-central-1a now"
         assert failed.code == FAILED and failed.stderr.count(f"{said}\n") == 1, failed
-        assert f"deployment 2 of prod is failed: {said}. This is not the release's doing" in failed.stderr, failed
+        assert f"deployment 2 of prod is failed: {said}. The release is not the cause" in failed.stderr, failed
 
 
 def test_events_tell_the_story(tmp_path):
@@ -175,7 +175,7 @@ def test_events_tell_the_story(tmp_path):
         wanted = [
             "the stack is being updated",
             f"{bad}: reports that its boot failed",
-            "the update has failed: going back to what was before",
+            "the update failed: rolling back",
             "everything is as before",
         ]
         assert [said for said in told if said in wanted][-4:] == wanted, story
@@ -305,7 +305,7 @@ def test_who_may_not_be_asked_is_told(tmp_path):
         operator, region = running(tmp_path, scene), scene.region
         stranger = region.launch("", {"ingot:application": "shop", "ingot:environment": "stage"})
         other = operator("logs", "prod", stranger.id)
-        assert other.code == USAGE and "it is one of stage of shop" in other.stderr and not stranger.ran, other
+        assert other.code == USAGE and "it belongs to stage of shop" in other.stderr and not stranger.ran, other
         assert operator("deploy", "prod", "--release", "bad").code == FAILED
         (_, bad) = scene.left[0]
         gone = operator("logs", "prod", bad)
@@ -313,7 +313,7 @@ def test_who_may_not_be_asked_is_told(tmp_path):
         never = operator("logs", "prod", "i-0123456789abcdef0")
         assert never.code == USAGE and "prod has no instance i-0123456789abcdef0" in never.stderr, never
         no_id = operator("logs", "prod", "web")
-        assert no_id.code == USAGE and "not the ID of an instance" in no_id.stderr, no_id
+        assert no_id.code == USAGE and "expected the ID of an instance" in no_id.stderr, no_id
 
         instance = region.in_service(2)[0]
         region.fault("denied", "ssm", operation="SendCommand")

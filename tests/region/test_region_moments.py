@@ -25,7 +25,7 @@ def test_a_question_that_is_not_answered_leaves_fleet_yaml_as_it_is(tmp_path, re
     assert code == -signal.SIGINT and "with other values of Document" in said, said
     assert (tmp_path / "fleet.yaml").read_text() == before and "\x1b[?25l" not in said, "the cursor is hidden for good"
     code, said = operator.at_a_terminal("n", "set", "prod", "LEVEL=debug")
-    assert code == FAILED and "nothing was changed" in said and "as it was before" not in said, said
+    assert code == FAILED and "nothing was changed" in said and "restored the former text" not in said, said
     code, said = operator.at_a_terminal("yes", "set", "prod", "LEVEL=debug")
     assert code == DONE and "LEVEL: debug" in (tmp_path / "fleet.yaml").read_text(), said
 
@@ -57,7 +57,7 @@ def test_nothing_is_scaled_while_a_deployment_would_take_it_back(tmp_path):
         assert operator("create", "prod", "--release", "v1").code == DONE
         assert operator("deploy", "prod", "--release", "v2", "--no-wait").code == STILL_UNDER_WAY
         busy = operator("scale", "prod", "3")
-        assert busy.code == FAILED and "is not scaled while its stack is in UPDATE_IN_PROGRESS" in busy.stderr, busy
+        assert busy.code == FAILED and "cannot scale prod while its stack is in UPDATE_IN_PROGRESS" in busy.stderr, busy
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         assert operator("scale", "prod", "3", "--json").json == {**SCALED, "state": "scaled"}
         region.in_service(3)

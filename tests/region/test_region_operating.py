@@ -33,17 +33,17 @@ def test_what_replaces_or_ends_instances_asks_first(tmp_path, region):
     operator = Unasked(tmp_path, region)
     assert operator("create", "prod", "--release", "v1").code == DONE, "a creation replaces nothing"
     asked = operator("deploy", "prod", "--release", "v2")
-    assert asked.code == USAGE and "would replace v1 by v2 in prod: 2 instances, by the policy rolling" in asked.stderr, asked
+    assert asked.code == USAGE and "would replace v1 with v2 in prod: 2 instances, with the policy rolling" in asked.stderr, asked
     assert "--yes" in asked.stderr and operator.states() == ["good"], asked
     code, said = operator.at_a_terminal("n", "deploy", "prod", "--release", "v2")
     assert code == FAILED and "replace v1 by v2 in prod" in said and "nothing was changed" in said, said
     code, said = operator.at_a_terminal("y", "deploy", "prod", "--release", "v2")
     assert code == DONE and operator.states() == ["good", "good"], said
     back = operator("rollback", "prod")
-    assert back.code == USAGE and "would take prod back from v2 to v1: 2 instances" in back.stderr, back
+    assert back.code == USAGE and "would roll back prod from v2 to v1: 2 instances" in back.stderr, back
     assert operator("scale", "prod", "3").code == DONE, "nothing ends"
     fewer = operator("scale", "prod", "2")
-    assert fewer.code == USAGE and "would scale prod from 3 instances to 2: 1 of them would end" in fewer.stderr, fewer
+    assert fewer.code == USAGE and "would scale prod from 3 instances to 2: 1 of them would be terminated" in fewer.stderr, fewer
     assert operator("scale", "prod", "2", "--yes").code == DONE
     # Nothing to change is nothing to ask about.
     assert operator("deploy", "prod", "--release", "v2").code == DONE
@@ -62,7 +62,7 @@ def test_a_deployment_need_not_be_waited_for(tmp_path):
         region.in_service(3)
         begun = operator("deploy", "prod", "--release", "v2", "--no-wait", "--json")
         assert begun.code == STILL_UNDER_WAY and begun.json["state"] == "under_way", begun
-        assert "deployment 2 of prod goes on" in begun.stderr, begun
+        assert "deployment 2 of prod continues" in begun.stderr, begun
         assert region.stack("shop-prod").token.startswith("ingot-2-release")
         assert region.settled("shop-prod") == "UPDATE_COMPLETE" and releases(region) == ["v2", "v2", "v2"]
         # Its end is written down by whoever comes next.
@@ -136,13 +136,13 @@ def test_what_is_frozen_stays_as_it_is(region, operator, policy):
     scaling = region.client("autoscaling")
     scaling.suspend_processes(AutoScalingGroupName=region.group().name, ScalingProcesses=["AZRebalance"])
     frozen = operator("freeze", "prod", "--json")
-    assert frozen.code == DONE and frozen.json["frozen"] and "prod is frozen since " in frozen.stderr, frozen
+    assert frozen.code == DONE and frozen.json["frozen"] and "prod is frozen (since " in frozen.stderr, frozen
     assert region.group().suspended == SUSPENDED
-    assert "prod is frozen since " in operator("status", "prod").stdout.splitlines()[1]
+    assert "prod is frozen (since " in operator("status", "prod").stdout.splitlines()[1]
     assert operator("status", "prod", "--json").json["frozen"]["is_frozen"]
 
     refused = operator("deploy", "prod", "--release", "v1")
-    assert refused.code == FAILED and "nothing is deployed to prod: prod is frozen since " in refused.stderr, refused
+    assert refused.code == FAILED and "cannot deploy to prod: prod is frozen (since " in refused.stderr, refused
     assert "freeze prod --off" in refused.stderr and operator.states() == ["good", "good"], refused
     lost = region.instances()[0]
     lost.kill()
@@ -152,7 +152,7 @@ def test_what_is_frozen_stays_as_it_is(region, operator, policy):
     assert lost.id in members and len(members) == 2, "it is kept, to be looked at, and no other one is launched"
 
     back = operator("rollback", "prod", "--policy", policy)
-    assert back.code == DONE and "and stays so" in back.stderr, (back, region.told())
+    assert back.code == DONE and "and stays frozen" in back.stderr, (back, region.told())
     # Of a group that is new, all processes are suspended that were not suspended by others.
     assert region.group().suspended >= SUSPENDED - {"AZRebalance"}
     assert "went on" not in operator("status", "prod").stdout
@@ -170,7 +170,7 @@ def test_what_somebody_resumes_is_told(region, operator):
     assert operator("freeze", "prod").code == DONE
     scaling = region.client("autoscaling")
     scaling.resume_processes(AutoScalingGroupName=region.group().name, ScalingProcesses=["ReplaceUnhealthy"])
-    assert "but ReplaceUnhealthy of its group went on" in operator("status", "prod").stdout
+    assert "but these processes of its group were resumed: ReplaceUnhealthy" in operator("status", "prod").stdout
     assert operator("freeze", "prod").code == DONE and region.group().suspended == SUSPENDED
 
 
@@ -179,16 +179,16 @@ def test_a_deployment_is_aborted_and_not_frozen(tmp_path):
     with Region(boots(80, bad="silent"), pace=FAST) as region:
         operator = Operator(tmp_path, region)
         before = operator("freeze", "prod")
-        assert before.code == USAGE and "prod was not created yet" in before.stderr, before
+        assert before.code == USAGE and "prod has not been created yet" in before.stderr, before
         assert operator("create", "prod", "--release", "v1").code == DONE
         first = operator.start("deploy", "prod", "--release", "bad")
         region.poll(lambda: region.stack("shop-prod").token.startswith("ingot-2-release"), "the second update")
         frozen = operator("freeze", "prod")
         assert frozen.code == FAILED and "ingot-fleet abort prod" in frozen.stderr, frozen
         back = operator("rollback", "prod")
-        assert back.code == FAILED and "prod is not rolled back while another deployment is under way" in back.stderr, back
+        assert back.code == FAILED and "cannot roll back prod while another deployment is under way" in back.stderr, back
         gone = operator("terminate", "prod", "--yes")
-        assert gone.code == FAILED and "is not deleted while it is in UPDATE_IN_PROGRESS" in gone.stderr, gone
+        assert gone.code == FAILED and "cannot delete shop-prod while it is in UPDATE_IN_PROGRESS" in gone.stderr, gone
         for refused in (back, gone):
             assert "deployment 2 of prod (bad) is under way" in refused.stderr and "ingot-fleet abort prod" in refused.stderr, refused
         assert operator("abort", "prod").code == DONE
@@ -239,7 +239,7 @@ def test_fleet_yaml_is_as_before_where_properties_do_not_work(tmp_path):
         before = (tmp_path / "fleet.yaml").read_text()
         failed = operator("set", "prod", "LEVEL=debug")
         assert failed.code == FAILED and "deployment 2 of prod is failed" in failed.stderr, failed
-        assert "fleet.yaml is as it was before" in failed.stderr and (tmp_path / "fleet.yaml").read_text() == before, failed
+        assert "restored the former text of " in failed.stderr and (tmp_path / "fleet.yaml").read_text() == before, failed
         region.in_service(2)
         for given, code, said in [
             (("prod", "LEVEL"), USAGE, "expected KEY=VALUE"),
@@ -298,7 +298,7 @@ def test_protection_and_stack_policy_follow_fleet_yaml(region, operator):
     plain = (operator.directory / "fleet.yaml").read_text()
     operator.write("fleet.yaml", plain + "    protect: true\n")
     done = operator("deploy", "prod", "--release", "v1", "--json")
-    assert done.code == DONE and "prod is protected from being deleted now" in done.stderr, done
+    assert done.code == DONE and "prod is now protected from deletion" in done.stderr, done
     assert done.json["state"] == "guarded" and operator.states() == ["good"] and region.stack("shop-prod").protected
     again = operator("deploy", "prod", "--release", "v1")
     assert again.code == DONE and "nothing to change" in again.stderr, again
@@ -308,7 +308,7 @@ def test_protection_and_stack_policy_follow_fleet_yaml(region, operator):
     operator.write("fleet.yaml", plain)
     policy, region.stack("shop-prod").policy = region.stack("shop-prod").policy, ""
     done = operator("deploy", "prod", "--release", "v2")
-    assert done.code == DONE and "is not protected from being deleted any more" in done.stderr, done
+    assert done.code == DONE and "is no longer protected from deletion" in done.stderr, done
     assert region.stack("shop-prod").policy == policy and not region.stack("shop-prod").protected
     assert operator.states() == ["good", "good"]
 

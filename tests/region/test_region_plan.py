@@ -69,8 +69,8 @@ def test_what_would_be_created_is_said_without_a_stack(operator, region):
     assert nothing.code == USAGE and "no release of prod is in force" in nothing.stderr, nothing
     shown = operator("plan", "prod", "--release", "v1")
     assert shown.code == DONE and shown.stdout.startswith("prod would be created, with v1\n"), shown
-    assert "instances: 2\n" in shown.stdout and "at the least 1m, if nothing is slower than usual:" in shown.stdout, shown
-    assert "  1m launch and boot (assumed: none was seen yet)\n" in shown.stdout, shown
+    assert "instances: 2\n" in shown.stdout and "at least 1m, if nothing is slower than usual:" in shown.stdout, shown
+    assert "  1m launch and boot (assumed: none seen yet)\n" in shown.stdout, shown
     result = operator("plan", "prod", "--release", "v1", "--json")
     assert result.code == DONE, result
     assert (result.json["version"], result.json["state"], result.json["stack"]) == (1, "creates", "shop-prod")
@@ -93,7 +93,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
         created(operator)
         first = planned(operator, "--release", "v2", "--json").json
         assert first["launches"]["launches"] == 2 and first["launches"]["until_signal"], first
-        assert origins(first) == ["as long as this plan asked", "2 launches seen", "assumed: none was seen yet"], "of an update, nothing was seen yet"
+        assert origins(first) == ["from the queries of this plan", "2 launches seen", "assumed: none seen yet"], "of an update, nothing was seen yet"
         assert operator("deploy", "prod", "--release", "v2").code == DONE
 
         shown = planned(operator, "--release", "v1")
@@ -101,7 +101,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
         assert lines[0] == "deployment 3 of prod", shown
         assert ["release", "v2", "->", "v1"] in [line.split() for line in lines], shown
         assert "rolling: 1 instance at a time, 2 batches for 2" in lines, shown
-        assert "meanwhile 1 of 2 serve at the least, and 2 run at the most" in lines, shown
+        assert "meanwhile at least 1 of 2 serve, and at most 2 run" in lines, shown
         assert any(line.startswith("deployment 2 took ") for line in lines), shown
         assert any(line.startswith("  2 x ") and line.endswith(" launch and boot (4 launches seen)") for line in lines), shown
 
@@ -119,7 +119,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
             "batch": 1,
             "batches": 2,
         }
-        assert origins(said) == ["as long as this plan asked", "4 launches seen", "1 pause seen", "1 deployment seen"], result
+        assert origins(said) == ["from the queries of this plan", "4 launches seen", "1 pause seen", "1 deployment seen"], result
         least = said["at_least"]
         assert least["seconds"] >= least["fastest"] >= 4 and least["not_counted"] == [], result
 
@@ -157,7 +157,7 @@ def test_nothing_to_change_is_said(operator, region):
     created(operator)
     calls = len(region.calls)
     result = planned(operator)
-    assert result.stdout == "prod runs v1 already: nothing to change\n", result
+    assert result.stdout == "prod already runs v1: nothing to change\n", result
     assert planned(operator, "--json").json["state"] == "unchanged"
     assert "CreateChangeSet" not in [call["operation"] for call in region.calls[calls:]]
 
@@ -183,7 +183,7 @@ def test_a_setting_is_told_by_its_name_its_values_and_its_line(operator):
     assert result.json["differences"] == [] and {"Group", "Launch", "Errors"} <= set(resources(result)), result
     # `deploy` asks, too, and goes on: no data is concerned.
     deployed = operator("deploy", "prod", "--release", "v1")
-    assert deployed.code == DONE and "asking CloudFormation whether data would go" in deployed.stderr, deployed
+    assert deployed.code == DONE and "asking CloudFormation whether the update would delete data" in deployed.stderr, deployed
     assert not operator.region.stack("shop-prod").change_sets
 
 
@@ -205,7 +205,7 @@ def refused(operator: Operator, code: int, *said: str) -> None:
     states = operator.states()
     for verb, more in ((("plan", "prod"), ()), (("deploy", "prod"), ("--release", "v2"))):
         result = planned(operator, *more, code=code, verb=verb)
-        for text in ("would take data away", "hint: ", *said):
+        for text in ("would delete data", "hint: ", *said):
             assert text in result.stderr, result
     assert operator.states() == states
     shown = operator("plan", "prod", "--json")
@@ -219,9 +219,9 @@ def test_a_database_is_kept_whatever_fleet_yaml_says(operator, region):
     # Another engine counts at creation only.
     edit(operator, DATABASE, "    database: { class: db.t4g.micro, engine: mysql, name: orders }\n")
     result = planned(operator)
-    assert result.stdout == "prod runs v1 already: nothing to change\n", result
+    assert result.stdout == "prod already runs v1: nothing to change\n", result
     shown = planned(operator, "--release", "v2")
-    assert "note: `database.engine` stays postgres: it counts at creation only, and fleet.yaml:12 says mysql" in shown.stdout
+    assert "note: `database.engine` stays postgres: it takes effect only at creation, although fleet.yaml:12 says mysql" in shown.stdout
     kept = planned(operator, "--release", "v2", "--json").json["kept"]
     assert [(one["setting"], one["stays"], one["says"]) for one in kept] == [
         ("database.engine", "postgres", "mysql"),
@@ -259,7 +259,7 @@ def test_a_database_of_another_template_is_not_replaced(operator, region):
     states = operator.states()
     for verb in ("plan", "deploy"):
         result = planned(operator, "--release", "v2", code=FAILED, verb=(verb, "prod"))
-        assert "(Database) may be replaced, for its Engine: no setting has changed" in result.stderr, result
+        assert "(Database) may be replaced, because of its Engine: no setting has changed" in result.stderr, result
         assert "the version of ingot-fleet that deployed it last" in result.stderr, result
     assert operator.states() == states
 
@@ -289,8 +289,8 @@ def test_rights_that_are_missing_are_named(operator, region):
     # Without these, there is a plan all the same.
     region.fault("denied", "autoscaling", operation="DescribeScalingActivities")
     result = planned(operator, "--release", "v2")
-    assert "how long launches take is not known" in result.stderr, result
-    assert "launch and boot (assumed: none was seen yet)" in result.stdout, result
+    assert "it is unknown how long launches take" in result.stderr, result
+    assert "launch and boot (assumed: none seen yet)" in result.stdout, result
     region.recover()
     # A change set that CloudFormation refuses says why.
     edit(operator, "max: 6 }", "max: 2 }")
@@ -343,7 +343,7 @@ def test_a_plan_waits_for_nobody(tmp_path):
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         stack = region.stack("shop-prod")
         for status, code, said in [
-            ("UPDATE_IN_PROGRESS", STILL_UNDER_WAY, "by somebody else"),
+            ("UPDATE_IN_PROGRESS", STILL_UNDER_WAY, "because of another operation"),
             ("UPDATE_ROLLBACK_FAILED", FAILED, "continue-update-rollback"),
             ("REVIEW_IN_PROGRESS", FAILED, "ingot-fleet terminate prod"),
         ]:

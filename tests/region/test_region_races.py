@@ -41,7 +41,7 @@ def test_whoever_goes_on_with_a_deployment_sets_what_it_began_with(region, opera
 def test_nothing_is_scaled_between_the_updates_of_a_deployment(region, operator):
     killed_between_updates(region, operator, "deploy", "prod", "--release", "v2", "--policy", "all_at_once")
     refused = operator("scale", "prod", "3")
-    assert refused.code == FAILED and "is not scaled while deployment 2 of prod (v2) is under way" in refused.stderr, refused
+    assert refused.code == FAILED and "cannot scale prod while deployment 2 of prod (v2) is under way" in refused.stderr, refused
     assert operator("abort", "prod").code == DONE
     assert operator("scale", "prod", "3").code == DONE
 
@@ -69,7 +69,7 @@ def test_whoever_sees_it_fail_takes_the_properties_back(tmp_path, command, code)
         assert begun.code == STILL_UNDER_WAY and "keeps the new properties" in begun.stderr, begun
         assert file.read_text() != before and region.settled("shop-prod") == "UPDATE_ROLLBACK_COMPLETE"
         seen = operator(*command)
-        assert seen.code == code and "fleet.yaml is as it was before" in seen.stderr, seen
+        assert seen.code == code and "restored the former text of " in seen.stderr, seen
         assert file.read_text() == before and operator.states() == ["good", "failed"]
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         assert "LEVEL" not in document(operator)
@@ -96,7 +96,7 @@ def test_a_freeze_is_not_ended_while_a_deployment_is_under_way(tmp_path):
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         assert operator("freeze", "prod").code == DONE
         back = operator("rollback", "prod", "--no-wait")
-        assert back.code == STILL_UNDER_WAY and "note: prod is frozen since " in back.stderr, back
+        assert back.code == STILL_UNDER_WAY and "note: prod is frozen (since " in back.stderr, back
         early = operator("freeze", "prod", "--off")
         assert early.code == FAILED and "prod stays frozen: deployment 3 of prod (v1) is under way" in early.stderr, early
         assert operator("status", "prod", "--json").json["frozen"]["is_frozen"]
@@ -115,7 +115,7 @@ def test_an_answer_is_not_believed_if_the_question_is_out_of_date(tmp_path, regi
         assert operator("deploy", "prod", "--release", "v2", "--yes").code == DONE
 
     code, said = operator.at_a_terminal("y", "deploy", "prod", "--release", "bad", meanwhile=other)
-    assert code == FAILED and "nothing was begun: prod has changed meanwhile: deployment 2 of prod (v2) is good" in said, said
+    assert code == FAILED and "nothing was begun: prod has changed in the meantime: deployment 2 of prod (v2) is good" in said, said
     assert operator.states() == ["good", "good"] and releases(region) == ["v2", "v2"]
 
     def more() -> None:
@@ -123,14 +123,14 @@ def test_an_answer_is_not_believed_if_the_question_is_out_of_date(tmp_path, regi
 
     assert operator("scale", "prod", "3").code == DONE
     code, said = operator.at_a_terminal("y", "scale", "prod", "2", meanwhile=more)
-    assert code == FAILED and "nothing was changed: prod has 4 instances by now" in said, said
+    assert code == FAILED and "nothing was changed: prod now has 4 instances" in said, said
     region.in_service(4)
 
     def protects() -> None:
         region.stack("shop-prod").protected = True
 
     code, said = operator.at_a_terminal("y", "terminate", "prod", meanwhile=protects)
-    assert code == FAILED and "prod is protected from being deleted" in said, said
+    assert code == FAILED and "prod is protected from deletion" in said, said
     region.in_service(4)
 
 
@@ -143,7 +143,7 @@ def test_properties_are_not_set_by_an_answer_that_is_out_of_date(tmp_path, regio
         assert operator("deploy", "prod", "--release", "v2", "--yes").code == DONE
 
     code, said = operator.at_a_terminal("y", "set", "prod", "LEVEL=debug", meanwhile=other)
-    assert code == FAILED and "prod has changed meanwhile" in said, said
+    assert code == FAILED and "prod has changed in the meantime" in said, said
     assert (tmp_path / "fleet.yaml").read_text() == before and operator.states() == ["good", "good"]
 
 
@@ -156,8 +156,8 @@ def test_a_plan_says_what_stands_in_the_way(region, operator):
     assert operator("freeze", "prod").code == DONE
     plan = operator("plan", "prod", "--release", "v2")
     assert plan.code == DONE and "deployment 2 of prod" in plan.stdout, plan
-    assert "note: nothing is deployed to prod: prod is frozen since " in plan.stderr, plan
-    assert "note: prod is not deployed while an alarm is raised: orders is in ALARM: seven of them" in plan.stderr, plan
+    assert "note: cannot deploy to prod: prod is frozen (since " in plan.stderr, plan
+    assert "note: cannot deploy prod while an alarm is raised: orders is in ALARM: seven of them" in plan.stderr, plan
     assert operator("freeze", "prod", "--off").code == DONE
     despite = operator("deploy", "prod", "--release", "v2", "--despite", "orders")
-    assert despite.code == DONE and "note: orders is in ALARM: seven of them, and is left out" in despite.stderr, despite
+    assert despite.code == DONE and "note: orders is in ALARM: seven of them; it is ignored because of --despite" in despite.stderr, despite

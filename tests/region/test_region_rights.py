@@ -70,9 +70,9 @@ def called(operator, *args) -> list[dict]:
 
 
 def documented(operator, verb: str) -> set[str] | None:
-    """What its help says that it asks AWS for, if it does. A name without a service is of the service before it."""
+    """What its help says that it needs permission for, if it does. A name without a service is of the service before it."""
     help_text = " ".join(operator(verb, "--help").stdout.split())
-    said = re.search(r"Asks AWS for (.+?)\.(?: |$)", help_text)
+    said = re.search(r"Needs permission for (.+?)\.(?: |$)", help_text)
     if said is None:
         return None
     found, service = set(), ""

@@ -138,19 +138,19 @@ def test_the_operation_of_somebody_else_is_waited_for(operator, status):
     put(operator, status)
     before = operator.states()
     planned = operator("plan", "prod", "--release", "v2")
-    assert planned.code == STILL_UNDER_WAY and f"is in {status}, by somebody else" in planned.stderr, planned
+    assert planned.code == STILL_UNDER_WAY and f"is in {status}, because of another operation" in planned.stderr, planned
     scaled = operator("scale", "prod", "3")
     assert scaled.code == FAILED and f"while its stack is in {status}" in scaled.stderr and "hint: " in scaled.stderr, scaled
     assert f"the stack {STACK} is in {status}" in operator("status", "prod").stdout
     nothing = operator("abort", "prod")
-    assert nothing.code == DONE and "nothing to end" in nothing.stderr, nothing
+    assert nothing.code == DONE and "nothing to abort" in nothing.stderr, nothing
     if status.startswith("UPDATE_"):
         kept = operator("terminate", "prod", "--yes")
-        assert kept.code == FAILED and f"is not deleted while it is in {status}" in kept.stderr and "hint: " in kept.stderr, kept
+        assert kept.code == FAILED and f"cannot delete shop-prod while it is in {status}" in kept.stderr and "hint: " in kept.stderr, kept
     assert operator.states() == before
 
     begun = operator("deploy", "prod", "--release", "v2", "--timeout", "1s")
-    assert begun.code == STILL_UNDER_WAY and "nothing replaces its instances yet" in begun.stderr, begun
+    assert begun.code == STILL_UNDER_WAY and "does not replace instances yet" in begun.stderr, begun
     rolled = operator("rollback", "prod")
     assert rolled.code == FAILED and "ingot-fleet abort prod" in rolled.stderr, rolled
     follow(operator, rolled.stderr)

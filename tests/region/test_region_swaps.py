@@ -137,7 +137,7 @@ def test_of_two_operators_one_swaps_and_the_other_follows(operator, region):
     with region.engine.lock:
         operator.stack.tell(None, "UPDATE_IN_PROGRESS")
     both = [operator.start("swap", "main", "--yes") for _ in range(2)]
-    said = [said_until(process.stderr, "that is waited for") for process in both]
+    said = [said_until(process.stderr, "waiting for another operation: the stack") for process in both]
     assert all("swap 1 of the edge main (to slot b) is under way" in one for one in said), said
     with region.engine.lock:
         operator.stack.tell(None, "UPDATE_COMPLETE")
@@ -196,7 +196,7 @@ def test_an_edge_in_a_wrong_state_has_a_way_out(operator, region):
     for status, words in {
         "UPDATE_ROLLBACK_FAILED": "continue-update-rollback --stack-name shop-edge-main",
         "UPDATE_FAILED": "rollback-stack --stack-name shop-edge-main",
-        "UPDATE_IN_PROGRESS": "run it again when that has ended",
+        "UPDATE_IN_PROGRESS": "run this again when that operation has ended",
         "DELETE_FAILED": "edge main --delete",
     }.items():
         with region.engine.lock:
@@ -223,7 +223,7 @@ def test_the_slot_that_serves_is_not_terminated(operator, region):
     assert "gen=v2" in operator.get()
     # All of it.
     still = operator("edge", "main", "--delete", "--yes")
-    assert still.code == FAILED and "it has the environments green" in still.stderr, still
+    assert still.code == FAILED and "it still has the environments green" in still.stderr, still
     assert operator("terminate", "green", "--yes", "--despite-traffic").code == DONE
     assert operator("edge", "main", "--delete", "--yes").code == DONE
     assert region.stack(STACK).status == "DELETE_COMPLETE"
@@ -235,7 +235,7 @@ def test_sessions_are_waited_for_before_a_slot_is_emptied_or_replaced(tmp_path, 
     assert swapped(operator).code == DONE
     (swap,) = operator.swaps()
     early = operator("deploy", "blue", "--release", "v2", "--yes")
-    assert early.code == FAILED and "may stay with slot a of the edge main until" in early.stderr, early
+    assert early.code == FAILED and "on slot a of the edge main until" in early.stderr, early
     result = operator("terminate", "blue", "--yes")
     assert result.code == DONE and "that is waited for" in result.stderr, result
     ended = calendar.timegm(time.strptime(swap["ended"], "%Y-%m-%dT%H:%M:%SZ"))
@@ -264,7 +264,7 @@ def test_a_swap_back_that_failed_leaves_sessions_where_they_are(tmp_path, region
     assert swapped(operator).code == FAILED
     region.recover()
     early = operator("deploy", "blue", "--release", "v2", "--yes")
-    assert early.code == FAILED and "may stay with slot a of the edge main until" in early.stderr, early
+    assert early.code == FAILED and "on slot a of the edge main until" in early.stderr, early
 
 
 def test_a_slot_that_still_gets_requests_is_not_emptied(tmp_path, region):
@@ -299,7 +299,7 @@ def test_an_edge_is_what_fleet_yaml_says(operator, region):
     result = operator("edge", "main", "--yes", "--json")
     assert result.code == DONE and result.json["state"] == "updated", result
     assert "stickiness from 0 to 3600" in result.stderr
-    assert "load_balancer.port counts when an edge is created: it stays 80" in result.stderr
+    assert "load_balancer.port takes effect only when an edge is created: it stays 80" in result.stderr
     given = operator.parameters()
     assert (given["Stickiness"], given["Port"]) == ("3600", "80")
     # The weights stay what the swap has made them.
@@ -331,5 +331,5 @@ def test_an_environment_needs_its_edge_and_keeps_its_slot(tmp_path, region):
     taken = operator("create", "green", "--release", "v1")
     assert taken.code == FAILED and "slot a of the edge main is that of blue" in taken.stderr, taken
     moved = operator("deploy", "blue", "--release", "v1", "--yes")
-    assert moved.code == DOCUMENT and "blue has the slot main-a of an edge, and does not leave it" in moved.stderr, moved
+    assert moved.code == DOCUMENT and "blue has the slot main-a of an edge, and cannot leave it" in moved.stderr, moved
     assert operator.states("blue") == ["good"]

@@ -49,7 +49,7 @@ def test_nothing_to_change_is_success(tmp_path, region):
     operator = Operator(tmp_path, region)
     assert operator("create", "prod", "--release", "v1").code == DONE
     again = operator("deploy", "prod", "--release", "v1")
-    assert again.code == DONE and "prod runs v1 already: nothing to change" in again.stderr, again
+    assert again.code == DONE and "prod already runs v1: nothing to change" in again.stderr, again
     assert operator.states() == ["good"]
     twice = operator("create", "prod", "--release", "v1")
     assert twice.code == USAGE and "ingot-fleet deploy prod" in twice.stderr, twice
@@ -88,7 +88,7 @@ def test_an_image_that_nothing_can_be_launched_from_is_refused(tmp_path, region)
     denied = operator("create", "prod", "--release", "v1")
     assert denied.code == FAILED and "allow ec2:DescribeImages" in denied.stderr, denied
     region.recover()
-    assert operator.states() == [] and "was not created yet" in operator("status", "prod").stdout
+    assert operator.states() == [] and "has not been created yet" in operator("status", "prod").stdout
 
     region.fault("throttled", "ec2", operation="DescribeImages", times=2)
     assert operator("create", "prod", "--release", "v1").code == DONE
@@ -104,7 +104,7 @@ def test_a_network_that_an_environment_cannot_be_in_is_refused(tmp_path, region)
     twin = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.128.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
     certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
     for wrong, said in (
-        (plain.replace(vpc, elsewhere), f"is a subnet of {vpc}, and `network.vpc` of prod is {elsewhere}"),
+        (plain.replace(vpc, elsewhere), f"is a subnet of {vpc}, but `network.vpc` of prod is {elsewhere}"),
         (plain.replace(other, "subnet-0123456789abcdef0"), "`network:` names a subnet that is not in"),
         (plain.replace(other, twin), f"all of `network.subnets` of prod are in {zone}"),
         (f"{plain}    load_balancer: {{ certificate: '{certificate}' }}\n", "the certificate of prod is in us-east-1"),
@@ -135,7 +135,7 @@ def test_going_back_says_what_to_do_if_the_image_is_gone(tmp_path, region):
 def test_what_runs_is_told(tmp_path, region):
     operator = Operator(tmp_path, region)
     before = operator("status", "prod")
-    assert before.code == DONE and before.stdout == "prod was not created yet\n", before
+    assert before.code == DONE and before.stdout == "prod has not been created yet\n", before
     assert operator("create", "prod", "--release", "v1").code == DONE
     status = operator("status", "prod", "--json")
     assert status.json["in_force"]["goal"]["release"]["name"] == "v1", status
@@ -163,7 +163,7 @@ def test_a_creation_that_fails_has_a_way_out(tmp_path, region):
     operator = Operator(tmp_path, region)
     failed = operator("create", "prod", "--release", "bad")
     assert failed.code == FAILED and "deployment 1 of prod is failed" in failed.stderr, failed
-    assert "nothing of it serves" in failed.stderr, failed
+    assert "prod does not serve" in failed.stderr, failed
     again = operator("create", "prod", "--release", "v1")
     assert again.code == FAILED and "ingot-fleet terminate prod" in again.stderr, again
     assert operator("terminate", "prod", "--yes").code == DONE
@@ -199,7 +199,7 @@ def test_the_time_is_over_before_the_deployment(tmp_path):
         operator = Operator(tmp_path, region)
         assert operator("create", "prod", "--release", "v1").code == DONE
         result = operator("deploy", "prod", "--release", "v2", "--timeout", "1s")
-        assert result.code == STILL_UNDER_WAY and "goes on" in result.stderr, result
+        assert result.code == STILL_UNDER_WAY and "continues" in result.stderr, result
         assert "deployment 2 of prod (v2) is under way" in operator("status", "prod").stdout
         assert region.settled("shop-prod") == "UPDATE_COMPLETE"
         assert operator("deploy", "prod", "--release", "v2").code == DONE
@@ -211,7 +211,7 @@ def test_it_is_aborted(tmp_path):
     with Region(boots(80, bad="silent"), pace=FAST) as region:
         operator = Operator(tmp_path, region)
         nothing = operator("abort", "prod")
-        assert nothing.code == DONE and "nothing to end" in nothing.stderr, nothing
+        assert nothing.code == DONE and "nothing to abort" in nothing.stderr, nothing
         assert operator("create", "prod", "--release", "v1").code == DONE
         first = operator.start("deploy", "prod", "--release", "bad")
         region.poll(lambda: region.stack("shop-prod").token.startswith("ingot-2-release"), "the second update")
@@ -240,17 +240,17 @@ def test_a_stack_that_needs_a_hand_is_told_of(tmp_path, region, status, said):
 def test_what_is_not_there_is_named(tmp_path, region):
     operator = Operator(tmp_path, region)
     for command, said in [
-        (("deploy", "prod", "--release", "v1"), "prod was not created yet"),
+        (("deploy", "prod", "--release", "v1"), "prod has not been created yet"),
         (("create", "prod", "--release", "v9"), "there is no release v9"),
         (("create", "stage", "--release", "v1"), "there is no environment `stage`"),
-        (("rollback", "prod"), "nothing to go back to"),
+        (("rollback", "prod"), "nothing to roll back to"),
     ]:
         result = operator(*command)
         assert result.code == USAGE and said in result.stderr and "hint: " in result.stderr, result
     operator.describe("traffic_splitting")
     assert operator("create", "prod", "--release", "v1").code == DONE
     result = operator("deploy", "prod", "--release", "v2")
-    assert result.code == USAGE and "does not deploy by the policy traffic_splitting yet" in result.stderr, result
+    assert result.code == USAGE and "does not support the policy traffic_splitting yet" in result.stderr, result
     region.client("ssm").delete_parameter(Name="/golden/shop")
     result = operator("deploy", "prod", "--release", "v2", "--policy", "rolling")
     assert result.code == 78 and "there is no SSM parameter /golden/shop" in result.stderr, result

@@ -52,7 +52,7 @@ def test_a_record_of_a_newer_version_is_left_alone(region, operator, command):
     operator.put(KEY.format(2), newer)
     before = region.stack("shop-prod").token
     refused = operator(*command)
-    assert refused.code == FAILED and "cannot tell how deployment 2 of prod stands" in refused.stderr, refused
+    assert refused.code == FAILED and "cannot determine the state of deployment 2 of prod" in refused.stderr, refused
     assert f"s3://{fleet.RELEASES}/{KEY.format(2)}: it was written by a newer ingot-fleet (schema 3)" in refused.stderr, refused
     assert "hint: update ingot-fleet" in refused.stderr, refused
     assert region.stack("shop-prod").token == before and operator.read(KEY.format(2)) == newer, refused

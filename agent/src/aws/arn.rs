@@ -1,4 +1,4 @@
-//! ARNs of secrets, parameters and target groups: what they say of where to ask, and whether they can be right at all.
+//! ARNs of secrets, parameters and target groups: which region they point to, and whether they can be valid.
 
 use crate::failure::Objection;
 
@@ -15,7 +15,7 @@ pub(crate) struct Arn<'a> {
 }
 
 impl<'a> Arn<'a> {
-    /// The parts of a name that is an ARN with a region; most names are not.
+    /// Parses a name that is an ARN with a region. `None` for all other names, which are the majority.
     pub(crate) fn parse(name: &'a str) -> Option<Self> {
         let mut parts = name.strip_prefix("arn:")?.splitn(5, ':');
         let mut next = || parts.next();
@@ -24,10 +24,10 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// The partition of a region, by the names that AWS gives to regions.
+/// The partition of a region, by the prefix of the region's name.
 ///
-/// Source: <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>, and botocore's
-/// `partitions.json`.
+/// Source: <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>, and
+/// botocore's `partitions.json`.
 pub(crate) fn partition(region: &str) -> &'static str {
     const PREFIXES: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
@@ -43,13 +43,13 @@ pub(crate) fn partition(region: &str) -> &'static str {
 
 const PARAMETER_FORM: &str = "write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token";
 
-/// Checks the name of a secret of Secrets Manager. Only what begins like an ARN can be wrong.
+/// Checks the name of a secret of Secrets Manager. Only names that begin like an ARN can be wrong.
 pub(crate) fn check_secret(id: &str) -> Result<(), Objection> {
     const FORM: &str = "write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3";
     let Some(arn) = of("secret", "secretsmanager", id, FORM)? else { return Ok(()) };
     match arn.resource.strip_prefix("secret:").map(|name| name.split_once(':')) {
         Some(None) if arn.resource.len() > "secret:".len() => Ok(()),
-        // As task definitions of ECS name one field of a secret, and its version.
+        // ECS task definitions name one field of a secret, and its version, in this form.
         Some(Some((name, rest))) if !name.is_empty() => {
             let field = rest.split(':').next().filter(|field| !field.is_empty()).unwrap_or("FIELD");
             let hint = format!("end the ARN before `:{rest}`, and refer to the field as in {{{{secrets.NAME.{field}}}}}");
@@ -59,7 +59,7 @@ pub(crate) fn check_secret(id: &str) -> Result<(), Objection> {
     }
 }
 
-/// Checks the name of a parameter of Parameter Store. Only what begins like an ARN can be wrong.
+/// Checks the name of a parameter of Parameter Store. Only names that begin like an ARN can be wrong.
 pub(crate) fn check_parameter(name: &str) -> Result<(), Objection> {
     let Some(arn) = of("parameter", "ssm", name, PARAMETER_FORM)? else { return Ok(()) };
     match arn.resource.strip_prefix("parameter/") {
@@ -68,7 +68,7 @@ pub(crate) fn check_parameter(name: &str) -> Result<(), Objection> {
     }
 }
 
-/// As [`check_parameter`], where a secret of Secrets Manager would not do in its place.
+/// As [`check_parameter`], where a secret of Secrets Manager cannot be used instead.
 pub(crate) fn check_nothing_but_parameter(name: &str) -> Result<(), Objection> {
     let is_secret = || Arn::parse(name).is_some_and(|arn| arn.service == "secretsmanager");
     check_parameter(name).map_err(|wrong| if is_secret() { Objection { hint: PARAMETER_FORM.into(), ..wrong } } else { wrong })
@@ -85,7 +85,7 @@ pub(crate) fn check_target_group(arn: &str) -> Result<(), Objection> {
     }
 }
 
-/// The ARN of a `thing` of `service`, as far as all ARNs are alike.
+/// Checks the parts that all ARNs share. `None` if `name` is not an ARN.
 fn of<'a>(thing: &str, service: &str, name: &'a str, form: &str) -> Result<Option<Arn<'a>>, Objection> {
     if !name.starts_with("arn:") {
         return Ok(None);
@@ -118,7 +118,7 @@ fn is_region(text: &str) -> bool {
     number && words.len() >= 2 && words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
-/// Whether it names a public parameter of AWS, which is of no account.
+/// Whether the ARN names a public parameter of AWS, which belongs to no account.
 ///
 /// Source: <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html>
 fn is_of_aws(arn: &Arn<'_>) -> bool {

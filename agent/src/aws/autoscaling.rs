@@ -1,4 +1,4 @@
-//! Auto Scaling, as far as its lifecycle hooks wait for instances, and as far as it replaces them.
+//! Auto Scaling: the lifecycle hooks that wait for instances, and the replacement of unhealthy instances.
 
 pub(super) mod live;
 
@@ -8,13 +8,13 @@ use async_trait::async_trait;
 
 use crate::aws::client::error::{AwsError, Service};
 
-/// The name of Auto Scaling in IAM, and what its errors mean.
+/// The name of Auto Scaling in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service::plain("autoscaling");
 
-/// The tag by which Auto Scaling tells an instance the name of its group.
+/// The tag that names an instance's Auto Scaling group; Auto Scaling sets it.
 pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
 
-/// What Auto Scaling knows of an instance, and is told of it.
+/// What Auto Scaling knows about an instance, and what it can be told about one.
 #[async_trait(?Send)]
 pub(crate) trait AutoScaling {
     /// DescribeAutoScalingInstances: the group of an instance. `None` if it belongs to none.
@@ -23,16 +23,16 @@ pub(crate) trait AutoScaling {
     /// DescribeLifecycleHooks: every launch hook of a group.
     async fn launch_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError>;
 
-    /// DescribeLifecycleHooks: every hook of a group that waits for instances that are to end.
+    /// DescribeLifecycleHooks: every terminating hook of a group.
     async fn leaving_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError>;
 
-    /// CompleteLifecycleAction. See [`no_action`] for where there is none.
+    /// CompleteLifecycleAction. [`no_action`] recognises the error returned when no action is active.
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError>;
 
-    /// RecordLifecycleActionHeartbeat: the hook's timeout begins again. As [`complete`](AutoScaling::complete).
+    /// RecordLifecycleActionHeartbeat: restarts the hook's timeout. Errors as for [`complete`](AutoScaling::complete).
     async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), AwsError>;
 
-    /// SetInstanceHealth: the group replaces an instance, unless its grace period is not over.
+    /// SetInstanceHealth: the group replaces the instance, unless its health check grace period is still running.
     async fn set_unhealthy(&self, instance: &str) -> Result<(), AwsError>;
 }
 
@@ -43,7 +43,8 @@ pub(crate) struct Hook {
     pub(crate) heartbeat_timeout: Duration,
 }
 
-/// What a group waits for. The instance names it as well as the token that only a notification holds.
+/// The lifecycle action a group is waiting on. The instance id identifies it as well as the action token, which only a
+/// notification carries.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html>.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,9 +56,9 @@ pub(crate) struct LifecycleAction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ActionResult {
-    /// The instance goes on into service, or into the pool.
+    /// The instance proceeds into service, or into the warm pool.
     Continue,
-    /// The group ends the instance, and launches another.
+    /// The group terminates the instance and launches another.
     Abandon,
 }
 
@@ -70,9 +71,9 @@ impl ActionResult {
     }
 }
 
-/// Whether the group waits for nothing: the action was completed, its time was over, or there never was one.
+/// Whether the group is not waiting for anything: the action was completed, has timed out, or never existed.
 ///
-/// There is no code for it, only words: "No active Lifecycle Action found with instance ID i-…".
+/// AWS has no error code for this, only the message "No active Lifecycle Action found with instance ID i-…".
 pub(crate) fn no_action(error: &AwsError) -> bool {
     error.service == SERVICE && error.what.to_ascii_lowercase().contains("no active lifecycle action")
 }

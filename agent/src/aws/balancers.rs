@@ -1,4 +1,4 @@
-//! Elastic Load Balancing, as far as it says whether an instance is healthy behind its load balancer.
+//! Elastic Load Balancing: whether an instance is healthy behind its load balancer.
 
 pub(super) mod live;
 
@@ -8,29 +8,30 @@ use async_trait::async_trait;
 
 use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 
-/// The name of Elastic Load Balancing in IAM, and what its errors mean.
+/// The name of Elastic Load Balancing in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service { name: "elasticloadbalancing", hint, is_transient: |_| false };
 
-/// The state of a target that gets requests.
+/// The state of a target that receives requests.
 const HEALTHY: &str = "healthy";
 
-/// What target groups know of an instance.
+/// What target groups know about an instance.
 #[async_trait(?Send)]
 pub(crate) trait Balancers {
-    /// DescribeTargetHealth: how a target group, which is named by its ARN, sees an instance. Asked in the region of the group.
+    /// DescribeTargetHealth: how a target group, named by its ARN, sees an instance. The call goes to the group's
+    /// region.
     async fn health(&self, group: &str, instance: &str) -> Result<TargetHealth, AwsError>;
 }
 
-/// How a target group sees an instance. Displays as people read it: `unhealthy (Target.Timeout: Request timed out)`.
+/// How a target group sees an instance. Displayed for people: `unhealthy (Target.Timeout: Request timed out)`.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TargetHealth {
     /// `initial`, `healthy`, `unhealthy`, `unhealthy.draining`, `unused`, `draining`, `unavailable`.
     pub(crate) state: String,
-    /// The code of the reason. None where it is healthy.
+    /// The reason code. `None` if the target is healthy.
     pub(crate) reason: Option<String>,
-    /// The same in words.
+    /// The reason in words.
     pub(crate) description: Option<String>,
 }
 
@@ -39,12 +40,13 @@ impl TargetHealth {
         self.state == HEALTHY
     }
 
-    /// Whether no request comes any more; `sick` is whether one that the balancer found unhealthy counts as well.
+    /// Whether the target receives no more requests. With `sick`, a target that the balancer found unhealthy counts
+    /// too.
     pub(crate) fn lets_go(&self, sick: bool) -> bool {
         self.state == "unused" || (sick && self.state == "unhealthy")
     }
 
-    /// Of an instance that the group does not have.
+    /// The health of an instance that is not registered with the group.
     pub(crate) fn not_registered() -> Self {
         Self { state: "unused".into(), reason: Some("Target.NotRegistered".into()), description: None }
     }
@@ -61,11 +63,11 @@ impl fmt::Display for TargetHealth {
     }
 }
 
-/// What to do about an error of Elastic Load Balancing; `None` where that is the same for every service.
+/// The hint for an error of Elastic Load Balancing; `None` if the common hint applies.
 fn hint(error: &AwsError) -> Option<String> {
     match (error.code.as_str(), error.kind) {
         ("TargetGroupNotFound", _) => Some("create the target group, or correct its ARN in the document".into()),
-        // It knows no resources.
+        // DescribeTargetHealth does not support resource-level permissions.
         (_, AwsErrorKind::Denied) => Some(format!("allow elasticloadbalancing:{} on * in the instance's role", error.operation)),
         _ => None,
     }

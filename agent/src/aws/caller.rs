@@ -1,17 +1,18 @@
-//! The credentials and region of a person at a dev box, for `ingot dry-run --live`: those that botocore, and so the AWS
-//! CLI, would choose.
+//! The credentials and region of a user on a dev box, for `ingot dry-run --live`: the same ones that botocore, and
+//! therefore the AWS CLI, would choose.
 //!
 //! | order | from |
 //! |---|---|
-//! | 1 | `AWS_ACCESS_KEY_ID` and its companions, also beside `AWS_PROFILE` |
+//! | 1 | `AWS_ACCESS_KEY_ID` and its companions, even if `AWS_PROFILE` is set |
 //! | 2 | `role_arn` of the profile, a web identity, SSO |
 //! | 3 | keys of the profile in the credentials file |
 //! | 4 | `login_session`, `credential_process` |
 //! | 5 | keys of the profile in the config file |
 //! | 6 | a container |
 //!
-//! Only keys are read here. What takes more is left to the AWS CLI: [`Choice::Elsewhere`]. Source: `create_credential_resolver`
-//! in botocore's `credentials.py`. Reads nothing itself: it is given the environment and the content of both files.
+//! Only static keys are read here. Everything else is left to the AWS CLI: [`Choice::Elsewhere`]. Source:
+//! `create_credential_resolver` in botocore's `credentials.py`. This module does no I/O: the environment and the
+//! content of both files are passed in.
 
 mod profiles;
 
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 use self::profiles::{InvalidLine, Profile, profile_of, sections};
 use crate::failure::Failure;
 
-/// Where a caller's credentials may be.
+/// The places a caller's credentials may come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
     pub(crate) env: &'a BTreeMap<String, String>,
@@ -33,11 +34,11 @@ pub(crate) struct Caller<'a> {
     pub(crate) config_file: Option<&'a str>,
 }
 
-/// Where a caller's credentials are.
+/// Where a caller's credentials come from.
 #[derive(Debug)]
 pub(crate) enum Choice {
     Keys(Credentials),
-    /// The AWS CLI has to get them: from what this setting or variable names.
+    /// The AWS CLI has to obtain them, from the setting or variable named here.
     Elsewhere {
         how: &'static str,
     },
@@ -90,12 +91,12 @@ impl Caller<'_> {
         })
     }
 
-    /// The region, if any is set: `AWS_REGION` as the SDKs have it, `AWS_DEFAULT_REGION` as botocore has it, and at last
-    /// that of the profile.
+    /// The region, if any is set: `AWS_REGION` as in the SDKs, then `AWS_DEFAULT_REGION` as in botocore, then the
+    /// profile's region.
     ///
     /// # Errors
     ///
-    /// [`CallerError::Syntax`] of a file.
+    /// [`CallerError::Syntax`] if a file cannot be parsed.
     pub(crate) fn region(&self) -> Result<Option<String>, CallerError> {
         if let Some(region) = self.variable("AWS_REGION").or_else(|| self.variable("AWS_DEFAULT_REGION")) {
             return Ok(Some(region.into()));
@@ -104,7 +105,7 @@ impl Caller<'_> {
         Ok(credentials.get("region").or_else(|| config.get("region")).cloned())
     }
 
-    /// The profile that a variable names. Of the two, botocore respects the older one first.
+    /// The profile that a variable names. Of the two variables, botocore checks the older one first.
     pub(crate) fn named_profile(&self) -> Option<&str> {
         self.variable("AWS_DEFAULT_PROFILE").or_else(|| self.variable("AWS_PROFILE"))
     }
@@ -134,7 +135,7 @@ impl Caller<'_> {
     }
 }
 
-/// What both files say of one profile.
+/// The settings of one profile in both files.
 struct Profiles {
     config: Profile,
     credentials: Profile,
@@ -145,7 +146,8 @@ fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
     Credentials::new(id, secret, token, None, "ingot-caller")
 }
 
-/// The credentials in what `aws configure export-credentials --format process` printed, other lines around it apart.
+/// The credentials in the output of `aws configure export-credentials --format process`. Other lines around them are
+/// ignored.
 ///
 /// Source: <https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html>
 pub(crate) fn exported(lines: &[Zeroizing<String>]) -> Option<Credentials> {
@@ -165,7 +167,7 @@ pub(crate) fn exported(lines: &[Zeroizing<String>]) -> Option<Credentials> {
     })
 }
 
-/// Why there are no credentials of a caller.
+/// Why a caller has no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallerError {
     #[error("AWS credentials are missing: AWS_ACCESS_KEY_ID is not set, and the default profile has no keys")]
@@ -174,7 +176,7 @@ pub(crate) enum CallerError {
     NoKeys { profile: String },
     #[error("{of} has an access key, but not its {missing}")]
     Half { missing: &'static str, of: String },
-    /// There is no AWS CLI.
+    /// The AWS CLI is not installed.
     #[error("only the AWS CLI can get credentials by {how}, and `aws` is not on PATH")]
     NoCli { profile: Option<String>, how: &'static str },
     #[error("the AWS CLI could not get credentials by {how}: {said}")]
@@ -198,7 +200,7 @@ impl Failure for CallerError {
     }
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     match word.chars().all(|character| character.is_ascii_alphanumeric() || "-_.@/+:".contains(character)) {
         true => word.to_owned(),

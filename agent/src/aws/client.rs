@@ -1,4 +1,4 @@
-//! What every call to AWS and to the instance metadata service goes through, whatever the service.
+//! What every call to AWS and to the instance metadata service goes through, for all services.
 
 mod ahead;
 pub(crate) mod call;

@@ -1,4 +1,4 @@
-//! CloudFormation, as far as it waits for instances: creation policies, update policies, wait conditions.
+//! CloudFormation: the signals that creation policies, update policies and wait conditions wait for.
 
 pub(super) mod live;
 
@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-/// The name of CloudFormation in IAM, and what its errors mean.
+/// The name of CloudFormation in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service::plain("cloudformation");
 
-/// What CloudFormation is told of an instance.
+/// The signals that CloudFormation accepts.
 #[async_trait(?Send)]
 pub(crate) trait CloudFormation {
-    /// SignalResource. The same signal twice counts as one.
+    /// SignalResource. Repeating a signal has no effect.
     async fn signal_resource(&self, signal: &ResourceSignal) -> Result<(), AwsError>;
 
-    /// Puts a signal to the presigned URL of a wait condition's handle. Whoever has the URL may do so, so it is a secret.
+    /// Sends a signal to the presigned URL of a wait condition's handle. The URL is a secret, since anyone who has it
+    /// can signal.
     async fn signal_wait_condition(&self, url: &SecretText, signal: &WaitSignal) -> Result<(), AwsError>;
 }
 
@@ -25,9 +26,9 @@ pub(crate) trait CloudFormation {
 pub(crate) struct ResourceSignal {
     /// Name or ARN.
     pub(crate) stack: String,
-    /// By its logical id.
+    /// The logical id.
     pub(crate) resource: String,
-    /// The instance, which CloudFormation counts by.
+    /// The instance id, by which CloudFormation counts signals.
     pub(crate) unique_id: String,
     pub(crate) status: SignalStatus,
 }
@@ -38,9 +39,9 @@ pub(crate) struct ResourceSignal {
 pub(crate) struct WaitSignal {
     pub(crate) status: SignalStatus,
     pub(crate) unique_id: String,
-    /// What the wait condition offers to its template as `Data`.
+    /// The `Data` of the wait condition that templates can read.
     pub(crate) data: String,
-    /// What the stack's events show.
+    /// The reason that the stack's events show.
     pub(crate) reason: String,
 }
 
@@ -60,9 +61,9 @@ impl SignalStatus {
     }
 }
 
-/// Whether CloudFormation waits for no signal any more: the stack or the resource is complete, or has failed.
+/// Whether CloudFormation no longer waits for a signal: the stack or the resource is complete, or has failed.
 ///
-/// There is no code for it, only words: "Stack … is in CREATE_COMPLETE state and cannot be signaled".
+/// AWS has no error code for this, only the message "Stack … is in CREATE_COMPLETE state and cannot be signaled".
 pub(crate) fn waits_no_more(error: &AwsError) -> bool {
     let said = error.what.to_ascii_lowercase();
     error.service == SERVICE && (said.contains("cannot be signaled") || said.contains("can not be signaled"))

@@ -1,11 +1,11 @@
-//! CloudWatch, as far as it takes metrics.
+//! CloudWatch: publishing metrics.
 
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 use crate::aws::client::query::{Api, Parameters, Query};
 
-/// CloudWatch is called by another name than IAM has for it.
+/// CloudWatch's name in host names differs from its name in IAM.
 const SERVICE: &Service = &Service {
     name: "monitoring",
     hint: |error| (error.kind == AwsErrorKind::Denied).then(|| format!("allow cloudwatch:{} in the instance's role", error.operation)),
@@ -14,16 +14,16 @@ const SERVICE: &Service = &Service {
 
 const CLOUDWATCH: Api = Api { service: SERVICE, variable: "CLOUDWATCH", version: "2010-08-01" };
 
-/// A value of this moment.
+/// The current value of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) value: f64,
-    /// As CloudWatch names it, such as `Count` or `Seconds`.
+    /// The CloudWatch unit, such as `Count` or `Seconds`.
     pub(crate) unit: &'static str,
 }
 
-/// Metrics of one namespace.
+/// A client that publishes metrics.
 pub(crate) struct CloudWatch(Query);
 
 impl CloudWatch {
@@ -31,7 +31,7 @@ impl CloudWatch {
         Self(Query::new(connection, CLOUDWATCH))
     }
 
-    /// PutMetricData, each metric with the same dimensions.
+    /// PutMetricData, with the same dimensions on each metric.
     pub(crate) async fn put(&self, namespace: &str, dimensions: &[(&str, &str)], metrics: &[Metric]) -> Result<(), AwsError> {
         let mut parameters = Parameters::default().with("Namespace", namespace);
         for (at, metric) in (1..).zip(metrics) {

@@ -1,9 +1,10 @@
-//! The instance's own credentials, from its role, by IMDS.
+//! The instance's own credentials, those of its role, from IMDS.
 //!
-//! Callers at the same time share one request to IMDS. Credentials are kept until shortly before they expire or until AWS
-//! refuses them, and longer if no new ones can be had. Their age is counted by the monotonic clock, from the time that IMDS
-//! states: the machine's own may be off by years. The monotonic clock stands still while a machine hibernates; then AWS's
-//! refusal shows that they have expired. The credentials of a person at a dev box are in [`caller`](super::caller).
+//! Concurrent callers share one request to IMDS. Credentials are kept until shortly before they expire or until AWS
+//! refuses them, and longer if no new ones can be fetched. Their age is measured by the monotonic clock, starting from
+//! the time that IMDS states, because the machine's own clock may be off by years. The monotonic clock stops while a
+//! machine hibernates; in that case AWS's refusal shows that they have expired. The credentials of a user on a dev box
+//! are in [`caller`](super::caller).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,21 +22,21 @@ use super::imds::Imds;
 use crate::aws::client::credentials_failure::CredentialsFailure;
 use crate::json::of_bytes;
 
-/// How long before they expire credentials are replaced. IMDS has new ones at least five minutes before that.
+/// How long before their expiry credentials are replaced. IMDS has new ones at least five minutes before the expiry.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>
 const REFRESH_AHEAD: Duration = Duration::from_secs(300);
 
-/// How long a refresh may hold up calls that the old credentials would still serve.
+/// How long a refresh may delay calls that the old credentials could still sign.
 const REFRESH_BUDGET: Duration = Duration::from_secs(3);
 
-/// The pause after a refresh that failed.
+/// The pause after a failed refresh.
 const REFRESH_AGAIN: Duration = Duration::from_secs(10);
 
-/// How long a role may be late after launch, as seen in the field (amazon-eks-ami, pull request 2179).
+/// How long after launch a role may still be missing, as observed in practice (amazon-eks-ami, pull request 2179).
 pub(crate) const ROLE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long IMDS may keep the first credentials from us.
+/// How long to wait for IMDS to return the first credentials.
 const FIRST_BUDGET: Duration = Duration::from_secs(240);
 
 /// A handle on the credentials of the instance's role. Clones share them.
@@ -51,12 +52,12 @@ struct Shared {
 struct Held {
     credentials: Credentials,
     expires: Instant,
-    /// When to ask for new ones.
+    /// When to fetch new ones.
     refresh: Instant,
 }
 
 impl ImdsCredentials {
-    /// `role_patience` is how long a missing role is waited for; [`ROLE_PATIENCE`] unless in a test.
+    /// `role_patience` is how long to wait for a missing role; [`ROLE_PATIENCE`] except in tests.
     pub(crate) fn new(imds: Imds, role_patience: Duration) -> Self {
         Self(Arc::new(Shared { imds, role_patience, held: Mutex::default() }))
     }
@@ -131,10 +132,10 @@ struct Document {
     expiration: String,
 }
 
-/// `now` is in the time that `Expiration` is given in.
+/// `now` must come from the same clock as `Expiration`.
 fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFailure> {
     let malformed = |why: &str| CredentialsFailure::Malformed { role: role.into(), why: why.into() };
-    // serde's own message could quote the value it stumbled over.
+    // serde's own message could quote the offending value.
     let document: Document = of_bytes(body).map_err(|_| malformed("not the JSON of credentials"))?;
     if document.code != "Success" {
         let Document { code, message, .. } = document;
@@ -147,7 +148,7 @@ fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFa
         .ok()
         .and_then(|expiration| SystemTime::try_from(expiration).ok())
         .ok_or_else(|| malformed("no date in Expiration"))?;
-    // No one but us counts their time.
+    // Without an expiry, because only this file tracks it.
     let credentials = Credentials::new(document.access_key_id, document.secret_access_key, Some(document.token), None, "ingot-imds");
     let (left, now) = (expires.duration_since(now).unwrap_or_default(), Instant::now());
     Ok(Held { credentials, expires: now + left, refresh: now + left.saturating_sub(REFRESH_AHEAD) })
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(server.count("/shop"), 3);
     }
 
-    /// A worker runs for months: its instance profile may be replaced in the meantime, or the machine hibernate.
+    /// A worker runs for months: its instance profile may be replaced in the meantime, or the machine may hibernate.
     #[tokio::test]
     async fn those_that_aws_refuses_are_replaced_by_those_of_the_role_of_now() {
         let is_replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -258,7 +259,8 @@ mod tests {
         }
     }
 
-    /// What AWS says repeats the name of the role, and a role that it cannot assume is not a route that is missing.
+    /// AWS's message repeats the name of the role. A role that cannot be assumed must not be reported as a missing
+    /// route.
     #[tokio::test]
     async fn a_role_that_cannot_be_assumed_is_named_once_with_what_to_do() {
         let said = r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume the role shop.  Please see documentation at https://docs.example/."}"#;

@@ -1,6 +1,6 @@
-//! EC2's volumes and snapshots, its elastic addresses, and tags.
+//! EC2: volumes and snapshots, elastic addresses, and tags.
 //!
-//! The types here hold what steps decide by, in AWS's own words where those are states.
+//! The types here hold the values that steps decide by, with states spelled as AWS spells them.
 
 mod codes;
 pub(super) mod live;
@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use crate::aws::client::call::Call;
 use crate::aws::client::error::{AwsError, Service};
 
-/// The name of EC2 in IAM, and what its errors mean.
+/// The name of EC2 in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service { name: "ec2", hint: codes::hint, is_transient: codes::is_transient };
 
-/// EC2, as far as volumes, addresses and tags are concerned. Every list is read to its last page.
+/// The part of EC2 that deals with volumes, addresses and tags. Every list is read to its last page.
 #[async_trait(?Send)]
 pub(crate) trait Ec2 {
     /// This instance and its zone, from the identity document.
@@ -30,28 +30,29 @@ pub(crate) trait Ec2 {
     /// CreateVolume. The same client token and the same request give the same volume.
     async fn create_volume(&self, new: &NewVolume) -> Result<Volume, AwsError>;
 
-    /// AttachVolume. Returns once EC2 has agreed, not once the disk is there.
+    /// AttachVolume. Returns once EC2 has accepted the request, possibly before the disk is there.
     async fn attach_volume(&self, volume: &str, instance: &str, device: &str) -> Result<(), AwsError>;
 
     /// DetachVolume.
     async fn detach_volume(&self, volume: &str, instance: &str) -> Result<(), AwsError>;
 
-    /// ModifyInstanceAttribute: DeleteOnTermination of what is attached as `device`.
+    /// ModifyInstanceAttribute: sets DeleteOnTermination for the volume attached as `device`.
     async fn set_delete_on_termination(&self, instance: &str, device: &str, delete: bool) -> Result<(), AwsError>;
 
-    /// CreateTags, which also overwrites.
+    /// CreateTags. Overwrites existing tags.
     async fn create_tags(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError>;
 
-    /// DescribeTags: every tag of a resource, those of AWS's own included.
+    /// DescribeTags: every tag of a resource, including those set by AWS.
     async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError>;
 
-    /// DescribeAddresses of one address. One that does not exist is an error with the code `InvalidAllocationID.NotFound`.
+    /// DescribeAddresses of one address. One that does not exist is an error with the code
+    /// `InvalidAllocationID.NotFound`.
     async fn address(&self, allocation: &str) -> Result<ElasticAddress, AwsError>;
 
     /// This instance's primary network interface, from instance metadata.
     async fn primary_interface(&self) -> Result<String, AwsError>;
 
-    /// AssociateAddress with a network interface, whoever has the address until now.
+    /// AssociateAddress with a network interface, even if something else holds the address.
     async fn associate_address(&self, allocation: &str, interface: &str) -> Result<(), AwsError>;
 }
 
@@ -59,27 +60,27 @@ pub(crate) trait Ec2 {
 pub(crate) struct Here {
     pub(crate) instance: String,
     pub(crate) zone: String,
-    /// The primary private address of the primary network interface. Empty where it has none.
+    /// The primary private address of the primary network interface. Empty if it has none.
     pub(crate) private_ip: String,
 }
 
-/// An elastic IP address, and who has it.
+/// An elastic IP address and its current holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ElasticAddress {
     pub(crate) public_ip: String,
     pub(crate) instance: Option<String>,
-    /// Of an instance, or of what AWS runs, such as a NAT gateway.
+    /// The interface of an instance, or of a service that AWS runs, such as a NAT gateway.
     pub(crate) interface: Option<String>,
-    /// Which of the interface's addresses it stands for.
+    /// The private address of that interface that the elastic address maps to.
     pub(crate) private_ip: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SnapshotQuery {
-    /// One snapshot; else every one with these tags.
+    /// The id of one snapshot. `None` selects every snapshot with `tags`.
     pub(crate) id: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
-    /// An account id, `self` or `amazon`. `None` is `self` where tags are asked for, and anybody's where an id is.
+    /// An account id, `self` or `amazon`. `None` means `self` in a query by tags, and any owner in a query by id.
     pub(crate) owner: Option<String>,
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Snapshot {
     pub(crate) id: String,
     /// `pending`, `completed`, `error`, `recoverable`, `recovering`.
     pub(crate) state: String,
-    /// As EC2 writes it, in UTC: it sorts by time.
+    /// As EC2 writes it, in UTC, so that it sorts by time.
     pub(crate) started: String,
     pub(crate) size_gib: u32,
     pub(crate) encrypted: bool,
@@ -102,7 +103,7 @@ pub(crate) struct VolumeQuery {
     pub(crate) zone: Option<String>,
     /// `creating`, `available`, `in-use`, `deleting`, `deleted`, `error`.
     pub(crate) state: Option<String>,
-    /// Only what is attached to this instance.
+    /// Only volumes attached to this instance.
     pub(crate) attached_to: Option<String>,
 }
 
@@ -130,7 +131,7 @@ pub(crate) struct Attachment {
     pub(crate) delete_on_termination: bool,
 }
 
-/// What CreateVolume is told; `None` leaves it to EC2.
+/// The parameters of CreateVolume; a field that is `None` is left to EC2.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NewVolume {
     /// At most 64 ASCII characters.
@@ -148,14 +149,14 @@ pub(crate) struct NewVolume {
 }
 
 impl SnapshotQuery {
-    /// The call it is asked by.
+    /// The call that runs this query.
     pub(crate) fn call(&self) -> Call {
         Call::new(SERVICE, "DescribeSnapshots", self.id.clone().unwrap_or_else(|| tagged(&self.tags)))
     }
 }
 
 impl VolumeQuery {
-    /// The call it is asked by.
+    /// The call that runs this query.
     pub(crate) fn call(&self) -> Call {
         let Self { ids, tags, attached_to, .. } = self;
         let of = match attached_to {
@@ -168,7 +169,7 @@ impl VolumeQuery {
 }
 
 impl NewVolume {
-    /// The call it is made by.
+    /// The call that makes this volume.
     pub(crate) fn call(&self) -> Call {
         let of = match (&self.snapshot, self.size_gib) {
             (Some(snapshot), _) => format!("from {snapshot}"),
@@ -179,7 +180,7 @@ impl NewVolume {
     }
 }
 
-/// Tags, for people.
+/// Tags in readable form.
 fn tagged(tags: &BTreeMap<String, String>) -> String {
     let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     format!("with {}", tags.join(", "))

@@ -1,4 +1,5 @@
-//! Elastic Container Registry, as far as it lets container engines in: who a registry belongs to, and a password for it.
+//! Elastic Container Registry: which registry an image belongs to, and the password with which container engines pull
+//! from it.
 
 pub(super) mod live;
 
@@ -7,18 +8,18 @@ use async_trait::async_trait;
 use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-/// The name of ECR in IAM, and what its errors mean.
+/// The name of ECR in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service::plain("ecr");
 
 /// ECR, in one region.
 #[async_trait(?Send)]
 pub(crate) trait Registries {
-    /// GetAuthorizationToken: base64 of `AWS:PASSWORD`, as registries take it. It opens every registry of the region that the
-    /// role may read, those of other accounts too, for twelve hours.
+    /// GetAuthorizationToken: base64 of `AWS:PASSWORD`, the form that registries accept. It is valid for twelve hours
+    /// for every registry of the region that the role may read, including those of other accounts.
     async fn token(&self, registry: &Registry) -> Result<SecretText, AwsError>;
 }
 
-/// The domains of AWS's partitions: a password goes to no other host, whatever its name begins with.
+/// The domains of AWS's partitions. A password is sent to no other host, whatever its name begins with.
 ///
 /// Source: the partitions of the SDKs (`dnsSuffix` and `dualStackDnsSuffix`).
 const DOMAINS: [&str; 11] = [
@@ -35,7 +36,7 @@ const DOMAINS: [&str; 11] = [
     "api.aws",
 ];
 
-/// A registry of ECR, by its host.
+/// An ECR registry, identified by its host.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecr.html>.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// `None` of a host that is not one of ECR, such as `public.ecr.aws`, which needs no password.
+    /// `None` if the host is not an ECR registry, such as `public.ecr.aws`, which needs no password.
     pub(crate) fn parse(host: &str) -> Option<Self> {
         let name = host.to_ascii_lowercase();
         let mut labels = name.split('.');

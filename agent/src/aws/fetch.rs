@@ -1,10 +1,12 @@
-//! What steps call for secrets and parameters: requests made at the same time become few calls.
+//! The front end through which steps read secrets and parameters: concurrent requests are combined into few calls.
 //!
-//! Fifty secrets asked for one after another take a second; in three batches at once, 28 ms. Steps know nothing of
-//! each other, so this gathers what they ask for within one turn of the runtime, asks for each thing once, and keeps
-//! what it got for the rest of the run, unless it is told to forget. A failure is not kept: whoever tries again, asks again.
+//! Reading fifty secrets one after another takes a second; in three concurrent batches it takes 28 ms. Steps do not
+//! know about each other, so this module gathers what they ask for within one turn of the runtime, fetches each item
+//! once, and keeps it for the rest of the run, unless it is told to forget. A failure is not kept: a retry makes a new
+//! call.
 //!
-//! No request depends on the step that was first: its future may be dropped, at its timeout, and the others go on.
+//! No request depends on the step that made it first: if that step's future is dropped at its timeout, the others still
+//! get their answer.
 
 mod gather;
 mod once;
@@ -30,16 +32,16 @@ use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, Sec
 use crate::aws::ssm::{self, ParameterStore, ParameterValue};
 use crate::gather::Gather as _;
 
-/// BatchGetSecretValue's own limit.
+/// The limit of BatchGetSecretValue.
 const SECRETS_PER_CALL: usize = 20;
-/// GetParameters' own limit.
+/// The limit of GetParameters.
 const PARAMETERS_PER_CALL: usize = 10;
 
-/// How many single calls run at the same time. Measured for fifty secrets at 20 ms a call: 86 ms at 50 at once,
-/// 231 ms at 5; quotas of the account are thousands a second.
+/// How many single calls run concurrently. Measured for fifty secrets at 20 ms a call: 86 ms with 50 at once, 231 ms
+/// with 5. The account's quotas are thousands of calls a second.
 const SINGLE_CALLS: usize = 50;
 
-/// Secrets Manager, batched and each secret once; that of other regions too, for ARNs.
+/// Secrets Manager, with batched calls and each secret fetched once, including other regions for ARNs.
 #[derive(Clone)]
 pub(crate) struct Secrets(Regions<dyn SecretsManager, SecretsInner>);
 
@@ -49,7 +51,7 @@ struct SecretsInner {
     once: Rc<Once<SecretRequest, SecretValue>>,
     pace: Rc<Pace>,
     singles: Semaphore,
-    /// Whether the role may not call the batch action, which is one of its own.
+    /// Whether the role lacks permission for the batch action, which IAM treats as a separate action.
     batch_denied: Cell<bool>,
     pace_of_singles: Pace,
 }
@@ -63,7 +65,7 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// [`AwsError`], of this secret alone even if it was asked for with others.
+    /// [`AwsError`] for this secret alone, even if it was requested together with others.
     pub(crate) async fn get(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
         let elsewhere = |home: Rc<SecretsInner>, region: String| {
             let id = request.id.clone();
@@ -74,7 +76,7 @@ impl Secrets {
         once.get(request.clone(), async move { this.fetch(&asked).await }).await
     }
 
-    /// Forgets every value, since one of them has turned out to be old.
+    /// Forgets every value, because one of them has turned out to be outdated.
     pub(crate) fn forget(&self) {
         self.0.each(|secrets| secrets.once.forget());
     }
@@ -88,7 +90,7 @@ impl SecretsInner {
         let gather = Gather::new(SECRETS_PER_CALL, move |ids: Vec<String>| {
             let (service, pace) = (batches.clone(), paced.clone());
             async move {
-                // A lone secret needs no batch, nor leave to make one.
+                // A single secret needs neither a batch nor the permission for one.
                 if ids.len() == 1 {
                     return Ok(BTreeMap::new());
                 }
@@ -113,7 +115,7 @@ impl SecretsInner {
             let batch = self.gather.get(&request.id).await;
             match &batch.answers {
                 Ok(answers) => match answers.get(&request.id) {
-                    // It may be of another account, whose secrets AWS documents for GetSecretValue alone.
+                    // The secret may belong to another account, for which AWS documents only GetSecretValue.
                     Some(Err(error)) if Arn::parse(&request.id).is_some() && is_of_one(error) => {}
                     Some(answer) => return answer.clone(),
                     None => {}
@@ -133,7 +135,7 @@ impl SecretsInner {
     }
 }
 
-/// Parameter Store, batched and each parameter once; that of other regions too, for ARNs.
+/// Parameter Store, with batched calls and each parameter fetched once, including other regions for ARNs.
 #[derive(Clone)]
 pub(crate) struct Parameters(Regions<dyn ParameterStore, ParametersInner>);
 
@@ -156,8 +158,8 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`AwsError`], of this parameter alone even if it was asked for with others; a missing one is
-    /// [`AwsErrorKind::NotFound`].
+    /// [`AwsError`] for this parameter alone, even if it was requested together with others; [`AwsErrorKind::NotFound`]
+    /// if it does not exist.
     pub(crate) async fn get(&self, name: &str) -> Result<ParameterValue, AwsError> {
         let elsewhere = |home: Rc<ParametersInner>, region: String| {
             let name = name.to_owned();
@@ -168,7 +170,7 @@ impl Parameters {
         once.get(name.to_owned(), async move { this.fetch(asked).await }).await
     }
 
-    /// Every parameter below `path`: names without it, and their values.
+    /// Every parameter below `path`: names relative to it, and their values.
     pub(crate) async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
         let (this, asked) = (self.0.home(), path.to_owned());
         let trees = this.trees.clone();
@@ -206,7 +208,7 @@ impl ParametersInner {
         let batch = self.gather.get(&name).await;
         let found = match &batch.answers {
             Ok(answers) => answers.get(&name).cloned(),
-            // One parameter that is not allowed fails the call for all ten.
+            // One forbidden parameter fails the call for all ten.
             Err(error) if batch.size > 1 && is_of_one(error) => {
                 let _permit = self.singles.acquire().await;
                 values(&*self.service, vec![name.clone()]).await?.remove(&name)
@@ -223,7 +225,7 @@ async fn values(service: &dyn ParameterStore, names: Vec<String>) -> Result<BTre
     Ok(names.into_iter().zip(answers).filter_map(|(name, answer)| Some((name, answer?))).gather())
 }
 
-/// Whether one bad apple can have spoilt the whole batch, so that the others deserve a call of their own.
+/// Whether a single item may have failed the whole batch, so that the others should be fetched in calls of their own.
 fn is_of_one(error: &AwsError) -> bool {
     matches!(error.kind, AwsErrorKind::Denied | AwsErrorKind::KmsDenied | AwsErrorKind::NotFound | AwsErrorKind::Invalid)
 }

@@ -1,10 +1,11 @@
 //! The instance metadata service, version 2 only, and never through a proxy.
 //!
-//! One token serves the whole boot, asked for once however many reads begin together. Each item is read once and
-//! kept, but for user data, which only the start of a boot wants, and what changes: the target lifecycle state, the role and
-//! its credentials. What every status and every silence means is in [`Imds::read`]; a single request in [`exchange`].
+//! One token serves the whole boot, and is requested once however many reads begin together. Each item is read once and
+//! kept, except user data, which only the start of a boot needs, and items that change: the target lifecycle state, the
+//! role and its credentials. The meaning of each status and of silence is described at [`Imds::read`]; a single request
+//! is in [`exchange`].
 //!
-//! An error is never read as "there is none": that would boot an instance from half of its document.
+//! An error is never read as "not found": that would boot an instance from half of its document.
 
 use crate::json::of_bytes;
 
@@ -31,27 +32,29 @@ const IPV4_ENDPOINT: &str = "http://169.254.169.254";
 /// For subnets without IPv4.
 const IPV6_ENDPOINT: &str = "http://[fd00:ec2::254]";
 
-/// How long a refusal of the token holds: for reads that begin together. IMDS can be turned on again while the machine runs.
+/// How long a refusal of the token is reused, for reads that begin together. IMDS can be turned on again while the
+/// machine runs.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 const ROLES: &str = "meta-data/iam/security-credentials/";
 
-/// The longest name of a role, in characters. Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
+/// The longest name of a role, in characters. Source:
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
 const LONGEST_ROLE: usize = 64;
 
-/// How patiently IMDS is asked.
+/// How long and how often to try IMDS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// For one item, all tries and the token included.
+    /// For one item, including all tries and the token.
     pub(crate) budget: Duration,
-    /// For one try, body included.
+    /// For one try, including the body.
     pub(crate) attempt: Duration,
     /// The pauses between tries.
     pub(crate) pauses: Backoff,
 }
 
 impl Default for Patience {
-    /// Where IMDS is late, it is late by minutes at most.
+    /// IMDS becomes available within minutes at most.
     fn default() -> Self {
         Self { budget: Duration::from_secs(240), attempt: Duration::from_secs(5), pauses: Backoff::IMDS }
     }
@@ -64,13 +67,13 @@ pub(crate) struct Imds(Arc<Shared>);
 struct Shared {
     transport: Transport,
     patience: Patience,
-    /// The token, or why there is none, with since when.
+    /// The token, or why there is none, with the time of the answer.
     session: tokio::sync::Mutex<Option<(Instant, Result<Session, ImdsError>)>>,
     identity: OnceCell<Identity>,
-    /// Until when a missing role is waited for, by everybody: fixed by the first who asks.
+    /// The time until which all callers wait for a missing role. Set by the first caller.
     role_deadline: std::sync::OnceLock<Instant>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
-    /// What did not come at the first try, by path.
+    /// Items that did not arrive at the first try, by path.
     waiting: Mutex<BTreeMap<String, Waiting>>,
 }
 
@@ -81,7 +84,7 @@ struct Waiting {
 }
 
 impl Imds {
-    /// `endpoint` stands in for IMDS's own addresses: the SDKs' `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    /// `endpoint` replaces IMDS's own addresses: the SDKs' `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
     ///
     /// # Errors
     ///
@@ -111,7 +114,8 @@ impl Imds {
         &self.0.transport.http
     }
 
-    /// What is being waited for the longest, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
+    /// The longest-running wait, in readable form: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is
+    /// being waited for.
     pub(crate) fn waiting(&self) -> Option<String> {
         let waiting = self.waiting_now();
         let Waiting { since, tries, last } = waiting.values().min_by_key(|waiting| waiting.since)?;
@@ -119,8 +123,8 @@ impl Imds {
         Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
     }
 
-    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late. Read again each time,
-    /// since an instance can be given another role.
+    /// The role's name, waiting at most `patience` for one to appear, because right after launch it may be late. Read
+    /// again each time, since an instance can be given another role.
     pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
         let deadline = *self.0.role_deadline.get_or_init(|| Instant::now() + patience);
         let mut pauses = self.0.patience.pauses.pauses();
@@ -151,7 +155,7 @@ impl Imds {
         Ok(role.to_owned())
     }
 
-    /// The JSON that holds the role's credentials, and what time it is by IMDS: their end is given in that.
+    /// The JSON that holds the role's credentials, and the time according to IMDS, by which their expiry is stated.
     pub(super) async fn credentials_of(&self, role: &str, budget: Duration) -> Result<(Vec<u8>, Option<SystemTime>), ImdsError> {
         let path = format!("{ROLES}{}", escaped(role));
         let answer = self.answer(&path, budget).await?;
@@ -163,10 +167,10 @@ impl Imds {
         Ok(self.answer(path, budget).await?.map(|answer| answer.body))
     }
 
-    /// What IMDS answers for one item. `None` is a 404.
+    /// IMDS's answer for one item. `None` is a 404.
     ///
-    /// A 401 means that the token is gone, so a new one is fetched, once. A 5xx, a connection that does not come about
-    /// and an answer cut short are waited out. Every other status is final.
+    /// A 401 means that the token has become invalid, so a new one is fetched, once. A 5xx, a failed connection and a
+    /// truncated answer are retried. Every other status is final.
     async fn answer(&self, path: &str, budget: Duration) -> Result<Option<Answer>, ImdsError> {
         let deadline = Instant::now() + budget;
         let mut last = None;
@@ -204,8 +208,8 @@ impl Imds {
         }
     }
 
-    /// The token, fetched for `path` if there is none. Whoever comes while it is being fetched waits for that one, and a
-    /// refusal is everyone's too.
+    /// The token, fetched for `path` if there is none. Callers that arrive while it is being fetched wait for that
+    /// request, and share a refusal.
     async fn session(&self, path: &str, last: &mut Option<Again>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
         match &*held {
@@ -223,7 +227,7 @@ impl Imds {
         }
     }
 
-    /// Drops a token that IMDS no longer knows, unless another read has replaced it already.
+    /// Drops a token that IMDS no longer accepts, unless another read has already replaced it.
     async fn forget(&self, gone: &Session) {
         let mut held = self.0.session.lock().await;
         if matches!(&*held, Some((_, Ok(session))) if session == gone) {
@@ -250,7 +254,7 @@ impl Imds {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An item that changes.
+    /// Reads an item that changes, and is therefore not kept.
     async fn of_now(&self, path: &str) -> Result<Option<String>, ImdsError> {
         let body = self.read(path, self.0.patience.budget).await?;
         let found = body.map(|body| text(path, body)).transpose()?;
@@ -262,7 +266,7 @@ impl Imds {
         if let Some(body) = self.read(&path, self.0.patience.budget).await? {
             return text(&path, body).map(Some);
         }
-        // No such tag, or no tags at all in this instance's metadata: only the list tells.
+        // Either there is no such tag, or this instance's metadata shows no tags at all. Only the list tells which.
         match self.read("meta-data/tags/instance", self.0.patience.budget).await? {
             Some(_) => Ok(None),
             None => Err(ImdsError::TagsDisabled),
@@ -286,7 +290,7 @@ impl Metadata for Imds {
     }
 
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
-        // No key that tags in metadata allow, and each would read something else.
+        // Tags in metadata cannot have these keys, and each of these paths would read something else.
         if matches!(key, "" | "." | ".." | "_index") {
             return Ok(None);
         }
@@ -323,12 +327,12 @@ fn text(path: &str, body: Vec<u8>) -> Result<String, ImdsError> {
     String::from_utf8(body).map_err(|_| ImdsError::Malformed { path: path.into(), why: "not UTF-8".into() })
 }
 
-/// Whether IAM would take this as the name of a role: what else stands there is no answer of IMDS.
+/// Whether IAM would accept this as the name of a role. If not, the answer does not come from IMDS.
 fn is_role(name: &str) -> bool {
     name.len() <= LONGEST_ROLE && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
-/// `segment` as one segment of a path. Tag keys hold colons and slashes.
+/// Escapes `segment` for use as one path segment. Tag keys contain colons and slashes.
 fn escaped(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@+=,".contains(&byte);
     segment.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()

@@ -1,4 +1,4 @@
-//! The connection to AWS of a command that runs on an instance beside the boot: its role, its region.
+//! The connection to AWS for commands other than the boot that run on an instance: its role and its region.
 
 use std::rc::Rc;
 

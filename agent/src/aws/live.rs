@@ -1,4 +1,4 @@
-//! The front ends that steps and facts use, over the real AWS or over any other.
+//! The front ends that steps and facts use, over the real AWS or a substitute.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ use crate::aws::client::http::Http;
 use crate::aws::secrets_manager::SecretsManager;
 use crate::aws::ssm::ParameterStore;
 
-/// Everything that may be asked of AWS.
+/// Everything that can be read from or done in AWS.
 #[derive(Clone)]
 pub(crate) struct Aws {
     pub(crate) secrets: Secrets,
@@ -41,11 +41,11 @@ pub(crate) struct Aws {
     pub(crate) groups: Rc<dyn AutoScaling>,
     pub(crate) balancers: Rc<dyn Balancers>,
     pub(crate) registries: Rc<dyn Registries>,
-    /// Where documents are included from: real also where all else is not.
+    /// Where documents are included from. Real even where all other services are not.
     pub(crate) documents: Rc<dyn Objects>,
 }
 
-/// The services themselves, real or not.
+/// The services themselves, real or fake.
 #[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) secrets: Rc<dyn SecretsManager>,
@@ -66,9 +66,9 @@ impl Aws {
         Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups, balancers, registries }
     }
 
-    /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
+    /// AWS as an instance uses it, with its own role and region. Nothing is read or created before it is needed.
     ///
-    /// `endpoints` holds the SDKs' variables `AWS_ENDPOINT_URL…`, as far as they are set.
+    /// `endpoints` holds the SDKs' variables `AWS_ENDPOINT_URL…`, those that are set.
     pub(crate) fn on_instance(http: Http, imds: Imds, credentials: ImdsCredentials, endpoints: BTreeMap<String, String>) -> Self {
         let metadata = Rc::new(imds);
         let region = RegionSource::Instance(metadata.clone());
@@ -86,7 +86,7 @@ impl Aws {
         })
     }
 
-    /// AWS as a person at a dev box sees it: secrets, parameters and documents are real, and all else is done to `others`.
+    /// AWS for a user on a dev box: secrets, parameters and documents are real, and all other calls go to `others`.
     pub(crate) fn of_caller(connection: Connection, others: Services) -> Self {
         let documents = Rc::new(LiveObjects::new(connection.clone()));
         let services = Services {

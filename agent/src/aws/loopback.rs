@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What a handler is given.
+/// The request that a handler receives.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
-    /// Lines of the head, in small letters up to the colon.
+    /// Lines of the head, in lower case up to the colon.
     pub(super) headers: Vec<String>,
     pub(super) body: String,
 }
@@ -22,7 +22,7 @@ impl Request {
     }
 }
 
-/// What a handler answers.
+/// The answer that a handler returns.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     status: u16,
@@ -42,13 +42,13 @@ impl Reply {
         self
     }
 
-    /// Promises `bytes` more than are sent, then hangs up.
+    /// Announces `bytes` more than are sent, then closes the connection.
     pub(super) fn truncated_by(mut self, bytes: usize) -> Self {
         self.missing = bytes;
         self
     }
 
-    /// Waits between head and body.
+    /// Waits for `delay` between head and body.
     pub(super) fn slow(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -65,7 +65,7 @@ impl Loopback {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
     }
 
-    /// Serves on a listener that is there already. The thread ends with the process.
+    /// Serves on an existing listener. The thread ends with the process.
     pub(super) fn on(listener: TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -83,7 +83,7 @@ impl Loopback {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How often something whose path ends so was asked for.
+    /// How many requests had a path that ends in `end`.
     pub(super) fn count(&self, end: &str) -> usize {
         self.requests().iter().filter(|request| request.path.ends_with(end)).count()
     }

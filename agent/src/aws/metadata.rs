@@ -1,4 +1,5 @@
-//! What ingot reads from the instance metadata service. [`imds`](super::imds) reads it from the real one.
+//! The trait for what ingot reads from the instance metadata service. [`imds`](super::imds) implements it for the real
+//! one.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::failure::Failure;
 /// The instance metadata service, version 2.
 #[async_trait(?Send)]
 pub(crate) trait Metadata {
-    /// The user data, as it was given. `None` if this instance has none (404), which is final.
+    /// The user data, byte for byte. `None` if this instance has none (404), which is final.
     async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError>;
 
     /// The instance identity document.
@@ -23,31 +24,31 @@ pub(crate) trait Metadata {
     /// [`ImdsError::TagsDisabled`] if this instance does not show its tags in metadata.
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
 
-    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it
-    /// belongs to no group, or the group has not decided yet. Read again each time.
+    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if the
+    /// instance belongs to no group, or the group has not decided yet. Read again each time.
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
 
-    /// What EC2 has announced of this instance. `None` if nothing. Read again each time.
+    /// EC2's current announcement for this instance. `None` if there is none. Read again each time.
     async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError>;
 
     /// The id of this instance's primary network interface.
     async fn primary_interface(&self) -> Result<String, ImdsError>;
 }
 
-/// What EC2 announces of an instance that it may take away.
+/// Announcements that EC2 makes before it takes an instance away.
 ///
-/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>, and the page on
-/// rebalance recommendations beside it.
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>, and the page
+/// on rebalance recommendations next to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A Spot Instance is interrupted, two minutes from then: `{"action": "terminate", "time": "2026-11-30T15:34:43Z"}`.
+    /// A Spot Instance will be interrupted in two minutes: `{"action": "terminate", "time": "2026-11-30T15:34:43Z"}`.
     Interruption,
-    /// It is likelier than before that it will be: `{"noticeTime": "2026-11-30T15:34:43Z"}`.
+    /// The risk of an interruption has risen: `{"noticeTime": "2026-11-30T15:34:43Z"}`.
     Rebalance,
 }
 
 impl Notice {
-    /// The item of IMDS.
+    /// The path of the item in IMDS.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Interruption => "meta-data/spot/instance-action",
@@ -56,7 +57,7 @@ impl Notice {
     }
 }
 
-/// What the instance identity document says.
+/// The fields of the instance identity document that ingot uses.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
@@ -78,12 +79,12 @@ pub(crate) struct Identity {
     pub(crate) private_ip: String,
 }
 
-/// `null` says as much as nothing: the fact is absent.
+/// `null` means the same as a missing field: the fact is absent.
 fn or_absent<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Why the instance metadata service gave no answer, or none of use.
+/// Why the instance metadata service gave no answer, or no usable one.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ImdsError {
     #[error("the instance metadata service is disabled for this instance (403 on the token)")]
@@ -96,7 +97,7 @@ pub(crate) enum ImdsError {
     Unreachable {
         waited: Duration,
         last: String,
-        /// Whether something came at last that IMDS never sends.
+        /// Whether the last answer was something that IMDS never sends.
         impostor: bool,
     },
     #[error("this instance does not show its tags in metadata")]

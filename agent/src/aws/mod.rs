@@ -1,8 +1,8 @@
-//! AWS, the instance metadata service included: one HTTP client, one TLS configuration, one resolver.
+//! AWS, including the instance metadata service: one HTTP client, one TLS configuration, one resolver.
 //!
-//! Each service has a file: the trait and the types that the rest of ingot uses, and an implementation that calls the
-//! real service through [`client`]. [`fake::aws`](crate::fake::aws) keeps them in memory for `ingot dry-run` and the
-//! tests.
+//! Each service has a file with the trait and types that the rest of ingot uses, and an implementation that calls the
+//! real service through [`client`]. [`fake::aws`](crate::fake::aws) keeps the services in memory for `ingot dry-run`
+//! and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 pub(crate) mod arn;

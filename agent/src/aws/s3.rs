@@ -1,11 +1,11 @@
-//! Objects: of S3 buckets, by signed requests, and of plain HTTPS servers.
+//! Objects: in S3 buckets, by signed requests, and on plain HTTPS servers.
 //!
-//! [`Objects::open`] is for large ones. It asks for the beginning and so learns length and version; what follows comes by
-//! several ranges at once, in order. A connection that is cut off or falls silent costs what was under way on it, and no
-//! more. [`Objects::look`] and [`Objects::write`] read and write small ones whole, with one request, and know them apart by
-//! their ETags: a write may depend on what is there.
+//! [`Objects::open`] is for large objects. It requests the beginning, from which it learns length and version; the rest
+//! arrives in several concurrent ranges and is handed over in order. A connection that is cut off or falls silent loses
+//! only the range in progress on it. [`Objects::look`] and [`Objects::write`] read and write small objects whole, in
+//! one request, and tell versions apart by their ETags: a write may be conditional on the current object.
 //!
-//! What is in them, and whether that is what it should be, is for those who read them to say.
+//! The content of an object, and its verification, are the caller's concern.
 
 mod claim;
 mod codes;
@@ -31,13 +31,13 @@ pub(crate) use codes::PUT;
 pub(crate) use live::LiveObjects;
 pub(crate) use upload::Upload;
 
-/// The name of S3 in IAM, and what its errors mean.
+/// The name of S3 in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service { name: "s3", hint: codes::hint, is_transient: codes::is_transient };
 
-/// Stands in place of a service for a plain HTTPS server.
+/// Takes the place of a service for a plain HTTPS server.
 const HTTPS: &Service = &Service { name: "https", hint: codes::hint_of_a_server, is_transient: |_| false };
 
-/// Where an object is.
+/// The location of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     S3 {
@@ -54,7 +54,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// An objection that says what is wrong with the text.
     pub(crate) fn parse(text: &str) -> Result<Self, Objection> {
         if let Some(rest) = text.strip_prefix("s3://") {
             let wrong = |why: &str| Err(Objection::new(why, "write s3://BUCKET/KEY"));
@@ -79,7 +79,7 @@ impl Source {
         }
     }
 
-    /// The last part of its path.
+    /// The last segment of its path.
     pub(crate) fn name(&self) -> &str {
         let path = match self {
             Self::S3 { key, .. } => key,
@@ -89,7 +89,7 @@ impl Source {
     }
 }
 
-/// Without query and user: those of a URL may be what lets one in.
+/// Without query and user, since these parts of a URL may grant access.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,7 +103,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where several objects are: a bucket, and how their keys begin.
+/// The location of several objects: a bucket and a key prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prefix {
     bucket: String,
@@ -116,20 +116,20 @@ impl Prefix {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// An objection that says what is wrong with the text.
     pub(crate) fn parse(text: &str) -> Result<Self, Objection> {
         let wrong = |why: String| Objection::new(why, "write s3://BUCKET/PREFIX/");
         if !text.starts_with("s3://") || !text.ends_with('/') {
             return Err(wrong(format!("`{}` is not a prefix in S3", without_query(text))));
         }
-        // With a key, it has to be the place of an object.
+        // With a key appended, it must be a valid location of an object.
         match Source::parse(&format!("{text}key")).map_err(|objection| wrong(objection.message))? {
             Source::S3 { bucket, key, .. } => Ok(Self { bucket, prefix: key[..key.len() - "key".len()].to_owned() }),
             Source::Https(_) => Err(wrong("it is not a prefix in S3".into())),
         }
     }
 
-    /// The object whose key ends so.
+    /// The object whose key is this prefix followed by `end`.
     pub(crate) fn object(&self, end: &str) -> Source {
         Source::S3 { bucket: self.bucket.clone(), key: format!("{}{end}", self.prefix), version_id: None }
     }
@@ -139,55 +139,55 @@ fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// What is known of an object before it has come.
+/// What is known about an object before its content arrives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct About {
-    /// In bytes; a plain server may not say.
+    /// In bytes. `None` if a plain server does not state it.
     pub(crate) length: Option<u64>,
-    /// The digest that S3 keeps of the whole object, where its uploader had one made.
+    /// The digest that S3 keeps of the whole object, if the uploader requested one.
     pub(crate) sha256: Option<Sha256>,
 }
 
 /// Reads and writes objects.
 #[async_trait(?Send)]
 pub(crate) trait Objects {
-    /// Asks for an object; `digest` is whether S3 is to be asked for its digest, too.
+    /// Opens an object. `digest` is whether to ask S3 for its digest as well.
     async fn open(&self, source: &Source, digest: bool) -> Result<Box<dyn Object>, AwsError>;
 
-    /// GetObject of a small object in S3, at most [`SMALL`] bytes long. `None` if there is no such object.
+    /// GetObject for a small object in S3, of at most [`SMALL`] bytes. `None` if it does not exist.
     async fn look(&self, source: &Source) -> Result<Option<Found>, AwsError>;
 
-    /// PutObject: writes an object to S3, in one try, and notes what S3 does about that.
+    /// PutObject: writes an object to S3 in one try, and records S3's activity in `upload`.
     ///
     /// # Errors
     ///
-    /// See [`is_refused_condition`] for an object that is not as `only` wants it. Whether it was written is not known after
-    /// one that is transient.
+    /// [`is_refused_condition`] recognises the error for an object that does not satisfy `only`. After a transient
+    /// error it is unknown whether the object was written.
     async fn write(&self, source: &Source, body: Bytes, only: Only<'_>, upload: Option<&Upload>) -> Result<Written, AwsError>;
 }
 
 /// The longest object that is read whole, in bytes.
 pub(crate) const SMALL: usize = 64 << 10;
 
-/// On which condition S3 writes an object.
+/// The condition on which S3 writes an object.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Only<'a> {
-    /// On none: it replaces what is there.
+    /// Unconditionally, replacing the current object.
     Always,
-    /// If there is no object of that key.
+    /// If there is no object with that key.
     IfAbsent,
-    /// If the object is the one with this ETag.
+    /// If the current object has this ETag.
     IfMatch(&'a str),
 }
 
-/// A small object, as S3 has it.
+/// A small object as read from S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// With its quotation marks. Objects of the same content may have the same.
+    /// Including its quotation marks. Objects with the same content may have the same ETag.
     pub(crate) etag: String,
-    /// When it was written, by the clock of S3, in whole seconds.
+    /// When it was written, by S3's clock, in whole seconds.
     pub(crate) modified: SystemTime,
     /// When S3 answered, by the same clock.
     pub(crate) date: SystemTime,
@@ -201,38 +201,36 @@ pub(crate) struct Written {
     pub(crate) etag: String,
 }
 
-/// Whether a write was refused because the object is not as [`Only`] wanted it: it is there already, is another, or is gone.
+/// Whether a write was refused because the object did not satisfy [`Only`]: it exists already, has changed, or has been
+/// deleted.
 pub(crate) fn is_refused_condition(error: &AwsError) -> bool {
     error.service == SERVICE && error.operation == PUT && matches!(error.code.as_str(), codes::CONDITION | codes::NO_KEY)
 }
 
-/// An object that is coming. Dropping it stops that.
+/// An object that is being received. Dropping it stops the transfer.
 #[async_trait(?Send)]
 pub(crate) trait Object {
     fn about(&self) -> &About;
 
-    /// What comes next; `None` at the end.
+    /// The next piece; `None` at the end.
     ///
     /// # Errors
     ///
-    /// If the rest is not available, after several tries. A transient one may be better luck if all begins again.
+    /// If the rest is not available after several tries. A transient error may not occur again if the transfer starts
+    /// over.
     async fn next(&mut self) -> Result<Option<Piece>, AwsError>;
 }
 
-/// What comes of an object.
+/// A piece of an object's transfer.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// In order.
+    /// The next bytes, in order.
     Bytes(Bytes),
-    /// Some of it was refused, or no one answered, and it is being asked for again.
+    /// A request was refused or got no answer, and is being retried.
     Refused(AwsError),
 }
 
-/// All of an object that may not be longer than `limit` bytes.
-///
-/// # Errors
-///
-/// `None` if it is longer.
+/// Reads a whole object of at most `limit` bytes. `None` if it is longer.
 pub(crate) async fn read(objects: &dyn Objects, source: &Source, limit: usize) -> Result<Option<Vec<u8>>, AwsError> {
     let mut object = objects.open(source, false).await?;
     let mut whole = Vec::new();

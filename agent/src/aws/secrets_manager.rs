@@ -1,6 +1,6 @@
 //! AWS Secrets Manager: the trait that steps use, and the real service through its SDK.
 //!
-//! One call each; which secrets go into which call is decided in [`fetch`](super::fetch).
+//! Each method makes one call; [`fetch`](super::fetch) decides which secrets go into which call.
 
 use std::fmt;
 use std::rc::Rc;
@@ -19,20 +19,20 @@ use crate::aws::client::connection::Connection;
 use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 use crate::text::SecretText;
 
-/// The name of Secrets Manager in IAM, and what its errors mean.
+/// The name of Secrets Manager in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
 
-/// What an output is that cannot be.
+/// The error for an output that has the type of another operation, which cannot happen.
 const OTHER: &str = "the answer is not that of this call";
 
 /// Secrets Manager.
 #[async_trait(?Send)]
 pub(crate) trait SecretsManager {
-    /// BatchGetSecretValue: the current version of at most twenty secrets. Answers in the order of `ids`;
-    /// `None` where the service said nothing of one.
+    /// BatchGetSecretValue: the current version of at most twenty secrets. Answers are in the order of `ids`; `None`
+    /// for a secret that the service did not mention.
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError>;
 
-    /// Secrets Manager of the region that the ARN `id` names; `None` if that is this one.
+    /// Secrets Manager in the region that the ARN `id` names; `None` if that is the current region.
     async fn elsewhere(&self, _region: &str, _id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
         Ok(None)
     }
@@ -61,7 +61,7 @@ pub(crate) enum SecretValue {
     Binary(Zeroizing<Vec<u8>>),
 }
 
-/// As [`SecretText`]; `Zeroizing` would print the bytes.
+/// Redacted like [`SecretText`]; `Zeroizing` would print the bytes.
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
@@ -103,7 +103,7 @@ impl SecretsManager for LiveSecretsManager {
                 return Some(Ok(value.clone()));
             }
             let error = refused.iter().find(|error| is_called(id, error.secret_id(), error.secret_id()))?;
-            // What has to be allowed is reading this one.
+            // The permission that is missing is the one to read this secret.
             let call = Call::new(SERVICE, "GetSecretValue", id);
             Some(Err(call.refused(error.error_code(), error.message(), None)))
         };
@@ -139,7 +139,7 @@ fn value(text: Option<String>, binary: Option<Blob>) -> Option<SecretValue> {
     }
 }
 
-/// Whether the secret of this name and ARN is the one `asked` for: by name, by ARN, or by ARN without the hyphen and
+/// Whether the secret with this name and ARN is the one `asked` for: by name, by ARN, or by ARN without the hyphen and
 /// six characters that Secrets Manager appends.
 fn is_called(asked: &str, name: Option<&str>, arn: Option<&str>) -> bool {
     let suffix = || arn.and_then(|arn| arn.strip_prefix(asked)).filter(|_| asked.starts_with("arn:"));

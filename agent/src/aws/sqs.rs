@@ -1,4 +1,4 @@
-//! Simple Queue Service, as far as a worker takes messages from a queue and gives them back.
+//! Simple Queue Service: how a worker receives messages from a queue, deletes them, and returns them.
 
 pub(super) mod live;
 mod named;
@@ -15,68 +15,71 @@ use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 pub(crate) use self::live::LiveQueue;
 pub(crate) use self::named::QueueName;
 
-/// The name of SQS in IAM, and what its errors mean.
+/// The name of SQS in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service { name: "sqs", hint, is_transient: |_| false };
 
-/// As many messages as one call takes or brings.
+/// The maximum number of messages in one call.
 pub(crate) const BATCH: usize = 10;
 
-/// How long SQS waits for a message, in seconds, of the 20 that it grants: a worker that stops waits for it in turn. An empty
-/// queue so costs six calls a minute.
+/// How long SQS waits for a message, in seconds. SQS allows 20, but a worker that stops has to wait for the running
+/// call. An empty queue costs six calls a minute.
 pub(crate) const LONG_POLL: u64 = 10;
 
-/// How long SQS hides a message at most, counted from when it was received.
+/// The longest time for which SQS hides a message, counted from its receipt.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>.
 pub(crate) const HIDDEN_AT_MOST: Duration = Duration::from_secs(43_200);
 
-/// A queue that was found.
+/// A queue that exists.
 #[async_trait(?Send)]
 pub(crate) trait Queue {
     /// GetQueueAttributes.
     async fn attributes(&self) -> Result<Attributes, AwsError>;
 
-    /// What time it is by SQS.
+    /// The current time according to SQS.
     fn time(&self) -> Timestamp;
 
     /// ReceiveMessage, which waits up to [`LONG_POLL`] for the first message.
     async fn receive(&self, wanted: &Receive) -> Result<Vec<Message>, AwsError>;
 
-    /// DeleteMessageBatch of at most [`BATCH`] receipts: what was not done, by its place among them.
+    /// DeleteMessageBatch for at most [`BATCH`] receipts. Returns the entries that failed, by their index.
     async fn delete(&self, receipts: &[String]) -> Result<Vec<Rejected>, AwsError>;
 
-    /// SendMessage. The ID of the message; of one that SQS knows already, that of the first.
+    /// SendMessage. Returns the message's ID; for a duplicate that SQS already knows, the ID of the first.
     async fn send(&self, sent: &Sent) -> Result<String, AwsError>;
 
-    /// ChangeMessageVisibilityBatch: each is hidden for so long from now on; as [`delete`](Queue::delete).
+    /// ChangeMessageVisibilityBatch: hides each message for the given time from now on. Failures as for
+    /// [`delete`](Queue::delete).
     async fn hide(&self, receipts: &[(String, Duration)]) -> Result<Vec<Rejected>, AwsError>;
 }
 
-/// A message that is sent.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) body: &'static str,
     /// Attributes of type `String`.
     pub(crate) said: Vec<(&'static str, String)>,
-    /// Of a FIFO queue: the group, and what two messages within 5 minutes may not have in common.
+    /// For a FIFO queue: the message group ID, and the deduplication ID, which no two messages within 5 minutes may
+    /// share.
     pub(crate) fifo: Option<(String, String)>,
 }
 
-/// What is wanted of one ReceiveMessage.
+/// The parameters of one ReceiveMessage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Receive {
-    /// How many messages at most: 1 to [`BATCH`].
+    /// The maximum number of messages: 1 to [`BATCH`].
     pub(crate) most: usize,
-    /// How long they stay hidden from others.
+    /// How long the messages stay hidden from other receivers.
     pub(crate) visibility: Duration,
-    /// Of a FIFO queue: a call whose answer was lost brings the same messages again if it is made again with the same.
+    /// For a FIFO queue: the receive request attempt ID. If the answer to a call was lost, repeating the call with the
+    /// same ID returns the same messages.
     pub(crate) attempt: Option<String>,
 }
 
-/// What a worker needs to know of a queue.
+/// What a worker needs to know about a queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
-    /// Whether messages that fail too often go to another queue.
+    /// Whether messages that fail too often are moved to another queue.
     pub(crate) has_dead_letters: bool,
 }
 
@@ -86,28 +89,28 @@ pub(crate) struct Attributes {
 pub(crate) struct Message {
     #[serde(rename = "MessageId")]
     pub(crate) id: String,
-    /// What names this reception of it: a later one has another.
+    /// Identifies this receipt of the message; a later receipt has another handle.
     #[serde(rename = "ReceiptHandle")]
     pub(crate) receipt: String,
     pub(crate) body: String,
-    /// What SQS says of it: `SenderId`, `SentTimestamp`, `ApproximateReceiveCount` …
+    /// Attributes set by SQS: `SenderId`, `SentTimestamp`, `ApproximateReceiveCount` …
     pub(crate) attributes: BTreeMap<String, String>,
-    /// What its sender says of it.
+    /// Attributes set by the sender.
     #[serde(rename = "MessageAttributes")]
     pub(crate) said: BTreeMap<String, Said>,
 }
 
-/// An attribute by the sender.
+/// An attribute set by the sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Said {
-    /// `String`, `Number` or `Binary`, which a dot and a word may follow.
+    /// `String`, `Number` or `Binary`, optionally followed by a dot and a custom label.
     pub(crate) data_type: String,
     pub(crate) string_value: Option<String>,
 }
 
 impl Message {
-    /// How often it was received, this time included.
+    /// How often the message has been received, including this time.
     pub(crate) fn receive_count(&self) -> u32 {
         self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
     }
@@ -117,17 +120,17 @@ impl Message {
         self.attributes.get("SentTimestamp")?.parse().ok()
     }
 
-    /// When it was received for the first time, by anybody.
+    /// When any receiver first received it, in milliseconds since 1970.
     pub(crate) fn first_received_ms(&self) -> Option<i64> {
         self.attributes.get("ApproximateFirstReceiveTimestamp")?.parse().ok()
     }
 
-    /// Who sent it, by SQS: `AROA…:i-…`.
+    /// The sender according to SQS: `AROA…:i-…`.
     pub(crate) fn sender(&self) -> Option<&str> {
         self.attributes.get("SenderId").map(String::as_str)
     }
 
-    /// An attribute by the sender that is text.
+    /// The text of an attribute set by the sender.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.said.get(name)?.string_value.as_deref()
     }
@@ -135,33 +138,33 @@ impl Message {
 
 #[cfg(test)]
 impl Message {
-    /// The same, with one more thing that SQS says of it.
+    /// The same message with one more attribute set by SQS.
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.attributes.insert(name.into(), value.to_string());
         self
     }
 
-    /// The same, with one more text of its sender.
+    /// The same message with one more text attribute set by the sender.
     pub(crate) fn saying(mut self, name: &str, data_type: &str, value: &str) -> Self {
         self.said.insert(name.into(), Said { data_type: data_type.into(), string_value: Some(value.into()) });
         self
     }
 }
 
-/// An entry of a batch that was not done.
+/// An entry of a batch that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
-    /// Its place in the batch.
+    /// Its index in the batch.
     pub(crate) at: usize,
     pub(crate) code: String,
-    /// Whether another try may help.
+    /// Whether a retry may help.
     pub(crate) transient: bool,
 }
 
 fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, code, kind, .. } = error;
     match kind {
-        // IAM knows no batches.
+        // IAM has no separate batch actions.
         AwsErrorKind::Denied => {
             let action = operation.strip_suffix("Batch").unwrap_or(operation);
             Some(format!(

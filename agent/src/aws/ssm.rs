@@ -1,6 +1,6 @@
 //! Systems Manager Parameter Store, always decrypted: the trait that steps use, and the real service through its SDK.
 //!
-//! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
+//! Each method makes one call; [`fetch`](super::fetch) decides which parameters go into which call.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,21 +18,22 @@ use crate::aws::client::connection::Connection;
 use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 use crate::text::SecretText;
 
-/// The name of Parameter Store in IAM, and what its errors mean.
+/// The name of Parameter Store in IAM, and the meaning of its errors.
 pub(crate) const SERVICE: &Service = &Service::plain("ssm");
 
 /// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.
 #[async_trait(?Send)]
 pub(crate) trait ParameterStore {
-    /// GetParameters with decryption: at most ten. Answers in the order of `names`; `None` for one that does not exist.
+    /// GetParameters with decryption, for at most ten names. Answers are in the order of `names`; `None` for a
+    /// parameter that does not exist.
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError>;
 
-    /// Parameter Store of the region that the ARN `name` names; `None` if that is this one.
+    /// Parameter Store in the region that the ARN `name` names; `None` if that is the current region.
     async fn elsewhere(&self, _region: &str, _name: &str) -> Result<Option<Rc<dyn ParameterStore>>, AwsError> {
         Ok(None)
     }
 
-    /// GetParametersByPath, recursive and decrypted, to the last page: names without `path`, and their values.
+    /// GetParametersByPath, recursive and decrypted, to the last page: names relative to `path`, and their values.
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError>;
 }
 
@@ -43,10 +44,10 @@ pub(crate) enum ParameterValue {
     List(Vec<SecretText>),
 }
 
-/// What an output is that cannot be.
+/// The error for an output that has the type of another operation, which cannot happen.
 const OTHER: &str = "the answer is not that of this call";
 
-/// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
+/// More pages than any tree fills: an account has 10 000 standard parameters, 10 to a page.
 const PAGE_LIMIT: usize = 1_000;
 
 /// Parameter Store as AWS runs it.
@@ -99,7 +100,7 @@ impl ParameterStore for LiveParameterStore {
                 let name = found.name.strip_prefix(path).unwrap_or(&found.name).trim_start_matches('/');
                 values.insert(name.to_owned(), found.value);
             }
-            // A page may be empty and still not be the last.
+            // An empty page is not necessarily the last.
             let token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(values.into_iter().collect());
@@ -116,7 +117,7 @@ impl ParameterStore for LiveParameterStore {
 struct Found {
     name: String,
     arn: Option<String>,
-    /// Of a version or label asked for with the name: `:3`.
+    /// The selector of a version or label that was part of the requested name: `:3`.
     selector: String,
     value: ParameterValue,
 }

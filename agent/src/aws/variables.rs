@@ -1,4 +1,4 @@
-//! The SDKs' own environment variables, as far as ingot respects them.
+//! The SDKs' own environment variables that ingot respects.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::host::environment::{Aws, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{Files, HostError};
 
-/// A bundle of every authority there is has a few hundred kilobytes.
+/// A bundle of all public authorities has a few hundred kilobytes.
 const LIMIT: u64 = 16 << 20;
 
-/// The certificates of a private authority, by the SDKs' own variable.
+/// The CA bundle of a private authority, from the SDKs' `AWS_CA_BUNDLE`.
 pub(crate) async fn ca_bundle(variables: &Aws) -> Result<Option<Vec<u8>>, HostError> {
     let Some(path) = variables.get("AWS_CA_BUNDLE") else { return Ok(None) };
     let found = DiskFiles::new(None).read(&absolute(Path::new(path)), LIMIT).await?;
@@ -20,7 +20,7 @@ pub(crate) async fn ca_bundle(variables: &Aws) -> Result<Option<Vec<u8>>, HostEr
     found.map(|found| Some(found.to_vec())).ok_or_else(missing)
 }
 
-/// The SDKs' own variables for other endpoints, and for other kinds of endpoint, as far as they are set.
+/// The SDKs' own variables for custom endpoints and endpoint variants, those that are set.
 pub(crate) fn endpoints(variables: &Aws) -> BTreeMap<String, String> {
     let kinds = [USE_FIPS, USE_DUAL_STACK].into_iter().filter_map(|name| Some((name, variables.get(name)?)));
     let own = variables.beginning("AWS_ENDPOINT_URL");

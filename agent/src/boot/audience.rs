@@ -1,4 +1,4 @@
-//! Who is told about a boot, and the result of a boot.
+//! The audience that a boot is shown to, and the result of a boot.
 
 use crate::document::error::DocumentError;
 use crate::failure::Explanation;
@@ -35,7 +35,7 @@ pub(crate) enum Ending {
     Document,
     /// Another process has just completed the same boot. Nothing was done.
     AlreadyDone,
-    /// Another release was asked for after this one, and has changed this instance in the meantime. Nothing was done.
+    /// Another release was requested after this one, and has changed this instance in the meantime. Nothing was done.
     Superseded(String),
     /// The request is invalid, for the reason given. Nothing was done.
     Refused(String),

@@ -9,11 +9,13 @@ use crate::failure::Explanation;
 use crate::host::startup;
 use crate::report::{REPORT, marks};
 
-/// On a machine the report is in memory. Below a root it may be on a disk that hangs, and the boot has to end.
+/// Needed below a root only, where the report may be on a disk that hangs while the boot has to
+/// end. On a machine, the report is in memory.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 impl Boot {
-    /// Completes and writes the report, releases the lock and shows the result. Steps that outlast the boot go on after this.
+    /// Completes and writes the report, releases the lock and shows the result. Steps that outlast
+    /// the boot continue after this.
     pub(super) async fn close(&self) -> Ending {
         self.recorder.amend(|report| report.exchanges = self.exchanges());
         self.recorder.amend(|report| report.marks_ms = marks::of(report));
@@ -45,7 +47,7 @@ impl Boot {
         }
     }
 
-    /// Adds the times of the machine's own start to the report. Done last, because it costs milliseconds.
+    /// Adds the times of the machine's own start to the report. Called last, because it takes milliseconds.
     async fn add_startup(&self) {
         let host = &self.ground.host;
         let Some(began) = startup::process_began(host.clock.elapsed()) else { return };

@@ -27,15 +27,15 @@ pub(crate) trait Connect {
 pub(crate) trait Cloud {
     fn metadata(&self) -> &dyn Metadata;
 
-    /// What the boot waits for from the metadata service, for people. `None` if it does not wait.
+    /// What the boot waits for from the metadata service, as text for people. `None` if it does not wait.
     fn waiting(&self) -> Option<String>;
 
-    /// Starts to fetch the instance's credentials in the background, so that the first call to AWS does not wait for them.
+    /// Starts to fetch the instance's credentials in the background, so that the first AWS call does not wait for them.
     fn prefetch_credentials(&self);
 
     fn aws(&self) -> Aws;
 
-    /// The requests made so far, to either.
+    /// The requests made so far, to the metadata service and to AWS.
     fn exchanges(&self) -> Vec<Exchange>;
 
     /// A warning if AWS rejected this machine's clock.
@@ -44,7 +44,7 @@ pub(crate) trait Cloud {
 
 /// The real services, from the instance that this process runs on.
 pub(super) struct ThisInstance {
-    /// The SDKs' variables of this process.
+    /// The AWS SDK variables in the environment of this process.
     pub(super) variables: environment::Aws,
 }
 

@@ -11,7 +11,8 @@ use crate::plan::{Facts, Known, Plan, due, tags};
 use crate::step::Phase;
 
 impl Boot {
-    /// Returns the plan of what is due now, and the phase that the instance is in. `identity` is read if it is needed for that.
+    /// Returns the plan of what is due now, and the phase that the instance is in. Reads `identity`
+    /// if the plan needs it.
     pub(super) async fn compile(&self, layers: Layers, identity: &mut Option<Identity>) -> Result<(Plan, Phase), Stop> {
         let mut document = BootDocument::of(layers);
         let known = self.request.release.as_ref().map(|_| Known::of(&document)).unwrap_or_default();
@@ -21,7 +22,7 @@ impl Boot {
         self.has_it();
         yield_now().await;
         let mut plan = Plan::compile(document, &templates).map_err(Stop::Document)?;
-        // Only now: with mistakes, the document is told of all of them at once.
+        // Checked only now: if the document has mistakes, the boot reports all of them at once.
         undecided?;
         yield_now().await;
         let phase = self.phase(&plan).await?;
@@ -36,8 +37,8 @@ impl Boot {
         Ok((plan, phase))
     }
 
-    /// Leaves out the steps that are not due on this instance. Facts are read only where a `when:` or a value needs one.
-    /// Returns, inside, why nothing could be decided: a value cannot be filled in.
+    /// Leaves out the steps that are not due on this instance. Reads facts only if a `when:` or a value needs one. The
+    /// inner result says why nothing could be decided: a value could not be rendered.
     pub(super) async fn leave_out(&self, document: &mut BootDocument, identity: &mut Option<Identity>) -> Result<Result<(), Stop>, Stop> {
         let references = due::references(document);
         if references.iter().any(|reference| reference.root() == "instance") && identity.is_none() {

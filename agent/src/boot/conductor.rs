@@ -19,15 +19,16 @@ use crate::failure::Explanation;
 use crate::plan::Plan;
 use crate::step::Phase;
 
-/// How often ingot checks whether an instance of a warm pool goes into service.
+/// How often ingot checks whether an instance of a warm pool is to go into service.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 const IN_SERVICE: &str = "InService";
 
-/// Boots the machine that `ground` returns; called once for each phase of the document. Returns when every step has ended,
-/// also those that outlast the boot. `asked` completes with the name of a signal that asks the boot to end.
+/// Boots the machine that `ground` returns; `ground` is called once for each phase of the document.
+/// Returns when every step has ended, including those that outlast the boot. `asked` completes with
+/// the name of a signal that asks the boot to end.
 pub(crate) async fn boot(
     request: Request,
     ground: impl Fn() -> Ground,
@@ -46,7 +47,7 @@ pub(crate) async fn boot(
 /// What follows a boot.
 enum Next {
     End(Ending),
-    /// A second boot for the whole document: this one was the warm phase, and the instance goes into service.
+    /// A second boot, for the whole document: this one was the warm phase, and the instance now goes into service.
     Serve,
 }
 
@@ -65,7 +66,7 @@ impl Boot {
         };
         let ending = self.carry_out(&mut execution, stop).await;
         match ending {
-            // A signal that ended the last steps also ends the process. It does not come a second time.
+            // A signal that ended the last steps also ends the process. It does not arrive a second time.
             ending if was_asked.get() => Next::End(ending),
             Ending::Done => join(self.go_on(execution, asked), self.testify(&plan)).await.0,
             ending => {
@@ -87,7 +88,8 @@ impl Boot {
         })
     }
 
-    /// As [`stopped`]. The next boot does not go on with a release that was asked for: it has the one in force.
+    /// As [`stopped`]. The hint differs for a requested release: the next boot does not resume it,
+    /// but runs the release in force.
     async fn halted(&self, asked: Asked<'_>) -> Halt {
         match (stopped(self.request.deadline, self.clock(), asked).await, &self.request.release) {
             (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("request the release again".into()), ..why }),
@@ -114,19 +116,19 @@ impl Boot {
         self.keep_release_with(execution);
         execution.boot(async { stop.await.map(|why| self.stopped_steps(why)) }).await;
         if self.request.release.is_some() {
-            // No one boots again to go on with what was asked for once.
+            // No later boot resumes a requested release, so this one goes back to the release before it.
             execution.go_back().await;
         }
         self.release_ended().await;
         self.close().await
     }
 
-    /// Writes the evidence of the whole boot, where the document asks for it.
+    /// Writes the evidence of the whole boot, if the document asks for it.
     pub(crate) async fn testify(&self, plan: &Plan) {
         testify(plan, self.world(), &self.recorder, &*self.ground.lock).await;
     }
 
-    /// Runs the steps that outlast the boot to their end, or until `stop` ends them.
+    /// Runs the steps that outlast the boot until they have ended, or until `stop` ends them.
     pub(crate) async fn beside(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Explanation>) {
         execution.beside(stop, &*self.ground.lock).await;
     }
@@ -134,7 +136,8 @@ impl Boot {
     /// Runs what follows a successful boot.
     async fn go_on(&self, mut execution: Execution<'_>, asked: Asked<'_>) -> Next {
         if self.request.release.is_some() {
-            // Whoever asked waits for the exit code. What outlasts a boot, and the pool, are for the process that systemd runs.
+            // The caller waits for the exit code. Steps that outlast a boot, and the warm pool, are
+            // left to the process that systemd runs.
             execution.leave_beside(&*self.ground.lock).await;
             return Next::End(Ending::Done);
         }
@@ -163,7 +166,7 @@ impl Boot {
         }
     }
 
-    /// Completes when the group wants this instance to serve.
+    /// Completes when Auto Scaling wants this instance to serve.
     async fn goes_into_service(&self) {
         loop {
             self.clock().sleep(LOOK_EVERY).await;

@@ -1,4 +1,5 @@
-//! A boot that ends before its first step: report it, and send its signals if they can be read, its evidence among them.
+//! A boot that ends before its first step: report it, and send its signals if they can be read.
+//! Evidence is one of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::plan::Plan;
 use crate::report::Trouble;
 use crate::step::{Verdict, World};
 
-/// How long the disk has to give the record of this instance. Whoever waits for the instance does not wait for that.
+/// How long the disk may take to return the record of this instance. Signals to those who wait
+/// for the instance are not held up longer.
 const READ_WITHIN: Duration = Duration::from_secs(3);
 
 impl Boot {
@@ -59,12 +61,12 @@ impl Boot {
     /// Sends the signals that can be read, within a limited time. Returns them with their world, if there are any.
     async fn send_signals(&self, trouble: Trouble, mut asked: Asked<'_>) -> Option<(Plan, World)> {
         let reason = std::iter::once(&trouble.message).chain(trouble.causes.first()).cloned().collect::<Vec<_>>().join(": ");
-        // Evidence holds it.
+        // Set before the signals are sent, because evidence contains it.
         self.recorder.amend(|report| report.error = Some(trouble));
         let found = async {
             let layers = match self.layers.take() {
                 Some(layers) => layers,
-                // Who holds the lock, or has asked for another release, tells whoever waits for this instance.
+                // Otherwise the process that holds the lock, or the request for another release, sends the signals.
                 None if self.hangs.get() && self.request.release.is_none() => self.user_data_alone().await?,
                 None => return None,
             };
@@ -94,7 +96,7 @@ impl Boot {
         let metadata = self.cloud.get()?.metadata();
         let mut document = BootDocument::signals_of(layers);
         let mut identity = None;
-        // A signal of which no one can say whether it is due is sent: someone may be waiting for it.
+        // If it cannot be decided whether a signal is due, the signal is sent: someone may be waiting for it.
         let _ = self.leave_out(&mut document, &mut identity).await;
         document.mistakes.clear();
         let mut plan = Plan::compile(document, &BTreeMap::new()).ok()?;
@@ -115,7 +117,7 @@ impl Boot {
             };
             let world = self.new_world(record, phase, Some("the boot ended before it had read any secret"));
             let facts = self.facts_of(plan.tags(), identity.as_ref()).await?;
-            // A value may be the reason of the failure. Signals that refer to one then fail, and the others are sent.
+            // A value may be what failed. Then the signals that refer to it fail, and the others are sent.
             world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
             world.known.set_root("instance", facts);
             Ok::<World, Stop>(world)

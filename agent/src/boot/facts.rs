@@ -1,4 +1,4 @@
-//! Read what a plan needs from the metadata service: facts, tags, and the phase of the instance.
+//! Reads what a plan needs from the metadata service: facts, tags, and the phase of the instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,15 +17,16 @@ use crate::failure::Explanation;
 use crate::plan::Plan;
 use crate::step::Phase;
 
-/// The facts for units, by `EnvironmentFile=`.
+/// The file that gives the facts to units, by `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
-/// How often, and at which interval, an instance of a group is asked for a target state that is not set yet.
+/// How many times, and at which interval, ingot reads the target state of an instance in a
+/// group while it is not set yet.
 const STATE_TRIES: u32 = 10;
 const STATE_EVERY: Duration = Duration::from_millis(500);
 
 impl Boot {
-    /// Returns the phase that this instance is in. Asks only if the plan depends on it.
+    /// Returns the phase that this instance is in. Asks the metadata service only if the plan depends on the phase.
     pub(super) async fn phase(&self, plan: &Plan) -> Result<Phase, ImdsError> {
         if !plan.heeds_phase {
             return Ok(Phase::Serve);
@@ -45,7 +46,7 @@ impl Boot {
         Ok(phase)
     }
 
-    /// Gives facts and values to the steps, and facts to units by a file.
+    /// Gives facts and values to the steps, and writes the facts to a file for units.
     pub(super) async fn learn_facts(&self, plan: &Plan, identity: Option<&Identity>) -> Result<(), Stop> {
         let instance = self.facts_of(plan.tags(), identity).await?;
         let values = plan.values.resolve(&instance).map_err(|(place, error)| unfilled(&place, &error))?;
@@ -67,7 +68,7 @@ impl Boot {
         Ok(())
     }
 
-    /// Reads these tags, and makes the facts.
+    /// Reads these tags, and returns the facts with them.
     pub(super) async fn facts_of(&self, keys: BTreeSet<&str>, identity: Option<&Identity>) -> Result<Value, Stop> {
         let metadata = self.cloud().metadata();
         let mut tags = BTreeMap::new();
@@ -79,7 +80,8 @@ impl Boot {
                     tags.insert(key.to_owned(), value);
                 }
                 Ok(None) => {}
-                // Only the steps that need the tag fail. Those that test for it, or have an alternative, go on.
+                // Only the steps that need the tag fail. Steps that test for it, or have an alternative,
+                // are not affected.
                 Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
                 Err(error) => return Err(error.into()),
             }

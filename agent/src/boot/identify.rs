@@ -14,16 +14,17 @@ use crate::report::{REPORT, Report};
 use crate::steps::drain::is_drained;
 use crate::steps::mount::remembered;
 
-/// How often ingot tries a lock that another boot holds: seldom after a while, for a drain may hold it for hours.
+/// How often ingot tries a lock that another process holds. It tries less often after a while,
+/// because a drain may hold the lock for hours.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 const LOCK_SELDOM: Duration = Duration::from_secs(1);
 const A_WHILE: Duration = Duration::from_secs(60);
 
-/// How a boot came by the lock.
+/// How a boot obtained the lock.
 enum Turn {
-    /// It was free.
+    /// The lock was free.
     First,
-    /// Another process had it, and let go of it. With the report that was there when this boot began to wait.
+    /// Another process held it and released it. Contains the report that existed when this boot began to wait.
     After(Option<Box<Report>>),
 }
 
@@ -31,7 +32,7 @@ enum Turn {
 pub(super) struct Identified {
     /// Its record, if the machine itself knows the instance id.
     pub(super) record: Option<Record>,
-    /// The report of the boot before this one, if the two may turn out to be the same boot.
+    /// The report of the previous boot, if that may turn out to be the same boot as this one.
     pub(super) earlier: Option<Report>,
 }
 
@@ -46,7 +47,8 @@ impl Boot {
         let turn = self.take_lock().await?;
         self.needs_disk(STATE);
         self.is_still_wanted().await?;
-        // cloud-init and systemd may both start ingot in one boot of the machine. One of them is enough.
+        // cloud-init and systemd may both start ingot in one boot of the machine. The second start
+        // then has nothing to do.
         let record = match dmi {
             Some(id) => Some(self.record_of(id).await?),
             None => None,
@@ -62,11 +64,13 @@ impl Boot {
         let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
         let may_be_the_same = self.request.is_whole() && (called_by_cloud_init || matches!(turn, Turn::After(_)));
         let mut earlier = if may_be_the_same { last_report(&*host.files).await } else { None };
-        // Not every holder of the lock is a boot. Its own report says when that ended, by a clock that may have been set since.
+        // The holder of the lock need not be a boot. A boot is recognized by its report, which changed while this one
+        // waited. Its times are not compared with this boot's, since the clock may have been set in between.
         if let (false, Turn::After(before)) = (called_by_cloud_init, &turn) {
             earlier = earlier.filter(|report| before.as_ref().is_none_or(|before| ending(before) != ending(report)));
         }
-        // What the report tells of may have been taken down by a drain, before that boot's lock was ours.
+        // A drain may have taken down what the report describes, after that boot ended and before
+        // this one obtained the lock.
         let boot_id = self.recorder.report().boot_id.clone();
         if earlier.is_some() && is_drained(host, &boot_id).await {
             earlier = None;
@@ -75,7 +79,7 @@ impl Boot {
         Ok(Identified { record, earlier })
     }
 
-    /// Takes the lock, and waits for its holder.
+    /// Takes the lock, and waits for its holder if necessary.
     async fn take_lock(&self) -> Result<Turn, Stop> {
         let (mut turn, begun) = (Turn::First, self.clock().elapsed());
         loop {
@@ -102,12 +106,12 @@ impl Boot {
     }
 }
 
-/// Which boot a report is of, and whether that is over.
+/// The boot that a report describes, by its start, and when that boot ended.
 fn ending(report: &Report) -> (&str, Option<&str>) {
     (&report.started_at, report.finished_at.as_deref())
 }
 
-/// Reads the report of the boot before this one, which ours will replace.
+/// Reads the report of the previous boot, which the report of this boot will replace.
 async fn last_report(files: &dyn Files) -> Option<Report> {
     let bytes = files.read(Path::new(REPORT), SIZE_LIMIT).await.ok()??;
     of_bytes(&bytes).ok()

@@ -1,4 +1,4 @@
-//! Which document is in force on this machine: what a boot would read, without its lock and without a boot.
+//! The document in force on this machine: what a boot would read, without a boot and without its lock.
 
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use crate::document::source::Layers;
 use crate::failure::Explanation;
 use crate::host::identity;
 
-/// Reads the layers that a boot of this request would have, and what they include, before its deadline. Returns the warnings
-/// of such a boot as well.
+/// Reads the layers that a boot of this request would have, and the documents they include, within its deadline. Also
+/// returns the warnings of such a boot.
 pub(crate) async fn in_force(request: Request, ground: Ground, audience: Rc<dyn Audience>) -> Result<(Layers, Vec<String>), Stop> {
     let boot = Boot::begin(Rc::new(request), ground, audience).await;
     let dmi = identity::dmi(&*boot.ground.host.files).await;

@@ -1,4 +1,4 @@
-//! What a boot knows of the release that it is for.
+//! The release that a boot is for, and its state.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use crate::step::InForce;
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) wanted: Wanted,
-    /// When it was made, since the kernel began.
+    /// When the request was made, in time since the kernel started.
     pub(crate) at: Duration,
 }
 
-/// What a boot has to do with the release.
+/// The release that a boot works on.
 #[derive(Debug)]
 pub(super) struct InHand {
     pub(super) path: PathBuf,
     pub(super) wanted: Wanted,
-    /// The bundles that it is made of.
+    /// The bundles of the release.
     pub(super) bundles: Vec<Address>,
-    /// The release in force, if that is another one.
+    /// The release in force, if it is a different one.
     pub(super) goes_back_to: Option<InForce>,
-    /// Whether it has been written that this is the release in force; `None` while it is being written.
+    /// Whether this release has been written as the one in force; `None` while it is being written.
     pub(super) is_kept: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! Read the documents that layers include.
+//! Reads the documents that layers include.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Stage 2: read the layers of the document, from the image and from the user.
+//! Stage 2: read the layers of the document, from the image and from user data.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -20,12 +20,13 @@ use crate::host::{HostError, blocking, environment};
 use crate::report::{BootOutcome, Report};
 use crate::step::Phase;
 
-/// How often the boot reports that it waits for the metadata service. A service that answers at once is never mentioned.
+/// How often the boot reports that it waits for the metadata service. A service that answers at
+/// once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 impl Boot {
-    /// Reads the layers and the documents they include. Returns the instance's identity too, if it was read on the way.
-    /// `earlier` is the report of a boot that may have been the same.
+    /// Reads the layers and the documents they include. Also returns the instance's identity, if it was read on the
+    /// way. `earlier` is the report of a boot that may have been the same one.
     pub(super) async fn read_layers(&self, earlier: Option<Report>) -> Result<(Layers, Option<Identity>), Stop> {
         let user_data = &self.request.user_data;
         let (mut layers, mut identity) = match user_data {
@@ -38,7 +39,8 @@ impl Boot {
             UserData::StandardInput(read) => (self.layers_with_standard_input(read).await?, None),
         };
         self.recorder.phase("user_data");
-        // Before each long computation, the answers of IMDS that have arrived are handled: credentials are on their way.
+        // Before each long computation, let the answers of IMDS that have arrived be handled: the
+        // credentials depend on them.
         yield_now().await;
         self.keep_signals(&layers);
         if self.include(&mut layers).await? {
@@ -58,7 +60,7 @@ impl Boot {
         self.add_release(&mut layers, &mut identity).await?;
         self.has_it();
         let digest = layers.digest();
-        // A boot of some steps is not a boot of the document.
+        // A boot of only some steps is not a boot of the document.
         self.recorder.amend(|report| report.document = self.request.is_whole().then(|| digest.clone()));
         if earlier.is_some_and(|earlier| is_same_boot(&earlier, &digest, &self.recorder.report().boot_id)) {
             self.remember_request().await;
@@ -84,7 +86,8 @@ impl Boot {
     async fn layers_of_instance(&self) -> Result<(Layers, Identity), Stop> {
         let cloud = self.cloud();
         cloud.prefetch_credentials();
-        // Credentials need the most exchanges in a row, so their fetch gets the token, and its connection, first.
+        // Fetching credentials takes the most requests in a row, so it starts first and gets the
+        // token and its connection first.
         yield_now().await;
         let asked = async { join!(cloud.metadata().user_data(), cloud.metadata().identity(), self.baked()) };
         let (user_data, identity, mut layers) = tokio::select! {
@@ -123,8 +126,8 @@ impl Boot {
         Ok(layers)
     }
 
-    /// The user data alone, for a boot that is over before it could read the layers of the image: whoever waits for this
-    /// instance is named there most often. `None` if it names no one.
+    /// The user data alone, for a boot that ends before it could read the layers of the image: signals are most often
+    /// declared there. `None` if there are no signals in it.
     pub(super) async fn user_data_alone(&self) -> Option<Layers> {
         let mut layers = Layers::default();
         match &self.request.user_data {
@@ -143,7 +146,7 @@ impl Boot {
         self.layers.take()
     }
 
-    /// Reports, again and again, what the boot waits for from the metadata service. Never ends.
+    /// Reports repeatedly what the boot waits for from the metadata service. Never returns.
     async fn watch(&self) -> Infallible {
         loop {
             self.clock().sleep(WATCH_EVERY).await;
@@ -160,7 +163,7 @@ impl Boot {
     }
 }
 
-/// What standard input holds, which is read once.
+/// The content of standard input, which is read only once.
 async fn standard_input(read: &OnceCell<Vec<u8>>) -> Result<&[u8], HostError> {
     if read.get().is_none() {
         // On its own thread, because the writer may be slow, and the deadline and SIGTERM must still take effect.
@@ -172,7 +175,7 @@ async fn standard_input(read: &OnceCell<Vec<u8>>) -> Result<&[u8], HostError> {
 
 /// Whether an earlier boot had the same document and succeeded.
 fn is_same_boot(earlier: &Report, digest: &str, boot_id: &str) -> bool {
-    // The warm phase does only a part of the document.
+    // The warm phase runs only a part of the document.
     let whole = earlier.phase != Some(Phase::Warm);
     let same = whole && earlier.document.as_deref() == Some(digest) && earlier.boot_id == boot_id && earlier.finished_at.is_some();
     same && earlier.outcome != BootOutcome::Failed

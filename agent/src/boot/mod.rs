@@ -1,7 +1,8 @@
 //! The conductor of one boot: from the start of the process to the last signal.
 //!
-//! The conductor takes a [`Request`] and a [`Ground`] to boot, tells an [`Audience`] what a person may want to see, and
-//! returns an [`Ending`]. It does not know the command line and prints nothing. `ingot boot`, the dry run and the laws call it.
+//! The conductor takes a [`Request`] and a [`Ground`] to boot, tells an [`Audience`] what people
+//! may want to see, and returns an [`Ending`]. It knows nothing of the command line and prints
+//! nothing. `ingot boot`, the dry run and the laws call it.
 //!
 //! | stage | file | result |
 //! |---|---|---|
@@ -10,10 +11,10 @@
 //! | 3 | [`compile`] | the plan, for the phase that the instance is in |
 //! | 4 | [`remember`] | the world that the steps see: record, [`facts`], values |
 //!
-//! [`conductor`] runs the stages, then the steps, then the steps that outlast the boot. [`ended`] reports a boot that ends
-//! before its first step, and still sends its signals. [`release`] has this instance run another release, and keeps that once it
-//! has gone well. [`close`] completes the report. [`state`] is what all of these share. [`in_force`](mod@in_force) reads the
-//! document without a boot.
+//! [`conductor`] runs the stages, then the steps, then the steps that outlast the boot. [`ended`] reports a boot that
+//! ends before its first step, and still sends its signals. [`release`] switches this instance to another release, and
+//! keeps that release if the boot succeeds. [`close`] completes the report. [`state`] is shared by all of these.
+//! [`in_force`](mod@in_force) reads the document without a boot.
 
 mod audience;
 mod close;

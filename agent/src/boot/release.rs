@@ -1,13 +1,14 @@
-//! `--release`: another release for this instance than the one that it was launched with.
+//! `--release`: run another release on this instance than the one it was launched with.
 //!
-//! A layer after user data, `values.release` and `values.release_sha256`, that is kept for this instance alone:
-//! `/var/lib/ingot/instances/ID/release.yaml`. A boot that is asked for a release has the layer in memory, and keeps it once it
-//! has gone well, before anybody is told so; until then the former one is in force, and a reboot in the middle ends on that. In
-//! a warm pool only a part of the document has run, so nothing is kept there. Nothing is changed before the bundles of the
-//! release are here and verified: [`put_release_first`](Plan::put_release_first).
+//! The release is a layer on top of user data, with `values.release` and `values.release_sha256`, kept for this
+//! instance alone in `/var/lib/ingot/instances/ID/release.yaml`. A boot that requests a release has the layer in
+//! memory. It writes the file when the steps have succeeded, before any signal is sent; until then the former release
+//! is in force, and a reboot in between returns to it. In a warm pool only a part of the document has run, so nothing
+//! is kept there. Nothing is changed until the bundles of the release have been downloaded and verified:
+//! [`put_release_first`](Plan::put_release_first).
 //!
-//! Of several requests the last one wins: one that has waited for the lock is dropped if another that was made after it has
-//! got as far as to change this instance.
+//! Of several requests, the last one wins: a request that waited for the lock is dropped if a
+//! later one has changed this instance in the meantime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,19 +32,20 @@ use crate::report::{Outcome, ReleaseReport, Report, StepReport, Trouble};
 use crate::step::Phase;
 use crate::steps::install::staged;
 
-/// Which request was the last one to change this instance. In memory, as are the processes that it is about.
+/// The last request that changed this instance. Kept in memory: a reboot ends the processes
+/// whose requests it is compared with.
 const LAST: &str = "/run/ingot/release.json";
 
-/// What is kept of an instance's release, as a layer.
+/// The file that keeps an instance's release, as a layer.
 const FILE: &str = "release.yaml";
 
-/// What is kept has a few lines.
+/// The longest layer that is read, in bytes. Those that ingot writes have a few lines.
 const LIMIT: u64 = 64 << 10;
 
-/// How long the disk may take: whoever asked waits for the end of the boot.
+/// How long the disk may take: the caller waits for the end of the boot.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// The request that was the last one to change this instance.
+/// The last request that changed this instance.
 #[derive(Serialize, Deserialize)]
 struct Last {
     boot_id: String,
@@ -53,7 +55,7 @@ struct Last {
 }
 
 impl Boot {
-    /// Drops a request if one that was made after it has changed this instance. Called with the lock held.
+    /// Drops a request if a later one has changed this instance. Called with the lock held.
     pub(super) async fn is_still_wanted(&self) -> Result<(), Stop> {
         let Some(asked) = &self.request.release else { return Ok(()) };
         let boot_id = self.recorder.report().boot_id.clone();
@@ -65,17 +67,17 @@ impl Boot {
         Err(Stop::Superseded(Explanation::new(message, Some("request the wanted release again".into()))))
     }
 
-    /// Notes a request that found everything as it wants it: it was the last one all the same.
+    /// Remembers a request that found everything in place already: it still counts as the last one.
     pub(super) async fn remember_request(&self) {
         if let (Some(asked), Some((_, wanted, _))) = (&self.request.release, self.in_hand()) {
             self.write_last(asked, &wanted, true).await;
         }
     }
 
-    /// Adds the layer of the release that is asked for or, if none is, of the one that is in force.
+    /// Adds the layer of the requested release or, if none is requested, of the release in force.
     pub(super) async fn add_release(&self, layers: &mut Layers, identity: &mut Option<Identity>) -> Result<(), Stop> {
         let asked = self.request.release.as_ref().map(|asked| asked.wanted.clone());
-        // It is kept by the name of the instance.
+        // The file is in a directory named after the instance.
         let is_unknown = self.dmi.get().cloned().flatten().is_none() && identity.is_none();
         if is_unknown && (asked.is_some() || self.is_any_kept().await?) {
             *identity = Some(self.cloud().metadata().identity().await?);
@@ -108,7 +110,7 @@ impl Boot {
         Ok(())
     }
 
-    /// Whether a release is kept for this instance or one that this machine was before.
+    /// Whether a release is kept for any instance: this one, or one whose disk this was before.
     async fn is_any_kept(&self) -> Result<bool, HostError> {
         let files = &self.ground.host.files;
         for instance in files.list(Path::new(state::INSTANCES)).await? {
@@ -119,14 +121,14 @@ impl Boot {
         Ok(false)
     }
 
-    /// Has the bundles of a release that is asked for come before every change. `known` is what the whole document refers to.
+    /// Runs the bundles of a requested release before every other change. `known` is what the whole document refers to.
     pub(super) fn put_release_first(&self, plan: &mut Plan, known: Known) -> Result<(), Stop> {
         let Some(asked) = &self.request.release else { return Ok(()) };
         let OfRelease { bundles, known: here } = plan.put_release_first();
         if let Some(in_hand) = &mut *self.release.borrow_mut() {
             in_hand.bundles = bundles;
         }
-        // What it was launched with is as user data says.
+        // `launched` needs no reference to `values.release`: user data alone says what it is.
         if asked.wanted == Wanted::Launched {
             return Ok(());
         }
@@ -141,16 +143,16 @@ impl Boot {
         Err(Stop::Release(mistake(message, hint)))
     }
 
-    /// Has the release that is asked for kept once the steps have gone well.
+    /// Makes the execution keep the requested release once the steps have succeeded.
     pub(super) fn keep_release_with<'a>(&'a self, execution: &mut Execution<'a>) {
         if self.request.release.is_some() && self.world().phase == Phase::Serve {
             execution.before_told(Box::pin(self.keep_release()));
         }
     }
 
-    /// Keeps the release that was asked for, if the boot has gone well: from here on it is the one in force.
+    /// Keeps the requested release if the steps have succeeded: from here on it is the one in force.
     async fn keep_release(&self) {
-        // Signals have not been sent yet, and may be required.
+        // Signals are not among the failures: they have not been sent yet, and may be required.
         let has_failed = |step: &StepReport| step.required && matches!(step.outcome, Outcome::Failed | Outcome::Skipped);
         if self.recorder.report().steps.iter().any(has_failed) {
             return;
@@ -185,7 +187,7 @@ impl Boot {
         }
     }
 
-    /// Says what has become of the release that was asked for, and remembers the request if it has changed this instance.
+    /// Reports what became of the requested release, and remembers the request if it has changed this instance.
     pub(super) async fn release_ended(&self) {
         let Some(asked) = &self.request.release else { return };
         let Some((_, wanted, missing)) = self.in_hand() else { return };
@@ -224,7 +226,8 @@ impl Boot {
         }
     }
 
-    /// Where the release that is asked for is kept, which one it is, and the bundle of it that is not here, if any.
+    /// The path at which the requested release is kept, the release itself, and the bundle of it
+    /// that is missing, if any.
     fn in_hand(&self) -> Option<(PathBuf, Wanted, Option<Address>)> {
         let in_hand = self.release.borrow();
         let in_hand = in_hand.as_ref()?;
@@ -246,7 +249,7 @@ impl Boot {
         self.recorder.amend(|report| report.error = Some(Trouble::from(why)));
     }
 
-    /// A bundle of the release that is not here.
+    /// A bundle of the release that failed or did not run.
     fn missing(&self, bundles: &[Address]) -> Option<Address> {
         let report = self.recorder.report();
         let is_bad = |outcome| !matches!(outcome, Outcome::Unchanged | Outcome::Changed);
@@ -264,14 +267,15 @@ impl Boot {
         host.files.stage(&staged(path), content.as_bytes(), Attributes { mode: 0o600, uid, gid }).await?;
         host.files.install(&staged(path), path).await?;
         match wanted {
-            // What is removed may come back if the power fails: as what says the same.
+            // A removed file may reappear after a power failure. It was overwritten first, so what
+            // reappears means the same.
             Wanted::Launched => host.files.remove(path).await,
             Wanted::Release { .. } => Ok(()),
         }
     }
 }
 
-/// What is kept is not what ingot wrote.
+/// The kept file was not written by ingot.
 fn damaged(path: &Path) -> Stop {
     let message = format!("{}: this is not the layer of a release that ingot has written", path.display());
     Stop::Document(mistake(message, "name the release: `ingot boot --release NAME@sha256:DIGEST`, or `--release launched`"))
@@ -281,7 +285,7 @@ fn mistake(message: String, hint: &str) -> DocumentError {
     DocumentError::new(vec![Mistake::of_a_file(message, Some(hint.into()))], Sources::new())
 }
 
-/// When a request was made.
+/// When a request was made, in microseconds since the kernel started.
 fn microseconds(asked: &Asked) -> u64 {
     u64::try_from(asked.at.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Stage 4: give the steps their world: the record and the facts of this instance.
+//! Stage 4: make the world that the steps see, from the record and the facts of this instance.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::steps::mount::remembered;
 use crate::steps::{application, drain, worker};
 
 impl Boot {
-    /// Makes the world of the steps. `identity` and `record` are those that earlier stages have read, if any.
+    /// Makes the world of the steps. `identity` and `record` are given if earlier stages have read them.
     pub(super) async fn remember(
         &self,
         plan: &Plan,
@@ -32,11 +32,11 @@ impl Boot {
             None => self.record_of(&id).await?,
         };
         let world = self.enter(record, phase, plan.hides.as_deref());
-        // A boot of some steps does not know every mount of the document.
+        // A boot of only some steps does not know every mount of the document.
         if self.request.is_whole() && phase == Phase::Serve {
             let mut kept: BTreeSet<&str> = BTreeSet::new();
             kept.extend(plan.nodes.iter().map(|node| node.address.as_str()));
-            // A failure matters only at the next reboot, so this boot goes on.
+            // A failure matters only at the next reboot, so this boot continues.
             if let Err(error) = remembered::forget_others(&world.record, &kept).await {
                 self.note(&Explanation::of(&error).to_string());
             }

@@ -12,30 +12,30 @@ use crate::boot::in_hand::Asked;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) user_data: UserData,
-    /// The directory of the image's layers, if not the usual one. Not below the root that is booted.
+    /// The directory of the image's layers, if it is not the default. Not below the root that is booted.
     pub(crate) layers: Option<PathBuf>,
     /// The steps to run, with their dependencies. Empty for the whole document.
     pub(crate) only: Vec<Address>,
-    /// The release to run from now on; `None` for the one that is in force.
+    /// The release to run from now on; `None` for the release in force.
     pub(crate) release: Option<Asked>,
-    /// When the boot fails, counted from its start.
+    /// When the boot times out, counted from its start.
     pub(crate) deadline: Duration,
-    /// Whether systemd started this process to boot the machine it runs on. The report then has the times of the machine's
-    /// own start.
+    /// Whether systemd started this process to boot the machine it runs on. If so, the report
+    /// includes the times of the machine's own start.
     pub(crate) started_by_systemd: bool,
 }
 
-/// The source of the user's document. Displays as the option `--user-data` names it.
+/// The source of the user's document. Displays as the value of `--user-data`.
 #[derive(Debug)]
 pub(crate) enum UserData {
     Metadata,
     Nothing,
-    /// A file, not below the root that is booted: the name the user gave, and the absolute path.
+    /// A file, not below the root that is booted: the name as the user gave it, and the absolute path.
     File {
         named: String,
         path: PathBuf,
     },
-    /// Holds what was read, because a second phase of the document cannot read it again.
+    /// Keeps what was read, because a second phase of the document cannot read it again.
     StandardInput(OnceCell<Vec<u8>>),
 }
 

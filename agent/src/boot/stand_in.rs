@@ -10,7 +10,7 @@ use crate::aws::live::Aws;
 use crate::boot::cloud::{Cloud, Connect};
 use crate::failure::Explanation;
 
-/// Clones share their services.
+/// A connection to services in memory. Clones share them.
 #[derive(Clone)]
 pub(crate) struct StandIn {
     pub(crate) metadata: Rc<dyn Metadata>,

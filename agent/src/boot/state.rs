@@ -20,7 +20,7 @@ use crate::report::event::Recorder;
 use crate::report::{ExchangeReport, Report, milliseconds};
 use crate::step::{Account, Known, Phase, World};
 
-/// The map of a document that holds its signals.
+/// The section of a document that holds its signals.
 const SIGNALS: &str = "signals";
 
 /// One boot. Results that must survive a stop are kept here: a boot that is stopped drops the stage it is in.
@@ -32,17 +32,18 @@ pub(crate) struct Boot {
     /// Held until the report is written: only the holder of the lock may write it.
     pub(super) lock: RefCell<Option<Box<dyn Any>>>,
     pub(super) cloud: OnceCell<Rc<dyn Cloud>>,
-    /// The instance id, if the machine itself says it.
+    /// The instance id, if the machine itself reports it.
     pub(super) dmi: OnceCell<Option<String>>,
     /// The layers, if any of them has a signal. Signals are sent even if the rest of the document cannot be used.
     pub(super) layers: RefCell<Option<Layers>>,
-    /// What the boot waits for, other than the metadata service, and whether it did not answer at all.
+    /// What the boot waits for, other than the metadata service, and whether that did not answer at all.
     pub(super) waiting: RefCell<Option<(String, bool)>>,
-    /// Whether it waits for a disk of this machine, and so may never have come to its user data.
+    /// Whether the boot waits for a disk of this machine, and so may never have read its user data.
     pub(super) hangs: Cell<bool>,
-    /// Whether it reads included documents. Those who wait for the instance may be reached where these are not.
+    /// Whether the boot is reading included documents. Signals may reach their targets even where
+    /// included documents cannot be read.
     pub(super) including: Cell<bool>,
-    /// The release that is asked for, or in force.
+    /// The release that is requested or in force.
     pub(super) release: RefCell<Option<InHand>>,
     world: OnceCell<World>,
 }
@@ -88,7 +89,7 @@ impl Boot {
         &*self.ground.host.clock
     }
 
-    /// Makes the world that the steps see, once. `hides` is why not every secret of the document is among them.
+    /// Creates the world that the steps see, once. `hides` says why some secrets of the document are missing from it.
     pub(crate) fn enter(&self, record: Record, phase: Phase, hides: Option<&str>) -> &World {
         self.world.get_or_init(|| self.new_world(record, phase, hides))
     }
@@ -120,7 +121,7 @@ impl Boot {
         }
     }
 
-    /// The name of this machine's record.
+    /// The name of this machine's record: the instance id.
     pub(super) async fn id(&self, identity: Option<&Identity>) -> String {
         match (self.dmi.get().cloned().flatten(), identity) {
             (Some(id), _) => id,
@@ -129,7 +130,6 @@ impl Boot {
         }
     }
 
-    /// Reads the record of this instance.
     pub(super) async fn record_of(&self, id: &str) -> Result<Record, Stop> {
         let host = &self.ground.host;
         let record = Record::load(host.files.clone(), host.users.own(), id).await?;
@@ -139,13 +139,13 @@ impl Boot {
         Ok(record)
     }
 
-    /// Notes that the next thing is to come from the disk that has `what`: if that hangs, this is what the boot waited for.
+    /// Notes that the boot is about to read `what` from disk: if the disk hangs, this is what the boot waited for.
     pub(super) fn needs_disk(&self, what: &str) {
         self.waiting.replace(Some((format!("for the disk that has {what}"), false)));
         self.hangs.set(true);
     }
 
-    /// Notes that the disk has given it.
+    /// Notes that the disk has answered.
     pub(super) fn has_it(&self) {
         self.waiting.take();
         self.hangs.set(false);
@@ -160,14 +160,14 @@ impl Boot {
         self.recorder.amend(|report| report.warnings.push(text.to_owned()));
     }
 
-    /// Keeps the layers, if any has a signal, for a boot that ends before its first step.
+    /// Keeps the layers, if any of them has a signal, for a boot that ends before its first step.
     pub(super) fn keep_signals(&self, layers: &Layers) {
         if layers.nodes.iter().any(|layer| layer.get(SIGNALS).is_some()) && self.request.is_whole() {
             *self.layers.borrow_mut() = Some(layers.clone());
         }
     }
 
-    /// Adds what the boot was waiting for when it was stopped before its first step.
+    /// Adds to `why` what the boot was waiting for when it was stopped before its first step.
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
         let of_metadata = self.cloud.get().and_then(|cloud| cloud.waiting()).map(|reason| (reason, true));
         match of_metadata.or_else(|| self.waiting.take()) {
@@ -176,8 +176,8 @@ impl Boot {
         }
     }
 
-    /// The same for a boot whose steps were running. Each step reports what it was waiting for, but not that this in turn
-    /// waited for credentials.
+    /// As [`stopped`](Self::stopped), for a boot whose steps were running. Each step reports what it was waiting for,
+    /// but not that the cause was a wait for credentials.
     pub(super) fn stopped_steps(&self, mut why: Explanation) -> Explanation {
         if let Some(waiting) = self.cloud.get().and_then(|cloud| cloud.waiting()) {
             why.message.push_str(&format!(" (still waiting {waiting})"));
@@ -186,7 +186,7 @@ impl Boot {
         why
     }
 
-    /// The requests to the metadata service and to AWS, by the clock of the report.
+    /// The requests to the metadata service and to AWS, with times in milliseconds on the report's clock.
     pub(super) fn exchanges(&self) -> Vec<ExchangeReport> {
         let made = self.cloud.get().map(|cloud| cloud.exchanges()).unwrap_or_default();
         let at = |exchange: &Exchange| milliseconds(self.clock().elapsed().saturating_sub(exchange.began.elapsed()));

@@ -18,16 +18,16 @@ pub(super) type Asked<'a> = Pin<&'a mut dyn Future<Output = &'static str>>;
 #[derive(Debug)]
 pub(crate) enum Stop {
     Document(DocumentError),
-    /// What is wrong is the release that was asked for. No one who waits for this instance is told of a slip.
+    /// The document is fine, but the requested release is not. No signal of failure is sent for such a slip.
     Release(DocumentError),
     /// The request is invalid.
     Refused(String),
     Failed(Explanation),
-    /// A signal asked for it.
+    /// A signal asked the boot to end.
     Asked(Explanation),
     /// Another process has just completed the same boot.
     AlreadyDone,
-    /// Another release was asked for in the meantime.
+    /// Another release was requested in the meantime.
     Superseded(Explanation),
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn stopped(deadline: Duration, clock: &dyn Clock, asked: Asked<
     }
 }
 
-/// Completes when the time `within` which a boot sends its last signals is over, or when a signal asks for it.
+/// Completes when the time limit `within` for a boot's last signals is over, or when a signal asks for it.
 pub(super) async fn enough(within: Duration, clock: &dyn Clock, asked: Asked<'_>) -> Halt {
     tokio::select! {
         biased;
@@ -59,7 +59,7 @@ pub(super) async fn enough(within: Duration, clock: &dyn Clock, asked: Asked<'_>
     }
 }
 
-/// A value of the document cannot be filled in.
+/// The failure of a boot in which a value of the document could not be rendered.
 pub(super) fn unfilled(place: &Place, error: &TemplateError) -> Stop {
     let error = Explanation::of(error);
     Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })

@@ -1,4 +1,4 @@
-//! Which release is asked for, as the command line names it and as its layer holds it.
+//! The release that is requested, as the command line names it and as its layer holds it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,19 +9,19 @@ use crate::document::tree::{self, Node, Value};
 use crate::failure::Objection;
 use crate::step::InForce;
 
-/// The word for the release that the instance was launched with.
+/// The word for the release with which the instance was launched.
 const LAUNCHED: &str = "launched";
 
-/// What stands between the name of a release and its digest.
+/// The separator between the name of a release and its digest.
 const BETWEEN: &str = "@sha256:";
 
-/// The longest name: as of a directory, with room for digits behind it.
+/// The longest name, in bytes: a directory is named after it, with room for a number at its end.
 const LONGEST: usize = 100;
 
-/// The release that is asked for.
+/// A requested release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// The one that user data names.
+    /// The one in user data.
     Launched,
     Release {
         name: String,
@@ -30,10 +30,10 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    /// A layer that says nothing.
+    /// An empty layer.
     pub(super) const NO_LAYER: &str = "#ingot\nversion: 1\n";
 
-    /// The layer that names it; `None` where user data does.
+    /// The layer that names the release; `None` if user data names it.
     pub(crate) fn layer(&self) -> Option<String> {
         match self {
             Self::Launched => None,
@@ -43,7 +43,7 @@ impl Wanted {
         }
     }
 
-    /// What is known of it as the release in force. `layers` are those of the launch.
+    /// The release as the one in force. `layers` are those of the launch.
     pub(super) fn in_force(&self, layers: &Layers) -> InForce {
         let launched = |name: &str| {
             let found = layers.nodes.iter().rev().find_map(|layer| layer.get("values")?.get(name));
@@ -58,7 +58,7 @@ impl Wanted {
         }
     }
 
-    /// Reads a layer that [`layer`](Self::layer) has written. `None` if it is another text.
+    /// Parses a layer that [`layer`](Self::layer) has written. `None` for any other text.
     pub(crate) fn of_layer(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (node, mistakes) = tree::parse(&"".into(), text);

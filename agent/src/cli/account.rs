@@ -1,7 +1,7 @@
-//! What `ingot boot --release` prints on stdout, for who starts it from afar: Run Command of Systems Manager keeps the first
-//! 24,000 characters of that, and nothing of a report that is longer.
+//! What `ingot boot --release` prints on stdout, for callers that start it remotely: Run Command of Systems Manager
+//! keeps only the first 24,000 characters of stdout.
 //!
-//! The cause comes first, then the release that is in force, then the last lines of the boot; 20,000 characters at the most.
+//! The cause comes first, then the release in force, then the last lines of the boot; 20,000 characters at most.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use crate::report::console::told;
 use crate::report::{BootOutcome, Report};
 use crate::text::{shown, shown_in_json};
 
-/// How much is printed, in bytes: there are no more characters than that.
+/// The most that is printed, in bytes, and so also in characters.
 const LIMIT: usize = 20_000;
 
-/// How much of this a cause may be.
+/// The most of it that a cause may take, in bytes.
 const CAUSE: usize = 8_000;
 
 /// The last lines of a boot.
@@ -43,7 +43,7 @@ impl Write for Account {
 }
 
 impl Account {
-    /// Prints how a boot ended that has a report.
+    /// Prints how a boot with a report ended.
     pub(super) fn print(&self, report: &Report, json: bool) {
         let word = match report.outcome {
             BootOutcome::Done => "done",
@@ -59,18 +59,18 @@ impl Account {
         output::data(&self.composed(word, cause.as_deref(), release, json));
     }
 
-    /// Prints how a boot ended that has none.
+    /// Prints how a boot without a report ended.
     pub(super) fn print_word(&self, word: &str, cause: &str, json: bool) {
         output::data(&self.composed(word, Some(cause), None, json));
     }
 
-    /// What is printed, as it is printed: nothing of it is escaped again.
+    /// The text as it is printed: it is not escaped again.
     fn composed(&self, word: &str, cause: Option<&str>, release: Option<(String, Value)>, json: bool) -> String {
         let said = self.said.borrow();
         if json {
             let cause = cause.map(|cause| first_of(cause, CAUSE, in_json));
             let mut value = json!({ "version": 1, "outcome": word, "cause": cause, "release": release.map(|(_, value)| value) });
-            // Escapes make lines longer: as many as there is room for.
+            // Escapes make lines longer, so lines are added only while there is room.
             let mut left = LIMIT.saturating_sub(shown_in_json(&value.to_string()).len() + 100);
             let mut lines: Vec<&str> = Vec::new();
             for line in said.lines().rev() {
@@ -92,17 +92,17 @@ impl Account {
     }
 }
 
-/// How long a character is once it is printed.
+/// The length of a character once it is printed, in bytes.
 fn in_text(character: char) -> usize {
     shown(character.encode_utf8(&mut [0; 4])).len()
 }
 
-/// The same in a string of JSON.
+/// The same in a JSON string.
 fn in_json(character: char) -> usize {
     shown_in_json(&Value::from(character.to_string()).to_string()).len() - 2
 }
 
-/// The beginning of a text, as far as `limit` goes, by what each character comes to.
+/// The beginning of a text, up to `limit` bytes. `length` gives what each character takes.
 fn first_of(text: &str, limit: usize, length: fn(char) -> usize) -> &str {
     let mut left = limit;
     let end = text.char_indices().find(|(_, character)| match left.checked_sub(length(*character)) {
@@ -115,7 +115,7 @@ fn first_of(text: &str, limit: usize, length: fn(char) -> usize) -> &str {
     &text[..end.map_or(text.len(), |(at, _)| at)]
 }
 
-/// The last whole lines of a text, as far as `limit` goes.
+/// The last whole lines of a text, up to `limit` bytes.
 fn last_of(text: &str, limit: usize) -> &str {
     let Some(from) = text.len().checked_sub(limit).filter(|from| *from > 0) else { return text };
     let after = text.bytes().enumerate().skip(from - 1).find(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!((first_of("a\u{1}b", 6, in_json), first_of("a\u{1}b", 5, in_text)), ("a", "a\u{1}"));
     }
 
-    /// Each quote takes two bytes of JSON, what acts on a terminal up to eight.
+    /// A quotation mark takes two bytes in JSON, and a character that acts on a terminal up to eight.
     #[test]
     fn what_has_to_be_escaped_stays_within_the_limit() {
         for text in ["\"", "\x1b[2K\n", "\u{202e}", "\u{1}\\", "ü\t"] {

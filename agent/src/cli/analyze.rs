@@ -19,7 +19,7 @@ use crate::report::timeline::picture::svg;
 use crate::report::timeline::{Link, mark, spoken};
 use crate::report::{IdleKind, REPORT, Report};
 
-/// A report of ten thousand steps is smaller.
+/// The largest report that is read, in bytes. A report of ten thousand steps is smaller.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Show where the time of a boot was spent
@@ -51,7 +51,7 @@ enum Verb {
     Plot(Of),
 }
 
-/// The part of evidence that is about time.
+/// The part of evidence that holds the times.
 #[derive(Deserialize)]
 struct Evidence<'a> {
     #[serde(borrow)]
@@ -153,7 +153,7 @@ fn chain(report: &Report) -> String {
                 }
             }
         }
-        // Between what it waited for and its own start, something else was done first.
+        // Between the end of what it waited for and its own start, ingot was busy with something else.
         let gap = links.get(depth + 1).map_or(0.0, |before| link.began() - before.ended());
         if gap >= 1.0 {
             text.push_str(&format!(", begun {} late", spoken(gap)));

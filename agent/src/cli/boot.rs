@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let ending = tokio::select! {
         biased;
         ending = boot => ending,
-        // What was cut off takes its time to go back.
+        // Going back after an interruption takes time. A second signal ends the process without it.
         () = insisted(), if account.is_some() => return Exit::Failed,
     };
     match ending {
@@ -114,7 +114,7 @@ fn user_data(named: String) -> UserData {
 
 /// Completes with the name of the signal that asks ingot to end.
 async fn asked() -> &'static str {
-    // Without handlers the default action ends us just as well, only without a report.
+    // Without handlers, the default action ends the process just as well, only without a report.
     let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;
     };
@@ -125,7 +125,7 @@ async fn asked() -> &'static str {
     }
 }
 
-/// Completes when it is asked to end again.
+/// Completes when a second signal asks ingot to end.
 async fn insisted() {
     asked().await;
     asked().await;
@@ -137,12 +137,12 @@ struct Spectators {
     in_journal: bool,
     started_by_systemd: bool,
     environment: Environment,
-    /// What is printed for who asked for a release.
+    /// What is printed for the caller that requested a release.
     account: Option<Account>,
 }
 
 impl Spectators {
-    /// Whether stderr goes to the journal, which has every message already.
+    /// Whether stderr goes to the journal, which already has every message.
     fn hear_twice(&self) -> bool {
         self.in_journal && self.environment.stderr_is_journal
     }
@@ -195,7 +195,7 @@ impl Audience for Spectators {
             None if self.json => output::json(report),
             None => {}
         }
-        // Units ordered after ingot wait for a successful boot. systemd sees a failure by the exit code.
+        // Units ordered after ingot wait for a successful boot. systemd learns of a failure from the exit code.
         if *ending == Ending::Done {
             environment::ready();
         }

@@ -1,4 +1,4 @@
-//! `ingot check`: every mistake of a document at once, and warnings once there are none.
+//! `ingot check`: reports every mistake of a document at once, and warnings if there are no mistakes.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         }
         Err(error) if whole => (0, Some(error), Vec::new()),
         Err(error) => {
-            // What is missing may be in what was not read.
+            // What seems to be missing may be in a part that was not read.
             let (mistakes, missing) = error.without_what_may_come();
             (0, mistakes, missing)
         }
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     });
     let unmarked = unmarked.filter(|_| mistakes.is_none());
     let notes: Vec<String> = unread.into_iter().chain(passed_over).chain(missing).chain(unmarked).collect();
-    // Warnings are for a document without mistakes: correcting one may change what they are about.
+    // Warnings are only shown for a document without mistakes: correcting a mistake may change them.
     let warned = if mistakes.is_none() { warnings.entries() } else { Vec::new() };
     if json {
         let mut found = json!({ "mistakes": mistakes.as_ref().map(DocumentError::entries).unwrap_or_default() });

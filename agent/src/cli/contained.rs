@@ -1,7 +1,7 @@
-//! `ingot contained`: what a container of an application starts with. Not for people.
+//! `ingot contained`: the first program in an application's container. Not for people.
 //!
-//! Reads variables from its standard input, as `environment:` was written for systemd, and becomes the program of the image.
-//! So neither the engine's configuration nor a command line ever holds them.
+//! Reads variables from standard input, in the format that `environment:` is written in for systemd, and then executes
+//! the program of the image. So neither the engine's configuration nor a command line ever contains them.
 
 use std::collections::BTreeMap;
 

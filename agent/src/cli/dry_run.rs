@@ -38,7 +38,7 @@ pub(crate) struct Args {
     release: Option<PathBuf>,
 }
 
-/// Where facts are from.
+/// The source of the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Source(Facts);
 

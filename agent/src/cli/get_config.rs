@@ -1,5 +1,5 @@
-//! `ingot get-config`: what `/opt/elasticbeanstalk/bin/get-config` is for applications that are compatible with Elastic
-//! Beanstalk.
+//! `ingot get-config`: replaces `/opt/elasticbeanstalk/bin/get-config` for applications that
+//! are compatible with Elastic Beanstalk.
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/custom-platforms-scripts.html>
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args) -> Exit {
 }
 
 impl Args {
-    /// What is printed. `known` is what ingot keeps for the application.
+    /// The text to print. `known` is what ingot keeps for the application.
     fn answer(&self, mut known: Map<String, Value>) -> Result<String, String> {
         let variables = known.get("environment").cloned().unwrap_or_default();
         if let Some(Value::Object(settings)) = known.get_mut("optionsettings") {
@@ -82,7 +82,7 @@ impl Args {
     }
 }
 
-/// A text of JSON is one of YAML, so that quotes are right for any value.
+/// JSON is valid YAML, so a value's JSON text is quoted correctly whatever it contains.
 fn yaml(value: &Value, depth: usize) -> String {
     let Value::Object(map) = value else { return value.to_string() };
     let lines = map.iter().map(|(name, value)| {

@@ -1,7 +1,7 @@
-//! Where log lines go: to the journal where there is one, else to stderr.
+//! Where log lines go: to the journal if there is one, else to stderr.
 //!
-//! Only ingot's own lines: what libraries log of requests may hold a secret. Nothing in them acts on a terminal: what others
-//! said is escaped.
+//! Only ingot's own lines are logged, because libraries log requests, which may hold a secret. Text from other programs
+//! is escaped, so that nothing in a line acts on a terminal.
 
 #[cfg(target_os = "linux")]
 mod journal;
@@ -10,13 +10,13 @@ use crate::cli::output::talk;
 use crate::report::journal::TARGET;
 use crate::text::shown;
 
-/// Sends log lines to the journal. Whether there is one.
+/// Sends log lines to the journal. Returns whether there is one.
 #[cfg(target_os = "linux")]
 pub(crate) fn to_journal() -> bool {
     journal::begin().map(|journal| install(Ours(Box::new(journal)))).is_some()
 }
 
-/// There is a journal on Linux only.
+/// The journal exists on Linux only.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn to_journal() -> bool {
     false
@@ -27,19 +27,19 @@ pub(crate) fn to_stderr() {
     install(Ours(Box::new(Stderr(log::Level::Warn))));
 }
 
-/// Sends what goes on to stderr as well, for a command that a person waits for.
+/// Sends progress to stderr as well, for a command that a person waits for.
 pub(crate) fn all_to_stderr() {
     install(Ours(Box::new(Stderr(log::Level::Info))));
 }
 
 fn install(logger: Ours) {
-    // A second logger of one process is a mistake of ours, and harmless.
+    // Setting a second logger is a bug of ours, and harmless.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
 }
 
-/// Lets only our own lines through.
+/// Lets only ingot's own lines through.
 struct Ours(Box<dyn log::Log>);
 
 impl log::Log for Ours {
@@ -59,7 +59,7 @@ impl log::Log for Ours {
     }
 }
 
-/// Up to a level.
+/// Writes lines of this level and more severe ones.
 struct Stderr(log::Level);
 
 impl log::Log for Stderr {

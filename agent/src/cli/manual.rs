@@ -1,5 +1,5 @@
-//! The manual page of ingot, and one for each of its commands: the command lines as clap knows them, the document as its schema
-//! describes it, and the rest as it is written in `man.roff`.
+//! The manual pages of ingot and of each of its commands. The command lines come from clap, the document from its
+//! schema, and the rest from `man.roff`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use crate::document::schema::schema;
 use crate::packed;
 
-/// Before which section of clap's page the others come.
+/// The section of clap's page before which the other sections are inserted.
 const VERSION: &str = ".SH VERSION\n";
 
-/// Renders every page, one after the other.
+/// Renders all pages in sequence.
 pub(super) fn manual(mut command: clap::Command) -> String {
     command.build();
     let mut main = page(&command);
@@ -28,7 +28,7 @@ fn page(command: &clap::Command) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The document: its sections, and the fields of their steps.
+/// The document format: its sections, and the fields of their steps.
 fn document(schema: &str) -> String {
     let mut out = String::from(
         ".SH BOOT DOCUMENT\nA YAML document that begins with the line \\fB#ingot\\fR. Strings may refer to facts, values and other \
@@ -61,7 +61,7 @@ fn document(schema: &str) -> String {
     out
 }
 
-/// The fields of a map, and those of the maps in it by their paths.
+/// The fields of a map, and of nested maps by their paths.
 fn entries(fields: &Map<String, Value>, above: &str, out: &mut String) {
     for (name, field) in fields {
         let path = format!("{above}{name}");
@@ -72,7 +72,7 @@ fn entries(fields: &Map<String, Value>, above: &str, out: &mut String) {
     }
 }
 
-/// The fields of a value that is a map, or may be one, or a list of them.
+/// The fields of a value that is or may be a map, or a list of maps.
 fn fields(node: &Value) -> Option<&Map<String, Value>> {
     if let Some(fields) = node.get("properties").and_then(Value::as_object).filter(|_| node.get("type").is_some()) {
         return Some(fields);
@@ -81,7 +81,7 @@ fn fields(node: &Value) -> Option<&Map<String, Value>> {
     forms.chain(node.get("items")).find_map(fields)
 }
 
-/// A description as one line of roff.
+/// A description as a single line of roff.
 fn line(node: &Value) -> String {
     let text = node["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     let line = escaped(&text);

@@ -87,7 +87,7 @@ enum Command {
     Man,
 }
 
-/// How many files a boot may have to open at the same time, that of one step at least.
+/// How many files a boot must be able to open at the same time: at least those of a single step.
 const FILES: usize = 32;
 
 /// Runs the command that this process was started with.
@@ -97,7 +97,7 @@ pub(crate) fn run() -> Exit {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
-    // Its limits and its memory are those of the program that it becomes.
+    // Comes first: the program that this process becomes inherits the limits and the memory.
     if let Command::Contained(args) = &cli.command {
         return contained::run(args);
     }
@@ -107,7 +107,7 @@ pub(crate) fn run() -> Exit {
     }
     environment::harden();
     let environment = Environment::read();
-    // One thread: a boot waits far more than it computes, and a second thread would only delay the first packet.
+    // One thread: a boot mostly waits, and a second thread would only delay the first packet.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -137,20 +137,20 @@ pub(crate) fn run() -> Exit {
             Command::Man => generate::man(Cli::command()),
         }
     });
-    // A resolver or a connection that is still being closed must not hold up the exit.
+    // Closing a resolver or a connection must not hold up the exit.
     runtime.shutdown_background();
     let exit = written(exit);
     outlet::finish();
     exit
 }
 
-/// The command line, or how this process ends without one.
+/// Parses the command line, or returns the exit code if there is nothing to run.
 fn parsed() -> Result<Cli, Exit> {
     Cli::try_parse().map_err(|mut error| {
         suggest(&mut error);
-        // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
+        // clap sends help and version to stdout and exits with 0; errors go to stderr.
         if error.use_stderr() {
-            // It quotes what was given, which may hold what a terminal obeys.
+            // The message quotes the arguments, which may contain terminal control characters.
             talk(error.render().to_string().trim_end());
             return Exit::Usage;
         }
@@ -159,7 +159,7 @@ fn parsed() -> Result<Cli, Exit> {
     })
 }
 
-/// Commands that other tools have: what they are called there, and here.
+/// Commands of other tools, each with the command of ingot that corresponds to it.
 const ELSEWHERE: [(&str, &str); 18] = [
     ("plan", "dry-run"),
     ("render", "dry-run"),
@@ -181,7 +181,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("clean", "seal"),
 ];
 
-/// Names the command that was meant by one that another tool has, and the option by which `boot` takes its document.
+/// Suggests the command of ingot for one of another tool, and the option by which `boot` takes its document.
 fn suggest(error: &mut clap::Error) {
     if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) {
         if let Some((_, command)) = ELSEWHERE.iter().find(|(word, _)| word == given) {
@@ -192,7 +192,7 @@ fn suggest(error: &mut clap::Error) {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return };
     let is_of_boot = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("ingot boot "));
     if given.starts_with('-') && error.kind() == ErrorKind::UnknownArgument {
-        // clap says how to pass it as a document, which no one means.
+        // clap suggests how to pass it as a document, which is never what was meant.
         error.remove(ContextKind::Suggested);
     } else if is_of_boot && error.kind() == ErrorKind::UnknownArgument {
         let hint = format!("write `--user-data {given}`");
@@ -200,8 +200,8 @@ fn suggest(error: &mut clap::Error) {
     }
 }
 
-/// Makes a panic say what it is and end with its own exit code. What was being worked on is not printed: it may be a
-/// secret.
+/// Makes a panic print a message and exit with its own code. The panic's payload is not
+/// printed, since it may contain a secret.
 fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));

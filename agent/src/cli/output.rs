@@ -1,7 +1,7 @@
-//! What commands print: results on stdout, messages on stderr.
+//! Output of the commands: results on stdout, messages on stderr.
 //!
-//! Nothing that is printed acts on a terminal but the colors of [`paint`](crate::paint): see [`shown`]. A result that cannot
-//! be written makes the command fail: see [`written`].
+//! Nothing that is printed acts on a terminal, except the colors of [`paint`](crate::paint): see [`shown`]. A command
+//! whose result cannot be written fails: see [`written`].
 
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use crate::host::outlet::Stderr;
 use crate::paint::Canvas;
 use crate::text::{shown, shown_in_json};
 
-/// Why a result was lost. One for the process, as stdout is.
+/// Why a result was lost. One per process, as there is only one stdout.
 static LOST: OnceLock<String> = OnceLock::new();
 
 /// Prints text on stdout.
@@ -20,12 +20,12 @@ pub(super) fn data(text: &str) {
     print(&shown(text));
 }
 
-/// Prints text that a [`Canvas`] has drawn, whose colors are meant.
+/// Prints text that a [`Canvas`] has drawn, with its colors.
 pub(super) fn drawn(text: &str) {
     print(text);
 }
 
-/// How text is drawn on stdout: in colors if it is a terminal that has them, unless `NO_COLOR` is set.
+/// How text is drawn on stdout: in colors if it is a terminal that supports them, unless `NO_COLOR` is set.
 pub(super) fn canvas(environment: &Environment) -> Canvas {
     if !environment.stdout_is_terminal {
         return Canvas::default();
@@ -36,13 +36,13 @@ pub(super) fn canvas(environment: &Environment) -> Canvas {
 
 /// Prints JSON on stdout.
 pub(super) fn json(value: &impl serde::Serialize) {
-    // What ingot prints are maps with strings as keys, which cannot fail.
+    // ingot only prints maps with string keys, whose serialization cannot fail.
     print(&shown_in_json(&serde_json::to_string(value).unwrap_or_default()));
 }
 
 /// Prints a line for people on stderr.
 pub(super) fn talk(text: &str) {
-    // There is no other place to report a failure to.
+    // A failure could not be reported anywhere else.
     let _ = writeln!(Stderr::default(), "{}", shown(text));
 }
 
@@ -52,7 +52,7 @@ fn print(text: &str) {
     note(write!(out, "{text}{end}").and_then(|()| out.flush()));
 }
 
-/// Remembers a result that could not be written. A reader that closed the pipe, such as `head`, has read enough.
+/// Remembers a result that could not be written. A reader that closes the pipe, such as `head`, is not a failure.
 pub(super) fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -61,7 +61,8 @@ pub(super) fn note(printed: io::Result<()>) {
     }
 }
 
-/// The exit code of a command that would end with `exit`: a failure if its output was lost, unless `exit` says more.
+/// The exit code of a command that would end with `exit`. If its output was lost, the result is
+/// a failure, unless `exit` is more specific.
 pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
     talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));

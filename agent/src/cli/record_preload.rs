@@ -1,4 +1,4 @@
-//! `ingot record-preload`: lists the files of a mount that are opened, as `preload:` takes them.
+//! `ingot record-preload`: lists the files of a mount as they are opened, in the format that `preload:` takes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -74,12 +74,12 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
     Ok(())
 }
 
-/// A path as a line of the list, if it can be one: the list is also shown on a terminal.
+/// A path as a line of the list. `None` if it cannot be one, also because the list is shown on a terminal.
 fn line(path: &Path) -> Option<&str> {
     path.to_str().filter(|line| !line.is_empty() && !line.contains('\n') && !line.contains(is_unshowable))
 }
 
-/// Ends when the recording is to end.
+/// Completes when the recording is to end.
 async fn stop(duration: Option<TimeLimit>) {
     let asked = async {
         let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {

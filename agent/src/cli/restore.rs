@@ -1,5 +1,5 @@
-//! What `ingot restore-mounts` and `ingot restore-applications` have in common: they work by what is remembered of this
-//! instance, before there is a network.
+//! Shared by `ingot restore-mounts` and `ingot restore-applications`, which restore what is
+//! remembered of this instance before there is a network.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,7 +12,8 @@ use crate::host::lock::{BOOT, Lock, LockError};
 use crate::host::state::Record;
 use crate::host::{Host, identity};
 
-/// This machine, and what is remembered of the instance that it is. No one else works on it in the meantime.
+/// This machine, and what is remembered of the instance that it is. Holds the lock, so that no
+/// other ingot changes the machine.
 pub(super) struct Remembered {
     pub(super) host: Host,
     pub(super) record: Record,
@@ -20,8 +21,8 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// `None` where there is nothing to do here: a boot is at work, and does the same, or only the metadata service knows
-    /// which instance this is.
+    /// `None` if there is nothing to do here: a boot is running and does the same, or only the
+    /// metadata service knows which instance this is.
     pub(super) async fn open(root: Option<PathBuf>) -> Result<Option<Self>, Explanation> {
         let explained = |error: &dyn Failure| Explanation::of(error);
         let disk = Rc::new(DiskFiles::new(root.clone()));
@@ -42,7 +43,7 @@ impl Remembered {
     }
 }
 
-/// Prints what did not come back, and whether all did.
+/// Prints what could not be restored. The exit code says whether everything was.
 pub(super) fn told(troubles: &[String]) -> Exit {
     troubles.iter().for_each(|trouble| talk(trouble));
     if troubles.is_empty() {

@@ -1,6 +1,7 @@
-//! `ingot restore-applications`: what ran before the reboot runs again, before there is a network.
+//! `ingot restore-applications`: starts what ran before the reboot again, before there is a network.
 //!
-//! For `ingot-applications.service`, which runs before `multi-user.target`. `ingot boot` looks at the same applications later.
+//! For `ingot-applications.service`, which runs before `multi-user.target`. `ingot boot` checks
+//! the same applications later.
 
 use crate::cli::output::talk;
 use crate::cli::restore::{Remembered, told};

@@ -1,6 +1,6 @@
-//! `ingot restore-mounts`: what the last boot mounted comes back, before there is a network.
+//! `ingot restore-mounts`: restores what the last boot mounted, before there is a network.
 //!
-//! For `ingot-mounts.service`, which runs before `local-fs.target`. `ingot boot` does the same at its beginning.
+//! For `ingot-mounts.service`, which runs before `local-fs.target`. `ingot boot` does the same when it starts.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::cli::root::Root;
 use crate::exit::Exit;
 use crate::steps::mount::remembered;
 
-/// The kernel finds its disks within seconds.
+/// How long to wait for a disk. The kernel finds its disks within seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Restore the mounts of this instance's last boot, without network or document

@@ -1,4 +1,4 @@
-//! `--root`, which several commands take.
+//! `--root`, an option of several commands.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::host::environment::absolute;
 /// A directory that stands for `/`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Root {
-    // Programs that are given a path below it run in other directories.
+    // Made absolute, because programs that are given a path below it run in other directories.
     /// Treat DIR as the root of every path
     #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().map(|root| absolute(&root)))]
     pub(super) root: Option<PathBuf>,

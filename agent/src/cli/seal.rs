@@ -1,4 +1,4 @@
-//! `ingot seal`: the last thing that is done to a machine before it becomes an image.
+//! `ingot seal`: the last command to run on a machine before it becomes an image.
 
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,7 @@ fn failed(error: &HostError) -> Exit {
     Exit::Failed
 }
 
-/// Why this cannot be, or should not be, sealed as it was asked for.
+/// Why this machine or root cannot, or should not, be sealed with these options.
 async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> Result<Option<String>, HostError> {
     if !live {
         return Ok(None);
@@ -138,7 +138,7 @@ fn as_text(sealed: &Sealed, is_dry: bool) -> String {
     text
 }
 
-/// With a comma after each thousand.
+/// A number with a comma after each group of thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();

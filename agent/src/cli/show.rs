@@ -20,7 +20,7 @@ use crate::rehearse::prepare::{self, Read};
 use crate::report::Report;
 use crate::report::event::Listener;
 
-/// For a person at a terminal: far less than a boot waits for what it includes.
+/// How long to wait for includes. A person waits at a terminal, so it is far less than in a boot.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Show the merged document, each key with the layer it is from
@@ -65,9 +65,9 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     Exit::Done
 }
 
-/// What was given, without what it includes.
+/// The layers and documents that were given, without what they include.
 async fn of_documents(args: Args) -> (Layers, Vec<String>) {
-    // As the layers, and as the documents of a boot: they are not part of what is below a root.
+    // Not read below a root: layers and documents of the command line are never part of it, as in a boot.
     let files = DiskFiles::new(None);
     let mut layers = Layers::default();
     if let Some(directory) = &args.layers {
@@ -84,7 +84,7 @@ async fn of_documents(args: Args) -> (Layers, Vec<String>) {
     (layers, notes)
 }
 
-/// What a boot of this instance would have.
+/// The document that a boot of this instance would use.
 async fn in_force(args: Args, environment: &Environment) -> Result<(Layers, Vec<String>), Exit> {
     let request = Request {
         user_data: UserData::Metadata,
@@ -112,7 +112,7 @@ async fn in_force(args: Args, environment: &Environment) -> Result<(Layers, Vec<
     Err(if why.unreachable { Exit::Unreachable } else { Exit::Failed })
 }
 
-/// Prints what the reading of the document waits for.
+/// Prints what reading the document waits for.
 struct Reader;
 
 impl Audience for Reader {

@@ -1,5 +1,5 @@
-//! `ingot status`: how the boot of this machine went, or goes. Needs no root. The text is that of
-//! [`screen`](crate::report::screen).
+//! `ingot status`: shows the status of the current or last boot. Needs no root. The text is
+//! written in [`screen`](crate::report::screen).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::seal::attestation::Attestation;
 use crate::step::fields::TimeLimit;
 use crate::steps::application::status::{Status, status};
 
-/// A report of ten thousand steps is smaller.
+/// The largest report that is read, in bytes. A report of ten thousand steps is smaller.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// How often `--wait` looks.
+/// How often `--wait` reads the report.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a disk may take to answer. Without a limit, `ingot status` would hang with the disk.
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
                 return Exit::Failed;
             }
         };
-        // The boot that is waited for replaces a damaged report.
+        // A damaged report is not final under `--wait`: the boot that is waited for replaces it.
         let over = !matches!(exit, Exit::Running | Exit::NeverRan) && (matches!(kept, Kept::Whole(_)) || !args.wait);
         if over || is_late {
             let (exit, report) = match kept {
@@ -103,7 +103,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     }
 }
 
-/// The image and the applications, unless their disk hangs.
+/// The image and the applications. Empty if their disk hangs.
 async fn around(report: Option<&Report>, files: &DiskFiles, root: Option<PathBuf>, clock: &SystemClock) -> (Option<Image>, Vec<Status>) {
     tokio::select! {
         biased;
@@ -115,13 +115,13 @@ async fn around(report: Option<&Report>, files: &DiskFiles, root: Option<PathBuf
     }
 }
 
-/// What there is of a report.
+/// The report as it was found.
 enum Kept {
     Nothing,
     Whole(Report),
-    /// The beginning of one that was cut off.
+    /// The beginning of a truncated report.
     Cut(Report),
-    /// What is wrong with it.
+    /// Why the report cannot be read.
     Damaged(String),
 }
 
@@ -129,9 +129,10 @@ fn damaged(why: &str) -> String {
     format!("{REPORT} is damaged: {why}\n  hint: look at `journalctl -b -t ingot`; the next `ingot boot` replaces the report")
 }
 
-/// The status, and the report.
+/// Reads the status and the report.
 async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
-    // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
+    // The lock is read before the report: a boot that ends in between has written its report
+    // before it released the lock.
     let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
     let bytes = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
     let kept = bytes.map_or(Kept::Nothing, |bytes| match Report::read(&bytes) {
@@ -139,7 +140,7 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
         Ok((report, true)) => Kept::Cut(report),
         Err(error) => Kept::Damaged(error.to_string()),
     });
-    // A boot that runs replaces it.
+    // A running boot will replace a truncated or damaged report.
     let kept = if held && !matches!(kept, Kept::Whole(_)) { Kept::Nothing } else { kept };
     let exit = match &kept {
         _ if held => Exit::Running,
@@ -149,14 +150,14 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
             BootOutcome::Done => Exit::Done,
             BootOutcome::Degraded => Exit::Degraded,
             BootOutcome::NoDocument => Exit::NoDocument,
-            // "Running" without a process: it was interrupted.
+            // The report says "running", but no process holds the lock: the boot was interrupted.
             BootOutcome::Failed | BootOutcome::Running => Exit::Failed,
         },
     };
     Ok((exit, kept))
 }
 
-/// The applications of this instance; none without permission to read their record.
+/// The applications of this instance. Empty without permission to read their record.
 async fn applications(report: Option<&Report>, root: Option<PathBuf>) -> Vec<Status> {
     let host = Host::this_machine(root);
     let of_report = report.and_then(|report| report.instance.clone());
@@ -193,7 +194,7 @@ impl Image {
     }
 }
 
-/// Everything that a status is made of.
+/// Everything that a status shows.
 struct Found {
     report: Option<Report>,
     exit: Exit,
@@ -214,17 +215,17 @@ impl Found {
         }
     }
 
-    /// Whether the process is there that steps beside the boot need.
+    /// Whether the process that runs the background steps still exists. `None` if no step is running.
     fn beside(&self) -> Option<bool> {
         let report = self.report.as_ref()?;
         report.going_on().next().map(|_| environment::is_there(report.pid))
     }
 
-    /// How long a boot that runs has run until now. The report has the time of its last change.
+    /// How long a running boot has been running. The report only has the time of its last change.
     fn elapsed_ms(&self) -> Option<f64> {
         let report = self.report.as_ref().filter(|report| self.exit == Exit::Running && report.outcome == BootOutcome::Running)?;
         let by_process = environment::age_of_ingot(report.pid).map(milliseconds);
-        // The process may not be visible here, and the clock may have been wrong when it began.
+        // The process may not be visible from here, and the clock may have been wrong when the boot began.
         let by_clock = moment(&report.started_at).map(|began| (self.now.as_millisecond() - began.as_millisecond()) as f64);
         by_process.or(by_clock).filter(|elapsed| *elapsed >= report.elapsed_ms)
     }

@@ -1,5 +1,5 @@
-//! `ingot watch-application`: one look at an application, for ingot-watch@.timer. Where it has been down for too long, Auto
-//! Scaling is asked to replace the instance, at every look until that has happened.
+//! `ingot watch-application`: checks an application once, for ingot-watch@.timer. If the application has been down for
+//! too long, every check asks Auto Scaling to replace the instance, until it does.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::host::identity;
 use crate::host::state::Record;
 use crate::steps::application::watch::look;
 
-/// A look, with what Auto Scaling and IMDS take, may take no longer: the next one comes soon.
+/// The time limit of one check, including the calls to Auto Scaling and IMDS. The next check follows soon.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Look at an application, and ask Auto Scaling to replace the instance where it stays down
@@ -37,13 +37,14 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Exit {
 }
 
 async fn looked(application: &str, ground: &Ground) -> Result<(), Explanation> {
-    // A deployment may have it down for a while, and says itself how that ends.
+    // A deployment may take the application down for a while, and reports its own result.
     if !ground.lock.is_free().await {
         return Ok(());
     }
     let host = &ground.host;
     let asked = async {
-        // As the records of this instance are called. Whoever is up needs no answer of AWS.
+        // The instance id names the record. It is read from the machine if possible: a check of a
+        // running application needs no network.
         let id = match identity::dmi(&*host.files).await {
             Some(id) => id,
             None => ground.cloud.connect().await?.metadata().identity().await.map_err(|error| Explanation::of(&error))?.instance_id,

@@ -1,4 +1,4 @@
-//! `ingot worker`: the daemon of one queue. The daemon itself is in [`worker`](crate::worker).
+//! `ingot worker`: arguments and output. The daemon itself is in [`worker`](crate::worker).
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, environment: &Environment) -> Exit {
-    // Who tries a document looks at the terminal.
+    // A person who tries out a document reads the terminal.
     if args.root.root.is_some() || !args.user_data.is_empty() || !logging::to_journal() {
         logging::to_stderr();
     }
@@ -114,21 +114,22 @@ async fn work(args: Args, environment: &Environment) -> Result<(), Ended> {
     Ok(())
 }
 
-/// Where it can be held. A person who tries a worker may not be able to make that place.
+/// Path of the socket by which the worker can be held. `None` if its directory cannot be
+/// created, as for a person who tries out a worker.
 async fn door(name: &str, host: &Host) -> Option<PathBuf> {
     let socket = hold(name);
     host.files.create_directory(socket.parent()?, 0o755).await.ok()?;
     Some(host.files.located(&socket))
 }
 
-/// The process of a worker of the same name: both would tell their status in the same file.
+/// The process of a running worker of the same name, if any: both would write the same status file.
 async fn other(name: &str, host: &Host) -> Option<u32> {
     let found = host.files.read(&status::path(name), LIMIT).await.ok()??;
     let pid = of_bytes::<Status>(&found).ok()?.pid;
     environment::is_there(pid).then_some(pid)
 }
 
-/// What the boot has written.
+/// Reads the settings that the boot has written.
 async fn written(name: &str, host: &Host) -> Result<Settings, Ended> {
     let path = path(name);
     let found = host.files.read(&path, LIMIT).await.map_err(|error| (Exit::Failed, Explanation::of(&error).to_string()))?;
@@ -140,7 +141,7 @@ async fn written(name: &str, host: &Host) -> Result<Settings, Ended> {
         .map_err(|error| (Exit::Failed, format!("{} is not valid: {error}\n  hint: run `ingot boot`, which writes it", path.display())))
 }
 
-/// What a boot of a document would write.
+/// Computes the settings that a boot of this document would write.
 async fn of_document(args: &Args, environment: &Environment) -> Result<Settings, Ended> {
     let facts = args.facts.clone().map_or(Facts::Unset, Facts::File);
     let request = Request { documents: args.user_data.clone(), facts, out: None, diff: None, live: false, release: None };
@@ -157,7 +158,7 @@ async fn of_document(args: &Args, environment: &Environment) -> Result<Settings,
     Ok(settings)
 }
 
-/// The way to AWS: on an instance by its role, unless a person who tries a document has credentials.
+/// Connects to AWS: with the role of the instance, or with a person's own credentials when trying out a document.
 async fn connection(args: &Args, host: &Host, environment: &Environment) -> Result<Connection, Ended> {
     if !args.user_data.is_empty() {
         let refusal = match live::connection(environment, &DiskFiles::new(None), Bounds::LONG_POLLS).await {
@@ -175,7 +176,7 @@ fn ended(refusal: Refusal) -> Ended {
     (refusal.exit(), refusal.to_string())
 }
 
-/// Each time that someone asks the worker to end.
+/// Yields an item each time a signal asks the worker to end.
 fn asked() -> impl Stream<Item = ()> {
     let signals = signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok());
     stream::unfold(signals, async |signals| {

@@ -1,4 +1,4 @@
-//! `ingot status worker`: what a worker does, and has done since it was started. Anybody may ask.
+//! `ingot status worker`: shows what a worker is doing, and has done since it was started. Needs no root.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::host::{Clock as _, Files as _, environment};
 use crate::json::of_bytes;
 use crate::worker::status::{Doing, Status, path};
 
-/// A status has a line for each kind of failure.
+/// The largest status that is read, in bytes. It has one line for each kind of failure.
 const LIMIT: u64 = 1 << 20;
 
 /// Show what a worker does: messages in hand, handled and failed
@@ -105,7 +105,7 @@ fn text(status: Option<&Status>, exit: Exit, now: Timestamp) -> String {
     text
 }
 
-/// How old the oldest message in hand is.
+/// The age of the oldest message in hand.
 fn age(status: &Status, now: Timestamp) -> Option<Duration> {
     let age = now.as_millisecond().saturating_sub(status.oldest_sent_ms?);
     Some(Duration::from_millis(u64::try_from(age).unwrap_or(0)))

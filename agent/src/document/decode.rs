@@ -1,8 +1,8 @@
-//! Makes typed values of a [`Node`], and finds every mistake on the way, not only the first.
+//! Turns a [`Node`] into typed values, and finds every mistake on the way, not only the first.
 //!
-//! serde gives up at the first error. So a value that cannot be read is noted, set aside, and the whole is read once
-//! more without it, until it reads well or nothing is left to set aside. Unknown keys need no second reading: the
-//! names of a struct's fields are known before its map is read.
+//! serde stops at the first error. Therefore a value that cannot be read is recorded and set aside, and the whole node
+//! is read again without it, until the reading succeeds or nothing is left to set aside. Unknown keys need no second
+//! reading: the names of a struct's fields are known before its map is read.
 
 mod error;
 mod forms;
@@ -18,17 +18,17 @@ use self::reading::{Apart, ROOT, Reading};
 use crate::document::error::Mistake;
 use crate::document::tree::Node;
 
-/// Reads `node` as a `T`. `None` if it has mistakes; they are all in `mistakes` then.
+/// Reads `node` as a `T`. `None` if it has mistakes, which are then in `mistakes`.
 pub fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistake>) -> Option<T> {
     decode_without(node, &[], mistakes)
 }
 
-/// The same, reading nothing but these keys of the outermost map.
+/// The same, but reads only these keys of the outermost map.
 pub(crate) fn decode_part<T: DeserializeOwned>(node: &Node, keys: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
     decode_apart(node, Apart::AllBut(keys), mistakes)
 }
 
-/// The same, passing over the keys `apart` of the outermost map: someone else reads those.
+/// The same, but skips the keys `apart` of the outermost map, which are read elsewhere.
 pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
     decode_apart(node, Apart::These(apart), mistakes)
 }
@@ -39,7 +39,7 @@ fn decode_apart<T: DeserializeOwned>(node: &Node, apart: Apart<'_>, mistakes: &m
     value.filter(|_| is_clean)
 }
 
-/// Whatever is the same for all types. Whether there was no mistake.
+/// The part of decoding that is the same for all types. Returns whether there was no mistake.
 fn read(node: &Node, apart: Apart<'_>, mistakes: &mut Vec<Mistake>, take: &mut dyn FnMut(Reader<'_>) -> Result<(), DecodeError>) -> bool {
     let mut reading = Reading::new(apart);
     let mut found: Vec<Mistake> = Vec::new();
@@ -116,7 +116,7 @@ mod tests {
         "#);
     }
 
-    /// A boot refused the templates of docker, because of a word behind them.
+    /// Regression: a boot refused docker's templates because of a word after them.
     #[test]
     fn braces_of_other_programs_are_no_references() {
         for (name, is_wrong) in [

@@ -1,14 +1,14 @@
-//! What a blob of user data is: boot documents, a cloud-config that may carry one, something for another program, or a
+//! Classifies a blob of user data: boot documents, a cloud-config that may contain one, data for another program, or a
 //! mistake.
 //!
-//! [`recognise`] takes gzip, zstd and base64 off ([`unwrap`]) and looks, in this order, for `#ingot` before the first line
-//! of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for what cloud-init knows
-//! ([`beginnings`]). Whatever else there is, was meant for someone, and most likely for ingot: it is an error, or a
-//! document with a [`Slip`]. So is what [`claims`] finds to be ours where ingot does not read it. What is damaged is an
-//! error and never "no document": an instance must not come up without its document because of a bad copy.
+//! [`recognise`] decodes gzip, zstd and base64 ([`unwrap`]) and then looks, in this order, for `#ingot` before the
+//! first line of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for the forms that
+//! cloud-init knows ([`beginnings`]). Everything else was most likely meant for ingot, so it is an error, or a document
+//! with a [`Slip`]. The same holds for content that [`claims`] recognises as ingot's in a place where ingot does not
+//! read it. Damaged data is an error and never means "no document": an instance must not come up without its document
+//! because of a bad copy.
 //!
-//! Makes no document of a text, and fetches nothing: the first is the business of the boot document, the second of its
-//! source.
+//! This module does not parse documents and does not fetch anything.
 
 mod beginnings;
 mod bounds;
@@ -37,15 +37,15 @@ pub(crate) use self::part::{Part, WHOLE};
 pub(crate) use self::slip::Slip;
 pub(crate) use self::unwrap::as_far_as_it_goes;
 
-/// What user data turned out to be.
+/// The content of user data.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum UserData {
-    /// Boot documents in their order: one for `#ingot`, one for each `text/x-ingot` part of a MIME message, and one for each
-    /// text that was meant as one.
+    /// Boot documents in their order: one for `#ingot`, one for each `text/x-ingot` part of a MIME message, and one for
+    /// each text that was meant as one.
     Documents(Vec<Part>),
-    /// A `#cloud-config`, which may or may not hold a top-level `ingot:` key.
+    /// A `#cloud-config`, with or without a top-level `ingot:` key.
     CloudConfig(String),
-    /// Plainly for another program. `what` says what it looks like, and quotes none of it.
+    /// Data that is clearly for another program. `what` says what it looks like, without quoting it.
     Other { what: &'static str },
 }
 
@@ -59,12 +59,12 @@ impl fmt::Debug for UserData {
     }
 }
 
-/// Says what `bytes`, as IMDS or a file gave them, are.
+/// Classifies `bytes`, as they came from IMDS or a file.
 ///
 /// # Errors
 ///
-/// Every [`EncodingError`] means that someone meant something by this user data and it did not arrive whole,
-/// or that it exceeds a bound. To go on without it would be wrong.
+/// Every [`EncodingError`] means that user data was intended for some program but did not arrive whole, or exceeds a
+/// limit. The boot must not continue without it.
 pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
     let whole = unwrap::unwrap(bytes, MAX_UNWRAPPED).map_err(|fault| fault.of(WHOLE))?.bytes;
     let content = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&whole);
@@ -93,7 +93,7 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
     }
 }
 
-/// The text of `bytes` without their encodings, if it is neither a message nor a cloud-config.
+/// The text of `bytes` without its encodings, if it is neither a MIME message nor a cloud-config.
 pub(crate) fn plain(bytes: &[u8]) -> Option<String> {
     let whole = unwrap::unwrap(bytes, MAX_UNWRAPPED).ok()?.bytes;
     let content = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&whole);
@@ -103,7 +103,7 @@ pub(crate) fn plain(bytes: &[u8]) -> Option<String> {
     Part::read(WHOLE, &whole).ok().filter(|part| part.slip.is_none()).map(|part| part.text)
 }
 
-/// What content for another program is that an instance may run beside ingot.
+/// The name of content for another program that an instance may run in addition to ingot.
 fn for_others(content: &[u8]) -> Option<&'static str> {
     for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("a NodeConfig of EKS"))
 }

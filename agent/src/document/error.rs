@@ -1,4 +1,4 @@
-//! Mistakes in a document: file, line, column, the line itself, what is wrong, what to do.
+//! Mistakes in a document: file, line, column, the line itself, the problem and a hint.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,9 +20,9 @@ pub struct Mistake {
     pub place: Option<Place>,
     pub message: String,
     pub hint: Option<String>,
-    /// Whether it is something missing that a further layer, such as user data, may bring.
+    /// Whether something is missing that a later layer, such as user data, may provide.
     pub(crate) may_come_later: bool,
-    /// The character that it is about, of a string that begins at `place`.
+    /// The character that it is about, within a string that begins at `place`.
     pub(crate) within: Option<Within>,
 }
 
@@ -36,25 +36,25 @@ impl Mistake {
         Self::at(place, objection.message, objection.hint)
     }
 
-    /// A template that does not parse: `text`, a string of the document that begins at `start`.
+    /// A template that does not parse: `text` is a string of the document that begins at `start`.
     pub(crate) fn of_template(start: &Place, text: &str, error: &TemplateError) -> Self {
         let within = error.position().offset_in(text).and_then(|offset| Within::at(text, offset));
         Self { hint: error.hint(), within, ..Self::at(start, error.to_string(), "") }
     }
 
-    /// The same of a template that is a file.
+    /// The same for a template that is a file.
     pub(crate) fn of_template_file(file: Arc<str>, error: &TemplateError) -> Self {
         let at = error.position();
         Self { hint: error.hint(), ..Self::at(&Place { file, line: at.line, column: at.column }, error.to_string(), "") }
     }
 
-    /// A mistake that has no line, such as a file that is not there.
+    /// A mistake without a line, such as a file that does not exist.
     pub fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { place: None, message: message.into(), hint, may_come_later: false, within: None }
     }
 }
 
-/// The text of every document that was read, by the name it goes by in a [`Place`].
+/// The text of every document that was read, by its file name in a [`Place`].
 pub type Sources = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Every mistake of a document, in the order of files and lines.
@@ -62,7 +62,7 @@ pub type Sources = BTreeMap<Arc<str>, Arc<str>>;
 pub struct DocumentError {
     mistakes: Vec<Mistake>,
     sources: Sources,
-    /// Stands before each message.
+    /// The prefix of each message.
     word: &'static str,
 }
 
@@ -74,29 +74,30 @@ impl DocumentError {
         Self { mistakes, sources, word: "" }
     }
 
-    /// What an author should know, though it is not a mistake.
+    /// Warnings: what an author should know although it is not a mistake.
     pub fn warnings(mistakes: Vec<Mistake>, sources: Sources) -> Self {
         Self { word: "warning: ", ..Self::new(mistakes, sources) }
     }
 
-    /// The mistakes, and the texts that they are in.
+    /// The mistakes, and the texts that contain them.
     pub(crate) fn into_parts(self) -> (Vec<Mistake>, Sources) {
         (self.mistakes, self.sources)
     }
 
-    /// The same, with one more.
+    /// The same with one more mistake.
     pub(crate) fn with(mut self, mistake: Mistake) -> Self {
         self.mistakes.push(mistake);
         Self { word: self.word, ..Self::new(self.mistakes, self.sources) }
     }
 
-    /// Parts what a further layer may bring from what is wrong in any case; `None` if nothing is.
+    /// Separates what a later layer may provide from what is wrong in any case. The first is `None` if nothing is wrong
+    /// in any case.
     pub(crate) fn without_what_may_come(self) -> (Option<Self>, Vec<Mistake>) {
         let (later, now): (Vec<Mistake>, Vec<Mistake>) = self.mistakes.into_iter().partition(|mistake| mistake.may_come_later);
         ((!now.is_empty()).then_some(Self { mistakes: now, sources: self.sources, word: self.word }), later)
     }
 
-    /// The same for machines.
+    /// The mistakes in machine-readable form.
     pub fn entries(&self) -> Vec<Entry> {
         let mut lines = Lines::of(&self.sources);
         self.mistakes
@@ -113,7 +114,7 @@ impl DocumentError {
             .collect()
     }
 
-    /// Each on a line of its own, without the line that it is about.
+    /// One line for each mistake, without the source line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |mistake: &Mistake| {
             let place = mistake.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
@@ -124,7 +125,7 @@ impl DocumentError {
     }
 }
 
-/// Finds the places of mistakes that are about a character of a string.
+/// Locates the mistakes that are about a character of a string.
 fn find_within(mistakes: &mut [Mistake], sources: &Sources) {
     let mut lines: BTreeMap<Arc<str>, Vec<&str>> = BTreeMap::new();
     for mistake in mistakes {
@@ -144,7 +145,7 @@ pub struct Entry {
     pub file: Option<String>,
     pub line: Option<usize>,
     pub column: Option<usize>,
-    /// The line itself. A long one is cut around the column.
+    /// The source line. A long one is cut around the column.
     pub source: Option<String>,
     pub message: String,
     pub hint: Option<String>,
@@ -153,12 +154,12 @@ pub struct Entry {
     pub(crate) may_come_later: bool,
 }
 
-/// Wider lines are cut around the column, in characters: for people, and for machines. A document may be one line, with a
-/// mistake in every word of it.
+/// Lines longer than this, in characters, are cut around the column: in the text output, and in JSON. A document may be
+/// a single line with a mistake in every word.
 const SHOWN_WIDTH: usize = 120;
 const SOURCE_WIDTH: usize = 1000;
 
-/// Stands for what was cut off.
+/// Marks where text was cut off.
 const ELLIPSIS: char = '…';
 
 impl fmt::Display for DocumentError {
@@ -186,10 +187,10 @@ impl fmt::Display for DocumentError {
     }
 }
 
-/// The lines of all documents, to be shown around one place after the other.
+/// The lines of all documents, from which the surroundings of places are shown one after another.
 struct Lines<'a> {
     by_file: BTreeMap<&'a str, Vec<&'a str>>,
-    /// How far the last line was gone through: the next place may be in the same.
+    /// The position reached in the last line, because the next place may be in the same line.
     last: Option<(Place, Walk<'a>)>,
 }
 
@@ -198,7 +199,8 @@ impl<'a> Lines<'a> {
         Self { by_file: sources.iter().map(|(file, text)| (&**file, text.lines().collect())).gather(), last: None }
     }
 
-    /// As much of the line as `width` characters hold, without [signatures](Walk), and where the column of `place` is in it.
+    /// Up to `width` characters of the line, without [signatures](Walk), and the position of the column of `place` in
+    /// them.
     fn around(&mut self, place: &Place, width: usize) -> Option<(String, usize)> {
         let line = *self.by_file.get(&*place.file)?.get(place.line.checked_sub(1)?)?;
         let is_wide = line.chars().nth(width).is_some();
@@ -220,13 +222,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The characters of a line in which no one can read what a URL asks with, one for one: whoever has a signed one, such as that
-/// of a wait condition, may use it.
+/// The characters of a line, with the query of every URL replaced character by character: anyone who has a signed URL,
+/// such as that of a wait condition, can use it.
 #[derive(Debug, Clone)]
 struct Walk<'a> {
     rest: Chars<'a>,
     passed: usize,
-    /// The last characters.
+    /// The last three characters.
     before: [char; 3],
     has_url: bool,
     is_hidden: bool,
@@ -255,8 +257,8 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// What a character is in a terminal: tabs become one space, and what would act on it a mark of its own, so that the caret
-/// stands right.
+/// A character as shown in a terminal: tabs become one space, and control characters become a replacement mark, so that
+/// the caret is in the right column.
 fn in_one_column(character: char) -> char {
     match character {
         '\t' | '\n' => ' ',
@@ -289,7 +291,7 @@ mod tests {
         ");
     }
 
-    /// What is shown of a line around a column, and the column in that.
+    /// The text shown of a line around a column, and the position of the column in it.
     fn around(line: &str, columns: &[usize], width: usize) -> Vec<(String, usize)> {
         let file: Arc<str> = "a".into();
         let sources = Sources::from([(file.clone(), line.into())]);
@@ -315,7 +317,7 @@ mod tests {
     #[test]
     fn cuts_a_long_line_around_its_column() {
         let line = format!("{}X{}Y{}", "a".repeat(500), "ä".repeat(70), "b".repeat(500));
-        // Also the second place of a line, and one before it.
+        // Also covers a second place in the same line, and a place before the first.
         for (shown, (mark, is_begun)) in
             around(&line, &[501, 572, 501, 1], SHOWN_WIDTH).into_iter().zip([('X', true), ('Y', true), ('X', true), ('a', false)])
         {
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(around(&whole, &[110], SHOWN_WIDTH), [(whole.clone(), 110)]);
     }
 
-    /// 2,000 warnings in one line of 200 KB were 400 MB of JSON.
+    /// Regression: 2,000 warnings in one line of 200 KB produced 400 MB of JSON.
     #[test]
     fn a_document_of_one_line_is_not_shown_again_for_each_of_its_mistakes() {
         let (file, line): (Arc<str>, String) = ("a".into(), "{\"ä\": \"b\"}, ".repeat(16_000));

@@ -7,11 +7,11 @@
 //!   - ssm:/shop/boot                                         # or { ssm: /shop/boot, sha256: … }
 //! ```
 //!
-//! An included document is a layer that comes right before the one that includes it, in the order of the list; so whoever
-//! includes wins. It may include others in its turn. Nothing is known yet when they are read, so their places
-//! hold no references.
+//! An included document is a layer that comes directly before the document that includes it, in the order of the list,
+//! so the including document overrides what it includes. It may include further documents. Includes are read before
+//! anything is planned, so their locations cannot contain references.
 //!
-//! What cannot be read ends the boot: half a document is none.
+//! A document that cannot be read ends the boot, because a boot must not run with half of its document.
 
 use std::fmt;
 
@@ -36,10 +36,10 @@ use crate::text::{Place, Text};
 /// How deep documents may include each other.
 const DEPTH: usize = 4;
 
-/// The key of a document.
+/// The key of the list in a document.
 pub(crate) const KEY: &str = registry::INCLUDE;
 
-/// A document that is included, as it is written.
+/// An included document as it is written in the list.
 type Written = OrMap<Text, Fields>;
 
 /// A document in S3 or in an SSM parameter.
@@ -69,7 +69,7 @@ enum What {
     Parameter(String),
 }
 
-/// As people write it, and as places in it are named.
+/// In the form that users write, which also names the document in places.
 impl fmt::Display for Include {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -89,7 +89,7 @@ pub(crate) fn schema(generator: &mut schemars::SchemaGenerator) -> serde_json::V
     })
 }
 
-/// Takes the list out of a layer.
+/// Removes the list from a layer.
 pub(crate) fn take(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> Vec<Include> {
     let Value::Map(entries) = &mut layer.value else { return Vec::new() };
     let Some(at) = entries.iter().position(|(key, _)| key.name == KEY) else { return Vec::new() };
@@ -158,25 +158,26 @@ fn raw(text: Text) -> String {
     text.raw().to_owned()
 }
 
-/// Takes the lists out of all layers, for those who cannot read what they name. Returns a note for each document.
+/// Removes the lists from all layers, for callers that cannot read the documents named there. Returns a note for each
+/// document.
 pub(crate) fn set_aside(layers: &mut Layers) -> Vec<String> {
     let Layers { nodes, mistakes, .. } = layers;
     nodes.iter_mut().flat_map(|node| take(node, mistakes)).map(|include| format!("not read: {include}, from {}", include.place)).collect()
 }
 
-/// That a document was not read: whoever plans without it has not all there is.
+/// The mistake for a document that was not read: a plan made without it is incomplete.
 pub(crate) fn unread(include: &Include) -> Mistake {
     let hint = "look at the whole with `ingot dry-run --live`";
     Mistake { may_come_later: true, ..Mistake::at(&include.place, format!("{include} is included, and was not read"), hint) }
 }
 
-/// Reads all that layers include, those of one depth at the same time.
+/// Reads all documents that layers include; those of one depth are read concurrently.
 ///
 /// # Errors
 ///
-/// The first document that could not be read. Mistakes in documents, and digests that differ, are with the layers.
+/// The first document that could not be read. Mistakes in documents, and digests that differ, are added to the layers.
 pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, objects: &dyn Objects) -> Result<(), AwsError> {
-    // Each layer, and the documents by way of which it came.
+    // Each layer, with the chain of documents that included it.
     let mut known: Vec<(Node, Vec<String>)> = std::mem::take(&mut layers.nodes).into_iter().map(|node| (node, Vec::new())).collect();
     loop {
         let lists: Vec<Vec<Include>> = known.iter_mut().map(|(node, _)| take(node, &mut layers.mistakes)).collect();
@@ -216,7 +217,7 @@ pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, object
     Ok(())
 }
 
-/// Those of a list that are neither on the way to it already nor too deep.
+/// The items of a list that neither include themselves through the chain nor are nested too deep.
 fn allowed(list: Vec<Include>, chain: &[String], layers: &mut Layers) -> Vec<Include> {
     let (mut allowed, way) = (Vec::new(), chain.join(" → "));
     for include in list {
@@ -234,13 +235,13 @@ fn allowed(list: Vec<Include>, chain: &[String], layers: &mut Layers) -> Vec<Inc
     allowed
 }
 
-/// What lies there; `None` if it is too large.
+/// The content of an included document; `None` if it is too large.
 async fn fetch(include: &Include, parameters: &Parameters, objects: &dyn Objects) -> Result<Option<Vec<u8>>, AwsError> {
     match &include.what {
         What::Object(source) => s3::read(objects, source, SIZE_LIMIT as usize).await,
         What::Parameter(name) => Ok(Some(match parameters.get(name).await? {
             ParameterValue::Text(text) => text.expose().as_bytes().to_vec(),
-            // Split at its commas, of which YAML has some.
+            // SSM splits the value at commas, which YAML contains.
             ParameterValue::List(items) => items.iter().map(|item| item.expose()).collect::<Vec<_>>().join(",").into_bytes(),
         })),
     }
@@ -254,7 +255,7 @@ mod tests {
     use crate::document::BootDocument;
     use crate::fake::aws::{FakeObjects, FakeParameterStore};
 
-    /// The addresses and values of what comes of a document, or its mistakes.
+    /// The addresses and values of the resulting document, or its mistakes.
     async fn resolved(text: &str, objects: &[(&str, &str)], parameters: &[(&str, &str)]) -> String {
         let store = FakeObjects::default();
         objects.iter().for_each(|(place, content)| store.put(place, content));

@@ -1,12 +1,13 @@
-//! Several boot documents become one: map by map, later layers over earlier ones.
+//! Merges several boot documents into one: map by map, later layers over earlier ones.
 
 use std::collections::BTreeMap;
 
 use crate::document::tree::{Key, Node, Value};
 
-/// Merges `over` into `base`: maps key by key, everything else replaced, and `null` removes.
+/// Merges `over` into `base`: maps are merged key by key, everything else is replaced, and `null` removes.
 ///
-/// Key and value keep the place where they were last written, so that a mistake is shown in the layer that made it.
+/// A key and its value keep the place where they were last written, so that a mistake is shown in the layer that made
+/// it.
 pub fn merge(base: &mut Node, over: Node) {
     let Value::Map(entries) = over.value else {
         *base = over;

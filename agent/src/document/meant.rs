@@ -1,9 +1,9 @@
-//! What was meant by a key that a map does not know: a misspelled one, or the word that another tool has for it.
+//! The likely meaning of an unknown key: a misspelling, or another tool's word for a known key.
 
 use crate::failure::nearest;
 
-/// Words of other tools: the word, a key of the map that it stands in, and what to write; nothing for the key itself. The
-/// first that fits counts.
+/// Words of other tools: the word, a known key of the map that contains it, and what to write, empty for that key
+/// itself. The first match is used.
 const ELSEWHERE: [(&str, &str, &str); 50] = [
     ("users", "commands", "create users while the image is built"),
     ("groups", "commands", "create groups while the image is built"),
@@ -61,7 +61,7 @@ const RUNCMD: &str = "write each below `commands:`, as in `NAME: { run: [PROGRAM
 
 const SHELL: &str = "write `run: [/bin/sh, -c, \"…\"]`";
 
-/// What to do about the key `name` of a map that knows only `known`.
+/// The hint for the key `name` in a map that only knows `known`.
 pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     let elsewhere = ELSEWHERE.iter().find(|(word, key, _)| *word == name && known.contains(key));
     match (nearest(name, known.iter().copied()), elsewhere) {

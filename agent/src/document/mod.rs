@@ -1,8 +1,8 @@
 //! The boot document: what the user wrote, checked and typed.
 //!
-//! [`source`] finds the layers, [`mod@include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with
-//! places, [`layers`] merges, [`registry`] knows every kind of step, and [`decode`] makes typed steps and collects every
-//! mistake; [`plan`](crate::plan) finds the mistakes between steps.
+//! [`source`] finds the layers, [`mod@include`] reads what they include, [`encoding`] unwraps user data, [`tree`]
+//! parses YAML with places, [`layers`] merges, [`registry`] lists every kind of step, and [`decode`] makes typed steps
+//! and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
 
 pub(crate) mod decode;
 pub(crate) mod encoding;
@@ -40,57 +40,57 @@ pub(crate) use crate::document::registry::KINDS;
 pub(crate) struct Item {
     pub(crate) place: Place,
     pub(crate) common: Common,
-    /// `after:`, each with its place; `None` where the author said nothing.
+    /// `after:`, each with its place; `None` if the author did not write it.
     pub(crate) after: Option<Vec<(Address, Place)>>,
-    /// `when:`, as long as no one has decided it.
+    /// `when:`, until it has been evaluated.
     pub(crate) when: Option<Text>,
     pub(crate) step: Box<dyn AnyStep>,
-    /// As it was written, on a desk.
+    /// The step as it was written. Kept only on a dev box.
     pub(crate) written: Option<Node>,
 }
 
 impl Item {
-    /// Where what is wrong with it stands: as close as can be told.
+    /// The place of what is wrong with the step, as precisely as possible.
     pub(crate) fn place_of(&self, objection: &Objection) -> &Place {
         self.written.as_ref().and_then(|node| node.quoted_in(&objection.message)).unwrap_or(&self.place)
     }
 }
 
-/// A merged document, and every mistake met so far.
+/// A merged document, and every mistake found so far.
 #[derive(Debug)]
 pub(crate) struct BootDocument {
-    /// `values:`, with places; strings in it may hold references to facts and other values.
+    /// `values:` with places. Its strings may contain references to facts and other values.
     pub(crate) values: Node,
-    /// `claims:`, with its place.
+    /// `claims:` with its place.
     pub(crate) claims: Option<Text>,
     pub(crate) items: BTreeMap<Address, Item>,
-    /// Steps that are there but have mistakes of their own: referring to them is not another one.
-    /// Each as it was written.
+    /// Steps that have mistakes of their own, each as it was written. A reference to one of them is not a further
+    /// mistake.
     pub(crate) broken: Vec<(Address, Node)>,
-    /// Steps that are not there, for their `when:` is false.
+    /// Steps that are left out because their `when:` is false.
     pub(crate) not_due: Vec<Address>,
     pub(crate) sources: Sources,
     pub(crate) mistakes: Vec<Mistake>,
-    /// Whether it is looked at on a desk, where there is time to look at it more closely.
+    /// Whether it is examined on a dev box, where there is time for further checks.
     pub(crate) on_a_desk: bool,
-    /// Whether parts of it could not be read, so that what is not there may be in them.
+    /// Whether parts of it could not be read, so that anything missing may be in them.
     pub(crate) is_torn: bool,
 }
 
 impl BootDocument {
-    /// Merges layers and reads them as steps. Never fails: mistakes are collected, for planning may find more.
+    /// Merges layers and reads them as steps. Never fails: mistakes are collected, because planning may find more.
     pub(crate) fn of(layers: Layers) -> Self {
         Self::read_from(layers, false)
     }
 
-    /// The same on a desk.
+    /// The same on a dev box.
     pub(crate) fn of_a_desk(layers: Layers) -> Self {
         Self::read_from(layers, true)
     }
 
     fn read_from(layers: Layers, on_a_desk: bool) -> Self {
         let Layers { mut nodes, sources, mut mistakes, passed_over: _, torn } = layers;
-        // Whoever has not read them by now cannot.
+        // Callers that can read includes have done so by now.
         for node in &mut nodes {
             let includes = include::take(node, &mut mistakes);
             mistakes.extend(includes.iter().map(include::unread));
@@ -116,7 +116,7 @@ impl BootDocument {
         document
     }
 
-    /// The signals of layers that have mistakes, as far as they can be read, and nothing else.
+    /// The signals of layers that have mistakes, as far as they can be read. Everything else is dropped.
     pub(crate) fn signals_of(layers: Layers) -> Self {
         let mut document = Self::of(layers);
         document.items.retain(|address, item| item.step.shape(address.key()).order == Order::AfterEverything);
@@ -217,7 +217,7 @@ impl BootDocument {
         }
         let known = self.mistakes.len();
         let step = (kind.decode)(node, &mut self.mistakes);
-        // A text may be what stands in a field that is misspelled.
+        // The text may belong to a field whose name is misspelled.
         if self.mistakes.len() == known {
             names::check(node, kind.short, &mut self.mistakes);
         }
@@ -260,7 +260,7 @@ pub(crate) fn template_of(address: &Address, node: &Node) -> Option<PathBuf> {
     }
 }
 
-/// Whether a step has a part that is read apart from its kind.
+/// Whether a step has one of the fields that all kinds share, which are read separately.
 fn has_common_part(node: &Node) -> bool {
     matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| COMMON.contains(&key.name.as_str())))
 }

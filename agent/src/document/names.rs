@@ -1,13 +1,14 @@
-//! Line breaks and other control characters in what names something: an address, a user, a secret, a bucket.
+//! Line breaks and other control characters in names: of an address, a user, a secret, a bucket.
 //!
-//! Nothing has such a name, and what asks for it says so late, and in words of its own. Texts that are handed on as they are
-//! may hold anything.
+//! No such thing has a name like that, and the call that uses the name would fail late with an obscure error. Texts
+//! that are passed on unchanged may contain anything.
 
 use crate::document::error::Mistake;
 use crate::document::tree::{Key, Node, Value};
 use crate::text::{is_unshowable, shown_on_a_line};
 
-/// Fields that are not names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
+/// Fields of any kind of step that are not names: the input of programs and files, certificates, and tags, which may be
+/// any text.
 const TEXTS: [&str; 13] = [
     "content",
     "run",
@@ -29,7 +30,7 @@ pub(crate) fn is_text(field: &str) -> bool {
     TEXTS.contains(&field)
 }
 
-/// What is wrong with the name of a step.
+/// The mistake in the name of a step.
 pub(super) fn of_step(key: &Key) -> Option<Mistake> {
     if key.name.contains("{{") {
         let message = format!("`{}` holds a reference, and the name of a step takes none", shown(&key.name));
@@ -41,7 +42,8 @@ pub(super) fn of_step(key: &Key) -> Option<Mistake> {
     })
 }
 
-/// Finds the names below `node` that nothing can have. Its field `text` holds none, whatever that is called elsewhere.
+/// Finds impossible names below `node`. Its field `text`, if given, holds free text here even if it is a name
+/// elsewhere.
 pub(super) fn check(node: &Node, text: Option<&str>, mistakes: &mut Vec<Mistake>) {
     match &node.value {
         Value::String(text) if is_broken(text) && is_broken(&without_templates(text)) => {
@@ -63,7 +65,7 @@ fn is_broken(text: &str) -> bool {
     !is_plain && text.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character))
 }
 
-/// A line break within a template is in nothing that is made of it.
+/// Removes templates: a line break within one does not appear in the rendered text.
 fn without_templates(text: &str) -> String {
     let mut parts = text.split("{{");
     let mut without = parts.next().unwrap_or_default().to_owned();

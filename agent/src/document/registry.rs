@@ -51,23 +51,23 @@ pub(super) const VERSION: &str = "1";
 /// The key of the list of documents to include.
 pub(crate) const INCLUDE: &str = "include";
 
-/// The key of the place where the instances of a fleet choose one of them.
+/// The key of the location where the instances of a fleet choose one of them.
 pub(crate) const CLAIMS: &str = "claims";
 
-/// Every key at the top level of a document.
+/// Every top-level key of a document.
 pub(crate) fn top_level() -> impl Iterator<Item = &'static str> {
     ["version", INCLUDE, "values", CLAIMS].into_iter().chain(KINDS.iter().map(|kind| kind.name))
 }
 
-/// Reads one step; its mistakes are added to those known.
+/// Reads one step and appends its mistakes.
 pub(crate) type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
 
-/// One kind of step: how it is read, and what its JSON Schema is, which tests compare with the one that the program carries.
+/// One kind of step: how it is read, and its JSON Schema, which tests compare with the one embedded in the program.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) decode: Decode,
-    /// The field that is meant where a step is written as anything but a map.
+    /// The field to which a value is assigned if a step is written as anything but a map.
     pub(super) short: Option<&'static str>,
     #[cfg(test)]
     pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
@@ -90,8 +90,7 @@ impl Kind {
     }
 }
 
-/// Writes the steps of a layer out in full that are written as the one field that is meant, so that layers are merged field by
-/// field.
+/// Expands the steps of a layer that are written in the short form, so that layers are merged field by field.
 pub(super) fn write_out(layer: &mut Node) {
     let Value::Map(kinds) = &mut layer.value else { return };
     for (key, steps) in kinds {

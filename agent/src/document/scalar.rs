@@ -1,8 +1,9 @@
-//! Where a character of a string stands in the document: quotes, escapes and folded lines lie between the two.
+//! Finds the position of a character of a string in the document's source, across quotes, escapes and folded lines.
 
 use crate::text::Place;
 
-/// A character of a string, by how many visible ones come before it: YAML changes nothing about a string but its white space.
+/// A character of a string, identified by the number of visible characters before it: YAML changes only the white space
+/// of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Within {
     seen: usize,
@@ -10,13 +11,13 @@ pub(crate) struct Within {
 }
 
 impl Within {
-    /// The character at a byte of a string; `None` at its end.
+    /// The character at a byte offset of a string; `None` at its end or on white space.
     pub(crate) fn at(text: &str, offset: usize) -> Option<Self> {
         let character = text.get(offset..)?.chars().next().filter(|character| !character.is_whitespace())?;
         Some(Self { seen: text[..offset].chars().filter(|character| !character.is_whitespace()).count(), character })
     }
 
-    /// Its place, in the lines of the document, where the string begins at `start`.
+    /// Its place in the lines of the document, for a string that begins at `start`.
     pub(super) fn place(self, lines: &[&str], start: &Place) -> Option<Place> {
         let first = lines.get(start.line - 1)?;
         let (mut skipped, mut line) = (start.column - 1, start.line);
@@ -33,7 +34,7 @@ impl Within {
                 match (style, character) {
                     ('"', '\\') => match escaped(&mut characters) {
                         Some(meant) => character = meant,
-                        // The line goes on in the next one.
+                        // The string continues in the next line.
                         None => break,
                     },
                     ('"', '"') => return None,
@@ -55,7 +56,7 @@ impl Within {
     }
 }
 
-/// What is meant by the escape whose backslash has been read; `None` for the end of a line.
+/// The character that an escape stands for, after its backslash has been read; `None` at the end of a line.
 fn escaped(characters: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
     let (_, character) = characters.next()?;
     let digits = match character {
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::document::tree::{Value, parse};
 
-    /// Each text has one `{{`, and begins in its first line behind `a: `.
+    /// Each text contains one `{{`, and begins in its first line after `a: `.
     #[test]
     fn a_character_is_found_in_every_style() {
         for (document, line, column) in [

@@ -1,11 +1,11 @@
 //! The JSON Schema of boot documents, for editors.
 //!
-//! It is made of the same types that read them, and kept in `schema.json`: tests compare the two, and the program carries
-//! the file alone.
+//! The schema is generated from the types that read documents, and kept in `schema.json`. Tests compare the two; the
+//! program embeds only the file.
 
 use crate::packed;
 
-/// The schema of one document. A layer of several may leave out `version`, which this asks for.
+/// The schema of a single document. It requires `version`, which one layer of several may leave out.
 pub(crate) fn schema() -> String {
     packed::text(packed::SCHEMA)
 }
@@ -19,7 +19,7 @@ mod tests {
     use crate::document::include;
     use crate::document::registry::{CLAIMS, Common, KINDS};
 
-    /// The schema that the types make.
+    /// The schema generated from the types.
     fn made() -> Value {
         let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
         let common = Common::json_schema(&mut generator).to_value();
@@ -65,7 +65,7 @@ mod tests {
         })
     }
 
-    /// A number or a boolean is taken for the string that is meant, unless that has a form.
+    /// Accepts a number or a boolean in place of any string that has no prescribed form.
     fn take_scalars(schema: &mut Value) {
         let is_free = !["pattern", "enum", "const"].iter().any(|key| schema.get(key).is_some());
         if let Some(kind) = schema.get_mut("type").filter(|kind| kind.is_string() || kind.is_array()) {
@@ -75,7 +75,7 @@ mod tests {
                 *kind = kinds.into();
             }
         }
-        // Whoever takes a boolean by itself says what else it takes.
+        // A type that accepts booleans itself already lists everything it accepts.
         let is_said = schema["anyOf"].as_array().is_some_and(|kinds| kinds.contains(&json!({ "type": "boolean" })));
         match schema {
             _ if is_said => {}
@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// Accepts null in place of every value of a map, as a layer removes it. A list is replaced as a whole.
+    /// Accepts null for every value of a map, because a layer uses null to remove one. A list is replaced as a whole.
     fn allow_null_below(schema: &mut Value) {
         if let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             fields.values_mut().for_each(allow_null);
@@ -106,7 +106,7 @@ mod tests {
         allow_null_below(schema);
         let no_value = json!({ "type": "null" });
         if schema.get("type").is_some() && schema.get("oneOf").is_some() {
-            // Null would match each of several forms.
+            // Several forms would each match null.
             let description = schema.get("description").cloned();
             *schema = json!({ "anyOf": [schema.take(), no_value] });
             description.into_iter().for_each(|description| schema["description"] = description);
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Of two fields of which one is required, the other may be null.
+    /// If one of two fields is required, the other may be null.
     fn there_and_not_null(form: &mut Value) {
         let names = form["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let there: Map<String, Value> = names.map(|name| (name.to_owned(), json!({ "not": { "type": "null" } }))).collect();
@@ -136,7 +136,7 @@ mod tests {
 
     /// Every section and field of `schema` below `path` that has no description.
     fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
-        // What only says which fields are required describes none.
+        // A subschema that only says which fields are required describes none of them.
         let is_rule = schema.get("type").is_none() && schema.get("required").is_some();
         for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten().filter(|_| !is_rule) {
             let path = format!("{path}.{name}");

@@ -1,4 +1,4 @@
-//! The merged document as YAML again, each key with the layer that it is from.
+//! The merged document as YAML, each key with the layer it comes from.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::document::tree::{self, Node, Value};
 use crate::number;
 use crate::text::{Place, is_unshowable, shown_on_a_line};
 
-/// One level.
+/// The indentation of one level.
 const STEP: &str = "  ";
 
 /// Merges layers. `None` if there are none.
@@ -21,7 +21,7 @@ pub(crate) fn merged(layers: Layers) -> Option<Node> {
     Some(merged)
 }
 
-/// A document that means the same, with a comment behind each key: the file and the line where it was written last.
+/// An equivalent document, with a comment after each key: the file and line where it was last written.
 pub(crate) fn yaml(document: &Node) -> String {
     let lines = lines(document);
     let width = |line: &str| line.chars().count();
@@ -36,7 +36,7 @@ pub(crate) fn yaml(document: &Node) -> String {
     out
 }
 
-/// The same without comments: wherever the keys were written, it is the same text.
+/// The same without comments: the text does not depend on where the keys were written.
 pub fn bare_yaml(document: &Node) -> String {
     lines(document).into_iter().map(|(line, _)| line + "\n").collect()
 }
@@ -52,7 +52,7 @@ fn lines(document: &Node) -> Lines {
     lines
 }
 
-/// The document as JSON has it.
+/// The document as JSON.
 pub(crate) fn json(node: &Node) -> Json {
     match &node.value {
         Value::Number(text) => Json::Number(number::written(&number::in_json(&number::written(text)))),
@@ -80,10 +80,10 @@ fn from(place: &Place) -> String {
     shown_on_a_line(&format!("{}:{}", place.file, place.line)).into_owned()
 }
 
-/// Lines, with the place that is shown behind each.
+/// Lines, each with the place to show after it.
 type Lines = Vec<(String, Option<Place>)>;
 
-/// Adds a key and what stands behind it.
+/// Adds a key and its value.
 fn entry(head: &str, place: &Place, node: &Node, indent: &str, lines: &mut Lines) {
     let place = Some(place.clone());
     match &node.value {
@@ -118,14 +118,14 @@ fn flow(node: &Node) -> String {
     }
 }
 
-/// A string: as it is where no one could take it for something else, in quotes otherwise.
+/// A string: unquoted if it cannot be mistaken for another type, otherwise in quotes.
 fn scalar(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./@+".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     if begins && text.chars().all(is_plain) && tree::is_string(text) {
         return text.to_owned();
     }
-    // JSON's quotes are some of YAML's. What a terminal obeys is escaped.
+    // JSON strings are valid YAML. Characters that control a terminal are escaped as well.
     let quoted = Json::from(text).to_string();
     let mut out = String::with_capacity(quoted.len());
     for c in quoted.chars() {
@@ -138,7 +138,7 @@ fn scalar(text: &str) -> String {
     out
 }
 
-/// Whether a string can stand as a block of lines.
+/// Whether a string can be written as a block scalar.
 fn is_block(text: &str) -> bool {
     let inner = text.strip_suffix('\n').unwrap_or(text);
     let is_odd = |c: char| c != '\n' && (c == '\t' || c == '\u{feff}' || c == '\u{7f}' || is_unshowable(c));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a document holds.
+        /// Must hold for any document.
         #[test]
         fn what_is_shown_reads_back(values in any_node()) {
             let document = node(&serde_json::json!({ "version": 1, "values": { "x": values } }).to_string());

@@ -1,4 +1,4 @@
-//! Where documents come from: layers in the image, user data, files given on the command line.
+//! The sources of documents: layers in the image, user data, and files given on the command line.
 
 #[cfg(test)]
 mod tests;
@@ -16,37 +16,37 @@ use crate::failure::{Explanation, Failure};
 use crate::host::Files;
 use crate::text::Place;
 
-/// Where an image keeps its layers.
+/// The directory of the image's layers.
 pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
 
-/// Layers and templates larger than this are refused: the same bound as for unwrapped user data.
+/// Layers and templates larger than this are refused. It is the same limit as for unwrapped user data.
 pub(crate) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Whether a document begins with `#ingot`, as user data has to.
+/// Whether a document begins with `#ingot`, as user data must.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
     Found,
     Missing,
-    /// A comment was meant as the marker. The mistake is one of user data alone.
+    /// A comment was meant as the marker. This is a mistake only in user data.
     Misspelled(Mistake),
 }
 
-/// The layers of one boot, in order, and every mistake met so far.
+/// The layers of one boot, in order, and every mistake found so far.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Layers {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Sources,
     pub(crate) mistakes: Vec<Mistake>,
-    /// What to say of files among the layers that may have been meant as one, and are not read.
+    /// Remarks about files in the layer directory that may have been meant as layers, but are not read.
     pub(crate) passed_over: Vec<String>,
-    /// What of them is not YAML: the rest is read as well on a desk, and lacks what was there.
+    /// Whether parts of the layers are not YAML. On a dev box the rest is still read, without those parts.
     pub(crate) torn: Torn,
 }
 
-/// Whether documents are read on behind what is not YAML, and whether there was any.
+/// Whether documents are read beyond invalid YAML, and whether there was any.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Torn {
-    /// They are not.
+    /// They are not: invalid YAML ends the reading.
     #[default]
     Refused,
     Whole,
@@ -54,7 +54,7 @@ pub(crate) enum Torn {
 }
 
 impl Layers {
-    /// SHA-256 of every layer with its name, in hexadecimal: two boots with the same one were told the same.
+    /// SHA-256 of every layer with its name, in hexadecimal. Two boots with the same digest had the same layers.
     pub(crate) fn digest(&self) -> String {
         let mut digest = Hasher::new();
         for (name, text) in &self.sources {
@@ -66,7 +66,7 @@ impl Layers {
         digest.finish().to_string()
     }
 
-    /// Reads every `*.yaml` of a directory, by name, and notes what is nearly called that.
+    /// Reads every `*.yaml` of a directory, ordered by name, and records files with similar names.
     pub(crate) async fn add_directory(&mut self, directory: &Path, files: &dyn Files) {
         let names = match files.list(directory).await {
             Ok(names) => names,
@@ -93,7 +93,7 @@ impl Layers {
         }
     }
 
-    /// The same of a directory that someone named, so that there has to be one.
+    /// The same for a directory that the user named, which must therefore exist.
     pub(crate) async fn add_named_directory(&mut self, directory: &Path, files: &dyn Files) {
         match files.stat(directory).await {
             Ok(None) => {
@@ -140,7 +140,7 @@ impl Layers {
         }
     }
 
-    /// None yet, to be read on a desk.
+    /// Empty layers, to be read on a dev box.
     pub(crate) fn of_a_desk() -> Self {
         Self { torn: Torn::Whole, ..Self::default() }
     }
@@ -161,8 +161,8 @@ impl Layers {
         }
     }
 
-    /// Adds what user data holds of boot documents. If it is for another program, that is not a mistake, and the answer is what
-    /// it is instead.
+    /// Adds the boot documents in user data. If the user data is for another program, which is not a mistake, returns
+    /// what it is.
     pub(crate) fn add_user_data(&mut self, bytes: &[u8]) -> Option<&'static str> {
         match encoding::recognise(bytes) {
             Ok(UserData::Documents(parts)) => parts.iter().for_each(|part| self.add_part(&part.name, part)),
@@ -177,9 +177,9 @@ impl Layers {
         None
     }
 
-    /// Adds a document that someone named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
-    /// a mistake, since it was meant to be a document. Returns whether the document has its marker, so that it could be user
-    /// data.
+    /// Adds a document that the user named: in any form of user data, or as plain YAML without `#ingot`. Anything else
+    /// is a mistake, since it was meant to be a document. Returns whether the document has its marker, so that it could
+    /// be used as user data.
     pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) -> Marker {
         let not_a_document = |what: &str| {
             let hint = "give the boot document itself: YAML that begins with `version: 1`";
@@ -211,8 +211,9 @@ impl Layers {
         Marker::Found
     }
 
-    /// Adds a document whose place makes it a layer, such as one in `boot.d/` or one that is included: plain YAML is one by
-    /// its keys, whatever its comments look like. Everything else is as if someone had named it.
+    /// Adds a document that is a layer because of its location, such as one in `boot.d/` or an included one. Plain YAML
+    /// is recognised by its keys, whatever its comments look like. Everything else is treated like a document that the
+    /// user named.
     pub(crate) fn add_layer(&mut self, name: &str, bytes: &[u8]) {
         match encoding::plain(bytes) {
             Some(text) if has_keys(&text) || is_broken_with_keys(&text) => self.add_text(name, &text),
@@ -222,7 +223,7 @@ impl Layers {
         }
     }
 
-    /// Adds a text that has to hold a document.
+    /// Adds a text that must contain a document.
     fn add_text(&mut self, name: &str, text: &str) {
         let before = (self.nodes.len(), self.mistakes.len());
         self.add(name, text);
@@ -232,8 +233,8 @@ impl Layers {
         }
     }
 
-    /// Adds a part of user data. Of one that does not count as a document, the mistake, and what can be read of it: its
-    /// signals are sent.
+    /// Adds a part of user data. If it does not count as a document, adds the mistake and whatever can be read of the
+    /// part, because its signals are sent.
     fn add_part(&mut self, name: &str, part: &Part) {
         let Some(slip) = &part.slip else { return self.add_text(name, &part.text) };
         let file = self.add_slip(name, &part.text, slip);
@@ -250,8 +251,8 @@ impl Layers {
         file
     }
 
-    /// Adds what can be read of something that is not a document, if it is a map with a key of ours: `node`, or what is below the
-    /// key that the slip is about, or below `ingot:`. What it includes is not read.
+    /// Adds what can be read of something that is not a document, if it is a map with a key of ingot's: `node`, or the
+    /// value of the key that the slip is about, or the value of `ingot:`. Its includes are not read.
     fn salvage(&mut self, node: Node, slip: &Slip, mistakes: Vec<Mistake>) {
         let Value::Map(mut entries) = node.value else { return };
         let is_ours = |(key, _): &(Key, Node)| registry::top_level().any(|name| name == key.name);
@@ -267,8 +268,8 @@ impl Layers {
         }
     }
 
-    /// Adds the map under `ingot:`. Whether there is one, or something was meant as one; YAML that does not parse counts, for
-    /// it may hold one.
+    /// Adds the map under `ingot:`. Returns whether there is such a map, or something was meant as one. YAML that does
+    /// not parse counts if it may contain one.
     fn add_cloud_config(&mut self, name: &str, text: &str) -> bool {
         let file: Arc<str> = name.into();
         let (node, mistakes) = tree::parse(&file, text);
@@ -282,7 +283,7 @@ impl Layers {
                 }
                 true
             }
-            // What is wrong elsewhere is cloud-init's to say.
+            // Other mistakes in a cloud-config are reported by cloud-init.
             None => match encoding::in_cloud_config(text) {
                 Some(slip) => {
                     self.add_slip(name, text, &slip);
@@ -298,7 +299,7 @@ impl Layers {
     }
 }
 
-/// What of the marker is in a text without it.
+/// Whether a text without the marker has a misspelled one.
 fn marker(name: &str, text: &str, slip: &Slip) -> Marker {
     let is_comment = text.lines().nth(slip.line - 1).is_some_and(|line| line.trim_start().starts_with('#'));
     if !is_comment {
@@ -309,7 +310,7 @@ fn marker(name: &str, text: &str, slip: &Slip) -> Marker {
     Marker::Misspelled(Mistake::at(&place, message, slip.objection.hint.clone()))
 }
 
-/// Whether a text is a map with a key of ours.
+/// Whether a text is a map with a key of ingot's.
 fn has_keys(text: &str) -> bool {
     match tree::parse(&Arc::from(""), text).0.map(|node| node.value) {
         Some(Value::Map(entries)) => entries.iter().any(|(key, _)| registry::top_level().any(|name| name == key.name)),
@@ -317,31 +318,32 @@ fn has_keys(text: &str) -> bool {
     }
 }
 
-/// Whether a text is not quite YAML, and has a key of ours at the start of a line. A script for an interpreter is none.
+/// Whether a text is not quite YAML and has a key of ingot's at the start of a line. A script with an interpreter does
+/// not count.
 fn is_broken_with_keys(text: &str) -> bool {
     let is_key = |line: &str| registry::top_level().any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
     !text.starts_with("#!/") && text.lines().any(is_key) && tree::parse(&Arc::from(""), text).0.is_none()
 }
 
-/// Whether a file was meant as a layer, by a name that is not that of one. `10.yaml.off` and `10.yaml~` were put aside.
+/// Whether a file name resembles that of a layer. `10.yaml.off` and `10.yaml~` were disabled on purpose.
 fn is_nearly_a_layer(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let name = [".gz", ".zst", ".txt"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     name.ends_with(".yml") || name.ends_with(".yaml")
 }
 
-/// The mistake of a document that says nothing.
+/// The mistake of an empty document.
 fn empty(name: &str) -> Mistake {
     Mistake::of_a_file(format!("{name}: this document is empty"), Some("begin with `version: 1`".into()))
 }
 
-/// The text of template files by the path that the document names.
+/// The text of template files, by the path that the document names.
 pub(crate) type TemplateTexts = BTreeMap<PathBuf, Result<Arc<str>, Option<Explanation>>>;
 
-/// Reads template files. `None` for one that is not there.
+/// Reads template files. `Err(None)` for one that does not exist.
 ///
-/// `beside` are the directories of documents on a dev box: there, `templates/NAME` in one of them stands in for
-/// `/etc/ingot/templates/NAME` of the image.
+/// `beside` holds the directories of the documents on a dev box: there, `templates/NAME` in one of them replaces the
+/// image's `/etc/ingot/templates/NAME`.
 pub(crate) async fn read_templates(paths: &[PathBuf], beside: &[PathBuf], files: &dyn Files) -> TemplateTexts {
     let mut texts = TemplateTexts::new();
     for path in paths {

@@ -1,10 +1,12 @@
-//! YAML as a tree that remembers where everything stands.
+//! YAML as a tree that remembers the position of everything.
 //!
-//! serde stops at the first mistake and forgets lines, and a check has to name every mistake with its line, also those
-//! found while planning. So documents are parsed into this tree; [`decode`](super::decode) makes typed steps of it.
+//! serde stops at the first mistake and forgets lines, while a check has to report every mistake with its line,
+//! including those found during planning. Therefore documents are parsed into this tree, and [`decode`](super::decode)
+//! makes typed steps from it.
 //!
-//! Strict where YAML is lenient: equal keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core
-//! schema, but a number with a leading zero is a string: `0640` is a file mode. [Numbers](crate::number) stay as written.
+//! Stricter than YAML: duplicate keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core schema,
+//! except that a number with a leading zero is a string: `0640` is a file mode. [Numbers](crate::number) keep the text
+//! they were written as.
 
 mod quoted;
 #[cfg(test)]
@@ -26,7 +28,7 @@ use crate::text::Place;
 pub(crate) use self::torn::parse_torn;
 pub(crate) use self::trouble::QUOTE;
 
-/// A value, and where it stands.
+/// A value and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub place: Place,
@@ -36,7 +38,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Null,
-    /// With the word that was written, such as `True`.
+    /// With the word as it was written, such as `True`.
     Bool(bool, &'static str),
     /// As it was written.
     Number(String),
@@ -46,7 +48,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// What it is, with its article, for messages.
+    /// The type with its article, for messages.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -59,7 +61,7 @@ impl Value {
     }
 }
 
-/// A key of a map, and where it stands.
+/// A key of a map and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub place: Place,
@@ -67,19 +69,20 @@ pub struct Key {
 }
 
 impl Key {
-    /// The mistake of a key that is not among `known`.
+    /// The mistake for a key that is not among `known`.
     pub fn unknown(&self, known: &[&str]) -> Mistake {
         Mistake::at(&self.place, format!("unknown key `{}`", self.name), meant::hint(&self.name, known))
     }
 }
 
-/// Deeper nesting is refused: it is not a document, and would exhaust the stack of whatever walks it.
+/// Deeper nesting is refused. No document needs it, and it would exhaust the stack of the code that walks the tree.
 const DEPTH_LIMIT: usize = 64;
 
-/// Of so many keys each new one is compared with all: a table costs more.
+/// Up to this many keys, each new key is compared with all others, which is cheaper than a table.
 const FEW_KEYS: usize = 8;
 
-/// Aliases may copy values; this many nodes in all are more than any document needs, and few enough for memory.
+/// The maximum number of nodes, since aliases may multiply values. It is more than any document needs, and small enough
+/// for memory.
 const NODE_LIMIT: usize = 1_000_000;
 
 impl Node {
@@ -90,7 +93,7 @@ impl Node {
         }
     }
 
-    /// A map, in the place of this node, that holds it as `name`.
+    /// A map with this node as the value of `name`, at the same place.
     pub(super) fn below(&self, name: &str) -> Node {
         let key = Key { place: self.place.clone(), name: name.to_owned() };
         Node { place: self.place.clone(), value: Value::Map(vec![(key, self.clone())]) }
@@ -109,7 +112,7 @@ impl Node {
         }
     }
 
-    /// The count of values in it, itself included.
+    /// The number of values in it, including itself.
     pub(crate) fn size(&self) -> usize {
         match &self.value {
             Value::Sequence(items) => 1 + items.iter().map(Node::size).sum::<usize>(),
@@ -119,10 +122,10 @@ impl Node {
     }
 }
 
-/// Parses one document: its tree, if it is more than comments, and its mistakes.
+/// Parses one document: returns its tree, if it is more than comments, and its mistakes.
 ///
-/// Duplicate keys, tags and merge keys leave a tree in which more mistakes may be found. A mistake of YAML itself leaves
-/// none.
+/// With duplicate keys, tags and merge keys there still is a tree, in which more mistakes may be found. With invalid
+/// YAML there is none.
 pub fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
     let lines: Vec<&str> = text.lines().collect();
     let (stack, anchors, mistakes) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -162,7 +165,7 @@ struct Builder<'t> {
 }
 
 impl Builder<'_> {
-    /// Takes one event in. An error ends the parse; lesser mistakes are collected.
+    /// Handles one event. An error ends the parse; lesser mistakes are collected.
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
         let place = Place { file: self.file.clone(), line: span.start.line().max(1), column: span.start.col() + 1 };
         if let Event::Scalar(_, _, _, Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) = &event {
@@ -217,7 +220,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Where the mark of a block of text stands, of which the parser tells where its text begins.
+    /// The position of the indicator of a block scalar. The parser reports the position of its text instead.
     fn mark_of_block(&self, text: Place) -> Place {
         let above = self.lines.get(..text.line.min(self.lines.len())).unwrap_or_default();
         let above = above.iter().enumerate().rev().skip(1).find(|(_, line)| !line.trim().is_empty());
@@ -277,13 +280,13 @@ impl Builder<'_> {
     }
 }
 
-/// The line in which a map that is still open already has the key `new`. `lines` is kept up to date once they are many.
+/// The line in which an open map already has the key `new`. `lines` is maintained once there are many keys.
 fn earlier(entries: &[(Key, Node)], lines: &mut BTreeMap<String, usize>, new: &Key) -> Option<usize> {
     if entries.len() < FEW_KEYS {
         return entries.iter().find(|(key, _)| key.name == new.name).map(|(key, _)| key.place.line);
     }
     if lines.is_empty() {
-        // The first of equal keys counts.
+        // The first of several equal keys is kept.
         lines.extend(entries.iter().rev().map(|(key, _)| (key.name.clone(), key.place.line)));
     }
     match lines.entry(new.name.clone()) {

@@ -1,6 +1,6 @@
-//! `when:` of a step, as it is written: true, false, or a template that becomes one of them.
+//! `when:` of a step as it is written: true, false, or a template that renders to one of them.
 //!
-//! What it comes to is decided while [planning](crate::plan).
+//! It is evaluated during [planning](crate::plan).
 
 use std::borrow::Cow;
 use std::fmt;

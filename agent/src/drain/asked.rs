@@ -1,29 +1,31 @@
-//! How often each run of a worker is asked to stop. Pure.
+//! Counts how many times each run of a worker was asked to stop. Pure.
 
 use super::sign::Sign;
 use crate::host::Unit;
 
-/// How a worker is asked to stop.
+/// How to ask a worker to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     Nothing,
-    /// SIGTERM: it takes no more messages; again, it gives back those in hand.
+    /// By SIGTERM: the worker takes no more messages. A second one makes it give back those in hand.
     Terminate,
-    /// By a job, as it has no process that could be asked, or one that systemd would start again.
+    /// By a stop job, because the worker has no process to signal, or one that systemd would restart.
     Stop,
 }
 
-/// How often each run of a worker was asked to stop. What systemd starts again takes messages, and is another run.
+/// How many times each run of a worker was asked to stop. If systemd restarts a worker, that is
+/// another run, which takes messages again.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Unit, run, times.
     runs: Vec<(String, String, u32)>,
-    /// Whether this is not on record.
+    /// Whether this is not on record yet.
     pub(super) is_new: bool,
 }
 
 impl Asked {
-    /// Who was asked before the drain was cut off: it finishes its work, and asked again it would give it back.
+    /// Reads from the record which workers were asked before the drain was interrupted. They are finishing their work;
+    /// if asked again, they would give it back.
     pub(super) fn of_record(text: &str) -> Self {
         let runs = text.split_whitespace().filter_map(|entry| entry.split_once('='));
         Self { runs: runs.map(|(unit, run)| (unit.to_owned(), run.to_owned(), 1)).collect(), is_new: false }
@@ -34,16 +36,17 @@ impl Asked {
         entries.join(" ")
     }
 
-    /// How a worker that is up is asked now. One of whom it is late is asked twice, a look apart: two signals at once are one.
+    /// How to ask a running worker now. A worker whose time is over is asked twice, in two consecutive
+    /// looks, because two signals at once count as one.
     pub(super) fn turn(&mut self, unit: &Unit, is_late: bool, sign: Sign) -> Ask {
-        // At a shutdown systemd has a job for it already, and starts it no more.
+        // At a shutdown, systemd already has a stop job for it, and will not start it.
         if unit.active == "activating" && sign != Sign::Shutdown {
             return Ask::Stop;
         }
         let run = format!("{}/{}", unit.restarts, unit.up_since);
         let at = self.runs.iter().position(|(name, known, _)| *name == unit.id && *known == run);
         let at = at.unwrap_or_else(|| {
-            // Someone else has asked one that is stopping.
+            // A worker that is already stopping was asked by something else.
             let times = u32::from(unit.active == "deactivating");
             self.runs.push((unit.id.clone(), run, times));
             self.is_new = true;

@@ -1,18 +1,18 @@
-//! The course of a drain: what comes after what, and what is done already. Pure.
+//! The course of a drain: the order of its stages, and which of them are done. Pure.
 
 use super::sign::Sign;
 use crate::steps::drain::settings::Settings;
 
-/// A part of a drain, in the order in which they come. What is done of it is on record.
+/// A stage of a drain, in order. Completed stages are on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Workers take no more messages, and finish those in hand.
     Workers,
-    /// Requests are served until no one sends any.
+    /// Requests are served until no more arrive.
     Requests,
     /// Units are stopped.
     Units,
-    /// The evidence is in S3.
+    /// The evidence is written to S3.
     Evidence,
     /// The lifecycle hook is completed.
     Hook,
@@ -21,7 +21,7 @@ pub(super) enum Stage {
 impl Stage {
     pub(super) const ALL: [Self; 5] = [Self::Workers, Self::Requests, Self::Units, Self::Evidence, Self::Hook];
 
-    /// Its name on the record.
+    /// The name of the stage in the record.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Workers => "workers",
@@ -40,7 +40,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// That of a drain by `sign`; `done` is what is done of it.
+    /// The course of a drain by `sign`; `done` says which stages are done.
     pub(super) fn new(settings: &Settings, sign: Sign, done: impl Fn(Stage) -> bool) -> Self {
         let asked_for = |stage: Stage| match stage {
             Stage::Workers => true,
@@ -52,7 +52,8 @@ impl Course {
         Self { open: Stage::ALL.into_iter().filter(|stage| asked_for(*stage) && !done(*stage)).collect() }
     }
 
-    /// What is to be done next: the first two at the same time, since an application serves its worker; all else one by one.
+    /// The stages to run next: the first two at the same time, since an application serves its
+    /// worker; the others one by one.
     pub(super) fn next(&self) -> &[Stage] {
         let both = self.open.iter().take_while(|stage| matches!(stage, Stage::Workers | Stage::Requests)).count();
         &self.open[..both.max(1).min(self.open.len())]
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
     use crate::drain::tests::settings;
 
-    /// All that is done, in its order; what is done at the same time in one.
+    /// All stages in the order in which they run; stages that run at the same time are in one list.
     fn whole(mut course: Course) -> Vec<Vec<Stage>> {
         let mut all = Vec::new();
         while !course.next().is_empty() {
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(whole(Course::new(&bare, Sign::Terminated, |_| false)), [vec![Workers], vec![Units]]);
     }
 
-    /// Killed after any part and started again, it does what is left, in the same order.
+    /// Killed after any stage and restarted, a drain runs the remaining stages in the same order.
     #[test]
     fn what_is_on_record_is_not_done_again() {
         let cases: [(&[Stage], &[&[Stage]]); 7] = [

@@ -1,4 +1,4 @@
-//! What is left in S3 of a machine that ends: the report of its boot, and what the drain says.
+//! The evidence that a drained machine leaves in S3: the report of its boot, and the log lines of the drain.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::report::{REPORT, Report};
 use crate::steps::drain::UNIT;
 use crate::steps::signal::{Ended, of_end};
 
-/// How long S3 may take. Without it, the machine ends all the same.
+/// How long S3 may take. If it takes longer, the machine ends without evidence.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// A report of ten thousand steps is smaller than this.
+/// The largest report that is read, in bytes. A report of ten thousand steps is smaller.
 const REPORT_LIMIT: u64 = 64 << 20;
 
-/// How many bytes of its own journal go into the evidence, and how long they may take.
+/// How many bytes of ingot's own journal the evidence contains, and how long reading them may take.
 const JOURNAL: usize = 64 << 10;
 const JOURNAL_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -49,7 +49,7 @@ impl Leaving<'_> {
         let ended = Ended {
             instance: &self.settings.record,
             boot_id: self.boot_id,
-            // By which its key tells it from that of an earlier drain of this boot.
+            // Makes the object key differ from that of an earlier drain in this boot.
             began: &began,
             report: text.map_or("null", str::trim),
             reason: outlook.sign.sentence(),

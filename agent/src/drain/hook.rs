@@ -1,4 +1,4 @@
-//! The lifecycle hook that waits for the end of this machine: it is found, kept waiting, and completed.
+//! The lifecycle hook that waits for the end of this machine: find it, keep it waiting, and complete it.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,23 +17,23 @@ use crate::failure::{Explanation, Failure as _};
 use crate::host::Clock;
 use crate::steps::drain::settings::{self, Settings};
 
-/// How often it is tried whether a hook waits by now, and whether the group wants it to.
+/// How often ingot checks whether a hook has begun to wait, and whether the group is terminating the instance.
 const UNSEEN_EVERY: Duration = Duration::from_secs(5);
 const UNWANTED_EVERY: Duration = Duration::from_secs(1);
 
-/// A third of the shortest timeout that a hook can have.
+/// The interval of heartbeats if the hook's timeout is not known: a third of the shortest timeout that a hook can have.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// How long AWS may be out of reach, or have too much to do.
+/// How long AWS may be unreachable or throttle.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The same for a machine that is about to be off.
+/// The same when the machine is about to be turned off.
 const IN_HASTE: Duration = Duration::from_secs(20);
 
-/// How long a refusal may last: a right that was just given takes its time.
+/// How long a denial may last: a permission that was just granted takes time to apply.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// A hook that Auto Scaling waits for, and what is needed to answer it.
+/// A lifecycle hook that makes Auto Scaling wait, and what is needed to complete it.
 pub(super) struct Waiting<'a> {
     pub(super) hook: &'a settings::Hook,
     pub(super) settings: &'a Settings,
@@ -41,29 +41,29 @@ pub(super) struct Waiting<'a> {
     pub(super) clock: &'a dyn Clock,
     pub(super) outlook: &'a Outlook,
     pub(super) found: OnceCell<Found>,
-    /// Whether it has waited for this instance. The state `Terminated` comes first: the load balancer lets go of the instance
-    /// then, and only after that the hook waits.
+    /// Whether it has waited for this instance. The hook begins to wait some time after the state `Terminated`, once
+    /// the load balancer has deregistered the instance.
     pub(super) seen: Cell<bool>,
 }
 
-/// What is completed.
+/// The action to complete, and the timing of its hook.
 pub(super) struct Found {
     action: LifecycleAction,
     /// How often a heartbeat is due.
     every: Duration,
-    /// How long it can be kept waiting for what comes before the end.
+    /// How long heartbeats can keep the hook waiting before the end of the drain.
     longest: Option<Duration>,
-    /// Whether the group is known not to have it.
+    /// Whether the group is known not to have the hook.
     is_missing: bool,
 }
 
-/// What a hook came to.
+/// The result of completing a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Completion {
     Done,
-    /// It does not wait any more, and never will.
+    /// It no longer waits, and never will again.
     Gone,
-    /// It does not wait, and may do so after another sign.
+    /// It does not wait now, but may wait after another sign.
     NotYet,
 }
 
@@ -77,7 +77,7 @@ impl Waiting<'_> {
         let instance = metadata.identity().await.map_err(DrainError::Instance)?.instance_id;
         let group = match &self.hook.group {
             Some(group) => Some(group.clone()),
-            // Where tags are not in metadata, Auto Scaling knows.
+            // If tags are not available in instance metadata, Auto Scaling is asked.
             None => match metadata.tag(GROUP_TAG).await {
                 Ok(Some(group)) => Some(group),
                 _ => groups.group_of(&instance).await.map_err(DrainError::FindHook)?,
@@ -90,7 +90,7 @@ impl Waiting<'_> {
         }
         let (hook, known) = match (&self.hook.name, hooks) {
             (Some(name), Ok(hooks)) => (name.clone(), Ok(hooks.into_iter().find(|hook| hook.name == *name))),
-            // It can be completed without knowing its timeout.
+            // The hook can be completed without knowing its timeout.
             (Some(name), Err(error)) if !error.is_transient() => {
                 log::warn!("heartbeats are sent every {SHORTEST:?}: {}", Explanation::of(&DrainError::FindHook(error)));
                 (name.clone(), Err(()))
@@ -105,8 +105,8 @@ impl Waiting<'_> {
         Ok(Found { action: LifecycleAction { group, hook, instance }, every, longest, is_missing })
     }
 
-    /// Sends heartbeats from `Terminated` on until it is dropped, or the hook is gone. Whatever goes wrong is a warning: the drain
-    /// may be over before the hook's time is.
+    /// Sends heartbeats from `Terminated` on, until it is dropped or the hook no longer waits. Failures are only
+    /// warnings: the drain may end before the hook times out.
     pub(super) async fn keep(&self) {
         let mut told = Told::default();
         let mut attempt = 0;
@@ -140,7 +140,8 @@ impl Waiting<'_> {
         }
     }
 
-    /// Completes it. After `Terminated` it is waited for until it has begun to wait, as long as the machine lives.
+    /// Completes the hook. After `Terminated`, it first waits for the hook to begin waiting, for as
+    /// long as the machine lives.
     pub(super) async fn complete(&self) -> Result<Completion, DrainError> {
         let (mut begun, mut tries, mut told) = (self.clock.elapsed(), 0, Told::default());
         let is_shutdown = self.outlook.sign == Sign::Shutdown;
@@ -170,7 +171,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// `None` if it is to wait, and does not yet.
+    /// `None` if the hook does not wait yet, but is going to.
     async fn try_complete(&self, told: &mut Told) -> Result<Option<Completion>, DrainError> {
         let Found { action, is_missing, .. } = self.found().await?;
         let LifecycleAction { group, hook, .. } = action;
@@ -197,7 +198,7 @@ impl Waiting<'_> {
     }
 }
 
-/// The termination hook of a group that has only one.
+/// The only termination hook of a group.
 fn only(hooks: Vec<Hook>, group: &str) -> Result<Hook, DrainError> {
     let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
     let mut hooks = hooks.into_iter();

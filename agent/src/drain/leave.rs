@@ -1,4 +1,4 @@
-//! One drain, as its [`Course`] says. Dull: what is to be done, and when a wait is over, is decided elsewhere.
+//! Executes one drain, stage by stage, as its [`Course`] says. Other files decide what to do, and when a wait is over.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,16 +22,16 @@ use crate::steps::application::leave::is_up;
 use crate::steps::drain::settings::Settings;
 use crate::steps::drain::{BEGAN, NOTICED};
 
-/// How often units, and connections, are looked at.
+/// How often units and connections are checked.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the hook may take at a shutdown, whatever it is that does not answer.
+/// How long completing the hook may take at a shutdown, whatever does not answer.
 const COMPLETED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a disk may take to remember something. What it does not remember may be done again.
+/// How long a disk may take to write an entry of the record. A stage that could not be recorded may be repeated.
 const RECORDED_WITHIN: Duration = Duration::from_secs(3);
 
-/// How often it is tried whether another process has written what it remembers.
+/// How often ingot retries while another process writes to the record.
 const TURN_EVERY: Duration = Duration::from_millis(20);
 
 /// A drain of this machine, with everything around it.
@@ -49,24 +49,24 @@ impl<'a> Leaving<'a> {
         Ok(Self { settings, ground, boot_id, record, cloud: ground.cloud.connect().await? })
     }
 
-    /// What is on record may be another's work by now.
+    /// Reads the record again, because another process may have drained in the meantime.
     pub(super) async fn read_again(&self) -> Result<(), Explanation> {
         self.record.refresh().await.map_err(|error| Explanation::of(&error))
     }
 
-    /// The drain that began in this boot of the machine: by which sign, and when.
+    /// The sign and the start of the drain that began in this boot of the machine.
     pub(super) fn known(&self) -> Option<(Sign, Timestamp)> {
         let began = self.of_this_boot(BEGAN)?;
         Some((began.detail?.parse().ok()?, moment(&began.at)?))
     }
 
-    /// The last notice of EC2 for which this machine was drained, whatever has become of it. Only a
-    /// later recommendation to replace the machine is news.
+    /// The last EC2 notice for which this machine was drained, whatever the result. Only a later rebalance
+    /// recommendation counts as a new sign.
     pub(super) fn noticed(&self) -> Option<Sign> {
         self.record.get(NOTICED)?.detail?.parse().ok()
     }
 
-    /// What is left of it, as the record has it.
+    /// What is left of the drain, according to the record.
     pub(super) fn left(&self, sign: Sign) -> Course {
         Course::new(self.settings, sign, |stage| self.is_on_record(stage))
     }
@@ -79,12 +79,12 @@ impl<'a> Leaving<'a> {
         self.of_this_boot(stage.name()).is_some_and(|entry| entry.state == EntryState::Done)
     }
 
-    /// When the drain on record began, if one by `origin` is the same.
+    /// When the drain on record began, if it is a drain by `origin` that this one continues.
     fn continued(&self, origin: Sign) -> Option<Timestamp> {
         self.known().filter(|(known, _)| *known == origin && origin.lasts()).map(|(_, began)| began)
     }
 
-    /// The outlook of a drain by `sign`, which began as one by `origin`.
+    /// The outlook of a drain by `sign` that began by `origin`.
     pub(super) fn outlook(&self, sign: Sign, origin: Sign) -> Outlook {
         let (clock, grace) = (&self.ground.host.clock, self.settings.grace());
         let now = clock.now();
@@ -96,17 +96,18 @@ impl<'a> Leaving<'a> {
         outlook
     }
 
-    /// Whether the hook has waited for this machine before a drain was cut off.
+    /// Whether the hook waited for this machine before a drain was interrupted.
     pub(super) fn has_seen_hook(&self) -> bool {
         self.of_this_boot(Stage::Hook.name()).is_some()
     }
 
-    /// The workers that were asked to stop, as the record has them.
+    /// The workers that were asked to stop, according to the record.
     pub(super) fn asked(&self) -> Asked {
         Asked::of_record(&self.of_this_boot(Stage::Workers.name()).and_then(|entry| entry.detail).unwrap_or_default())
     }
 
-    /// Drains this machine, from where an earlier drain was cut off. Whether nothing is left to be done, whatever comes.
+    /// Drains this machine, resuming an interrupted drain. Returns whether nothing is left to be
+    /// done, whatever sign follows.
     pub(super) async fn run(
         &self,
         outlook: &Outlook,
@@ -121,7 +122,8 @@ impl<'a> Leaving<'a> {
                 self.note(NOTICED, EntryState::Started, outlook.began, Sign::Rebalance(at).to_string()).await;
             }
         }
-        // Whoever brought something up again has not told: a memory of having stopped it counts for nothing then.
+        // If something is running, it was started again without a note in the record. So an entry
+        // that it was stopped does not count.
         let works = self.workers_up().await.map_or(true, |up| !up.is_empty());
         let serves = self.serves().await;
         let done = |stage: Stage| match stage {
@@ -185,7 +187,7 @@ impl<'a> Leaving<'a> {
         }
     }
 
-    /// Whether any service or application is up, as far as can be told.
+    /// Whether any service or application is running, as far as can be determined.
     async fn serves(&self) -> bool {
         let host = &self.ground.host;
         let services: Vec<String> = self.settings.services().map(str::to_owned).collect();
@@ -202,7 +204,7 @@ impl<'a> Leaving<'a> {
         serves
     }
 
-    /// The record of the instance, of which those of applications are part.
+    /// The record of the instance, which includes the records of its applications.
     pub(super) async fn instance(&self) -> Result<Record, HostError> {
         let host = &self.ground.host;
         Record::load(host.files.clone(), host.users.own(), &self.settings.record).await
@@ -225,7 +227,8 @@ impl<'a> Leaving<'a> {
         log::warn!("a drain that is cut off may do this again, since it is not on record: {name}: {trouble}");
     }
 
-    /// A drain by hand and one of a shutdown go on at the same time: neither writes over what the other remembers.
+    /// A manual drain and one of a shutdown may run at the same time. The lock keeps them from
+    /// overwriting each other's entries.
     async fn remember(&self, name: &str, entry: Entry) -> Result<(), HostError> {
         let host = &self.ground.host;
         let _turn = loop {
@@ -239,7 +242,7 @@ impl<'a> Leaving<'a> {
     }
 }
 
-/// What is on record of drains.
+/// The record of drains.
 async fn record(settings: &Settings, ground: &Ground) -> Result<Record, Explanation> {
     let host = &ground.host;
     let record = Record::load(host.files.clone(), host.users.own(), &settings.record).await;

@@ -1,4 +1,4 @@
-//! Looks at IMDS for signs of the end.
+//! Reads the signs of the end from IMDS.
 
 use std::time::Duration;
 
@@ -13,19 +13,20 @@ use crate::failure::Explanation;
 use crate::host::Clock;
 use crate::steps::drain::settings::Settings;
 
-/// How often IMDS is asked. Source: as AWS recommends for interruptions.
+/// How often IMDS is read. Source: the interval that AWS recommends for interruption notices.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long IMDS may take to answer all that is asked at a time.
+/// How long IMDS may take to answer one item.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
 
-/// After how many looks there is nothing else that could wait for it to rest.
+/// The number of looks after which the watcher may rest. A rest suspends everything else in
+/// this process, which has nothing else to do by then.
 const SETTLED: u32 = 6;
 
-/// After how many looks what was noted of them is given back.
+/// The number of looks after which the connection is dropped, with the exchanges it has recorded.
 const LOOKS: u32 = 360;
 
-/// Completes once there is a sign. After one that it has `seen`, only a graver one is another.
+/// Completes when there is a sign. After the sign `seen`, only a graver one counts.
 pub(super) async fn look_out(settings: &Settings, ground: &Ground, seen: Option<Sign>) -> Sign {
     let mut found = None;
     let is_found = |signs: Signs| {
@@ -36,7 +37,7 @@ pub(super) async fn look_out(settings: &Settings, ground: &Ground, seen: Option<
     found.expect("it looks until it is found")
 }
 
-/// Looks as long as a drain lasts, and has it know what is new.
+/// Looks for signs for as long as a drain lasts, and passes new ones to it.
 pub(super) async fn look_beside(settings: &Settings, ground: &Ground, outlook: &Outlook) {
     let clock = &ground.host.clock;
     let take = |signs: Signs| {
@@ -46,7 +47,7 @@ pub(super) async fn look_beside(settings: &Settings, ground: &Ground, outlook: &
         }
         false
     };
-    // A drain needs its code.
+    // No rest in this case, because a drain needs its code in memory.
     look_until(settings, ground, false, take).await;
 }
 
@@ -68,7 +69,7 @@ async fn look_until(settings: &Settings, ground: &Ground, rests: bool, mut enoug
                 if enough(signs) {
                     return;
                 }
-                // One that was told for good that there is no IMDS would not ask again.
+                // A connection that was told IMDS is disabled would not ask again, so it is not reused.
                 cloud = (trouble.is_none() && looks % LOOKS != 0).then_some(connected);
                 trouble
             }
@@ -83,7 +84,7 @@ async fn look_until(settings: &Settings, ground: &Ground, rests: bool, mut enoug
     }
 }
 
-/// What fails to be read hides nothing that is read.
+/// Reads every sign. An item that cannot be read does not hide the others.
 async fn look(settings: &Settings, metadata: &dyn Metadata, clock: &dyn Clock, odd: &mut Told) -> (Signs, Option<String>) {
     let state = read(metadata.target_lifecycle_state(), clock);
     let notices = async {

@@ -1,18 +1,20 @@
-//! The drain: sees that this machine is about to end, lets it finish its work, and tells the lifecycle hook that waits for it.
+//! The drain: detects that this machine is about to end, lets it finish its work, and completes
+//! the lifecycle hook that waits for it.
 //!
 //! | pure | what |
 //! |---|---|
-//! | [`sign`] | the signs of the end, and what each asks for |
-//! | [`course`] | what comes after what, what is done, how much time is left |
-//! | [`outlook`] | how much time is left, and what signs that come in the meantime change |
-//! | [`asked`] | how often each run of a worker is asked to stop |
-//! | [`requests`] | when the last request has come |
+//! | [`sign`] | the signs of the end, and what each requires |
+//! | [`course`] | the order of the stages, and which are done |
+//! | [`outlook`] | how much time is left, and how later signs change that |
+//! | [`asked`] | how many times each run of a worker was asked to stop |
+//! | [`requests`] | when the last request has arrived |
 //! | [`waits`] | whether the lifecycle hook waits as long as a drain may take |
 //!
-//! [`watch`](mod@watch) waits for a sign, [`look`] looks for it, [`leave`] drains: [`workers`] are asked to stop, requests are
-//! [`served`], then come [`stops`] of units, [`evidence`] is written, [`hook`] keeps the lifecycle hook waiting and completes it,
-//! and [`told`] says each thing once. What a drain has done is on record of the instance, so that one which is cut off goes on
-//! from there. Its settings are made by the step: [`steps::drain`](crate::steps::drain).
+//! [`watch`](mod@watch) waits for a sign, which [`look`] reads, and [`leave`] drains: [`workers`] are asked to stop,
+//! requests are [`served`], units are stopped by [`stops`], [`evidence`] is written, and [`hook`] keeps the lifecycle
+//! hook waiting and completes it. [`told`] avoids repeated log lines. The completed stages are on the instance's
+//! record, so that an interrupted drain can resume. The settings come from the step:
+//! [`steps::drain`](crate::steps::drain).
 
 mod asked;
 mod course;

@@ -1,4 +1,4 @@
-//! What is known of the end while a drain lasts: signs that come in the meantime change it. Pure.
+//! What is known about the end while a drain lasts. Signs that arrive in the meantime change it. Pure.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,19 +7,20 @@ use jiff::Timestamp;
 
 use super::sign::Sign;
 
-/// As long as a lifecycle hook can be kept waiting.
+/// The longest time for which a lifecycle hook can be kept waiting.
 const LONGEST: Duration = Duration::from_hours(48);
 
-/// What is kept of the time until EC2 takes the machine: EC2 does not keep to the second.
+/// Reserve before EC2 takes the machine, because EC2 is not accurate to the second.
 const SPARE: Duration = Duration::from_secs(3);
 
-/// How long before that work in hand ends, a little earlier than requests: giving it back takes calls to SQS.
+/// How long before the end work in hand must be finished. A little earlier than requests,
+/// because giving messages back takes calls to SQS.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// The least that a unit gets, however late it is: it is asked to stop by then.
+/// The least time that a unit gets, even if the drain is late: long enough to ask it to stop.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// All that IMDS says of the end of this instance.
+/// Everything that IMDS says about the end of this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Signs {
     pub(super) terminated: bool,
@@ -28,7 +29,7 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    /// The one to drain for, after one that was `seen`: only a graver one is another, and a later one of its kind.
+    /// The sign to drain for, after the sign `seen`: only a graver one counts, or a later one of the same kind.
     pub(super) fn next(self, seen: Option<Sign>) -> Option<Sign> {
         let is_news = |sign: &Sign| match (seen, *sign) {
             (Some(Sign::Rebalance(seen)), Sign::Rebalance(at)) | (Some(Sign::Interrupted(seen)), Sign::Interrupted(at)) => at > seen,
@@ -38,43 +39,43 @@ impl Signs {
     }
 }
 
-/// The outlook of one drain. Times are those of the monotonic clock: the other may be set in the middle of it.
+/// The outlook of one drain. Times are on the monotonic clock, because the wall clock may be set during the drain.
 #[derive(Debug)]
 pub(super) struct Outlook {
     pub(super) sign: Sign,
-    /// When it began, for the record.
+    /// When the drain began, for the record.
     pub(super) began: Timestamp,
     until: Cell<Duration>,
     /// When EC2 takes the machine, if that is known.
     end: Cell<Option<Duration>>,
-    /// The gravest sign by now.
+    /// The gravest sign so far.
     gravest: Cell<Sign>,
 }
 
 impl Outlook {
-    /// That of a drain which goes on until `until` at most.
+    /// The outlook of a drain that lasts until `until` at most.
     pub(super) fn new(sign: Sign, began: Timestamp, until: Duration) -> Self {
         Self { sign, began, until: Cell::new(until), end: Cell::new(None), gravest: Cell::new(sign) }
     }
 
-    /// What is left at `elapsed` of the time for requests.
+    /// The time left for requests at `elapsed`.
     pub(super) fn left(&self, elapsed: Duration) -> Duration {
         self.until.get().saturating_sub(elapsed)
     }
 
-    /// What is left of the time for work in hand.
+    /// The time left for work in hand at `elapsed`.
     pub(super) fn left_for_work(&self, elapsed: Duration) -> Duration {
         let before_the_end = self.end.get().map(|end| end.saturating_sub(elapsed + GIVEN_BACK));
         before_the_end.unwrap_or(Duration::MAX).min(self.left(elapsed))
     }
 
-    /// How long the next of so many units may take to stop. Each is asked before EC2 takes the machine.
+    /// How long the next of `count` units may take to stop, so that each of them is asked before EC2 takes the machine.
     pub(super) fn share(&self, elapsed: Duration, count: u32) -> Duration {
         let left = |end: Duration| end.saturating_sub(elapsed + SPARE) / count.max(1);
         self.end.get().map_or(LONGEST, left).max(LEAST)
     }
 
-    /// EC2 takes the machine at the time of this sign, if it says one.
+    /// Notes that EC2 takes the machine at the time of this sign, if the sign has one.
     pub(super) fn ends_by(&self, sign: Sign, now: Timestamp, elapsed: Duration) {
         if let Sign::Interrupted(at) = sign {
             let end = elapsed + Duration::try_from(at.duration_since(now)).unwrap_or_default();
@@ -82,22 +83,22 @@ impl Outlook {
         }
     }
 
-    /// No more than this is left, whatever comes.
+    /// Limits the time of the drain to `until`.
     pub(super) fn shorten(&self, until: Duration) {
         self.until.set(self.until.get().min(until));
     }
 
-    /// Whether the lifecycle hook is to wait, now or soon.
+    /// Whether the lifecycle hook waits, now or soon.
     pub(super) fn is_terminated(&self) -> bool {
         self.gravest.get() == Sign::Terminated
     }
 
-    /// The gravest sign by now: the one that it began with, or one that came in the meantime.
+    /// The gravest sign so far: the one by which the drain began, or a later one.
     pub(super) fn gravest(&self) -> Sign {
         self.gravest.get()
     }
 
-    /// Takes in what IMDS says at `now`, which is at `elapsed` of the other clock. Says what is new.
+    /// Takes in what IMDS says at `now`, which is `elapsed` on the monotonic clock. Returns the signs that are new.
     pub(super) fn take(&self, signs: Signs, now: Timestamp, elapsed: Duration) -> Vec<Sign> {
         let mut new = Vec::new();
         if let Some(sign) = signs.interrupted {
@@ -106,7 +107,7 @@ impl Outlook {
             }
             let until = elapsed + sign.time(now, self.left(elapsed));
             self.ends_by(sign, now, elapsed);
-            // Reading two clocks, and the seconds of a notice, are no haste.
+            // Reading two clocks, and the rounding of a notice to seconds, do not count as less time.
             if until + Duration::from_secs(2) < self.until.get() {
                 self.shorten(until);
                 new.push(sign);
@@ -157,7 +158,7 @@ mod tests {
         let elapsed = Duration::from_secs(100);
         assert_eq!(outlook.take(signs, at("2026-11-30T15:00:00Z"), elapsed), [interrupted]);
         assert_eq!(outlook.left(elapsed).as_secs(), 105);
-        // It is seen again and again, and a clock that is set in the meantime makes nothing longer.
+        // The sign is read again and again. Setting the wall clock in the meantime does not extend the time.
         assert_eq!(outlook.take(signs, at("2026-11-30T14:00:00Z"), elapsed), []);
         assert_eq!(outlook.left(elapsed).as_secs(), 105);
     }
@@ -172,7 +173,7 @@ mod tests {
         assert!(outlook.is_terminated() && outlook.left(Duration::ZERO) == WHOLE);
     }
 
-    /// One unit that hangs does not keep the next from being asked.
+    /// A unit that hangs does not keep the next from being asked to stop.
     #[test]
     fn units_share_what_an_interruption_leaves() {
         let (outlook, now) = (Outlook::new(Sign::Terminated, Timestamp::UNIX_EPOCH, WHOLE), at("2026-11-30T15:00:00Z"));

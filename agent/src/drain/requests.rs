@@ -1,48 +1,49 @@
-//! When the last request has come: by the load balancer, or by the connections that this machine accepts. Pure.
+//! Decides when the last request has arrived, by the load balancer or by the connections that
+//! this machine accepts. Pure.
 
 use std::time::Duration;
 
 use super::sign::Sign;
 
-/// How long no one may have connected for the last request to count as the last.
+/// How long no new connection may arrive before the last request counts as the last.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// How long Auto Scaling may take to take a terminated instance out of its target groups.
+/// How long Auto Scaling may take to remove a terminated instance from its target groups.
 const TAKEN_OUT: Duration = Duration::from_secs(15);
 
-/// Whether a target that is unhealthy gets no more requests, so long after requests began to be drained. One that Auto Scaling
-/// is about to take out of its group is waited for; if it has not by then, the group is another's, which is told by the health
-/// path alone.
+/// Whether an unhealthy target counts as one that gets no more requests, `passed` after the drain of requests began.
+/// Auto Scaling is given some time to remove the target from its group. If it has not done so by then, it does not
+/// manage that group, which only learns of the drain by the health path.
 pub(super) fn counts_as_sick(sign: Sign, passed: Duration) -> bool {
     !sign.serves_to_the_end() && (sign != Sign::Terminated || passed >= TAKEN_OUT)
 }
 
-/// What is known of requests that may still come.
+/// What is known about requests that may still arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The target groups that still list this instance, in words.
+    /// The target groups that still list this instance, as text.
     Listed(Vec<String>),
-    /// How many connections this machine has accepted.
+    /// The number of connections that this machine has accepted.
     Accepted(u64),
     /// Nothing.
     Unknown,
 }
 
-/// What follows.
+/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It goes on, for this reason.
+    /// Wait, for this reason.
     Wait(String),
-    /// It is over, for this reason.
+    /// End, for this reason.
     Over(String),
 }
 
-/// Looks at requests, one after the other. Times are those since the drain of requests began.
+/// Judges successive looks at requests. Times are counted from the start of the drain of requests.
 #[derive(Debug)]
 pub(super) struct Requests {
-    /// The least, where no target group tells.
+    /// The minimum duration if no target group can be read.
     deregistration: Duration,
-    /// Whether they are served for all the time that there is, unless target groups tell when they end.
+    /// Whether requests are served until the time is over, unless target groups say when they end.
     to_the_end: bool,
     accepted: Option<(u64, Duration)>,
 }
@@ -52,7 +53,7 @@ impl Requests {
         Self { deregistration, to_the_end, accepted: None }
     }
 
-    /// Takes in what was seen at `now`, with `left` of the time for requests.
+    /// Judges what was seen at `now`, with the time `left` for requests.
     pub(super) fn look(&mut self, seen: Seen, now: Duration, left: Duration) -> Turn {
         let whole = |duration: Duration| Duration::from_secs(duration.as_secs());
         if left.is_zero() {
@@ -124,7 +125,7 @@ mod tests {
         let told = looked(&mut requests, 40, draining());
         assert_eq!(told, "wait for the load balancer to let go of this instance: web is draining (Target.DeregistrationInProgress)");
         assert_eq!(looked(&mut requests, 41, Seen::Listed(Vec::new())), "over: no target group lists this instance");
-        // Where it was cut off, the load balancer may be done by the first look.
+        // After an interruption, the load balancer may be done at the first look.
         assert_eq!(looked(&mut self::requests(), 0, Seen::Listed(Vec::new())), "over: no target group lists this instance");
         let late = requests.look(draining(), LEFT, Duration::ZERO);
         assert_eq!(late, Turn::Over("the time is over; still listed: web is draining (Target.DeregistrationInProgress)".into()));
@@ -135,7 +136,7 @@ mod tests {
         let mut requests = Requests::new(Duration::from_secs(30), true);
         assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the end of the time for requests");
         assert_eq!(requests.look(Seen::Accepted(1), LEFT, Duration::ZERO), Turn::Over("the time is over".into()));
-        // As does one of which nothing is known.
+        // The same if nothing is known about requests.
         assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the end of the time for requests");
     }
 }

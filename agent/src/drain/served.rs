@@ -1,4 +1,4 @@
-//! Requests are served until the last one has come, and load balancers are told to send no more.
+//! Requests are served until the last one has arrived, and load balancers are told to send no more.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::steps::drain::LEAVING;
 use crate::steps::install::staged;
 
 impl Leaving<'_> {
-    /// Waits until the last request has come, and is answered.
+    /// Waits until the last request has arrived and is answered.
     pub(super) async fn requests(&self, outlook: &Outlook) {
         let clock = &self.ground.host.clock;
         let (begun, mut told) = (clock.elapsed(), Told::default());
@@ -36,7 +36,7 @@ impl Leaving<'_> {
                 },
                 false => None,
             };
-            // Where nothing tells of targets now, nothing will later.
+            // If the target groups cannot be read now, they will not be readable later.
             are_known &= seen.is_some();
             let seen = match seen {
                 Some(groups) => {
@@ -66,8 +66,9 @@ impl Leaving<'_> {
         }
     }
 
-    /// How many connections there are on which someone is served. Once load balancers have let go, those of requests that are
-    /// not answered; else all of clients as well: whoever keeps one may send another request on it, and no new one tells of that.
+    /// The number of connections that still serve a client. If the target groups are known, only connections to
+    /// applications count, which are requests not answered yet. Otherwise connections to the public ports count as
+    /// well: a client may send another request on one, which no new connection would show.
     async fn served(&self, are_known: bool) -> usize {
         let host = &self.ground.host;
         let mut endpoints = Vec::new();
@@ -85,7 +86,7 @@ impl Leaving<'_> {
         }
     }
 
-    /// The target groups that still send requests here, in words. `None` where that cannot be found out.
+    /// The target groups that still send requests here, as text. `None` if that cannot be determined.
     async fn listed(&self, sick: bool, trouble: &mut Told) -> Option<Vec<String>> {
         let instance = match self.cloud.metadata().identity().await {
             Ok(identity) => identity.instance_id,
@@ -111,11 +112,11 @@ impl Leaving<'_> {
                 }
             }
         }
-        // Of the others is waited for as long as they list it.
+        // Groups that can be read are still waited for, as long as they list the instance.
         if is_open && listed.is_empty() { None } else { Some(listed) }
     }
 
-    /// Has the proxy answer 503 where the health of an application is asked for.
+    /// Makes the proxy answer 503 on the health paths of applications.
     pub(super) async fn hide(&self) {
         let (files, path) = (&self.ground.host.files, Path::new(LEAVING));
         let (uid, gid) = self.ground.host.users.own();

@@ -1,4 +1,4 @@
-//! The signs that a machine is about to end, and what each asks for.
+//! The signs that a machine is about to end, and what each requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,48 +9,49 @@ use jiff::{SignedDuration, Timestamp};
 use crate::host::clock::moment;
 use crate::json::of_bytes;
 
-/// What is kept of the time that EC2 leaves after its notice, to stop units and to tell of it.
+/// How much of the time after an EC2 notice is reserved for stopping units and reporting the end.
 const RESERVE: Duration = Duration::from_secs(15);
 
-/// How long after the time of its notice an interrupted machine counts as one that is left to us: until then no boot starts
-/// anything again. After that, the notice is ignored.
+/// How long after the time of its notice an interrupted machine counts as spared: until then no
+/// boot restarts anything. After that, the notice is ignored.
 pub(super) const SPARED: SignedDuration = SignedDuration::from_secs(30);
 
-/// How far ahead it may be. EC2 gives two minutes; the clock of this machine may be wrong.
+/// How far in the future the time of a notice may be. EC2 gives two minutes; the clock of this machine may be wrong.
 const FAR: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long work in hand and requests may take at a shutdown: after 30 minutes systemd ends the machine by force, whatever
-/// still stops (`JobTimeoutSec=` of poweroff.target and reboot.target).
+/// How long work in hand and requests may take at a shutdown. After 30 minutes systemd ends the machine by force,
+/// whatever is still stopping (`JobTimeoutSec=` of poweroff.target and reboot.target).
 const SHUTDOWN: Duration = Duration::from_mins(25);
 
-/// A sign that this machine is about to end. Displays as [`FromStr`] reads it.
+/// A sign that this machine is about to end. Displays in the form that [`FromStr`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// Auto Scaling takes it out of its group.
+    /// Auto Scaling terminates the instance.
     Terminated,
-    /// EC2 takes a Spot Instance away at this time.
+    /// EC2 interrupts a Spot Instance at this time.
     Interrupted(Timestamp),
-    /// EC2 may take it away soon, as it said at this time.
+    /// EC2 recommended at this time to replace the instance, which it may interrupt soon.
     Rebalance(Timestamp),
-    /// systemd shuts it down.
+    /// systemd shuts the machine down.
     Shutdown,
     /// A person asked for it.
     ByHand,
 }
 
 impl Sign {
-    /// Reads the state in which an Auto Scaling group wants this instance.
+    /// Parses the lifecycle state that an Auto Scaling group wants for this instance.
     ///
     /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>
     pub(super) fn of_target_state(state: &str) -> Option<Self> {
         matches!(state, "Terminated" | "Warmed:Terminated").then_some(Self::Terminated)
     }
 
-    /// Reads the notice of an interruption.
+    /// Parses an interruption notice.
     ///
     /// # Errors
     ///
-    /// Why it drains nothing: whatever stands in for EC2's metadata may answer with anything.
+    /// Why the notice does not start a drain. The text is checked because a service that imitates
+    /// EC2's metadata may answer anything.
     pub(super) fn of_interruption(notice: &str, now: Timestamp) -> Result<Self, String> {
         #[derive(serde::Deserialize)]
         struct Told {
@@ -69,7 +70,7 @@ impl Sign {
         Ok(Self::Interrupted(at))
     }
 
-    /// Reads a rebalance recommendation.
+    /// Parses a rebalance recommendation.
     ///
     /// # Errors
     ///
@@ -87,17 +88,18 @@ impl Sign {
         }
     }
 
-    /// Whether requests are served for all the time that there is: no one says when the last one has come.
+    /// Whether requests are served until the time is over, because nothing shows when the last one has arrived.
     pub(super) fn serves_to_the_end(self) -> bool {
         matches!(self, Self::Interrupted(_))
     }
 
-    /// Whether ingot stops the units. At a shutdown systemd does, once the drain is over: it has jobs for them already.
+    /// Whether ingot stops the units. At a shutdown, systemd stops them once the drain is over: it
+    /// already has jobs for them.
     pub(super) fn stops_units(self) -> bool {
         self != Self::Shutdown
     }
 
-    /// How surely, and how soon, it ends the machine. What IMDS says is news to a shutdown as well.
+    /// How certain and how close the end of the machine is. At a shutdown, every sign of IMDS is graver.
     pub(super) fn gravity(self) -> u8 {
         match self {
             Self::ByHand | Self::Shutdown => 0,
@@ -107,22 +109,22 @@ impl Sign {
         }
     }
 
-    /// Whether a drain for it that was cut off goes on by itself: no one takes it back.
+    /// Whether an interrupted drain for this sign resumes by itself: such signs are not withdrawn.
     pub(super) fn is_resumed(self) -> bool {
         matches!(self, Self::Terminated | Self::Interrupted(_))
     }
 
-    /// Whether it is one sign as long as IMDS says it. Any other comes again each time, with all of its time.
+    /// Whether repeated reads from IMDS are the same sign. Other signs are new each time, and start with the full time.
     pub(super) fn lasts(self) -> bool {
         self.gravity() > 0
     }
 
-    /// Whether no other sign follows that the lifecycle hook waits for.
+    /// Whether this is the last sign after which a lifecycle hook may wait.
     pub(super) fn is_last(self) -> bool {
         matches!(self, Self::Terminated | Self::Shutdown)
     }
 
-    /// How long work in hand and requests may take, of a drain that begins at `began` and is given `grace`.
+    /// How long work in hand and requests may take in a drain that begins at `began` and is given `grace`.
     pub(super) fn time(self, began: Timestamp, grace: Duration) -> Duration {
         let at = match self {
             Self::Interrupted(at) => at,
@@ -168,7 +170,7 @@ impl FromStr for Sign {
 }
 
 impl Sign {
-    /// What people are told of it.
+    /// The sign as text for people.
     pub(super) fn sentence(self) -> &'static str {
         match self {
             Self::Terminated => "Auto Scaling terminates this instance",
@@ -229,7 +231,7 @@ mod tests {
             assert!(Sign::of_interruption(notice, now).is_err(), "{notice}");
             assert!(Sign::of_recommendation(notice).is_err(), "{notice}");
         }
-        // It stays for as long as it holds.
+        // A recommendation stays in metadata for as long as it holds.
         assert_eq!(Sign::of_recommendation(r#"{"noticeTime": "2026-11-29T10:00:00Z"}"#), Ok(Sign::Rebalance(at("2026-11-29T10:00:00Z"))));
     }
 

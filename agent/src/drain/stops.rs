@@ -1,4 +1,4 @@
-//! Units are stopped, those that came last first: each has its own time, as long as there is any.
+//! Stops units, in reverse order of their start. Each has its own share of the time that is left.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::failure::Explanation;
 use crate::host::HostError;
 use crate::steps::application::leave::{stop, stop_proxy, stop_unit};
 
-/// systemd stops a socket, a path or a timer at once.
+/// How long systemd may take to stop a socket, a path or a timer, which it does at once.
 const TRIGGER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Leaving<'_> {
-    /// Stops services and applications. A unit ends by its own `TimeoutStopSec=`; what is not down in time goes on to stop, and
-    /// the next one is asked.
+    /// Stops services and applications. A unit ends by its own `TimeoutStopSec=`. If a unit is not down in time, it
+    /// continues to stop, and the next one is asked.
     pub(super) async fn units(&self, outlook: &Outlook) {
         let (host, mut has_proxy) = (&self.ground.host, true);
         let serving: Vec<&String> = self.settings.last_first().collect();
         let within = |done: usize| outlook.share(host.clock.elapsed(), u32::try_from(serving.len() + 1 - done).unwrap_or(u32::MAX));
-        // One that was still starting, or that systemd has started again.
+        // Workers that were still starting, or that systemd has restarted.
         for unit in self.workers_up().await.unwrap_or_default() {
             told(&unit.id, stop_unit(&unit.id, within(0), host).await);
         }
@@ -50,7 +50,7 @@ impl Leaving<'_> {
         }
     }
 
-    /// What would start it again is stopped before, on a machine that does not come back.
+    /// If the machine does not come back, the units that could start the service again are stopped first.
     async fn service(&self, unit: &str, within: Duration, sign: Sign) -> Result<(), HostError> {
         let host = &self.ground.host;
         if sign.is_resumed() {

@@ -39,13 +39,13 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// What IMDS says, until the test says something else.
+/// The answers of IMDS, which a test can change.
 #[derive(Default)]
 struct Told {
     state: RefCell<Option<&'static str>>,
     interruption: RefCell<Option<String>>,
     rebalance: Cell<bool>,
-    /// How many reads find no one.
+    /// How many reads time out without an answer.
     silent: Cell<u32>,
 }
 
@@ -122,18 +122,18 @@ impl Scene {
         }
     }
 
-    /// Watches until it is over.
+    /// Watches until the drain is over.
     async fn watch(&self) -> Result<(), Explanation> {
         until_over(&self.settings, &self.ground(), &mut async || pending().await).await.map(drop)
     }
 
-    /// EC2 takes it away in so long.
+    /// EC2 interrupts the instance in `seconds`.
     fn interrupt(&self, seconds: i64) {
         let at = self.machine.host().clock.now() + jiff::SignedDuration::from_secs(seconds);
         *self.told.interruption.borrow_mut() = Some(format!(r#"{{"action": "terminate", "time": "{at}"}}"#));
     }
 
-    /// Watches for so long.
+    /// Watches for `seconds`.
     async fn watch_for(&self, seconds: u64) {
         tokio::select! {
             biased;
@@ -146,7 +146,7 @@ impl Scene {
         self.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
     }
 
-    /// As a boot does: what was stopped runs again.
+    /// Imitates a boot: what was stopped runs again.
     async fn boot(&self) {
         let host = self.machine.host();
         let record = Record::load(host.files.clone(), host.users.own(), INSTANCE).await.unwrap();
@@ -194,12 +194,13 @@ async fn one_that_is_terminated_finishes_its_work_and_completes_the_hook_last() 
     assert!(place.to_string().ends_with("-drain.json.zst"), "{place}");
     // Heartbeats were sent in the meantime.
     assert!(scene.groups.count("RecordLifecycleActionHeartbeat") >= 1);
-    // Started again, it has nothing to do.
+    // A restarted watcher has nothing left to do.
     scene.watch().await.unwrap();
     assert_eq!(scene.groups.count("CompleteLifecycleAction"), 1);
 }
 
-/// Killed in any of its changes and started again, it ends as one that was not, and does nothing twice that is on record.
+/// A drain that is killed in any of its changes and restarted ends like one that was not, and
+/// repeats nothing that is on record.
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_moment_and_started_again() {
     for count in 0.. {
@@ -212,7 +213,7 @@ async fn killed_at_any_moment_and_started_again() {
             over = scene.watch() => over.is_ok(),
         };
         scene.machine.restart_process();
-        // By now there is no one to ask.
+        // By now IMDS no longer answers.
         scene.told.silent.set(u32::from(scene.machine.files().iter().any(|path| path.ends_with("drains.leave.json"))) * 1000);
         scene.watch().await.unwrap_or_else(|error| panic!("killed in change {count}: {error}"));
         assert_eq!((scene.up().len(), scene.completed()), (0, vec![ActionResult::Continue]), "killed in change {count}");
@@ -234,7 +235,7 @@ async fn requests_are_served_until_the_load_balancer_has_let_go() {
     assert!(scene.seconds() < 20, "{}", scene.seconds());
     assert_eq!((scene.up().len(), scene.balancers.count()), (0, 4));
 
-    // One that no one may look at counts as one without target groups.
+    // A target group that ingot may not read counts as no target group.
     let mut scene = Scene::new();
     scene.settings.targets = vec![GROUP.into()];
     *scene.told.state.borrow_mut() = Some("Terminated");
@@ -243,7 +244,7 @@ async fn requests_are_served_until_the_load_balancer_has_let_go() {
     assert!((30..45).contains(&scene.seconds()), "{}", scene.seconds());
     assert_eq!(scene.balancers.count(), 1);
 
-    // And one that never lets go has as long as `grace`.
+    // If a group never deregisters the instance, the drain lasts for `grace`.
     let mut scene = Scene::new();
     scene.settings.targets = vec![GROUP.into()];
     *scene.told.state.borrow_mut() = Some("Terminated");
@@ -269,7 +270,7 @@ async fn an_interruption_hides_it_and_serves_to_the_end() {
     scene.groups.set(Some("shop"), &[("leaving", 3600)]);
     scene.watch_for(10).await;
     assert!(scene.is_hidden() && scene.up() == SERVICES);
-    // Auto Scaling comes to know of it later, and completes it.
+    // Auto Scaling notices later, and completes the hook itself.
     let later = async {
         scene.sleep(200).await;
         assert_eq!(scene.up().len(), 0);
@@ -314,7 +315,7 @@ async fn a_hook_that_nobody_may_complete_is_told_and_tried_again_by_the_next_pro
     assert_eq!(scene.objects.writes(), 1, "it is on record");
 }
 
-/// As behind every load balancer: it lets go of the instance after `Terminated`, and before the hook waits.
+/// As behind every load balancer: it deregisters the instance after `Terminated`, and before the hook waits.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_does_not_wait_yet_is_waited_for() {
     for begins in [7, 300, 5000] {
@@ -368,9 +369,9 @@ async fn asked_to_stop_it_drains_only_if_the_machine_shuts_down() {
             pending::<()>().await;
         }
     };
-    // It ends by itself then: systemd waits for that.
+    // The watcher then ends by itself, because systemd waits for that.
     watch(&scene.settings, &scene.ground(), once).await.unwrap();
-    // systemd stops the services: it has jobs for them.
+    // Stopping the services is left to systemd, which has jobs for them.
     assert_eq!((scene.up(), scene.completed()), (SERVICES.map(str::to_owned).into(), vec![ActionResult::Continue]));
     assert!(scene.is_hidden());
 }

@@ -1,25 +1,25 @@
-//! What a drain tells of itself: each thing once, and again when something else was told in between.
+//! The log lines of a drain: each is written once, and again only after a different one.
 
-/// What was told last.
+/// The last line.
 #[derive(Debug, Default)]
 pub(super) struct Told(String);
 
 impl Told {
-    /// What is waited for.
+    /// Logs what the drain waits for.
     pub(super) fn waiting(&mut self, what: &str) {
         if self.is_new(what) {
             log::info!("waiting for {what}");
         }
     }
 
-    /// What does not work.
+    /// Logs what does not work.
     pub(super) fn warn(&mut self, what: String) {
         if self.is_new(&what) {
             log::warn!("{what}");
         }
     }
 
-    /// Whatever was told is told again when it comes again.
+    /// Forgets the last line, so that it is logged again when it recurs. Returns whether there was one.
     pub(super) fn forget(&mut self) -> bool {
         !std::mem::take(&mut self.0).is_empty()
     }

@@ -1,4 +1,4 @@
-//! Why a drain does not come to its end.
+//! Why a drain fails.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::host::lock::LockError;
 
-/// Why a drain does not come to its end.
+/// Why a drain fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DrainError {
     #[error("no drain is set up: {} does not exist", path.display())]

@@ -5,20 +5,20 @@ use std::time::Duration;
 use crate::aws::autoscaling::Hook;
 use crate::steps::drain::settings::Settings;
 
-/// For how many of its timeouts a hook can be kept waiting.
+/// The number of its timeouts for which a hook can be kept waiting.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
 const TIMEOUTS: u32 = 100;
 
-/// What is kept of that for units to stop, and for the hook to be completed.
+/// How much of that time is reserved for stopping units and completing the hook.
 const AFTERWARDS: Duration = Duration::from_secs(120);
 
-/// How long work in hand and requests may keep a hook waiting.
+/// The longest time for which work in hand and requests may keep a hook waiting.
 pub(super) fn at_most(hook: &Hook) -> Duration {
     (hook.heartbeat_timeout * TIMEOUTS).saturating_sub(AFTERWARDS)
 }
 
-/// What is wrong with the termination hooks of a group, for a drain with these settings.
+/// What is wrong with the termination hooks of a group, given these settings. `None` if nothing is.
 pub(super) fn wrong(settings: &Settings, group: &str, hooks: &[Hook]) -> Option<String> {
     let name = settings.hook.as_ref()?.name.as_deref();
     let hook = match (name, hooks) {

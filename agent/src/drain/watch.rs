@@ -1,4 +1,4 @@
-//! The watcher: looks for a sign that this machine is about to end, and drains it then.
+//! The watcher: looks for a sign that this machine is about to end, and then drains it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -25,36 +25,36 @@ use crate::step::fields::rounded;
 use crate::steps::drain::settings::Settings;
 use crate::steps::drain::{LEAVING, SETTINGS};
 
-/// How long a boot may keep a drain waiting, which would undo each other's work.
+/// How long a drain waits for a running boot. The two would undo each other's work.
 const LOCKED_FOR: Duration = Duration::from_secs(60);
 
-/// How long it may take to end once it was told to.
+/// How long a boot may take to end after ingot has ended its process.
 const ENDED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How often the lock is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long it may take to find out whether the machine shuts down.
+/// How long systemd may take to say whether the machine shuts down.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is only stopped after the machine is drained, beside units of the document. It is not in `After=` of the unit: a drain
-/// would wait for them to start.
+/// Units that must only be stopped after the machine is drained, in addition to units of the document. They are not
+/// listed in `After=` of the watcher's unit, because the watcher would then wait for them to start.
 const STOPPED_LATER: [&str; 4] = ["docker.service", "containerd.service", "ingot-applications.service", "ingot-proxy.service"];
 
-/// The unit whose start is waited for by systemd as long as a machine shuts down.
+/// The unit that has a start job for as long as the machine shuts down.
 const SHUTDOWN: &str = "shutdown.target";
 
-/// How long systemd may take to order units.
+/// How long systemd may take to start the targets that order units.
 const ORDERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Settings are a few kilobytes.
+/// The largest settings that are read, in bytes. Actual ones are a few kilobytes.
 const LIMIT: u64 = 1 << 20;
 
-/// What the boot has written.
+/// Reads the settings that the boot has written.
 ///
 /// # Errors
 ///
-/// If there is none, or it cannot be read.
+/// If there are none, or they cannot be read.
 pub(crate) async fn settings(ground: &Ground) -> Result<Settings, DrainError> {
     let path = PathBuf::from(SETTINGS);
     let found = ground.host.files.read(&path, LIMIT).await.map_err(DrainError::Host)?;
@@ -62,12 +62,12 @@ pub(crate) async fn settings(ground: &Ground) -> Result<Settings, DrainError> {
     of_bytes(&found).map_err(|error| DrainError::Settings { path, why: error.to_string() })
 }
 
-/// Drains this machine now, or goes on where a drain was cut off.
+/// Drains this machine now, or resumes an interrupted drain.
 ///
 /// # Errors
 ///
-/// If it does not come to its end, or is given up as `stop` completes: unless the machine shuts down, the proxy then tells again
-/// that all is well.
+/// If the drain fails, or is given up because `stop` completes. In the latter case, unless the machine shuts down, the
+/// proxy reports a healthy instance again.
 pub(crate) async fn now(settings: &Settings, ground: &Ground, stop: impl Future<Output = ()>) -> Result<(), Explanation> {
     let mut held = Some(ground.lock.take().await.map_err(|error| Explanation::of(&DrainError::Lock(error)))?);
     let boot_id = boot_id(ground).await;
@@ -75,7 +75,7 @@ pub(crate) async fn now(settings: &Settings, ground: &Ground, stop: impl Future<
         biased;
         over = drain((Sign::ByHand, Sign::ByHand), settings, ground, &boot_id, &mut held) => over.map(drop),
         () = stop => {
-            // A machine that shuts down goes on to be drained.
+            // If the machine shuts down, the drain is completed by the watcher.
             if !shuts_down(ground).await {
                 ground.host.files.remove(Path::new(LEAVING)).await.map_err(|error| Explanation::of(&DrainError::Host(error)))?;
             }
@@ -87,12 +87,12 @@ pub(crate) async fn now(settings: &Settings, ground: &Ground, stop: impl Future<
 /// The lock of a boot, while it is held.
 type Held = Option<Box<dyn Any>>;
 
-/// Watches until this machine is gone, or until `stop` completes and the machine does not shut down. Whenever it completes, this
-/// was asked to stop.
+/// Watches until this machine is gone, or until `stop` completes and the machine does not shut down. `stop` completes
+/// each time the watcher is asked to stop.
 ///
 /// # Errors
 ///
-/// If a drain does not come to its end. Started again, it goes on from there.
+/// If a drain fails. When restarted, the watcher resumes it.
 pub(crate) async fn watch(settings: &Settings, ground: &Ground, mut stop: impl AsyncFnMut()) -> Result<(), Explanation> {
     let held = tokio::select! {
         biased;
@@ -106,11 +106,11 @@ pub(crate) async fn watch(settings: &Settings, ground: &Ground, mut stop: impl A
     Ok(())
 }
 
-/// Watches until nothing is left to be done. With a lock that is to be held until the machine is gone.
+/// Watches until nothing is left to be done. Returns the lock if it must be held until the machine is gone.
 pub(super) async fn until_over(settings: &Settings, ground: &Ground, stop: &mut impl AsyncFnMut()) -> Result<Held, Explanation> {
     let boot_id = boot_id(ground).await;
     let mut held = None;
-    // A sign, and the one as which the drain began.
+    // The current sign, and the sign by which the drain began.
     let (mut next, mut seen) = match cut_off(&Leaving::new(settings, ground, &boot_id).await?) {
         CutOff::Over => {
             return Ok(tokio::select! { biased; () = stop() => None, held = lock(Sign::Terminated, ground) => held });
@@ -142,7 +142,7 @@ pub(super) async fn until_over(settings: &Settings, ground: &Ground, stop: &mut 
         let (is_over, gravest) = tokio::select! {
             biased;
             drained = drain((sign, origin), settings, ground, &boot_id, &mut held) => drained?,
-            // It goes on from where it is, as what it is now.
+            // The drain continues from where it is, now because of the shutdown.
             () = stop() => match shuts_down(ground).await {
                 true => {
                     next = Some((Sign::Shutdown, origin));
@@ -151,9 +151,9 @@ pub(super) async fn until_over(settings: &Settings, ground: &Ground, stop: &mut 
                 false => return Ok(None),
             },
         };
-        // A hook waits only after `Terminated`, whether IMDS has said so by now or not.
+        // A hook waits only after `Terminated`, even if IMDS does not report that state yet.
         if is_over && (sign == Sign::Shutdown || gravest == Sign::Terminated || settings.hook.is_some()) {
-            // systemd waits for this process at a shutdown, and ends boots itself.
+            // At a shutdown, systemd waits for this process to end, and ends boots itself.
             return Ok(held.filter(|_| sign != Sign::Shutdown));
         }
         seen = Some(gravest);
@@ -161,33 +161,33 @@ pub(super) async fn until_over(settings: &Settings, ground: &Ground, stop: &mut 
     }
 }
 
-/// What an earlier process of this boot has left.
+/// What an earlier process of this boot has left behind.
 enum CutOff {
-    /// Nothing is to be done any more on a machine that is being terminated.
+    /// Everything is done on a machine that is being terminated.
     Over,
-    /// It is to be gone on with.
+    /// The drain for this sign is to be resumed.
     Open(Sign),
-    /// Nothing is to be gone on with; after this sign, only a graver one is to be drained for.
+    /// No drain is to be resumed; after this sign, only a graver one starts a drain.
     Seen(Option<Sign>),
 }
 
 fn cut_off(leaving: &Leaving<'_>) -> CutOff {
     let Some((sign, _)) = leaving.known() else { return CutOff::Seen(leaving.noticed()) };
     match leaving.left(sign).next() {
-        // As above: its hook is completed.
+        // As in `until_over`: the hook is completed.
         [] if sign == Sign::Terminated || (sign.lasts() && leaving.settings.hook.is_some()) => CutOff::Over,
         [] if sign.lasts() => CutOff::Seen(Some(sign)),
         [Stage::Hook] if !sign.is_last() => CutOff::Seen(Some(sign)),
         _ if sign.is_resumed() => CutOff::Open(sign),
-        // One that is to be begun again is news again.
+        // The sign starts a new drain, so it must not count as seen.
         _ => CutOff::Seen(leaving.noticed().filter(|noticed| *noticed != sign)),
     }
 }
 
-/// Drains this machine for a sign, as what began by another one or by the same. Whether nothing is left to be done, and the
-/// gravest sign by then.
+/// Drains this machine for a sign, continuing a drain that began by `origin`. Returns whether nothing is left to be
+/// done, and the gravest sign by then.
 ///
-/// What may not wait for the lock does not: heartbeats, workers that are to take no more messages, and the health path.
+/// Heartbeats, asking workers to take no more messages, and the health path do not wait for the lock.
 async fn drain(
     (sign, origin): (Sign, Sign),
     settings: &Settings,
@@ -217,7 +217,7 @@ async fn drain(
                 lock = lock(sign, ground) => lock,
                 _ = leaving.workers(&outlook, &asked, false) => unreachable!("it goes on until it is dropped"),
             };
-            // A drain by hand that was ended has taken that back.
+            // Repeated, because a manual drain that was ended has undone it.
             leaving.hide().await;
             leaving.read_again().await?;
         }
@@ -238,8 +238,8 @@ async fn drain(
     }
 }
 
-/// Boots may start again what was stopped: at once after a drain that does not end the machine, and some time after that at which
-/// EC2 was to take it.
+/// Releases the lock, so that boots may start again what was stopped: at once after a drain that does not end the
+/// machine, and some time after an interruption was due.
 async fn let_go(held: &mut Held, seen: Option<Sign>, ground: &Ground) {
     let clock = &ground.host.clock;
     if let (Some(Sign::Interrupted(at)), true) = (seen, held.is_some()) {
@@ -249,8 +249,8 @@ async fn let_go(held: &mut Held, seen: Option<Sign>, ground: &Ground) {
     pending::<()>().await;
 }
 
-/// Keeps boots from starting again what is stopped. One that goes on too long is ended: it does not keep the machine from its
-/// end, and what it starts in the meantime would be no one's to stop.
+/// Takes the lock, which keeps boots from restarting what is stopped. A boot that takes too long is ended: it must not
+/// delay the end of the machine, and nothing would stop what it starts in the meantime.
 async fn lock(sign: Sign, ground: &Ground) -> Held {
     let (clock, mut told) = (&ground.host.clock, Told::default());
     let (begun, mut ended) = (clock.elapsed(), None);
@@ -278,7 +278,7 @@ async fn lock(sign: Sign, ground: &Ground) -> Held {
     }
 }
 
-/// At a shutdown, has systemd wait. Its own `TimeoutStopSec=` is for one that hangs.
+/// At a shutdown, makes systemd wait. The unit's own `TimeoutStopSec=` only applies if the watcher hangs.
 async fn tell_systemd(sign: Sign, ground: &Ground) {
     const EVERY: Duration = Duration::from_secs(10);
     loop {
@@ -289,13 +289,13 @@ async fn tell_systemd(sign: Sign, ground: &Ground) {
     }
 }
 
-/// Has systemd stop units only after this one: a target stands between the two, whose name says of which unit.
+/// Makes systemd stop units only after this one, by a target ordered between the two and named after the unit.
 async fn order(settings: &Settings, ground: &Ground) {
     let units = settings.later().chain(STOPPED_LATER.map(str::to_owned));
     let starts = units.map(|unit| async move {
         let target = format!("ingot-after@{unit}.target");
         match ground.host.units.start(&target, ORDERED_WITHIN).await {
-            // It waits for a unit that is starting.
+            // The start times out if the target waits for a unit that is starting.
             Ok(()) | Err(HostError::SystemctlTimeout { .. }) => {}
             Err(error) => {
                 let why = Explanation::of(&error);
@@ -307,7 +307,7 @@ async fn order(settings: &Settings, ground: &Ground) {
     ground.host.units.rest().await;
 }
 
-/// Whether this machine shuts down; if systemd does not say so, it does not.
+/// Whether this machine shuts down. If systemd does not answer, the result is false.
 async fn shuts_down(ground: &Ground) -> bool {
     let clock = &ground.host.clock;
     let begun = clock.elapsed();

@@ -1,4 +1,4 @@
-//! Workers take no more messages, and finish those in hand or give them back: who is asked when, and how often.
+//! Makes workers take no more messages, and finish those in hand or give them back.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -16,21 +16,21 @@ use crate::host::{HostError, Unit};
 use crate::steps::application::leave::stop_unit;
 use crate::steps::worker;
 
-/// How long a worker may take to give back what it has in hand, once its time is over.
+/// How long workers may take to give messages back once their time is over.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long systemd may take to stop one that is not up: it has nothing in hand.
+/// How long systemd may take to stop a worker that is not up and so has no messages in hand.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Leaving<'_> {
-    /// Has workers take no more messages, and waits until they have finished those in hand, or given them back. Says whether
-    /// they have. Unless it is `settled` that no one else starts any, it goes on for ever.
+    /// Asks workers to take no more messages, and waits until they have finished those in hand or given them back.
+    /// Returns whether they have. Never returns unless it is `settled` that no boot can start more workers.
     pub(super) async fn workers(&self, outlook: &Outlook, asked: &RefCell<Asked>, settled: bool) -> bool {
         let (clock, mut told, mut until) = (&self.ground.host.clock, Told::default(), None);
         loop {
             let (mut up, left) = (self.workers_up().await, outlook.left_for_work(clock.elapsed()));
             if let (Ok(up), Sign::Shutdown) = (&mut up, outlook.sign) {
-                // systemd has a job to stop it, and so does not start it again.
+                // systemd has a stop job for it, and so will not restart it.
                 up.retain(|unit| !unit.sub.starts_with("auto-restart"));
             }
             let why = match &up {

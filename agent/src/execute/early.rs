@@ -1,4 +1,4 @@
-//! How a boot ends early: its time is over, someone asked for it, or what was required has failed.
+//! How a boot ends early: its deadline passes, it is asked to end, or a required step fails.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use crate::failure::Explanation;
 use crate::report::{Outcome, StepReport};
 use crate::step::Verdict;
 
-/// How long systemd may take to tell of all services once the time of the boot is over.
+/// How long systemd may take to describe all services once the deadline of the boot has passed.
 const GLANCE: Duration = Duration::from_secs(2);
 
 impl Execution<'_> {
-    /// Ends a boot whose time is over, but for its signals, and for what was cut off in the middle of a switch.
+    /// Ends a boot whose deadline has passed, except for its signals and for steps that were
+    /// interrupted in the middle of a switch.
     pub(super) async fn cut_off(&mut self, why: &Explanation) {
         self.finish_before_told().await;
         self.drop_running();
@@ -32,18 +33,18 @@ impl Execution<'_> {
         if let Some(work) = self.before_told.take() {
             work.await;
         }
-        // Signals wait for none of what was cut off.
+        // Signals wait for nothing that was cut off.
         self.awaited.retain(|what| matches!(what, Awaited::Unit(_)));
         // If only optional steps were cut off, the boot is degraded, and that is a success.
         let redactor = &self.world.redactor;
         self.world.known.set_verdict(|| verdict(self.plan, self.recorder, redactor).unwrap_or(Verdict::Well));
-        // Signals that wait for evidence already do not begin again.
+        // Signals that already wait for evidence are not started again.
         self.world.waiting.be_late(clock.elapsed() + LAST_WORDS);
         for unit in self.schedule.cut_off() {
             self.awaited.remove(&Awaited::Unit(unit));
             self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
         }
-        // Whoever is told has as much time as without evidence.
+        // Signals have as much time as without evidence.
         let within = LAST_WORDS + self.held_for();
         let back = self.back();
         let told = async {
@@ -57,7 +58,8 @@ impl Execution<'_> {
         join(told, back).await;
     }
 
-    /// What is done before anybody is told bounds itself; half of it would leave no one knowing how it stands.
+    /// Finishes the work that comes before any signal, which limits its own time. If it were cut
+    /// off, its result would be unknown.
     async fn finish_before_told(&mut self) {
         if self.awaited.contains(&Awaited::BeforeTold) && self.before_told.is_none() {
             while let Some((what, ended)) = self.running.next().await {
@@ -69,20 +71,20 @@ impl Execution<'_> {
         }
     }
 
-    /// Fails services of which no one can say whether they are still up.
+    /// Fails services that are not known to be up.
     pub(super) fn end_unproven(&self, unproven: &[usize], why: &Explanation) {
         let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
         unproven.iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));
     }
 
-    /// Ends what still runs, and skips the rest.
+    /// Ends running steps, and skips the rest.
     pub(super) fn abort(&mut self, why: &Explanation) {
         self.stopped = true;
         self.drop_running();
         self.end(why, &BTreeSet::new());
     }
 
-    /// Ends what still runs as if it had not begun.
+    /// Ends running steps as if they had not started.
     pub(super) fn leave(&mut self) {
         self.stopped = true;
         self.running.clear();
@@ -91,7 +93,7 @@ impl Execution<'_> {
         left.into_iter().for_each(|at| self.recorder.skipped(at, None));
     }
 
-    /// Notes the end of every step that has none, but for `spared`.
+    /// Records the end of every step that has not ended, except for `spared`.
     fn end(&self, why: &Explanation, spared: &BTreeSet<usize>) {
         let left: Vec<(usize, Option<Explanation>)> = {
             let report = self.recorder.report();

@@ -1,4 +1,4 @@
-//! The evidence of a boot that is over: report and journal to their end. No one waits for it.
+//! Writes the evidence of a boot that is over, with the complete report and journal. Nothing waits for it.
 
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use crate::report::event::Recorder;
 use crate::step::World;
 use crate::steps::signal::{Moment, Signal};
 
-/// How long it may take. What was written at the failure is there by then.
+/// How long it may take. The evidence that was written at the failure is in S3 by then.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Writes the evidence of a boot whose report is complete, where the document asks for it. What fails is a warning: those who
-/// waited have been told. Where S3 did not take the evidence of the failure, that step has said so, and nothing is tried again.
+/// Writes the evidence of a boot whose report is complete, if the document asks for it. A failure
+/// is only a warning, because the signals have been sent. If S3 refused the evidence of a failure,
+/// that step has reported it, and the write is not repeated.
 pub(crate) async fn testify(plan: &Plan, world: &World, recorder: &Recorder, lock: &dyn BootLock) {
     let refused: Vec<bool> = recorder.report().steps.iter().map(|step| step.outcome == Outcome::Failed).collect();
     let failed = recorder.report().has_failed();

@@ -1,4 +1,4 @@
-//! What was up before is up where a step does not come to its turn: it may come late, never, or be cut off.
+//! Keeps what was running before in service while a step is late, does not run, or is interrupted.
 
 use std::time::Duration;
 
@@ -10,19 +10,21 @@ use super::{Awaited, Execution, written};
 use crate::report::Outcome;
 use crate::step::Fallback;
 
-/// How long a unit whose turn has come waits for what it has fallen back on before that.
+/// How long a unit that could start waits for its early fallback to end.
 const EARLY_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long what was cut off may take to go back. systemd ends ingot five minutes after the deadline of its boot.
+/// How long steps that were cut off may take to go back. systemd ends ingot five minutes after
+/// the deadline of its boot.
 const BACK_WITHIN: Duration = Duration::from_secs(240);
 
 impl<'a> Execution<'a> {
-    /// Whether a unit still falls back on something before its turn.
+    /// Whether an early fallback of this unit is still running.
     pub(super) fn is_early(&self, unit: usize) -> bool {
         self.awaited.contains(&Awaited::Early(unit))
     }
 
-    /// Has a unit that has failed, or never runs, fall back on something, and the boot wait for that as it did for the unit.
+    /// Starts the fallback of a unit that has failed, or never runs. The boot waits for the
+    /// fallback if it waited for the unit.
     pub(super) fn falls_behind(&mut self, unit: usize, is_awaited: bool) {
         if falls_back(self.plan, unit) {
             self.fallen.push(unit);
@@ -30,12 +32,12 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Has units fall back on something that may do so now.
+    /// Starts every fallback that may start now.
     pub(super) fn start_fallbacks(&mut self) {
         let has_ended = |unit: &usize| self.schedule.has_ended(*unit);
         let early: Vec<_> = self.early.extract_if(.., |(_, needs)| needs.iter().all(has_ended)).collect();
         for (unit, _) in early {
-            // Those whose turn has come wait for nothing more.
+            // A unit that could start already gets no early fallback.
             if !self.schedule.has_ended(unit) && !self.held.contains(&unit) {
                 self.awaited.insert(Awaited::Early(unit));
                 self.start_fallback(Awaited::Early(unit), unit, Fallback::Meanwhile, EARLY_WITHIN);
@@ -59,7 +61,7 @@ impl<'a> Execution<'a> {
         }));
     }
 
-    /// Ends what runs where it is, and remembers what of it goes back to something.
+    /// Drops everything that is running, and remembers which of it must go back.
     pub(super) fn drop_running(&mut self) {
         self.running.clear();
         self.fallen.clear();
@@ -72,7 +74,8 @@ impl<'a> Execution<'a> {
         self.cut.extend(cut);
     }
 
-    /// Has applications that were cut off serve in the release of before: of those whose releases do not overlap, none may.
+    /// Makes applications that were cut off serve their previous release. If their releases must
+    /// not overlap, none may be running at this time.
     pub(crate) async fn go_back(&mut self) {
         let back = self.back();
         tokio::select! {

@@ -1,8 +1,9 @@
-//! Runs a plan: every step the moment what it needs is done.
+//! Runs a plan: each step starts as soon as the steps it needs are done.
 //!
-//! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`mod@unit`] has them do it, and [`retry`] says
-//! when to try again; [`fallback`] sees to what was up before; [`proof`] looks at all services again before a boot is
-//! called good; what is here only puts them together; [`written`] keeps the report of it on disk.
+//! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`mod@unit`] makes them do
+//! it, and [`retry`] says when to try again; [`fallback`] keeps what was running before in service;
+//! [`proof`] checks all services again before a boot counts as successful; [`written`] keeps the report
+//! on disk. This file only puts them together.
 
 mod early;
 mod evidence;
@@ -40,7 +41,7 @@ use unit::context;
 use verdict::verdict;
 pub(crate) use written::{publish, write_afterwards, write_report};
 
-/// How long signals may take of a boot that is over: its deadline has passed, or it ended before its first step.
+/// How long the signals of a boot may take after its deadline has passed, or after it ended before its first step.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// What the end of a boot waits for.
@@ -48,27 +49,27 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
 enum Awaited {
     /// A unit of the plan.
     Unit(usize),
-    /// What a unit falls back on before its turn has come.
+    /// The fallback of a unit that has not started yet.
     Early(usize),
-    /// What a unit that has failed, or never runs, falls back on.
+    /// The fallback of a unit that has failed, or never runs.
     Fallen(usize),
-    /// What is done once all of this has gone well, and before anybody is told so.
+    /// The work that is done once all of this has succeeded, before any signal is sent.
     BeforeTold,
     /// The last look at all services.
     LastLook,
 }
 
-/// Why a boot is ended early.
+/// Why a boot ends early.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// Its time is over: what still runs fails, and signals tell what the boot came to.
+    /// Its deadline has passed: steps that are still running fail, and signals report the result.
     Deadline(Explanation),
-    /// Someone has asked for it. The next boot goes on where this one was, so no one is told that it failed.
+    /// A signal asked for it. The next boot resumes where this one stopped, so no failure is signalled.
     Asked(Explanation),
 }
 
 impl Halt {
-    /// The same, with more said of why.
+    /// The same, with an extended explanation.
     pub(crate) fn map(self, explain: impl FnOnce(Explanation) -> Explanation) -> Self {
         match self {
             Self::Deadline(why) => Self::Deadline(explain(why)),
@@ -87,22 +88,22 @@ pub(crate) struct Execution<'a> {
     recorder: &'a Recorder,
     schedule: Schedule,
     running: FuturesUnordered<LocalBoxFuture<'a, (Awaited, Ended)>>,
-    /// Of the units, all but those beside the boot.
+    /// What the end of the boot waits for. Among the units, all but those in the background.
     awaited: BTreeSet<Awaited>,
-    /// What comes after everything and is free to start, but for the last look.
+    /// Units that come after everything, and only wait for the last look.
     held: Vec<usize>,
-    /// Units that fall back on something before their turn has come, and what has to have ended for that.
+    /// Units with an early fallback, and the units that must have ended before it starts.
     early: Vec<(usize, Vec<usize>)>,
-    /// Units that have failed, or never run, and fall back on something once all they need has ended: it may be known by then
-    /// what that takes.
+    /// Units that have failed, or never run, and fall back once all their needs have ended: the
+    /// fallback may depend on them.
     fallen: Vec<usize>,
-    /// Units that were cut off, and go back to something.
+    /// Units that were cut off, and must go back.
     cut: Vec<usize>,
     is_looking: bool,
     before_told: Option<LocalBoxFuture<'a, ()>>,
-    /// How signals stand to the evidence of a failure.
+    /// Whether signals wait for the evidence of a failure.
     hold: Hold,
-    /// Notified of each service that the last look finds dead.
+    /// Notified when the last look finds that a service is not up.
     failed: Rc<Notify>,
     stopped: bool,
 }
@@ -129,17 +130,17 @@ impl<'a> Execution<'a> {
         Self { plan, world, recorder, schedule, running, awaited, held, early, fallen, cut, is_looking, before_told, hold, failed, stopped }
     }
 
-    /// Has the boot do this once all its steps have ended but those that come after everything. It bounds itself, and adds to
-    /// the report what goes wrong.
+    /// Adds work that the boot does once all steps have ended, except those that come after everything. The work limits
+    /// its own time, and adds its failures to the report.
     pub(crate) fn before_told(&mut self, work: LocalBoxFuture<'a, ()>) {
         self.before_told = Some(work);
         self.awaited.insert(Awaited::BeforeTold);
     }
 
-    /// Runs until every step has ended that the boot waits for; `stop` ends it early, and says why.
+    /// Runs until every step that the boot waits for has ended; `stop` ends it early, and says why.
     ///
-    /// What stands beside the boot has begun by then, and goes on with [`beside`](Execution::beside). A boot that failed
-    /// ends it: whoever started us is to hear of the failure at once.
+    /// Steps that run in the background have started by then, and continue in [`beside`](Execution::beside). If the
+    /// boot failed, they are ended, so that the failure is reported at once.
     pub(crate) async fn boot(&mut self, stop: impl Future<Output = Halt>) {
         let (host, recorder) = (&self.world.host, self.recorder);
         let mut meanwhile = meanwhile(self.plan, self.world, recorder);
@@ -157,12 +158,12 @@ impl<'a> Execution<'a> {
             None => {}
             Some(Halt::Asked(why)) => {
                 self.abort(&why);
-                // Without this it would be a good boot whose services no one has looked at.
+                // Otherwise the boot would count as successful although its services were not checked.
                 if self.awaited.remove(&Awaited::LastLook) && (self.is_looking || !recorder.report().has_failed()) {
                     self.end_unproven(&proof::claimed(self.plan, recorder), &why);
                 }
             }
-            // Until they are told, hooks wait for as long as they hear of it.
+            // Until the signals are sent, hooks are kept waiting by heartbeats, within their limits.
             Some(Halt::Deadline(why)) => tokio::select! {
                 biased;
                 () = self.cut_off(&why) => {}
@@ -171,8 +172,8 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
-    /// until a later boot puts its own in its place. Whoever holds `lock` is such a boot.
+    /// Runs the background steps of a boot that is over. The caller has written the report; it is kept up to date until
+    /// a later boot replaces it. If another process holds `lock`, that is such a boot.
     pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>, lock: &dyn BootLock) {
         if self.stopped || self.running.is_empty() {
             return;
@@ -191,7 +192,7 @@ impl<'a> Execution<'a> {
         written::written_within(host, recorder, lock).await;
     }
 
-    /// Leaves out what still runs beside a boot that is over, without counting it as failed.
+    /// Skips the background steps that are still running after a boot, without counting them as failed.
     pub(crate) async fn leave_beside(&mut self, lock: &dyn BootLock) {
         if !self.running.is_empty() {
             self.leave();
@@ -217,7 +218,7 @@ impl<'a> Execution<'a> {
                     self.hold = self.hold.once_over(self.world.host.clock.elapsed(), self.world.waiting.upload.silent_for());
                     continue;
                 }
-                // Whoever waits for the boot is told at once.
+                // The signals are sent at once.
                 () = self.failed.notified() => continue,
             };
             let Some((what, ended)) = ended else { return };
@@ -225,7 +226,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Notes that something has ended, and what never runs because of it.
+    /// Records that something has ended, and which units never run because of it.
     fn note_end(&mut self, what: Awaited, ended: Ended) {
         let is_awaited = self.awaited.remove(&what);
         let Awaited::Unit(unit) = what else { return };
@@ -240,7 +241,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Starts what may run now.
+    /// Starts everything that may run now.
     fn start_ready(&mut self) {
         let (plan, world, recorder) = (self.plan, self.world, self.recorder);
         self.held.extend(std::iter::from_fn(|| self.schedule.next_ready()));
@@ -271,7 +272,7 @@ impl<'a> Execution<'a> {
                 (Awaited::LastLook, Ended::Well)
             }));
         }
-        // Of a boot that has failed, whoever waits is told at once.
+        // If the boot has failed, the signals are sent at once.
         let must_wait = is_open && self.held.iter().any(is_last) && verdict(plan, recorder, &world.redactor).is_none();
         let (start, hold): (Vec<usize>, Vec<usize>) =
             std::mem::take(&mut self.held).into_iter().partition(|unit| !self.is_early(*unit) && (!must_wait || !is_last(unit)));
@@ -283,7 +284,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Starts those of the signals that have to wait for no other.
+    /// Starts the signals that do not have to wait for others.
     fn start_last(&mut self, ready: Vec<usize>) {
         let world = self.world;
         world.waiting.tell();
@@ -315,13 +316,13 @@ impl<'a> Execution<'a> {
         self.plan.nodes[self.plan.units[unit].members[0]].outline.turn
     }
 
-    /// Whether any signal of this turn has not ended.
+    /// Whether any signal of this turn has not ended yet.
     fn is_left(&self, turn: Turn) -> bool {
         let of_turn = |unit: usize| self.plan.units[unit].last && self.turn(unit) == turn;
         self.awaited.iter().any(|what| matches!(what, Awaited::Unit(unit) if of_turn(*unit)))
     }
 
-    /// How long signals of a failure would wait from now on for its evidence, at the most.
+    /// The longest time for which signals of a failure would wait for its evidence, from now on.
     pub(crate) fn held_for(&self) -> Duration {
         self.held().longest
     }
@@ -333,7 +334,7 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// What steps do beside the boot for as long as it goes on. Never ends.
+/// Runs what steps do in the background while the boot lasts. Never returns.
 fn meanwhile<'a>(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> LocalBoxFuture<'a, Infallible> {
     let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.outline.goes_on_meanwhile);
     let going_on: Vec<_> = nodes
@@ -348,7 +349,7 @@ fn meanwhile<'a>(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> Lo
     })
 }
 
-/// The report of every step before it has run.
+/// The initial report of every step.
 fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
     let mut steps: Vec<StepReport> = plan
         .nodes

@@ -1,8 +1,9 @@
-//! The last look: every unit of a service or an application at once, when all else has ended and no one has been told of the boot yet.
+//! The last look: checks every unit of a service or an application, when all else has ended and
+//! no signal has been sent yet.
 //!
-//! A step ends when its unit is up. What becomes of it later no one would see: it may die a second after, or be stopped by
-//! a unit that conflicts with it. What is right for a unit, and how long it may take, is decided by its step. What is known
-//! of one is recorded at once, whatever the others wait for.
+//! A step ends when its unit is up. Later failures would go unnoticed: the unit may die a second later, or be stopped
+//! by a conflicting unit. The step decides which state of a unit is good, and how long it may take. Each result is
+//! recorded as soon as it is known, whatever the others wait for.
 
 use std::future::Future;
 use std::pin::pin;
@@ -21,36 +22,36 @@ use crate::report::event::Recorder;
 use crate::sorting::Sort as _;
 use crate::step::{Judgment, Look, Progress, World};
 
-/// How long systemd is asked again after it has not answered.
+/// How long the query is repeated while systemd does not answer.
 const ANSWERS: Duration = Duration::from_secs(10);
 
-/// How long a unit is watched that was restarted. One that fails time and again fails within this, as a rule: systemd
+/// How long a restarted unit is watched. A unit that fails repeatedly usually fails again within this time: systemd
 /// restarts it after 100 ms, unless its RestartSec= says otherwise.
 const WATCHED: Duration = Duration::from_secs(5);
 
-/// What is left of the time of a last glance for recording what was seen.
+/// The part of a last glance that is reserved for recording what was seen.
 const RECORDED_WITHIN: Duration = Duration::from_millis(200);
 
-/// The steps whose units are to be up, those that have failed or did not run apart.
+/// The steps whose units should be up, without those that failed or did not run.
 pub(super) fn claimed(plan: &Plan, recorder: &Recorder) -> Vec<usize> {
     let report = recorder.report();
     let is_well = |at: &usize| matches!(report.steps[*at].outcome, Outcome::Changed | Outcome::Unchanged);
     (0..plan.nodes.len()).filter(|at| plan.nodes[*at].outline.has_units).filter(is_well).collect()
 }
 
-/// Whether there is anything to look at in the end.
+/// Whether any step has units to check at the end.
 pub(super) fn is_due(plan: &Plan) -> bool {
     plan.nodes.iter().any(|node| node.outline.has_units)
 }
 
-/// A unit of which nothing final can be said yet, and what was seen of it.
+/// A unit that cannot be judged yet, and what was seen of it.
 #[derive(Debug, Clone)]
 struct Open {
-    /// Its step.
+    /// The index of its step.
     at: usize,
     unit: String,
     moved: bool,
-    /// When it was first found restarted.
+    /// When it was first found restarted, counted from the beginning of the look.
     restarted: Option<Duration>,
 }
 
@@ -62,8 +63,8 @@ pub(super) struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Looks at all of them until each is known to be up, and fails the steps whose units are not. Notifies `failed` of each
-    /// that fails.
+    /// Looks repeatedly until each unit is known to be up, and fails the steps whose units are not.
+    /// Notifies `failed` of each failure.
     pub(super) async fn look(&self, failed: &Notify) {
         let (clock, mut pauses) = (&self.world.host.clock, Backoff::PROBE.pauses());
         let begun = clock.elapsed();
@@ -95,8 +96,8 @@ impl Proof<'_> {
         }
     }
 
-    /// Looks at all of them once, for no longer than `within`, and fails the steps whose units are not up. Returns those of
-    /// which no one can say.
+    /// Looks once, for at most `within`, and fails the steps whose units are not up. Returns the
+    /// steps that could not be judged.
     pub(super) async fn glance(&self, within: Duration) -> Vec<usize> {
         let clock = &self.world.host.clock;
         let end = clock.elapsed() + within;
@@ -108,7 +109,7 @@ impl Proof<'_> {
             let mut judging: FuturesUnordered<_> =
                 left.iter().zip(&found).map(|(open, found)| self.glanced(open, found, deadline)).collect();
             while let Some((at, is_known)) = judging.next().await {
-                // Of several units of a step, each has to be known.
+                // If a step has several units, each of them has to be known.
                 if is_known && let Some(known) = unknown.iter().position(|open| *open == at) {
                     unknown.swap_remove(known);
                 }
@@ -132,7 +133,7 @@ impl Proof<'_> {
         claimed(self.plan, self.recorder).into_iter().flat_map(units).collect()
     }
 
-    /// Their units, as systemd tells of them.
+    /// The state of their units, from systemd.
     async fn shown(&self, open: &[Open]) -> Result<Vec<Unit>, HostError> {
         if open.is_empty() {
             return Ok(Vec::new());
@@ -141,7 +142,7 @@ impl Proof<'_> {
         self.world.host.units.show(&names).await
     }
 
-    /// Judges one and records that. Returns it if it has to be looked at again.
+    /// Judges a unit and records the result. Returns the unit if it must be looked at again.
     async fn judged(&self, open: Open, found: Unit, waited: Duration, failed: &Notify) -> Option<Open> {
         let look = Look { waited, is_last: false, moved: open.moved, restarted: open.restarted.is_some() };
         let is_watched = open.restarted.is_some_and(|since| waited.saturating_sub(since) < WATCHED);
@@ -164,7 +165,7 @@ impl Proof<'_> {
         Some(again)
     }
 
-    /// Judges one for the last time, until `deadline`. Returns whether anything can be said of it.
+    /// Judges a unit for the last time, until `deadline`. Returns the step, and whether the unit could be judged.
     async fn glanced(&self, open: &Open, found: &Unit, deadline: Duration) -> (usize, bool) {
         let look = Look { waited: Duration::ZERO, is_last: true, moved: false, restarted: false };
         match self.judge(open.at, found, look, deadline).await {
@@ -181,7 +182,7 @@ impl Proof<'_> {
     }
 }
 
-/// Waits for `awaited`, and takes up in the meantime what is judged: `left` are those to look at again.
+/// Waits for `awaited`, and collects finished judgments in the meantime: `left` are the units to look at again.
 async fn meanwhile<T>(
     judging: &mut FuturesUnordered<impl Future<Output = Option<Open>>>,
     left: &mut Vec<Open>,

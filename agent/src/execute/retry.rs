@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::backoff::Backoff;
 use crate::failure::Explanation;
 
-/// The pause before try number `attempt + 1`, or `None` if there is no point: one of the failures will not pass, or the
-/// time that is left is shorter than the pause.
+/// The pause before try number `attempt + 1`. `None` if a retry is pointless: one of the failures is permanent, or the
+/// time left is shorter than the pause.
 pub(crate) fn pause<'e>(failures: impl Iterator<Item = &'e Explanation> + Clone, attempt: u32, left: Duration) -> Option<Duration> {
     if failures.clone().any(|failure| !failure.transient) {
         return None;

@@ -1,15 +1,15 @@
-//! What may run next: a state machine over the units of a plan, without a runtime, a clock or a world.
+//! Decides what may run next: a state machine over the units of a plan, without a runtime, a clock or a world.
 
 use std::collections::VecDeque;
 
 use crate::plan::{Need, Rest, Unit, awaited, row};
 use crate::sorting::Sort as _;
 
-/// How a unit ended, as far as those behind it care.
+/// How a unit ended, as far as its dependents care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Well,
-    /// `required` is whether any step of it that failed was.
+    /// `required` is whether any of its failed steps was required.
     Badly {
         required: bool,
     },
@@ -22,25 +22,25 @@ enum State {
     Ended,
 }
 
-/// Which units wait, run and are done.
+/// Which units are waiting, running and done.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     states: Vec<State>,
     unmet: Vec<usize>,
     dependents: Vec<Vec<Need>>,
     required: Vec<bool>,
-    /// For each unit how many wait for it as part of "the rest".
+    /// For each unit, how many places of the row wait for it as part of "the rest".
     rest: Vec<usize>,
-    /// Of those for which so many wait, how many are not done.
+    /// For each number of such places, how many units are not done.
     rest_left: Vec<usize>,
-    /// From which place of the row on no one waits for the rest any more.
+    /// The place of the row from which on nothing waits for the rest any more.
     rest_done: usize,
-    /// Places in the row that still wait for the rest, with their units.
+    /// The places of the row that still wait for the rest, with their units.
     after_rest: VecDeque<(usize, usize)>,
-    /// Units that come after everything, and are not free to start yet.
+    /// Units that come after everything, and may not start yet.
     last: Vec<usize>,
     is_last: Vec<bool>,
-    /// Whether the end of the boot waits for a unit, and what comes after everything with it.
+    /// Whether the end of the boot waits for a unit, and so does everything that comes last.
     awaited: Vec<bool>,
     awaited_left: usize,
     ready: VecDeque<usize>,
@@ -79,7 +79,7 @@ impl Schedule {
             awaited,
             ready: VecDeque::new(),
         };
-        // "The rest" is one more need of those that wait for it, and so is "everything".
+        // "The rest" counts as one more need of the units that wait for it, and so does "everything".
         for at in schedule.after_rest.iter().map(|(_, at)| at).chain(&schedule.last) {
             schedule.unmet[*at] += 1;
         }
@@ -91,7 +91,7 @@ impl Schedule {
         schedule
     }
 
-    /// Gives up all but what comes after everything, which may start now. Returns the units of those that never run.
+    /// Gives up everything except what comes last, which may start now. Returns the units of the latter that never run.
     pub(crate) fn cut_off(&mut self) -> Vec<usize> {
         self.ready.clear();
         let mut skipped = Vec::new();
@@ -113,14 +113,14 @@ impl Schedule {
         self.states[unit] == State::Ended
     }
 
-    /// A unit that can start now; it counts as started.
+    /// Returns a unit that can start now, and marks it as started.
     pub(crate) fn next_ready(&mut self) -> Option<usize> {
         let at = self.ready.pop_front()?;
         self.states[at] = State::Started;
         Some(at)
     }
 
-    /// Takes in how a unit ended. Returns the units that will never run because of it, each with what it needed.
+    /// Records how a unit ended. Returns the units that will never run because of it, each with the need that failed.
     pub(crate) fn finished(&mut self, unit: usize, ended: Ended) -> Vec<(usize, usize)> {
         let mut skipped = Vec::new();
         let mut ends = VecDeque::from([(unit, ended)]);
@@ -136,7 +136,7 @@ impl Schedule {
             if matches!(ended, Ended::Badly { required: true }) {
                 let stopped = self.after_rest.partition_point(|(place, _)| *place < self.rest[at]);
                 behind.extend(self.after_rest.drain(..stopped).map(|(_, unit)| Need { unit, uses: false }));
-                // What needs several that are skipped names the first of them, whichever way these were waiting.
+                // A unit with several skipped needs names the first of them, whichever way it was waiting for them.
                 behind.order();
             }
             for need in behind {
@@ -191,7 +191,7 @@ impl Schedule {
     }
 }
 
-/// The needs that keep a unit from starting. What comes after everything comes after most of them anyway.
+/// The needs that keep a unit from starting. Units that come last come after most of their needs anyway.
 fn waited_for(unit: &Unit) -> impl Iterator<Item = &Need> {
     unit.needs.iter().filter(|need| need.uses || !unit.last)
 }
@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use crate::step::Phase;
 
-    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
-    /// beside, `~d` is not required.
+    /// `a b:a c:b?`: b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
+    /// in the background, `~d` is not required.
     fn units(spec: &str) -> (Vec<String>, Vec<Unit>) {
         let words: Vec<&str> = spec.split_whitespace().collect();
         let name = |word: &str| word.split(':').next().unwrap().trim_start_matches(['!', '~', '.', '+']).to_owned();
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(play.ready(), "c");
     }
 
-    /// It used to count as a required step that failed, and no service was started.
+    /// Regression: it counted as a required step that failed, and no service was started.
     #[test]
     fn what_is_not_required_and_skipped_stops_only_those_that_use_it() {
         let mut play = Play::new("~a ~b:a c:b d:b? !s");
@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(play.ready(), "y");
     }
 
-    /// A skipped signal is not a failure of the boot: the others wait for the end all the same.
+    /// A skipped signal is not a failure of the boot: the other signals still wait for the end.
     #[test]
     fn what_comes_last_and_fails_releases_nothing() {
         let mut play = Play::new("~a x .y:a .z");

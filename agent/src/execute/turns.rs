@@ -1,29 +1,30 @@
-//! Which signals wait for others.
+//! Decides which signals wait for others.
 //!
-//! Of a boot that failed, all wait for its evidence, for a few seconds: whoever hears of a failure may end the instance. Of
-//! one that went well, those that wait for load balancers come after the lifecycle hooks: before, no balancer knows the
-//! instance.
+//! If a boot failed, all wait a few seconds for its evidence, because a signal of failure may end
+//! the instance. If it succeeded, those that wait for load balancers come after the lifecycle
+//! hooks: before that, no load balancer knows the instance.
 
 use std::time::Duration;
 
 use crate::step::Turn;
 
-/// For how long S3 may do nothing about evidence that it is still waited for. Connecting to it is tried for as long.
+/// How long S3 may make no progress before signals stop waiting for the evidence. Connecting is
+/// limited to the same time.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// How signals of a failed boot stand to its evidence.
+/// Whether the signals of a failed boot wait for its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// No one has begun to wait.
+    /// They have not begun to wait.
     Not,
-    /// They wait until it has arrived, or until then; and up to the `last` moment for as long as S3 takes it.
+    /// They wait until it has been written, or until `then`; and until `last` while S3 is making progress.
     Until { then: Duration, last: Duration },
-    /// They wait no more.
+    /// They no longer wait.
     Over,
 }
 
 impl Hold {
-    /// What becomes of it when its time has come; `silent` is for how long S3 has done nothing, if it ever did anything.
+    /// The state after its time has passed; `silent` is how long S3 has made no progress, if it ever made any.
     pub(super) fn once_over(self, now: Duration, silent: Option<Duration>) -> Self {
         match (self, silent) {
             (Self::Until { last, .. }, Some(silent)) if silent < SILENCE && now < last => {
@@ -34,7 +35,7 @@ impl Hold {
     }
 }
 
-/// Whether a signal has to wait for others, by those that have not ended.
+/// Whether a signal has to wait for others, given which turns have not ended.
 pub(super) fn must_wait(turn: Turn, failed: bool, hold: Hold, is_left: impl Fn(Turn) -> bool) -> bool {
     match (turn, failed) {
         (Turn::Evidence, _) => false,

@@ -1,4 +1,4 @@
-//! Runs one unit to its end, with retries, within its time.
+//! Runs one unit to the end, with retries, within its time limit.
 
 use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
@@ -14,25 +14,25 @@ use crate::report::Outcome;
 use crate::report::event::Recorder;
 use crate::step::{Context, Difference, Fallback, Progress, World};
 
-/// Far more changes, one after the other, than any step asks for.
+/// Upper bound on successive rounds of changes; no real step comes near it.
 const ROUNDS: u32 = 32;
 
-/// A step ends its own waits in time; one that does not, since it hangs or an answer is on its way, is cut off this much
-/// later. With that, it still ends within a second of what its `timeout:` says.
+/// A step ends its own waits in time. A step that does not, because it hangs or is just receiving an answer, is cut off
+/// this much later. So it still ends within a second of its `timeout:`.
 const GRACE: Duration = Duration::from_millis(850);
 
 /// A unit that failed.
 struct Failed {
-    /// How often it was tried.
+    /// The number of tries.
     attempts: u32,
-    /// What came of its members in the last of these.
+    /// The failures of its members in the last try.
     why: Vec<MemberFailure>,
 }
 
 /// A member of a unit that failed.
 struct MemberFailure {
     member: usize,
-    /// `None` if it was held back, because another one failed.
+    /// `None` if the member was held back because another one failed.
     error: Option<Explanation>,
 }
 
@@ -49,22 +49,22 @@ pub(super) async fn run(plan: &Plan, unit: usize, world: &World, recorder: &Reco
     Ended::Badly { required: why.iter().any(|failure| plan.nodes[failure.member].required) }
 }
 
-/// The units that fall back on something before their turn has come, and what has to have ended for that.
+/// The units with an early fallback, and the units that must have ended before it starts.
 pub(super) fn early(plan: &Plan) -> Vec<(usize, Vec<usize>)> {
     (0..plan.units.len()).filter(|unit| falls_back(plan, *unit)).map(|unit| (unit, plan.needed_to_resume(unit))).collect()
 }
 
-/// Whether any member of a unit falls back on something.
+/// Whether any member of a unit has a fallback.
 pub(super) fn falls_back(plan: &Plan, unit: usize) -> bool {
     plan.units[unit].members.iter().any(|member| plan.nodes[*member].outline.falls_back)
 }
 
-/// Has the members that fall back on something do so, within the time that each has, and at most `limit`.
+/// Runs the fallbacks of the members that have one, each within its own time limit and at most `limit`.
 pub(super) async fn fall_back(plan: &Plan, unit: usize, world: &World, recorder: &Recorder, when: Fallback, limit: Duration) {
     let clock = &world.host.clock;
     for at in plan.units[unit].members.iter().filter(|at| plan.nodes[**at].outline.falls_back) {
         let observer = move |progress: Progress| {
-            // What it waits for itself is what it waits for.
+            // The unit reports its own waits; those of an early fallback would replace them.
             if when == Fallback::Instead || matches!(progress, Progress::Output(_) | Progress::Warning(_)) {
                 recorder.progress(*at, &progress);
             }
@@ -81,7 +81,7 @@ pub(super) async fn fall_back(plan: &Plan, unit: usize, world: &World, recorder:
     }
 }
 
-/// Tries until it is done, or there is no point in another try.
+/// Tries until it succeeds, or until another try is pointless.
 async fn converged(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder) -> Result<(), Failed> {
     let clock = &world.host.clock;
     let patience = unit.members.iter().map(|member| plan.nodes[*member].patience).max().unwrap_or_default();
@@ -99,7 +99,7 @@ async fn converged(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder)
         };
         let Err(why) = tried else { return Ok(()) };
         let mut errors = why.iter().filter_map(|failure| Some((failure.member, failure.error.as_ref()?)));
-        // Whose time is over is not tried again, whatever the others have left.
+        // If the time of a failed member is over, the unit is not retried, even if others have time left.
         let ends = |member: usize| (began + plan.nodes[member].patience).saturating_sub(clock.elapsed());
         let left = errors.clone().map(|(member, _)| ends(member)).min().unwrap_or_default();
         let pause = retry::pause(errors.clone().map(|(_, error)| error), attempts, left);
@@ -116,7 +116,7 @@ fn after_tries(error: &Explanation, attempts: u32) -> Explanation {
     }
 }
 
-/// A member whose time is over, with what it was waiting for.
+/// The failure of a member whose time is over, with what it was waiting for.
 fn too_slow(plan: &Plan, member: usize, recorder: &Recorder) -> Explanation {
     let patience = plan.nodes[member].patience;
     let hint = "give it a longer `timeout:`, or find out what it waits for";
@@ -127,8 +127,8 @@ fn all_too_slow(plan: &Plan, unit: &Unit, recorder: &Recorder) -> Vec<MemberFail
     unit.members.iter().map(|member| MemberFailure { member: *member, error: Some(too_slow(plan, *member, recorder)) }).collect()
 }
 
-/// Makes changes until nothing differs, and learns what every member offers. On a failure, every member is named: those
-/// that failed with their error, the others, which were held back, without.
+/// Makes changes until nothing differs, and records the outputs of every member. On a failure, all members are
+/// returned: those that failed with their error, those that were held back without one.
 async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, began: Duration) -> Result<(), Vec<MemberFailure>> {
     let observers: Vec<_> = unit.members.iter().map(|at| move |progress: Progress| recorder.progress(*at, &progress)).collect();
     let contexts: Vec<Context<'_>> = unit
@@ -169,7 +169,7 @@ async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, 
     Ok(())
 }
 
-/// Inspects every member, stages every change, and only then makes them. Returns the lines of what was changed.
+/// Inspects every member, stages every change, and only then applies them. Returns the lines of what was changed.
 async fn round_of_changes(
     plan: &Plan,
     unit: &Unit,
@@ -193,7 +193,7 @@ async fn round_of_changes(
             tokio::select! {
                 biased;
                 staged = staged => (nth, staged),
-                // Others of the unit may have more time.
+                // Other members of the unit may have more time.
                 () = clock.sleep((cx.deadline + GRACE).saturating_sub(clock.elapsed())) => (nth, Err(too_slow(plan, *at, recorder))),
             }
         });
@@ -210,7 +210,7 @@ async fn round_of_changes(
             },
             () = clock.sleep(left.unwrap_or_default()), if left.is_some() => break,
         }
-        // What fails as fast is told as well; there is no point in what takes longer.
+        // Failures that follow at once are reported as well; waiting longer for others is pointless.
         if over.is_none() && staged.iter().any(Result::is_err) {
             over = Some(clock.elapsed() + GRACE);
         }
@@ -220,7 +220,7 @@ async fn round_of_changes(
         join_all(found.iter().filter_map(OnceCell::get).map(|difference| difference.abandon())).await;
         return Err(named(unit, staged));
     }
-    // All of them at once: the shorter the time in which old and new files stand side by side, the better.
+    // All of them at once: the shorter the time in which old and new files coexist, the better.
     let applied = join_all(found.into_iter().filter_map(OnceCell::into_inner).map(|difference| difference.apply())).await;
     if applied.iter().any(Result::is_err) {
         return Err(named(unit, applied));
@@ -228,13 +228,13 @@ async fn round_of_changes(
     Ok(lines.into_inner())
 }
 
-/// The members of a unit, each with its error.
+/// Pairs the members of a unit with their errors.
 fn named(unit: &Unit, results: Vec<Result<(), Explanation>>) -> Vec<MemberFailure> {
     let errors = results.into_iter().map(Result::err);
     unit.members.iter().zip(errors).map(|(member, error)| MemberFailure { member: *member, error }).collect()
 }
 
-/// What a step is given to work with.
+/// The context that a step is given.
 pub(super) fn context<'a>(plan: &'a Plan, at: usize, world: &'a World, observer: &'a dyn Fn(Progress), deadline: Duration) -> Context<'a> {
     let node = &plan.nodes[at];
     Context {

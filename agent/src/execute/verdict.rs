@@ -1,4 +1,4 @@
-//! What a boot has come to, as signals are told.
+//! The result of a boot, as signals report it.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::report::Outcome;
 use crate::report::event::Recorder;
 use crate::step::Verdict;
 
-/// What a boot has come to that has failed: its first failure.
+/// The verdict on a boot that has failed: its first failure. `None` if it has not failed.
 pub(super) fn verdict(plan: &Plan, recorder: &Recorder, redactor: &Redactor) -> Option<Verdict> {
     let report = recorder.report();
     if let Some(trouble) = &report.error {
@@ -25,7 +25,7 @@ pub(super) fn verdict(plan: &Plan, recorder: &Recorder, redactor: &Redactor) -> 
     }
     let skipped = steps().find(|step| step.outcome == Outcome::Skipped)?;
     let why = skipped.skipped_for.as_ref().map_or_else(|| "it did not run".to_owned(), |needs| format!("it needs {needs}"));
-    // Two addresses and a few words of ours.
+    // Nothing to redact: the text consists of two addresses and fixed words.
     Some(Verdict::failed(Some(&skipped.address), &why, &Redactor::default()))
 }
 

@@ -13,19 +13,19 @@ use crate::report::REPORT;
 use crate::report::event::Recorder;
 use crate::text::shown_in_json;
 
-/// How long a disk may take for the last report, where that is not in memory: the process has to end.
+/// How long a disk may take to write the last report, if that is not in memory: the process has to end.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far the report on disk may lag behind what happened.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The same once the boot is over, and no one waits for anything.
+/// The same once the boot is over, and nothing waits for it.
 const EVERY_AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// A report of ten thousand steps is smaller than this.
+/// The largest report that is read, in bytes. A report of ten thousand steps is smaller.
 const LIMIT: u64 = 64 << 20;
 
-/// Writes the report while the boot goes on.
+/// Writes the report repeatedly while the boot runs.
 pub(super) async fn keep(host: &Host, recorder: &Recorder) -> Infallible {
     let mut written = None;
     loop {
@@ -38,7 +38,7 @@ pub(super) async fn keep(host: &Host, recorder: &Recorder) -> Infallible {
     }
 }
 
-/// Writes the report of a boot that is over, while something goes on beside it: until a later boot puts its own there.
+/// Writes the report of a boot that is over, while background steps run, until a later boot replaces it.
 pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) -> Infallible {
     let mut written = recorder.changes();
     loop {
@@ -50,7 +50,7 @@ pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, lock: &dyn
     }
 }
 
-/// As [`write_afterwards`], for no longer than a disk may take.
+/// As [`write_afterwards`], with a time limit for the disk.
 pub(super) async fn written_within(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
     tokio::select! {
         biased;
@@ -59,11 +59,11 @@ pub(super) async fn written_within(host: &Host, recorder: &Recorder, lock: &dyn 
     }
 }
 
-/// Writes the report again, unless a later boot has written its own or is about to: that holds the lock until its
-/// last word is written, which is longer than this takes.
+/// Writes the report again, unless a later boot has written its own or is about to. A boot holds the lock until its
+/// last report is written, which takes longer than this.
 pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
     if lock.is_free().await && is_ours(host, recorder).await {
-        // A later boot stages its report in the usual place.
+        // Staged under a name of its own, because a later boot stages its report in the usual place.
         let staged = Path::new(REPORT).with_file_name(format!(".report.json.{}", std::process::id()));
         if let Err(error) = put(Path::new(REPORT), &staged, &json(recorder), host).await {
             log::warn!("{}", crate::failure::Explanation::of(&error));
@@ -71,7 +71,7 @@ pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, lock: &dy
     }
 }
 
-/// Whether the report on disk is the one of this process.
+/// Whether the report on disk was written by this process.
 async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
     #[derive(Deserialize)]
     struct Whose {
@@ -84,7 +84,7 @@ async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
     of_bytes(&bytes).is_ok_and(|whose: Whose| whose.pid == ours.pid && whose.started_at == ours.started_at)
 }
 
-/// Brings the report to its place, whole, for everybody to read.
+/// Writes the report, atomically and readable for everybody.
 pub(crate) async fn write_report(host: &Host, recorder: &Recorder) -> Result<(), HostError> {
     publish(Path::new(REPORT), &json(recorder), host).await
 }
@@ -96,7 +96,7 @@ pub(crate) async fn publish(path: &Path, content: &[u8], host: &Host) -> Result<
 
 fn json(recorder: &Recorder) -> Vec<u8> {
     let json = serde_json::to_string(&*recorder.report()).expect("a report is plain data");
-    // Someone will show it on a terminal as it is.
+    // The file may be shown on a terminal as it is.
     shown_in_json(&json).into_owned().into_bytes()
 }
 

@@ -1,7 +1,7 @@
 //! AWS, in memory, for `ingot dry-run` and the tests.
 //!
-//! A fake behaves: what is put in can be read back, and what was never put in is refused as AWS would refuse it.
-//! It counts the calls made, by action.
+//! A fake holds state: it returns what was put in, and refuses what was never put in as AWS would refuse it. It counts
+//! the calls made, by action.
 
 mod balancers;
 mod calls;
@@ -37,8 +37,8 @@ pub(crate) use rds::{BY_RDS, Pace, managed};
 pub(crate) use registries::FakeRegistries;
 pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
-/// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there,
-/// and every parameter names one.
+/// An account for a rehearsal, empty except for what `ec2` and `rds` hold. Every object that is requested exists, and
+/// every parameter names one.
 pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
     Services {
         secrets: Rc::new(FakeSecretsManager::default()),
@@ -53,10 +53,10 @@ pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
     }
 }
 
-/// How the name of a release begins that a parameter might name.
+/// Prefix of the release names that invented parameters hold.
 pub(crate) const NAMED_BY: &str = "named-by-";
 
-/// Where a release might be that a parameter names.
+/// The URL of the release that an invented parameter names.
 fn named_by(parameter: &str) -> String {
     format!("s3://bucket/{NAMED_BY}{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
 }
@@ -68,13 +68,13 @@ type Invent<K, V> = Box<dyn Fn(&K) -> Option<V>>;
 pub(crate) struct FakeSecretsManager {
     secrets: BTreeMap<SecretRequest, SecretValue>,
     invent: Option<Invent<SecretRequest, SecretValue>>,
-    /// Other regions than this one; one that is not here is this one.
+    /// The services of other regions. A region that is not listed here is treated as this one.
     elsewhere: BTreeMap<String, Rc<FakeSecretsManager>>,
     calls: Calls,
 }
 
 impl FakeSecretsManager {
-    /// Holds a secret, in its current version.
+    /// Adds a secret, in its current version.
     pub(crate) fn with(self, id: &str, value: &str) -> Self {
         self.with_version(id, SecretVersion::Current, SecretValue::Text(value.into()))
     }
@@ -84,7 +84,7 @@ impl FakeSecretsManager {
         self
     }
 
-    /// Answers with what `invent` makes up for a secret that was never put in.
+    /// For a secret that was never put in, answers with what `invent` makes up.
     pub(crate) fn inventing(mut self, invent: impl Fn(&SecretRequest) -> Option<SecretValue> + 'static) -> Self {
         self.invent = Some(Box::new(invent));
         self
@@ -127,7 +127,7 @@ impl SecretsManager for FakeSecretsManager {
 #[derive(Default)]
 pub(crate) struct FakeParameterStore {
     parameters: BTreeMap<String, ParameterValue>,
-    /// As those of [`FakeSecretsManager`].
+    /// As in [`FakeSecretsManager`].
     elsewhere: BTreeMap<String, Rc<FakeParameterStore>>,
     invent: Option<Invent<str, ParameterValue>>,
     invent_tree: Option<Invent<str, Vec<(String, ParameterValue)>>>,
@@ -148,13 +148,13 @@ impl FakeParameterStore {
         self
     }
 
-    /// Answers with what `invent` makes up for a parameter that was never put in.
+    /// For a parameter that was never put in, answers with what `invent` makes up.
     pub(crate) fn inventing(mut self, invent: impl Fn(&str) -> Option<ParameterValue> + 'static) -> Self {
         self.invent = Some(Box::new(invent));
         self
     }
 
-    /// Answers with what `invent` makes up for a path that nothing was put below.
+    /// For a path below which nothing was put, answers with what `invent` makes up.
     pub(crate) fn inventing_trees(mut self, invent: impl Fn(&str) -> Option<Vec<(String, ParameterValue)>> + 'static) -> Self {
         self.invent_tree = Some(Box::new(invent));
         self
@@ -195,12 +195,12 @@ impl ParameterStore for FakeParameterStore {
 pub(crate) struct FakeMetadata {
     pub(crate) user_data: Option<Vec<u8>>,
     pub(crate) identity: Identity,
-    /// `None` if tags are not shown in metadata.
+    /// `None` if instance tags are not available in the metadata.
     pub(crate) tags: Option<BTreeMap<String, String>>,
     pub(crate) target_lifecycle_state: Option<String>,
-    /// What EC2 has announced.
+    /// The notices that EC2 has announced.
     pub(crate) notices: Vec<(Notice, String)>,
-    /// What every read fails with.
+    /// The error that every read fails with.
     pub(crate) failure: Option<ImdsError>,
 }
 
@@ -246,7 +246,7 @@ mod knobs {
     use super::{FakeParameterStore, FakeSecretsManager};
 
     impl FakeSecretsManager {
-        /// Puts another region beside this one.
+        /// Adds the service of another region.
         pub(crate) fn and_in(mut self, region: &str, service: &Rc<Self>) -> Self {
             self.elsewhere.insert(region.into(), service.clone());
             self
@@ -258,7 +258,7 @@ mod knobs {
             self
         }
 
-        /// Denies an action such as `BatchGetSecretValue`, or a secret by its id.
+        /// Denies an action such as `BatchGetSecretValue`, or access to a secret by its id.
         pub(crate) fn denied(mut self, what: &str) -> Self {
             self.calls.denied.insert(what.into());
             self

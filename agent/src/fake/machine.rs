@@ -1,13 +1,13 @@
-//! A machine in memory: what is put in can be read back, and what was never put in is not there.
+//! A machine in memory: it returns what was put in, and what was never put in does not exist.
 //!
-//! It serves `ingot dry-run`, which boots it in place of the real one, and the tests. One half of the files below are its
-//! parts; the other half are the traits of [`host`](crate::host) and [`net`](crate::net) that it has.
+//! It serves the tests, and `ingot dry-run`, which boots it in place of the real machine. Half of the files below are
+//! its parts; the other half implement the traits of [`host`](crate::host) and [`net`](crate::net).
 //!
-//! | it has | of | it does |
+//! | part | state | traits |
 //! |---|---|---|
 //! | `tree` | files and directories | `file`, `directory`, `reading` |
 //! | `programs` | programs | `command` |
-//! | `manager` | units of systemd | `unit` |
+//! | `manager` | systemd units | `unit` |
 //! | `accounts` | users | `user` |
 //! | `storage` | disks and mounts | `disk` |
 //! | `listeners` | services that are probed, and their sockets | `probe`, `sockets`, `holds` |
@@ -61,10 +61,10 @@ use crate::host::disks::{Content, Origin};
 use crate::host::{Attributes, Clock, Host, HostError, User};
 use crate::net::Net;
 
-/// The instance that a new machine says it is.
+/// The instance id that a new machine reports.
 pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
 
-/// A machine, cheap to clone: all clones are the same one.
+/// A machine, cheap to clone: all clones refer to the same machine.
 #[derive(Clone)]
 pub(crate) struct FakeMachine(Rc<Machine>);
 
@@ -77,23 +77,23 @@ struct Machine {
     storage: RefCell<Storage>,
     network: RefCell<Network>,
     boots: Cell<u32>,
-    /// How many bytes may be written.
+    /// The number of bytes that may still be written.
     free: Cell<u64>,
-    /// Whether an archive is taken for the one that was asked for, whatever its digest.
+    /// Whether any archive is accepted as the requested one, whatever its digest.
     any_archive: Cell<bool>,
-    /// Files of every release that is made up, besides its Procfile.
+    /// Files that every invented release contains or, with `None`, lacks, besides its Procfile.
     of_releases: RefCell<Vec<(String, Option<String>)>>,
     switched_on: Instant,
-    /// The process that holds the lock of the boot.
+    /// The process that holds the boot lock.
     boot_lock: Cell<Option<u32>>,
-    /// What processes have claimed.
+    /// The claims that processes hold.
     claimed: RefCell<BTreeSet<String>>,
     life: Life,
 }
 
 impl FakeMachine {
-    /// An instance of EC2 as it comes from its image: the usual directories, root, systemd, nothing running. Every
-    /// program succeeds, every unit exists, every probe is answered, unless it is told otherwise.
+    /// An EC2 instance as it comes from its image: the usual directories, root, systemd, and nothing running. By
+    /// default, every program succeeds, every unit exists, and every probe is answered.
     pub(crate) fn new_instance() -> Self {
         let machine = Self(Rc::new(Machine {
             tree: RefCell::default(),
@@ -125,8 +125,8 @@ impl FakeMachine {
         machine
     }
 
-    /// The same, for a document whose machine is not at hand: any user and any group exists, with a made-up number, and
-    /// every disk that is waited for comes, every archive is the one that is meant.
+    /// The same, for a document whose machine is not available: every user and group exists, with a made-up number;
+    /// every disk that is waited for appears; every archive is accepted as the right one.
     pub(crate) fn rehearsal() -> Self {
         let machine = Self::new_instance();
         machine.0.accounts.borrow_mut().anyone = true;
@@ -154,7 +154,7 @@ impl FakeMachine {
         Net { probes: Rc::new(self.clone()), databases: Rc::new(self.clone()), holds: Rc::new(self.clone()) }
     }
 
-    /// Puts a file there, as the image would: root's, mode 0644, with the directories above it. No change is counted.
+    /// Adds a file as the image would: owned by root, mode 0644, with its parent directories. Not counted as a change.
     pub(crate) fn add_file(&self, path: &str, content: &str) {
         self.0.tree.borrow_mut().add_file(Path::new(path), content.as_bytes());
     }
@@ -167,7 +167,7 @@ impl FakeMachine {
         self.0.tree.borrow_mut().add_link(Path::new(path), Path::new(target));
     }
 
-    /// The content and the attributes of a file; `None` if there is none.
+    /// The content and the attributes of a file; `None` if it does not exist.
     pub(crate) fn file(&self, path: &str) -> Option<(String, Attributes)> {
         self.0.tree.borrow().file(Path::new(path))
     }
@@ -177,22 +177,22 @@ impl FakeMachine {
         self.0.tree.borrow().files()
     }
 
-    /// Adds a unit, or replaces what was known of it.
+    /// Adds a unit, or replaces the unit of that name.
     pub(crate) fn add_unit(&self, unit: FakeUnit) {
         self.0.units.borrow_mut().add(unit);
     }
 
-    /// How often a unit was started and how often it was reloaded, restarts being starts, since this machine is there.
+    /// How often a unit was started and reloaded since this machine was created. A restart counts as a start.
     pub(crate) fn starts_and_reloads(&self, unit: &str) -> (u32, u32) {
         self.0.units.borrow().starts_and_reloads(unit)
     }
 
-    /// How often unit files were read again.
+    /// How often unit files were reloaded.
     pub(crate) fn readings(&self) -> u32 {
         self.0.units.borrow().readings
     }
 
-    /// Of how many units systemd was asked, each time.
+    /// The number of units that each query to systemd asked for.
     pub(crate) fn asked(&self) -> Vec<usize> {
         self.0.units.borrow().asked.clone()
     }
@@ -201,7 +201,7 @@ impl FakeMachine {
         self.0.accounts.borrow_mut().add(name, uid)
     }
 
-    /// What happens whenever `program` (the first of its argv, or the last part of that) is run.
+    /// Sets what happens when `program` is run. `program` is the first element of argv, or its file name.
     pub(crate) fn on_command(
         &self,
         program: &str,
@@ -210,27 +210,27 @@ impl FakeMachine {
         self.0.programs.borrow_mut().on(program, outcome);
     }
 
-    /// Every program run since this machine is there, in order.
+    /// Every program run since this machine was created, in order.
     pub(crate) fn ran(&self) -> Vec<Ran> {
         self.0.programs.borrow().ran.clone()
     }
 
-    /// Binds a probe's URL or `host:port` to a unit: it is answered while that is active.
+    /// Binds a probe's URL or `host:port` to a unit: the probe is answered while the unit is active.
     pub(crate) fn add_listener(&self, at: &str, unit: &str) {
         self.0.listeners.borrow_mut().bind(at, unit);
     }
 
-    /// Has a URL answered with `status`, whatever runs.
+    /// Answers a URL with `status`, whichever units are running.
     pub(crate) fn add_answer(&self, url: &str, status: u16) {
         self.0.listeners.borrow_mut().answer(url, status);
     }
 
-    /// The databases that it reaches.
+    /// The network whose databases this machine reaches.
     pub(crate) fn network(&self) -> Network {
         self.0.network.borrow().clone()
     }
 
-    /// From now on it reaches the databases of another network.
+    /// Moves this machine to another network, with other databases.
     pub(crate) fn join(&self, network: Network) {
         self.0.network.replace(network);
     }
@@ -244,13 +244,13 @@ impl FakeMachine {
         self.0.storage.borrow_mut().unplug(volume);
     }
 
-    /// Takes every disk away: this is another machine now, with the same root.
+    /// Detaches every disk, which makes this another machine with the same root.
     pub(crate) fn unplug_all(&self) {
         self.0.storage.borrow_mut().unplug_all();
     }
 
-    /// Switches it off and on: /run and /tmp are empty, nothing runs or is mounted, disks have
-    /// other names, the files are still there.
+    /// Reboots it: /run and /tmp are empty, nothing runs or is mounted, disks have other names, and all other files
+    /// remain.
     pub(crate) fn reboot(&self) {
         self.restart_process();
         self.0.tree.borrow_mut().clear(&[Path::new("/run"), Path::new("/tmp")]);
@@ -260,12 +260,12 @@ impl FakeMachine {
         self.name_boot();
     }
 
-    /// Has a new process in place of one that was killed, in the same boot.
+    /// Replaces a killed process by a new one, in the same boot.
     pub(crate) fn restart_process(&self) {
         self.0.life.begin_anew();
     }
 
-    /// How many operations have changed this machine. Those that found nothing to change, or failed, do not count.
+    /// How many operations have changed this machine. Operations that had nothing to change, or failed, do not count.
     pub(crate) fn mutations(&self) -> u64 {
         self.0.life.changes()
     }
@@ -274,7 +274,7 @@ impl FakeMachine {
         self.0.life.is_dead()
     }
 
-    /// Everything there is, without times and inodes, for comparing and for printing.
+    /// Everything on the machine, without times and inodes, for comparing and printing.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut lines = BTreeMap::new();
         self.0.tree.borrow().describe(&mut lines);
@@ -288,13 +288,13 @@ impl FakeMachine {
         self.add_file("/proc/sys/kernel/random/boot_id", &id);
     }
 
-    /// Lets the others have a turn, as real operations do; and never returns if the process was killed.
+    /// Yields to other tasks, as real operations do. Never returns if the process was killed.
     pub(crate) async fn alive(&self) {
         self.0.life.alive().await;
     }
 
-    /// Makes a change, unless `change` finds nothing to do and says `false`. The one after which the process is to die
-    /// takes effect, and never returns. What this process does to other machines counts, too.
+    /// Makes a change, unless `change` has nothing to do and returns `false`. The change after which the process is to
+    /// be killed takes effect but never returns. Changes that this process makes to other machines count as well.
     pub(crate) async fn change(&self, change: impl FnOnce() -> Result<bool, HostError>) -> Result<(), HostError> {
         self.0.life.change(change).await
     }
@@ -302,18 +302,18 @@ impl FakeMachine {
 
 #[cfg(test)]
 impl FakeMachine {
-    /// Kills the process in the `count`th change from now: that one takes effect, and from then on no operation of any
-    /// kind ever completes. With 0, at once.
+    /// Kills the process at the `count`th change from now: that change takes effect, and from then on no operation of
+    /// any kind completes. With 0, kills it at once.
     pub(crate) fn die_after(&self, count: u64) {
         self.0.life.die_after(count);
     }
 
-    /// Has the next `times` runs of a mkfs program end badly, before they have written anything.
+    /// Makes the next `times` runs of a mkfs program fail before they have written anything.
     pub(crate) fn fail_filesystems(&self, times: u32) {
         self.0.storage.borrow_mut().failing = times;
     }
 
-    /// From now on disks come when they are plugged in, and not when they are waited for.
+    /// From now on, disks appear when they are plugged in, not when they are waited for.
     pub(crate) fn stop_inventing_disks(&self) {
         self.0.storage.borrow_mut().anything = false;
     }

@@ -1,4 +1,4 @@
-//! What is known of a file without reading it.
+//! What is known about a file without reading its content.
 
 /// Owner and permissions of a file. `mode` holds the twelve permission bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,8 @@ pub(crate) struct Stat {
     pub(crate) kind: FileKind,
     pub(crate) attributes: Attributes,
     pub(crate) size: u64,
-    /// Changes whenever content or attributes do: inode and change time (see inode(7), st_ctim).
+    /// Inode number and change time in nanoseconds (inode(7), st_ctim): one of them changes whenever content or
+    /// attributes do.
     pub(crate) inode: u64,
     pub(crate) changed_ns: i128,
 }

@@ -1,17 +1,20 @@
-//! Work that may wait for a disk, on threads beside: the runtime has one thread, and it never waits for a disk.
+//! Work that may wait for a disk, done on separate threads: the runtime has one thread, which never waits for a disk.
 //!
-//! The first touch of a block on a volume restored from a snapshot takes tens of milliseconds. On a file system that hangs
-//! (a dead NFS server, a lost volume, `fsfreeze`) an operation never ends, and nothing takes it back: its thread is left
-//! alone. What that holds up is bounded:
+//! The first read of a block on a volume restored from a snapshot takes tens of milliseconds. On a filesystem that
+//! hangs (a dead NFS server, a lost volume, `fsfreeze`) an operation never ends and cannot be canceled: its thread is
+//! abandoned. The effect on other work is bounded:
 //!
-//! - [`work`] has a thread to itself and waits for no other. What ingot keeps for itself, such as its record, goes this way.
-//! - [`Threads::work`] waits for its turn: [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts among those,
-//!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there. What is mounted is
-//!   read without the lock: while someone else mounts what does not answer, the kernel makes that wait as well. Once that is
-//!   late, each directory counts as a mount.
-//! - There are [`THREADS`] at most. Beyond that, an operation is refused.
+//! - [`work`] runs on a thread of its own and does not wait for other operations. What ingot stores for itself, such as
+//!   its record, is written this way.
+//! - [`Threads::work`] queues operations and runs [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts
+//!   towards that limit, so the others proceed; while [`LATE_ON_ONE_MOUNT`] operations are late on one mount, no
+//!   further operation begins there. The mount table is read without holding the lock, because the kernel blocks that
+//!   read while another process mounts a filesystem that does not answer. Once reading it is late too, each directory
+//!   counts as a mount.
+//! - There are at most [`THREADS`] threads. Beyond that, an operation is refused.
 //!
-//! An operation of several system calls asks [`still_wanted`](super::wanted::still_wanted) before each that changes something. Once its step has
+//! An operation of several system calls checks [`still_wanted`](super::wanted::still_wanted) before each call that
+//! changes something. After its step has failed, the call that hangs may still take effect, but no later call does.
 //! failed, the call that hangs may still take effect, and no later one does.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,30 +32,30 @@ use super::mountinfo;
 use super::tree::failed;
 use super::wanted::while_wanted;
 
-/// How many of many short operations wait for a disk at a time. A boot of a hundred files took a quarter to a half longer
-/// with a thread for each, and a fifth longer with four (ext4, 2 cores). Of blocks that have to come from a snapshot first, so many
-/// come at a time.
+/// How many operations wait for a disk at the same time. A boot with a hundred files took a quarter to a half longer
+/// with a thread for each file, and a fifth longer with four threads (ext4, 2 cores). This is also the number of blocks
+/// fetched from a snapshot at a time.
 const AT_ONCE: usize = 16;
 
-/// An operation of this age may never end. A block that comes from a snapshot takes less, as a rule.
+/// An operation that takes this long may never end. Fetching a block from a snapshot usually takes less.
 const LATE: Duration = Duration::from_millis(100);
 
-/// With so many late operations on one mount, no other begins there.
+/// With this many late operations on one mount, no further operation begins there.
 const LATE_ON_ONE_MOUNT: usize = 64;
 
-/// How many threads of one kind there are at most. Each takes some 20 KiB.
+/// The maximum number of threads of one kind. Each takes about 20 KiB.
 const THREADS: usize = 512;
 
-/// How long a thread waits for its next operation.
+/// How long an idle thread waits for its next operation before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// So long waits one that does not end.
+/// Wait time of a thread that never ends.
 const FOR_EVER: Duration = Duration::from_hours(24);
 
 /// The threads of [`work`].
 static ALONE: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Alone));
 
-/// Does `work`, on a thread for itself. What is reported should it be lost is that `operation` failed on `path`.
+/// Runs `work` on a thread of its own. If the thread is lost, the error says that `operation` failed on `path`.
 ///
 /// # Errors
 ///
@@ -65,14 +68,15 @@ pub(crate) async fn work<T: Send + 'static>(
     ALONE.work(operation, path, path, work).await
 }
 
-/// How threads share their work, and how long they stay.
+/// How threads share the work, and how long they live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Each operation waits for its turn.
+    /// Operations are queued and take turns.
     Turns,
-    /// Each has a thread at once.
+    /// Each operation gets a thread immediately.
     Alone,
-    /// So it has, and the thread stays until the process ends: the programs that it has started would die with it.
+    /// As with `Alone`, but the thread lives as long as the process: programs that it has started would be killed with
+    /// it.
     Staying,
 }
 
@@ -83,38 +87,38 @@ pub(super) struct Threads(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     kind: Kind,
-    /// Locked for moments, never during a system call that may wait.
+    /// Held briefly, never during a system call that may block.
     state: Mutex<State>,
     called: Condvar,
-    /// Where something is mounted. The table of the kernel's, but for tests.
+    /// Returns the current mount points. Reads the kernel's mount table, except in tests.
     mounts: fn() -> Vec<PathBuf>,
 }
 
 /// What a thread does next.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    /// The operation at this place of the queue.
+    /// Run the operation at this index of the queue.
     Begin(usize),
-    /// So many are late that it depends on where they lie.
+    /// So many operations are late that the mounts they are on decide what may begin.
     LookAtMounts,
     Wait,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// [`LATE`], but for tests.
+    /// [`LATE`], except in tests.
     late: Duration,
     queue: VecDeque<Job>,
     under_way: BTreeMap<u64, UnderWay>,
     threads: usize,
     /// Threads that wait to be called.
     idle: usize,
-    /// Those of them that look again by themselves once an operation is late.
+    /// The idle threads that check again on their own once an operation is late.
     watching: usize,
-    /// Threads that were called, or started, and have not looked yet.
+    /// Threads that were called or started and have not checked the queue yet.
     called: usize,
     starting: usize,
-    /// Since when one of them has been looking at the mounts.
+    /// Since when a thread has been reading the mount table.
     looking: Option<Instant>,
     numbers: u64,
 }
@@ -157,8 +161,8 @@ impl Threads {
         Self(Arc::new(Shared { kind, state: Mutex::new(State { late, ..State::default() }), called: Condvar::new(), mounts }))
     }
 
-    /// As [`work`](fn@work). What has not begun when its caller gives up is not done. `at` is where `path` lies in the mounts of this
-    /// process.
+    /// As [`work`](fn@work), but queued. An operation that has not begun when its caller gives up is not run. `at` is
+    /// where `path` lies in the mounts of this process.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -168,7 +172,7 @@ impl Threads {
     ) -> Result<T, HostError> {
         let (send, receive) = oneshot::channel();
         let wanted = Arc::new(AtomicBool::new(true));
-        // The caller may be gone by then.
+        // The caller may no longer be waiting.
         let work = Box::new(move || drop(send.send(work())));
         let number = self.enqueue(at.to_owned(), Arc::clone(&wanted), work);
         let number = number.map_err(|source| HostError::NoThread { operation, path: path.to_owned(), source })?;
@@ -184,7 +188,7 @@ impl Threads {
         let number = state.numbers;
         state.queue.push_back(Job { number, at, wanted, work });
         let engaged = self.0.engage(&mut state);
-        // Dropped once the state is free again: it may hold what others wait for.
+        // Dropped after the lock is released: its destructor may free what others wait for.
         let refused = if engaged.is_err() { state.queue.pop_back() } else { None };
         drop(state);
         drop(refused);
@@ -192,7 +196,8 @@ impl Threads {
     }
 }
 
-/// A caller. An operation that it no longer waits for does not begin or, if it has begun, does not go on.
+/// A waiting caller. When it is dropped early, an operation that has not begun is not run, and a running one stops at
+/// its next check.
 struct Waiting<'a> {
     shared: &'a Shared,
     number: u64,
@@ -219,13 +224,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a thread take what may begin. Where nothing may, one waits until something is late.
+    /// Makes a thread run an operation if one may begin. Otherwise makes sure that a thread is waiting for an operation
+    /// to become late.
     ///
     /// # Errors
     ///
-    /// If there is no thread for it, and none that will be free soon.
+    /// If no thread can be had, and none will be free soon.
     fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        // One that fell asleep while there was nothing to wait for would not look in time.
+        // A thread that fell asleep while the queue was empty would not check in time.
         let looks = state.watching + state.called + state.starting > 0;
         if state.next(self.kind, Instant::now(), None) == Next::Wait && (state.queue.is_empty() || looks) {
             return Ok(());
@@ -257,7 +263,7 @@ impl Shared {
         }
     }
 
-    /// What a thread does: one operation after the other.
+    /// The loop of a thread: runs one operation after another.
     fn run(self: Arc<Self>) {
         let mut state = self.state();
         state.starting -= 1;
@@ -267,7 +273,7 @@ impl Shared {
             let next = state.next(self.kind, now, mounts.take().as_deref());
             if next == Next::LookAtMounts {
                 state.looking = Some(now);
-                // Another thread looks whether this one is late.
+                // Another thread must notice if this one becomes late.
                 let _ = self.engage(&mut state);
                 drop(state);
                 mounts = Some((self.mounts)());
@@ -280,7 +286,7 @@ impl Shared {
             {
                 let Job { number, at, wanted, work } = job;
                 state.under_way.insert(number, UnderWay { since: now, at });
-                // Where there is no other thread, this one goes on with the rest, unless it hangs.
+                // Without another thread, this one runs the rest of the queue itself, unless it hangs.
                 let _ = self.engage(&mut state);
                 drop(state);
                 carry_out(wanted, work);
@@ -304,10 +310,10 @@ impl Shared {
         }
     }
 
-    /// Waits until it is called or, while something waits for its turn, until an operation is late.
+    /// Waits until it is called or, while operations are queued, until one that is running becomes late.
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
         let now = Instant::now();
-        // One that stays has no reason to look again.
+        // A staying thread has no reason to check again.
         let idle = if self.kind == Kind::Staying { FOR_EVER } else { IDLE };
         let until = now + if state.queue.is_empty() { idle } else { state.next_late(now) };
         loop {
@@ -325,7 +331,7 @@ impl Shared {
 }
 
 impl State {
-    /// What may begin, by `mounts`, as far as they are known.
+    /// Decides what may begin, given `mounts` if they are known.
     fn next(&self, kind: Kind, now: Instant, mounts: Option<&[PathBuf]>) -> Next {
         if self.queue.is_empty() || (kind == Kind::Turns && self.fresh(now) + self.called + self.starting >= AT_ONCE) {
             return Next::Wait;
@@ -338,7 +344,7 @@ impl State {
             _ if mounts.is_some() => {}
             None => return Next::LookAtMounts,
             Some(since) if now.saturating_duration_since(since) < self.late => return Next::Wait,
-            // That look may never end.
+            // Reading the mount table may never end, so it is no longer waited for.
             Some(_) => {}
         }
         let mount = |path: &Path| match mounts {
@@ -355,12 +361,12 @@ impl State {
         now.saturating_duration_since(under_way.since) >= self.late
     }
 
-    /// How many operations are under way that are not late.
+    /// The number of running operations that are not late.
     fn fresh(&self, now: Instant) -> usize {
         self.under_way.values().filter(|under_way| !self.is_late(under_way, now)).count()
     }
 
-    /// How long until one more is late, or the look at the mounts.
+    /// How long until another operation, or the reading of the mount table, becomes late.
     fn next_late(&self, now: Instant) -> Duration {
         let since = self.under_way.values().map(|under_way| under_way.since).chain(self.looking);
         let left = since.map(|since| (since + self.late).saturating_duration_since(now)).filter(|left| !left.is_zero());
@@ -368,7 +374,7 @@ impl State {
     }
 }
 
-/// Without the table, all of it is one mount.
+/// Without the mount table, everything counts as one mount.
 fn mounts() -> Vec<PathBuf> {
     mountinfo::lines().unwrap_or_default().into_iter().map(|line| line.mounted.at).collect()
 }

@@ -1,4 +1,4 @@
-//! Time, and [`SystemClock`]: on tokio's timer, so that tests may pause it.
+//! Time, and [`SystemClock`], which is based on tokio's timer so that tests can pause it.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use super::resident;
 
-/// Time. Durations come from the monotonic clock; the wall clock is only for people.
+/// Time. Durations come from the monotonic clock; the wall clock is for display only.
 #[async_trait(?Send)]
 pub(crate) trait Clock {
     fn now(&self) -> jiff::Timestamp;
-    /// Since some fixed moment of this process.
+    /// Time since a fixed moment of this process, without time spent suspended.
     fn elapsed(&self) -> Duration;
-    /// The same with the time that the machine was suspended, in which no timer goes on.
+    /// The same including the time that the machine was suspended, during which timers do not advance.
     fn passed(&self) -> Duration;
     async fn sleep(&self, duration: Duration);
-    /// As [`sleep`](Clock::sleep), until a signal comes at the latest; nothing else of this process goes on in the meantime, and as
-    /// little of it as possible is in memory.
+    /// As [`sleep`](Clock::sleep), but ends early on a signal. Nothing else in this process runs meanwhile, and as
+    /// little of it as possible stays in memory.
     async fn rest(&self, duration: Duration);
 }
 
@@ -26,7 +26,7 @@ pub(crate) trait Clock {
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     start: Instant,
-    /// How long the machine had been suspended by then.
+    /// How long the machine had been suspended at `start`.
     suspended: Duration,
 }
 
@@ -40,7 +40,7 @@ impl SystemClock {
 #[async_trait(?Send)]
 impl Clock for SystemClock {
     fn now(&self) -> jiff::Timestamp {
-        // Not `Timestamp::now`, as in `moment`.
+        // `Timestamp::now` is not used, for the reason given at `moment`.
         jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default()
     }
 
@@ -58,15 +58,15 @@ impl Clock for SystemClock {
 
     async fn rest(&self, duration: Duration) {
         resident::release();
-        // By the kernel alone: the way through the runtime, down to its wait and up again, would map most of the program again.
-        // A signal ends it, on this thread: it is the first of the process.
+        // Done by the kernel alone: a sleep through the runtime would map most of the program into memory again. A
+        // signal interrupts it because it runs on the first thread of the process, which receives the signals.
         let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &duration.into());
     }
 }
 
-/// The moment that a text names as AWS and reports write it: `2026-12-01T17:15:35Z`, perhaps with a fraction of a second.
+/// Parses a time as AWS and reports write it: `2026-12-01T17:15:35Z`, optionally with a fraction of a second.
 ///
-/// Not by the parser of jiff, which would bring the text of every error that jiff has: 40 kB.
+/// jiff's parser is not used because it would add the text of all of jiff's errors: 40 kB.
 pub(crate) fn moment(text: &str) -> Option<jiff::Timestamp> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
@@ -78,7 +78,7 @@ pub(crate) fn moment(text: &str) -> Option<jiff::Timestamp> {
     jiff::tz::Offset::UTC.to_timestamp(at).ok()
 }
 
-/// Three numbers without signs.
+/// Parses three numbers without signs.
 fn numbers(text: &str, separator: char) -> Option<[i16; 3]> {
     let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = text.split(separator).map(|part| Some(part).filter(is_number)?.parse().ok());
@@ -86,10 +86,10 @@ fn numbers(text: &str, separator: char) -> Option<[i16; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// How long this machine has been suspended since it began.
+/// How long this machine has been suspended since it was booted.
 fn suspended() -> Duration {
     let time = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
-    // The one that counts more is read first: what passes between the two does not count.
+    // The larger clock is read first, so that the time between the two reads is not counted.
     let all = time(ClockId::CLOCK_BOOTTIME);
     all.saturating_sub(time(ClockId::CLOCK_MONOTONIC))
 }

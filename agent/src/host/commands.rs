@@ -1,12 +1,12 @@
-//! Programs, and [`ProcessCommands`]: those that run as processes of this machine.
+//! Running programs, and [`ProcessCommands`], which runs them as processes of this machine.
 //!
-//! Each program leads a session of its own: it has no terminal, and the signal that ends it reaches its children too,
-//! but for those that have made a session of theirs. What such a daemon still writes once the program itself has
-//! ended is not waited for: it has to send its output elsewhere.
+//! Each program leads a session of its own: it has no terminal, and the signal that ends it also reaches its children,
+//! except those that have created their own session. Output that such a daemon writes after the program itself has
+//! ended is not waited for: a daemon has to redirect its output.
 //!
-//! One that may run only as long as someone says so has a [`Lease`].
+//! A program that may run only as long as ingot permits it has a [`Lease`].
 //!
-//! `--root` means nothing here: programs are those of the running system, and see its files.
+//! `--root` has no effect here: programs come from the running system and see its files.
 
 mod lease;
 
@@ -41,34 +41,36 @@ use lease::{Entry, Guard};
 /// Runs programs.
 #[async_trait(?Send)]
 pub(crate) trait Commands {
-    /// Runs a program to its end, its own process group and no input; kills the group when `timeout` has passed and
-    /// whenever this future is dropped or this process dies.
+    /// Runs a program until it ends, in its own process group and without input. Kills the group when `timeout` has
+    /// passed, when this future is dropped, and when this process dies.
     ///
-    /// Each line of output (stdout and stderr, as they come, lossy UTF-8, at most [`LINE_LIMIT`](crate::redaction::LINE_LIMIT) bytes each) goes
-    /// to `on_line`: it may hold secrets, and redacting it is the caller's part.
+    /// Passes each line of output to `on_line`: stdout and stderr in the order they arrive, decoded as lossy UTF-8, at
+    /// most [`LINE_LIMIT`](crate::redaction::LINE_LIMIT) bytes each. Lines may contain secrets, which the caller has to
+    /// redact.
     ///
     /// # Errors
     ///
-    /// [`HostError::Spawn`] if it could not be started at all. A bad end is not an error here: see [`End`].
+    /// [`HostError::Spawn`] if the program could not be started at all. A failed exit is not an error here: see
+    /// [`End`].
     async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError>;
 }
 
-/// The `PATH` of programs that do not ask for another: enough for those that look up their own helpers; nothing of our
-/// own environment is handed on.
+/// The `PATH` of programs that do not set another: enough for programs that look up their own helpers. ingot's own
+/// environment is not passed on.
 pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// One program to run. The environment is exactly `environment`, nothing inherited.
+/// One program to run. Its environment is exactly `environment`; nothing is inherited.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
-    /// Program and arguments; a program without a slash is looked up in the `PATH` of `environment`.
+    /// Program and arguments. A program without a slash is looked up in the `PATH` of `environment`.
     pub(crate) argv: Vec<SecretText>,
     pub(crate) environment: Vec<(String, SecretText)>,
     pub(crate) directory: PathBuf,
-    /// `None` runs as we do.
+    /// `None` runs it as ingot's own user.
     pub(crate) user: Option<User>,
     pub(crate) timeout: Duration,
-    /// Kills the program with all that it has started, whatever becomes of us, once it is over. What a program leaves running
-    /// that ended well is spared.
+    /// Once the lease ends, the program is killed together with everything it started, even if ingot is gone. Processes
+    /// left behind by a program that exited successfully are spared.
     pub(crate) lease: Option<Lease>,
 }
 
@@ -80,17 +82,19 @@ pub(crate) enum End {
     TimedOut,
 }
 
-/// How long a program may take to end once asked to (SIGTERM), before it is killed. With [`REAP`] and [`DRAIN`] less than a
-/// second: a step ends when its `timeout:` says.
+/// How long a program may take to end after SIGTERM before it is killed. Together with [`REAP`] and [`DRAIN`] this is
+/// less than a second, because a step has to end at its `timeout:`.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long to go on reading after a program has ended: its children may hold the pipe, and a daemon does so for ever.
+/// How long output is still read after a program has ended: its children may hold the pipe, and a daemon holds it
+/// forever.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// How long a killed program may take to be gone. Longer only if it hangs in the kernel, as on a dead NFS server.
+/// How long a killed program may take to disappear. It takes longer only if it hangs in the kernel, as on a dead NFS
+/// server.
 const REAP: Duration = Duration::from_millis(100);
 
-/// The threads that start programs: their directories and their own files may lie on a disk that hangs.
+/// The threads that start programs: working directories and executables may lie on a disk that hangs.
 static STARTING: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Staying));
 
 /// Runs programs on this machine.
@@ -120,7 +124,7 @@ impl Commands for ProcessCommands {
     }
 }
 
-/// A program at work. Dropped, it takes its whole group with it.
+/// A running program. Dropping it kills its whole group.
 struct Running {
     child: Child,
     group: Pid,
@@ -136,12 +140,12 @@ impl Running {
             let _entered = runtime.enter();
             Self::start_now(&wanted)
         };
-        // One that is started after all is killed: no one takes it.
+        // If the caller has given up by the time it starts, it is dropped and thereby killed.
         STARTING.work("run programs in", &invocation.directory, &invocation.directory, start).await
     }
 
     fn start_now(invocation: &Invocation) -> Result<Self, HostError> {
-        // Otherwise exec(2) would blame the program for it.
+        // Without this check, exec(2) would report the missing directory as an error of the program.
         let found = std::fs::metadata(&invocation.directory);
         if let Err(source) = found.and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }) {
             return Err(HostError::Path { operation: "work in", path: invocation.directory.clone(), source });
@@ -167,7 +171,7 @@ impl Running {
             // The disk may have hung until now.
             still_wanted()?;
             let child = command.spawn()?;
-            // The writing end is in `command`, and the end of output is seen only once no one has it.
+            // `command` holds the writing end, and the end of output is seen only after every copy is closed.
             drop(command);
             let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
             let group = group.ok_or_else(|| io::Error::other("the process has no id"))?;
@@ -176,7 +180,7 @@ impl Running {
         start().map_err(|source| spawn(invocation, source))
     }
 
-    /// Passes on its output until it ends.
+    /// Passes on the program's output until it ends.
     async fn end(&mut self, lines: &mut Lines<'_>) -> io::Result<ExitStatus> {
         let status = loop {
             tokio::select! {
@@ -189,7 +193,7 @@ impl Running {
         Ok(status)
     }
 
-    /// Passes on what is left of its output.
+    /// Passes on the rest of its output.
     async fn drain(&mut self, lines: &mut Lines<'_>) {
         let all = async {
             while self.output.open {
@@ -199,7 +203,8 @@ impl Running {
         let _ = timeout(DRAIN, all).await;
     }
 
-    /// Ends it, kindly at first. Its group is killed even if it ends by itself: its children may not.
+    /// Stops the program, first with SIGTERM. Its group is killed even if the program ends by itself, because its
+    /// children may not.
     async fn stop(&mut self, lines: &mut Lines<'_>) {
         self.signal(Signal::SIGTERM);
         let _ = timeout(GRACE, self.end(lines)).await;
@@ -208,13 +213,13 @@ impl Running {
             let _ = timeout(REAP, self.end(lines)).await;
             self.done = true;
         }
-        // However politely it ended: its time was over.
+        // Even if it exited cleanly, it had timed out, so nothing is spared.
         self.guard.iter_mut().for_each(|guard| guard.spares = false);
         self.drain(lines).await;
     }
 
     fn signal(&self, signal: Signal) {
-        // "No such process" is what we want to hear, and for anything else there is no remedy.
+        // "No such process" is the desired state, and no other error can be acted on.
         let _ = killpg(self.group, signal);
     }
 }
@@ -227,7 +232,7 @@ impl Drop for Running {
     }
 }
 
-/// What a program says, on stdout and stderr alike: one pipe for both keeps the order in which it was said.
+/// The program's output: stdout and stderr share one pipe, which preserves the order of their lines.
 struct Output {
     pipe: Receiver,
     open: bool,
@@ -240,7 +245,7 @@ impl Output {
         Ok(Self { pipe, open: true, buffer: vec![0; 8192].into() })
     }
 
-    /// Passes on what is there, or waits for something to be there.
+    /// Passes on the available output, or waits for some.
     async fn pass(&mut self, lines: &mut Lines<'_>) {
         match self.pipe.read(&mut self.buffer).await {
             Ok(0) | Err(_) => self.open = false,
@@ -249,7 +254,7 @@ impl Output {
     }
 }
 
-/// Makes the program start in a session of its own, as `user`, and die with us.
+/// Makes the program start in its own session, as `user`, and die with ingot.
 fn become_alone(command: &mut Command, user: Option<&User>, entry: Option<Entry>) {
     let root = nix::unistd::geteuid().is_root();
     let ours = |user: &&User| !root && (user.uid, user.gid) == (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
@@ -269,22 +274,22 @@ fn become_alone(command: &mut Command, user: Option<&User>, entry: Option<Entry>
             setgid(*gid)?;
             setuid(*uid)?;
         }
-        // Last, because a change of user forgets it. It counts for the thread that spawned, which is why that stays until we
-        // end, and for the program only, not for its children.
+        // Last, because a change of user clears it. It is tied to the thread that spawned the program, which is why
+        // that thread lives as long as ingot, and it covers the program only, not its children.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != parent {
             return Err(io::ErrorKind::Interrupted.into());
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only async-signal-safe functions may be called; these are bare system calls, and
+    // SAFETY: only async-signal-safe functions may be called between fork and exec; these are bare system calls, and
     // nothing here allocates.
     unsafe {
         command.pre_exec(alone);
     }
 }
 
-/// Where the program lies, by the `PATH` it will run with. Empty entries of it do not mean the working directory.
+/// Finds the program in the `PATH` that it will run with. Empty entries do not mean the working directory.
 fn look_up(program: &str, invocation: &Invocation) -> io::Result<PathBuf> {
     if program.contains('/') {
         return Ok(invocation.directory.join(program));

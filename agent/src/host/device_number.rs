@@ -1,8 +1,8 @@
-//! The number by which the kernel knows a block device.
+//! The number by which the kernel identifies a block device.
 
 use std::fmt;
 
-/// A block device's number, which it keeps while anybody has it open.
+/// A block device's number, which does not change while the device is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeviceNumber {
     pub(crate) major: u32,
@@ -10,13 +10,13 @@ pub(crate) struct DeviceNumber {
 }
 
 impl DeviceNumber {
-    /// Of what stat(2) says (`st_rdev`, `st_dev`).
+    /// From a field of stat(2) (`st_rdev`, `st_dev`).
     pub(in crate::host) fn of(device: u64) -> Self {
         let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
         Self { major: number(nix::sys::stat::major(device)), minor: number(nix::sys::stat::minor(device)) }
     }
 
-    /// As the kernel writes it: `259:1`.
+    /// Parses the kernel's notation: `259:1`.
     pub(in crate::host) fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once(':')?;
         Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })

@@ -1,8 +1,8 @@
-//! Block devices: which there are, whose they are, what lies on them.
+//! Block devices: which ones exist, where they come from, and what they contain.
 //!
-//! A disk is known by what it is (the id of its EBS volume, its place among the instance's stores), never by the name
-//! the kernel gave it: names change from boot to boot, and links in /dev/disk/by-id can be stale. What is to be written
-//! to or mounted is a [`Device`], whose identity is looked at again in the last moment.
+//! A disk is identified by what it is (the id of its EBS volume, its position among the instance stores), never by the
+//! kernel's name: names change from boot to boot, and links in /dev/disk/by-id can be stale. A disk to be written to or
+//! mounted is passed as a [`Device`], whose identity is checked again just before it is used.
 
 pub(super) mod attached;
 mod content;
@@ -37,37 +37,38 @@ use super::error::HostError;
 /// The disks of this machine.
 #[async_trait(?Send)]
 pub(crate) trait Disks {
-    /// Every whole disk, by kernel name; no partitions, loop devices without a file, RAM disks or optical drives.
+    /// Every whole disk, sorted by kernel name; no partitions, loop devices without a file, RAM disks or optical
+    /// drives.
     async fn all(&self) -> Result<Vec<Disk>, HostError>;
 
-    /// The one that is meant. `None` if it is not there (yet).
+    /// Finds the disk that `wanted` selects. `None` if it is not attached (yet).
     async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError>;
 
-    /// The disk that a device node stands for now, and the number of the partition if it is one. `None` where there is
-    /// no such node, or it is not a block device.
+    /// The disk that a device node currently refers to and, if it is a partition, its number. `None` if the node does
+    /// not exist or is not a block device.
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError>;
 
-    /// Begins to listen for disks and partitions that come and go. What comes after this call is not missed.
+    /// Starts to listen for disks and partitions that are added or removed. No event after this call is missed.
     fn watch(&self) -> Result<Box<dyn DiskWatch>, HostError>;
 
-    /// What lies on a disk or partition. Reads a few megabytes at its beginning and its end.
+    /// What a disk or partition contains. Reads a few megabytes at its beginning and its end.
     async fn content(&self, node: &Path) -> Result<Content, HostError>;
 
-    /// Makes a filesystem, by the mkfs program of its kind. `device` is compared with what is there first. What lies on
-    /// it is overwritten: whoever calls this has looked.
+    /// Makes a filesystem with the mkfs program of its kind. Checks first that `device` is still the same disk.
+    /// Existing content is overwritten: the caller has to have checked it.
     async fn make_filesystem(&self, device: &Device, new: &NewFilesystem, timeout: Duration) -> Result<(), HostError>;
 
-    /// Repairs what can be repaired without loss (`e2fsck -p`); an error if more is needed.
+    /// Repairs what can be repaired without loss (`e2fsck -p`); returns an error if more is needed.
     async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError>;
 
-    /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted, as
-    /// programs see it: below `--root`, if there is one.
+    /// Grows a mounted filesystem to the size of its device, online. `at` is the mount point as programs see it: below
+    /// `--root`, if there is one.
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError>;
 }
 
-/// Listens for disks that come and go.
+/// Listens for disks that are added or removed.
 #[async_trait(?Send)]
 pub(crate) trait DiskWatch {
-    /// Returns as soon as something has come or gone since the last call, or else after `timeout`.
+    /// Returns as soon as a disk has been added or removed since the last call, or after `timeout`.
     async fn changed(&mut self, timeout: Duration);
 }

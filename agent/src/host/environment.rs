@@ -1,5 +1,5 @@
-//! What this process was given: environment variables, terminals, the boot it runs in. Nothing else reads
-//! `std::env`, but for `sd_notify`, which finds its socket there.
+//! What this process was given: environment variables, terminals, the boot it runs in. No other code reads `std::env`,
+//! except `sd_notify`, which finds its socket there.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -18,33 +18,33 @@ use super::files::Files;
 use crate::gather::Gather as _;
 use crate::text::SecretText;
 
-/// The environment variables that ingot respects, and what its standard streams are.
+/// The environment variables that ingot uses, and what its standard streams are connected to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
-    /// The SDKs' own: endpoints, region, credentials of a developer.
+    /// The AWS SDKs' variables: endpoints, region, a developer's credentials.
     pub(crate) aws: Aws,
-    /// All of it, for a program that the user could as well have started. Some are secrets.
+    /// The whole environment, for programs that the user could also have started directly. Contains secrets.
     pub(crate) inherited: Vec<(String, SecretText)>,
-    /// The device and inode of the journal's socket, if stderr is one (systemd sets it).
+    /// Device and inode of the journal's socket, if stderr is connected to it (set by systemd).
     pub(crate) journal_stream: Option<String>,
-    /// The id of this run of our unit, if systemd started us.
+    /// The invocation id of ingot's unit, if systemd started it.
     pub(crate) invocation_id: Option<String>,
     pub(crate) term: Option<String>,
-    /// Set, to anything but nothing: no colours. See <https://no-color.org>.
+    /// Set to a non-empty value: no colors. See <https://no-color.org>.
     pub(crate) no_color: bool,
-    /// The width of the terminal, or what COLUMNS says it is.
+    /// The width of the terminal, or the value of COLUMNS.
     pub(crate) columns: Option<usize>,
     pub(crate) home: Option<OsString>,
     pub(crate) path: Option<String>,
-    /// What the build of an image says of itself, for its attestation.
+    /// What an image build states about itself, for the attestation.
     pub(crate) build: Build,
     pub(crate) stdout_is_terminal: bool,
     pub(crate) stderr_is_terminal: bool,
-    /// Whether stderr goes to the journal by itself.
+    /// Whether stderr goes directly to the journal.
     pub(crate) stderr_is_journal: bool,
 }
 
-/// Every `INGOT_BUILD_…` variable that is set to something.
+/// Every `INGOT_BUILD_…` variable that is not empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Build {
     pub(crate) name: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct Build {
     pub(crate) git_revision: Option<String>,
 }
 
-/// Every `AWS_…` variable. Some are secrets, and all are kept as such.
+/// Every `AWS_…` variable. Some are secrets, so all are stored as secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Aws(Vec<(String, SecretText)>);
 
@@ -62,12 +62,12 @@ impl Aws {
         self.secret(name).map(SecretText::expose)
     }
 
-    /// The variables with names of this beginning, none of them a secret, that are set to something.
+    /// The non-empty variables with this prefix. None of them may be a secret.
     pub(crate) fn beginning<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).filter_map(|(name, _)| Some((name.as_str(), self.get(name)?)))
     }
 
-    /// Every variable, for whoever looks for credentials among them.
+    /// Every variable, for code that looks for credentials among them.
     pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
         self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).gather()
     }
@@ -90,7 +90,7 @@ impl Environment {
         environment
     }
 
-    /// Variables that are not UTF-8 count as unset, but for paths.
+    /// Variables that are not UTF-8 count as unset, except for paths.
     fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in variables {
@@ -120,10 +120,10 @@ impl Environment {
 
 nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
 
-/// The width of the terminal, if stdout or stderr is one. A terminal that does not know it says 0.
+/// The width of the terminal, if stdout or stderr is one. A terminal that does not know its width reports 0.
 fn columns() -> Option<usize> {
     let width = |stream: i32| {
-        // SAFETY: all zeros are a valid `winsize`, and the kernel writes nothing but one.
+        // SAFETY: all zeros are a valid `winsize`, and the kernel writes at most one `winsize`.
         let (size, asked) = unsafe {
             let mut size: libc::winsize = std::mem::zeroed();
             let asked = window_size(stream, &raw mut size);
@@ -134,16 +134,16 @@ fn columns() -> Option<usize> {
     width(libc::STDOUT_FILENO).or_else(|| width(libc::STDERR_FILENO))
 }
 
-/// A build tool sets a variable that it has nothing for to nothing.
+/// A build tool sets a variable to the empty string if it has no value for it.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// The id that the kernel gave to this boot.
+/// The id that the kernel assigned to this boot.
 ///
 /// # Errors
 ///
-/// If /proc is not mounted, or says something else.
+/// If /proc is not mounted, or has an unexpected value.
 pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     let content = files.read(path, 64).await?.unwrap_or_default();
@@ -154,7 +154,7 @@ pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
     Ok(id)
 }
 
-/// Reads all of standard input.
+/// Reads standard input to its end.
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ pub(crate) fn standard_input(limit: u64) -> Result<Vec<u8>, HostError> {
     whole(std::io::stdin().lock(), Path::new("standard input"), limit)
 }
 
-/// Reads all of a pipe, such as that of a shell's `<(…)`; `None` if `path` is something else.
+/// Reads a pipe to its end, such as that of a shell's `<(…)`; `None` if `path` is not a pipe.
 ///
 /// # Errors
 ///
@@ -181,24 +181,25 @@ fn whole(from: impl io::Read, path: &Path, limit: u64) -> Result<Vec<u8>, HostEr
     if content.len() as u64 > limit { Err(HostError::TooLarge { path: path.to_owned(), limit }) } else { Ok(content) }
 }
 
-/// Writes one line to the system console, where the instance's console output and screenshot show it. A machine without
-/// a console, or with a stuck one, loses the line.
+/// Writes one line to the system console, which appears in the instance's console output and screenshot. On a machine
+/// without a console, or with a stuck one, the line is lost.
 pub(crate) fn console(line: &str) {
     let options = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     if let Ok(mut console) = OpenOptions::new().write(true).custom_flags(options).open("/dev/console") {
-        // Carriage return: the console may be a terminal in raw mode. No one is left to tell if this fails.
+        // With a carriage return, because the console may be a terminal in raw mode. A failure cannot be reported
+        // anywhere.
         let _ = console.write_all(format!("{line}\r\n").as_bytes());
     }
 }
 
-/// Tells the service manager that this unit is up, if it wants to know (`Type=notify`).
+/// Tells the service manager that this unit is up, if the unit is of `Type=notify`.
 pub(crate) fn ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         log::warn!("cannot tell systemd that this unit is up: {error}");
     }
 }
 
-/// Tells the service manager that this unit stops, and that this may take so long from now on.
+/// Tells the service manager that this unit is stopping, and that stopping may take this long from now on.
 pub(crate) fn stopping(within: Duration) {
     let microseconds = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
     let states = [sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(microseconds)];
@@ -207,39 +208,39 @@ pub(crate) fn stopping(within: Duration) {
     }
 }
 
-/// Makes a path absolute, as [`Files`] needs it. A relative one is relative to the current directory.
+/// Makes a path absolute, as [`Files`] requires. A relative path is relative to the current directory.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether there is a process of this number.
+/// Whether a process with this number exists.
 pub(crate) fn is_there(pid: u32) -> bool {
     let pid = i32::try_from(pid).map(Pid::from_raw);
-    // One of another user may not be signalled, and is there all the same.
+    // A process of another user may not be signalled, but exists.
     pid.is_ok_and(|pid| kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
-/// How long ago the process of this number began, if it is ingot: its number may belong to another process by now.
+/// How long ago the process with this number started, if it is ingot: the number may have been reused.
 pub(crate) fn age_of_ingot(pid: u32) -> Option<Duration> {
     let read = |path: String| std::fs::read_to_string(path).ok();
     if read(format!("/proc/{pid}/comm"))? != read("/proc/self/comm".into())? {
         return None;
     }
     let stat = read(format!("/proc/{pid}/stat"))?;
-    // The name is in parentheses and may hold any character. The start is the 22nd field: see proc_pid_stat(5).
+    // The name is in parentheses and may contain any character. The start time is the 22nd field: see proc_pid_stat(5).
     let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     let per_second = u64::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??).ok()?;
     let now = Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?);
     Some(now.saturating_sub(Duration::from_millis(ticks * 1000 / per_second.max(1))))
 }
 
-/// Asks the process of this number to end, as SIGTERM does.
+/// Asks the process with this number to exit, with SIGTERM.
 ///
 /// # Errors
 ///
-/// If the process has ended, or is not ingot: its number may belong to another process by now.
+/// If the process has exited, or is not ingot: the number may have been reused.
 pub(super) fn end_ingot(pid: u32) -> io::Result<()> {
-    // Names are for everybody, while `exe` is not for a unit with fewer capabilities than that process.
+    // Every process may read the name, while `exe` is hidden from a unit with fewer capabilities than that process.
     let name = |process: &str| std::fs::read(format!("/proc/{process}/comm"));
     if name(&pid.to_string())? != name("self")? {
         return Err(io::Error::other("it is no ingot"));
@@ -248,18 +249,18 @@ pub(super) fn end_ingot(pid: u32) -> io::Result<()> {
     Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
 }
 
-/// Whether so many more files can be opened. Libraries of ours end the process where they cannot open theirs.
+/// Whether this many more files can be opened. Some libraries abort the process if they cannot open theirs.
 pub(crate) fn can_open(files: usize) -> bool {
-    // Each end of a pipe is one.
+    // Each end of a pipe is one file.
     let opened: Result<Vec<_>, _> = (0..files.div_ceil(2)).map(|_| std::io::pipe()).collect();
     opened.is_ok()
 }
 
-/// Keeps secrets out of core dumps, and this process from being traced by its own user.
+/// Keeps secrets out of core dumps, and prevents this process from being traced by its own user.
 ///
-/// The limit is the soft one only: programs we run inherit it and may raise it again.
+/// Only the soft limit is lowered: programs that ingot runs inherit it and may raise it again.
 pub(crate) fn harden() {
-    // Neither can fail but by a sandbox that forbids the call; a boot goes on without.
+    // Neither call fails unless a sandbox forbids it; a boot continues without.
     let hard = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
     let limited = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     if let Err(errno) = limited.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
@@ -267,7 +268,7 @@ pub(crate) fn harden() {
     }
 }
 
-/// The program that this process is.
+/// The path of the running program.
 pub(crate) fn own_program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| "/usr/bin/ingot".into())
 }
@@ -314,7 +315,7 @@ mod tests {
         std::os::unix::fs::symlink("/bin/sleep", &namesake).unwrap();
         for (program, is_ingot) in [(Path::new("/bin/sleep"), false), (&namesake, true)] {
             let mut process = std::process::Command::new(program).arg("60").spawn().unwrap();
-            // The program begins before it has its name.
+            // The process exists before it has its final name.
             while comm(&process.id().to_string()) == comm("thread-self") {
                 std::thread::yield_now();
             }

@@ -1,4 +1,4 @@
-//! Why something on this machine could not be read or done, and what to do about it.
+//! Errors in reading or changing this machine, and hints on how to fix them.
 
 mod advice;
 
@@ -13,26 +13,26 @@ use crate::failure::Failure;
 pub(crate) enum HostError {
     #[error("cannot {operation} {}", path.display())]
     Path { operation: &'static str, path: PathBuf, source: io::Error },
-    /// An operation that may wait for a disk needs a thread, and there is none.
+    /// An operation that may wait for a disk needs a thread, and none could be started.
     #[error("cannot {operation} {}: no thread can be started for it", path.display())]
     NoThread { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("cannot run {program}")]
     Spawn { program: String, source: io::Error },
-    /// `unit` is empty for a verb that has none.
+    /// `unit` is empty for a verb without a unit.
     #[error("systemctl {} failed: {said}", format!("{verb} {unit}").trim_end())]
     Systemctl { verb: &'static str, unit: String, said: String },
     #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
     SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
-    /// A program that works on a block device or a mount, such as mkfs.xfs, ended badly.
+    /// A program that works on a block device or a mount, such as mkfs.xfs, failed.
     #[error("{program} failed on {}: {said}", on.display())]
     Tool { program: String, on: PathBuf, said: String },
-    /// `operation` names what and where; `filesystem` is empty where none is named; `said` is what the kernel's log has
-    /// about it.
+    /// `operation` names the operation and the path; `filesystem` is empty if none was given; `said` is what the kernel
+    /// log says about it.
     #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
     Mount { operation: String, filesystem: String, said: String, source: io::Error },
-    /// The device is not the one that was found there a moment ago.
+    /// The node no longer refers to the device that was found there a moment ago.
     #[error("{} is no longer {wanted}: it is {found} now", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
     #[error("the user `{name}` is not in /etc/passwd")]
@@ -42,7 +42,7 @@ pub(crate) enum HostError {
 }
 
 impl HostError {
-    /// The same, of a program by the name that people may see: what was run may be made of a secret.
+    /// Replaces the program by a name that may be shown: the command line may contain a secret.
     pub(crate) fn of_program(self, shown: String) -> Self {
         match self {
             Self::Spawn { source, .. } => Self::Spawn { program: shown, source },
@@ -66,7 +66,7 @@ impl Failure for HostError {
                 io::ErrorKind::ResourceBusy if path.starts_with("/dev") => {
                     Some(format!("see what uses {0} by `lsblk {0}`", path.display()))
                 }
-                // rename(2) and unlink(2) say so of a mount point alone.
+                // rename(2) and unlink(2) report this only for a mount point.
                 io::ErrorKind::ResourceBusy => {
                     Some(format!("unmount what is mounted there by `umount {}`, or name another path in the document", path.display()))
                 }
@@ -108,13 +108,13 @@ impl Failure for HostError {
     }
 }
 
-/// A file or a directory that not even root can change, for an attribute of it: see [`marks`](super::tree::marks).
+/// A file or a directory that not even root can change, because of an attribute: see [`marks`](super::tree::marks).
 #[derive(Debug, thiserror::Error)]
 #[error("{} is {} (chattr +{})", path.display(), if *is_immutable { "immutable" } else { "append-only" }, self.letter())]
 pub(crate) struct Marked {
-    /// Where it really lies, below `--root` or not.
+    /// Its real path, including `--root` if there is one.
     pub(crate) path: PathBuf,
-    /// Or else append-only.
+    /// `false` means append-only.
     pub(crate) is_immutable: bool,
 }
 
@@ -128,7 +128,7 @@ impl Marked {
     }
 }
 
-/// A symbolic link that is not followed on the way to something that is changed: see [`tree`](super::tree).
+/// A symbolic link that is not followed, because it is on the path of a change: see [`tree`](super::tree).
 #[derive(Debug, thiserror::Error)]
 #[error("{} is a symbolic link of the user {owner}, {}", link.display(), match leads_to {
     None => "in a directory that others than root can write to".to_owned(),
@@ -138,6 +138,6 @@ impl Marked {
 pub(crate) struct ForeignLink {
     pub(crate) link: PathBuf,
     pub(crate) owner: u32,
-    /// What it leads to, with the owner of that, where this is what is wrong.
+    /// The target and its owner, if the target is the reason.
     pub(crate) leads_to: Option<(PathBuf, u32)>,
 }

@@ -1,9 +1,9 @@
-//! Files and directories, and [`DiskFiles`]: those on the real disk.
+//! Files and directories, and [`DiskFiles`], those on the real disk.
 //!
-//! Every operation that may wait for a disk runs on a thread beside: the first touch of a block on a volume restored from
-//! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on in the meantime. What is in memory is done
-//! at once, for two threads that wake each other take longer ([`memory`]). What each does, and how a root is
-//! kept, is in [`tree`](super::tree).
+//! Every operation that may wait for a disk runs on a separate thread: the first read of a block on a volume restored
+//! from a snapshot takes tens of milliseconds, an fsync about as long, and other steps proceed in the meantime.
+//! Operations on files in memory run directly, because handing them to another thread takes longer ([`memory`]). The
+//! details of each operation, and of `--root`, are in [`tree`](super::tree).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,52 +22,52 @@ use super::error::HostError;
 use super::memory;
 use super::tree::{Growth, Tree, failed, found, marks, outlives_the_boot};
 
-/// Where ingot keeps its record, its report and what it tells the machine.
+/// The directories of ingot's record, its report and its runtime state.
 const OWN: [&str; 2] = ["/var/lib/ingot", "/run/ingot"];
 
-/// Files and directories. Every path is absolute as the document says it; the implementation places it below `--root`.
+/// Files and directories. Every path is absolute, as in the document; the implementation resolves it below `--root`.
 #[async_trait(?Send)]
 pub(crate) trait Files {
-    /// Reads a whole file. `None` if there is none.
+    /// Reads a whole file. `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Anything but "not found", a file larger than `limit` bytes included.
+    /// Any error other than "not found", including a file larger than `limit` bytes.
     async fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError>;
 
-    /// Describes what is at `path`, without following a last symbolic link. `None` if there is nothing.
+    /// Describes `path`, without following a final symbolic link. `None` if it does not exist.
     async fn stat(&self, path: &Path) -> Result<Option<Stat>, HostError>;
 
-    /// Names in a directory, sorted. Empty if there is no such directory.
+    /// The names in a directory, sorted. Empty if the directory does not exist.
     async fn list(&self, directory: &Path) -> Result<Vec<String>, HostError>;
 
-    /// Creates a directory and its missing parents, each with `mode`. Does nothing to what exists. They are on disk once
-    /// something is installed in them.
+    /// Creates a directory and its missing parents, each with `mode`. Leaves existing directories unchanged. New ones
+    /// are durable once something has been installed in them.
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError>;
 
-    /// The same, where each that is created has this mode and owner from its first moment.
+    /// The same, but each new directory has this mode and owner from the start.
     async fn create_directory_of(&self, path: &Path, attributes: Attributes) -> Result<(), HostError>;
 
-    /// Creates `staged` again (what lay there is removed), gives it owner and mode while it is empty, writes it and
-    /// brings it to disk. A failure leaves nothing behind.
+    /// Creates `staged` anew (an old one is removed), sets owner and mode while it is empty, writes the content and
+    /// syncs it to disk. A failure leaves nothing behind.
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError>;
 
-    /// Renames `staged` over `path` and brings the directory to disk, and those that were created above it.
+    /// Renames `staged` over `path`, then syncs the directory and the new directories above it.
     async fn install(&self, staged: &Path, path: &Path) -> Result<(), HostError>;
 
     /// Sets owner and mode of an existing file.
     async fn set_attributes(&self, path: &Path, attributes: Attributes) -> Result<(), HostError>;
 
-    /// Removes a file. Does nothing if there is none.
+    /// Removes a file. Does nothing if it does not exist.
     async fn remove(&self, path: &Path) -> Result<(), HostError>;
 
-    /// `path` without symbolic links, as the kernel names it in its tables. What does not exist yet is kept as it is.
+    /// `path` without symbolic links, as the kernel names it in its tables. Components that do not exist yet are kept.
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError>;
 
-    /// The same of a place to mount on, without following links that another user may have laid.
+    /// The same for a mount point, without following links that another user may have created.
     async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError>;
 
-    /// Where `path` really lies, for a program that is given it: below `--root`, if there is one.
+    /// The real location of `path`, for passing it to a program: below `--root`, if there is one.
     fn located(&self, path: &Path) -> PathBuf;
 }
 
@@ -76,36 +76,37 @@ pub(crate) trait Files {
 pub(crate) struct DiskFiles {
     tree: Tree,
     threads: Threads,
-    /// One lock for each path being staged. A step that was dropped in the middle leaves its write running beside; the next
-    /// writer of that path waits for it instead of renaming its half.
+    /// One lock for each path being staged. A step that was dropped halfway leaves its write running on its thread; the
+    /// next writer of that path waits for it, so that it does not rename a half-written file.
     staging: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     grown: Grown,
 }
 
-/// Directories with a new one in them that is not known to be on disk.
+/// Directories that contain a new directory that may not be on disk yet.
 ///
-/// A new directory matters once there is something in it, and what installs that brings both to disk: its own fsync has
-/// most often made the new directory durable as well (journals are written in order), so that the second costs little.
-/// POSIX promises it to no one who does not ask: fsync(2), "calling fsync() does not necessarily ensure that the entry in
-/// the directory containing the file has also reached disk".
+/// A new directory matters once something is installed in it, and that installation syncs both: its own fsync has
+/// usually made the new directory durable already (journals are written in order), so the second one costs little.
+/// POSIX does not guarantee this: fsync(2), "calling fsync() does not necessarily ensure that the entry in the
+/// directory containing the file has also reached disk".
 ///
-/// Locked for moments, and never over a system call: one of them may hang.
+/// The lock is held briefly, never across a system call, because one of them may hang.
 #[derive(Debug, Clone, Default)]
 struct Grown(Arc<Mutex<Noted>>);
 
 #[derive(Debug, Default)]
 struct Noted {
-    /// How many directories were created so far.
+    /// The number of directories created so far.
     created: u64,
     directories: BTreeMap<PathBuf, Within>,
 }
 
-/// What is known of one directory.
+/// The state of one directory.
 #[derive(Debug, Default)]
 struct Within {
-    /// Which creation in it was the last; 0 if none was.
+    /// The number of the last creation in it; 0 if there was none.
     last: u64,
-    /// How many are being created in it. Whoever finds one there is to find it noted, so it is noted before.
+    /// How many directories are being created in it. Noted before the creation, so that a directory is never seen
+    /// before it is noted.
     under_way: usize,
 }
 
@@ -140,21 +141,21 @@ impl Grown {
         tree.create_directory(path, mode, Some((uid, gid)), &mut |directory, growth| self.noted().note(directory, growth))
     }
 
-    /// What of these leads to `path`.
+    /// The noted directories on the path to `path`.
     fn above(&self, path: &Path) -> Vec<(PathBuf, u64)> {
         let noted = self.noted();
         let above = path.ancestors().filter_map(|directory| noted.directories.get_key_value(directory));
         above.map(|(directory, within)| (directory.clone(), within.last)).collect()
     }
 
-    /// Brings to disk what leads to `path`, as it was known before its own directory was brought there.
+    /// Syncs the directories that lead to `path`, as they were noted before the directory of `path` was synced.
     fn to_disk(&self, above: Vec<(PathBuf, u64)>, path: &Path, tree: &Tree) -> io::Result<()> {
         for (directory, creation) in above {
             if path.parent() != Some(&directory) {
                 tree.sync(&directory)?;
             }
-            // Only now: another file below it that was installed in the meantime is not on disk before this. And not if there is
-            // one more in it by now, which may have come too late for this.
+            // Removed only after the sync: a file installed below it in the meantime is not durable before. And not if
+            // a directory has been created in it since, which the sync may have missed.
             let mut noted = self.noted();
             if noted.directories.get(&directory).is_some_and(|within| within.last == creation && within.under_way == 0) {
                 noted.directories.remove(&directory);
@@ -164,7 +165,7 @@ impl Grown {
     }
 }
 
-/// The files of a [`DiskFiles`] for work that is done at once, on a thread that may wait: [`DiskFiles::now`].
+/// The files of a [`DiskFiles`] for synchronous work on a thread that may block: [`DiskFiles::now`].
 #[derive(Debug, Clone)]
 pub(crate) struct Now {
     tree: Tree,
@@ -172,18 +173,18 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// Opens a file. `None` if there is none.
+    /// Opens a file. `None` if it does not exist.
     pub(super) fn open_now(&self, path: &Path, flags: OFlag, mode: u32) -> Result<Option<File>, HostError> {
         let opened = self.tree.open(path, flags | OFlag::O_CLOEXEC, mode);
         found(opened).map(|fd| fd.map(File::from)).map_err(|source| failed("open", path, source))
     }
 
-    /// As [`Files::remove`], at once.
+    /// As [`Files::remove`], synchronously.
     pub(super) fn remove_now(&self, path: &Path) -> Result<(), HostError> {
         found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
     }
 
-    /// Lets two paths change places. Returns whether there was something at both.
+    /// Exchanges two paths. Returns whether both existed.
     pub(super) fn exchange_now(&self, one: &Path, other: &Path) -> Result<bool, HostError> {
         let exchanged = found(self.tree.exchange(one, other));
         exchanged.map(|done| done.is_some()).map_err(|source| failed("replace", other, source))
@@ -199,7 +200,7 @@ impl DiskFiles {
         Self { tree: Tree { root }, threads: Threads::default(), staging: RefCell::default(), grown: Grown::default() }
     }
 
-    /// Has `work` done where a disk may be waited for: at once if `path` is in memory, else on a thread for itself.
+    /// Runs `work` where it may wait for a disk: directly if `path` is in memory, otherwise on a thread of its own.
     pub(super) async fn now<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -225,14 +226,14 @@ impl DiskFiles {
         }
         let (tree, owned) = (self.tree.clone(), path.to_owned());
         let work = move || work(&tree, &owned);
-        // What ingot keeps for itself waits for no other operation.
+        // Operations on ingot's own files do not wait for other operations.
         if OWN.iter().any(|own| path.starts_with(own)) {
             return blocking::work(operation, path, work).await;
         }
         self.threads.work(operation, path, &self.tree.located(path), work).await
     }
 
-    /// Below a root, what is in memory on a machine is on a disk.
+    /// Below a `--root`, the paths that are in memory on a machine are on disk.
     async fn is_in_memory(&self, path: &Path) -> bool {
         self.tree.root.is_none() && memory::holds(path).await
     }

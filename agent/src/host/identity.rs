@@ -1,13 +1,13 @@
-//! Which instance this is, as far as the machine itself knows: DMI, no network.
+//! Which instance this is, as far as the machine itself knows: from DMI, without network.
 //!
-//! What it says is a key for the records of this instance, not a fact for documents: those come from the identity
-//! document of the metadata service.
+//! The result is a key for this instance's records, not a fact for documents: facts come from the identity document of
+//! the metadata service.
 
 use std::path::Path;
 
 use super::files::Files;
 
-/// What DMI says of this instance: its id on Nitro (`i-…`), its UUID on Xen (`ec2…`), `None` elsewhere.
+/// What DMI reports for this instance: its id on Nitro (`i-…`), its UUID on Xen (`ec2…`), `None` elsewhere.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html>
 pub(crate) async fn dmi(files: &dyn Files) -> Option<String> {
@@ -23,13 +23,13 @@ pub(crate) async fn dmi(files: &dyn Files) -> Option<String> {
     (uuid.starts_with("ec2") && is_uuid).then_some(uuid)
 }
 
-/// The machine id, for a machine that is not an instance. `None` before systemd has given it one.
+/// The machine id, for a machine that is not an instance. `None` until systemd has assigned one.
 pub(crate) async fn machine_id(files: &dyn Files) -> Option<String> {
     let id = line(files, "/etc/machine-id").await?;
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// Eight digits of old, seventeen now.
+/// Old ids have eight digits, current ones seventeen.
 fn is_instance_id(tag: &str) -> bool {
     tag.strip_prefix("i-").is_some_and(|id| matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

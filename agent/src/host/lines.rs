@@ -1,16 +1,17 @@
-//! Bytes, as a program writes them, into lines, as people read them.
+//! Splits the output of a program into lines that people can read.
 
 use zeroize::Zeroizing;
 
 use crate::redaction::LINE_LIMIT;
 
-/// Takes each line of output. Has a name of its own because `async_trait` would give the line's lifetime one.
+/// Receives each line of output. A named type, because `async_trait` would give the line's lifetime a name.
 pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
 
-/// Cuts bytes into lines and hands each one on: UTF-8 made good, at most [`LINE_LIMIT`] bytes, the rest dropped.
+/// Splits bytes into lines and passes each one on: invalid UTF-8 is replaced, and a line is cut after [`LINE_LIMIT`]
+/// bytes.
 pub(super) struct Lines<'a> {
     on_line: OnLine<'a>,
-    /// The line being read. Full size from the start: growing would leave copies of a secret behind.
+    /// The current line. Allocated at full size, because growing would leave copies of a secret behind.
     line: Zeroizing<Vec<u8>>,
     begun: bool,
 }
@@ -30,7 +31,7 @@ impl<'a> Lines<'a> {
         self.add(bytes);
     }
 
-    /// Hands on a last line that has no end.
+    /// Passes on a last line that has no line break.
     pub(super) fn finish(&mut self) {
         if self.begun {
             self.hand_on();
@@ -44,12 +45,12 @@ impl<'a> Lines<'a> {
 
     fn hand_on(&mut self) {
         let line = match self.line.len() {
-            // Half a character would look like another one, and hide what secret it ends from the redactor.
+            // A partial character would be decoded as another one, and hide the secret that it ends from the redactor.
             LINE_LIMIT => whole_characters(&self.line),
             _ => self.line.strip_suffix(b"\r").unwrap_or(&self.line),
         };
         let text = String::from_utf8_lossy(line);
-        // A bad byte becomes three.
+        // An invalid byte is replaced by three bytes.
         let mut end = text.len().min(LINE_LIMIT);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -60,10 +61,10 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// `line` without the first bytes of a character that goes on behind it.
+/// `line` without an incomplete character at its end.
 fn whole_characters(line: &[u8]) -> &[u8] {
     let last = line.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
-    // Of bytes that are wrong whatever follows, there is a chunk for each.
+    // Bytes that are invalid whatever follows form chunks of their own.
     let goes_on = std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
     if goes_on { &line[..line.len() - last.len()] } else { line }
 }

@@ -1,12 +1,13 @@
-//! One at a time: a lock that is a file below `/run/ingot`, such as [`BOOT`].
+//! Mutual exclusion between processes: a lock is a file below `/run/ingot`, such as [`BOOT`].
 //!
-//! An open-file-description lock (fcntl(2), `F_OFD_SETLK`) and not flock(2), because it can be asked after without
-//! being taken. The kernel releases it when the holder dies, however it dies. The holder's process id is the file's content,
-//! for people.
+//! The lock is an open-file-description lock (fcntl(2), `F_OFD_SETLK`) rather than flock(2), because its state can be
+//! queried without taking it. The kernel releases it when the holder dies, however it dies. The file contains the
+//! holder's process id, for people.
 //!
-//! Whoever can open the file can hold the lock, and keep this machine from ever booting. So it has mode 0600, in a
-//! directory that only its owner can write to; one that is found otherwise is replaced, since someone may have it open. Other
-//! users learn from the kernel's own list whether the lock is held (`/proc/locks`, see proc_locks(5)).
+//! Every user who can open the file can hold the lock and so prevent this machine from ever booting. It therefore has
+//! mode 0600, in a directory that only its owner can write to. A file with other permissions is replaced, because
+//! another user may have it open. Other users learn from the kernel's own list whether the lock is held (`/proc/locks`,
+//! see proc_locks(5)).
 
 use std::any::Any;
 use std::fs::File;
@@ -26,23 +27,23 @@ use super::files::{DiskFiles, Now};
 use super::tree::failed;
 use crate::failure::Failure;
 
-/// How often the file of a lock may be replaced while it is taken.
+/// How often a lock file may be replaced during one attempt to take the lock.
 const REPLACED: u32 = 8;
 
-/// The bits by which others than its owner can change what is in a directory.
+/// The mode bits that let users other than the owner change a directory.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// What opening something else than a file of this process's user fails with.
+/// Errors of opening something that is not a file of this process's user.
 const NO_FILE_OF_OURS: [Errno; 3] = [Errno::ELOOP, Errno::EACCES, Errno::ENXIO];
 
-/// Whoever holds it makes the boot of this machine.
+/// The holder of this lock is the process that boots this machine.
 pub(crate) const BOOT: &str = "/run/ingot/lock";
 
-/// The lock, held until this is dropped or the process dies.
+/// A lock, held until this is dropped or the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
 
-/// Who holds the lock. Its process id is unknown for the moment in which it is being written.
+/// The process that holds the lock. Its id is unknown for the moment until it has written it to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) pid: Option<u32>,
@@ -53,7 +54,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`LockError::Held`] if another process has it.
+    /// [`LockError::Held`] if another process holds it.
     pub(crate) async fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
         let taken = files.now("lock", path, |files, path| Ok(Self::take_now(path, files))).await;
         taken.unwrap_or_else(|source| Err(LockError::Open { path: path.to_owned(), source }))
@@ -73,7 +74,7 @@ impl Lock {
                 Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
                 Err(other) => return Err(refused(failed("lock", path, other.into()))),
             }
-            // Another process may have replaced the file in the meantime, and hold the lock on the new one.
+            // Another process may have replaced the file in the meantime and hold the lock on the new one.
             if is_at(&file, path, files).map_err(refused)? {
                 note(&mut file).map_err(|source| refused(failed("write", path, source)))?;
                 return Ok(Self(file));
@@ -83,7 +84,7 @@ impl Lock {
     }
 }
 
-/// Takes directories from all but this process's user.
+/// Makes directories writable only for this process's user.
 fn close_to_others(directory: &Path, files: &Now) -> Result<(), HostError> {
     let failed = |source: Errno| failed("set owner and mode of", directory, source.into());
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
@@ -98,7 +99,7 @@ fn close_to_others(directory: &Path, files: &Now) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Opens the file of a lock, and makes it first if there is none. `None` if other users could open what is there.
+/// Opens a lock file, creating it if necessary. `None` if the existing file could be opened by other users.
 fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     match files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600) {
         Ok(opened) => Ok(opened.filter(|file| fstat(file).is_ok_and(|stat| is_private(&stat)))),
@@ -112,11 +113,12 @@ fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     }
 }
 
-/// Puts a new file, locked already, in the place of one that other users could open. `None` if the file is not there any
-/// more: another process has replaced it.
+/// Replaces a lock file that other users could open by a new one that is already locked. `None` if that file is gone,
+/// because another process has replaced it.
 ///
-/// What is replaced is looked at only once it is out of the way, and put back if it is another's lock. Looked at before, it
-/// could become another's lock before it is replaced, and two would hold one each.
+/// The replaced file is checked only after the exchange, and put back if it is another process's valid lock. If it were
+/// checked before, another process could put its lock there between check and exchange, and both processes would hold a
+/// lock.
 fn replace(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     let new = path.with_extension(format!("{}.new", std::process::id()));
     files.remove_now(&new)?;
@@ -145,20 +147,20 @@ fn is_private(stat: &FileStat) -> bool {
     is_file && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0 && stat.st_nlink <= 1
 }
 
-/// Whether `path` still leads to this file.
+/// Whether `path` still refers to this file.
 fn is_at(file: &File, path: &Path, files: &Now) -> Result<bool, HostError> {
     let identity = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
     let found = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
     Ok(found.is_some_and(|found| identity(&found) == identity(file)))
 }
 
-/// Who holds the lock now; `None` if no one does. Does not take it.
+/// The current holder of the lock; `None` if it is free. Does not take the lock.
 pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
     files.now("look at", path, |files, path| holder_now(path, files)).await
 }
 
 fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
-    // Not blocking: where a FIFO lies in its place, opening must not wait for a writer.
+    // Non-blocking: if there is a FIFO in its place, opening must not wait for a writer.
     let mut file = match files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
@@ -171,24 +173,24 @@ fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
 }
 
-/// The lock of the boot, of this machine or of a machine in memory.
+/// The boot lock, of this machine or of a machine in memory.
 #[async_trait(?Send)]
 pub(crate) trait BootLock {
     /// Takes the lock without waiting. It is held until the returned value is dropped, or the process dies.
     ///
     /// # Errors
     ///
-    /// [`LockError::Held`] if another process has it.
+    /// [`LockError::Held`] if another process holds it.
     async fn take(&self) -> Result<Box<dyn Any>, LockError>;
 
     /// Whether no process is known to hold it.
     async fn is_free(&self) -> bool;
 
-    /// Asks the process `pid`, which holds it as its file says, to end.
+    /// Asks the process `pid`, named in the lock file as its holder, to exit.
     ///
     /// # Errors
     ///
-    /// If the process has ended, or is not ingot.
+    /// If the process has exited, or is not ingot.
     async fn end(&self, pid: u32) -> io::Result<()>;
 }
 
@@ -216,7 +218,7 @@ impl BootLock for LockFile {
     }
 }
 
-/// The same for whoever may not open the file: the kernel lists every lock, but not whose it is.
+/// The same for a process that may not open the file: the kernel lists every lock, but not its holder.
 fn holder_by_kernel(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     let Some(file) = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
     let stat = fstat(&file).map_err(|errno| failed("look at the lock", path, errno.into()))?;
@@ -225,8 +227,8 @@ fn holder_by_kernel(path: &Path, files: &Now) -> Result<Option<Holder>, HostErro
     Ok(is_listed(&locks, &stat).then_some(Holder { pid: None }))
 }
 
-/// Whether there is a line such as `3: OFDLCK ADVISORY  WRITE -1 00:1b:1234 0 EOF` of this file. Those of locks that are
-/// waited for have an arrow behind the number.
+/// Whether the list contains a line for this file such as `3: OFDLCK ADVISORY  WRITE -1 00:1b:1234 0 EOF`. Lines of
+/// locks that are only waited for have an arrow after the number.
 fn is_listed(locks: &str, file: &FileStat) -> bool {
     let (major, minor) = (nix::sys::stat::major(file.st_dev), nix::sys::stat::minor(file.st_dev));
     let ours = format!("{major:02x}:{minor:02x}:{}", file.st_ino);
@@ -237,7 +239,7 @@ fn is_listed(locks: &str, file: &FileStat) -> bool {
 }
 
 fn note(file: &mut File) -> io::Result<()> {
-    // The umask may have taken more away.
+    // The umask may have removed more bits.
     fchmod(&*file, Mode::from_bits_truncate(0o600))?;
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())
@@ -250,7 +252,7 @@ fn pid_in(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// A write lock on the whole file. Such locks belong to no process, so `l_pid` has to be 0.
+/// A write lock on the whole file. OFD locks do not belong to a process, so `l_pid` has to be 0.
 fn whole_file() -> libc::flock {
     libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
 }

@@ -1,8 +1,8 @@
-//! Which paths are in memory, so that no one waits for a disk there: what systemd keeps below /run, and what the kernel
-//! says below /proc and /sys.
+//! Determines which paths are in memory, so that accessing them never waits for a disk: the tmpfs that systemd mounts
+//! at /run, and the kernel's /proc and /sys.
 //!
-//! A path says little: a disk may be mounted below /run, and a link may lead out of it. So it is asked of the kernel, by a
-//! walk that begins in such a filesystem and leaves it for no other.
+//! The path alone is not enough: a disk may be mounted below /run, and a link may lead out of it. So the kernel
+//! resolves the path, starting in such a filesystem and crossing into no other.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -16,16 +16,16 @@ use tokio::sync::OnceCell;
 
 use super::blocking;
 
-/// Where such filesystems are.
+/// The mount points of such filesystems.
 const PLACES: [&str; 3] = ["/run", "/proc", "/sys"];
 
-/// What no one waits for. Source: statfs(2).
+/// Filesystems that never wait for a disk. Source: statfs(2).
 const IN_MEMORY: [FsType; 3] = [TMPFS_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC];
 
-/// Those of [`PLACES`] that are such a filesystem.
+/// Those of [`PLACES`] that are on such a filesystem.
 static KNOWN: OnceCell<Vec<(&str, OwnedFd)>> = OnceCell::const_new();
 
-/// Whether every step of the way to `path` is in memory, or would be if it were there.
+/// Whether every component of `path` is in memory, or would be if it existed.
 pub(super) async fn holds(path: &Path) -> bool {
     if !PLACES.iter().any(|place| path.starts_with(place)) {
         return false;
@@ -35,7 +35,7 @@ pub(super) async fn holds(path: &Path) -> bool {
     within.is_some_and(|(opened, rest)| rest.as_os_str().is_empty() || stays(opened, rest))
 }
 
-/// Opened on a thread beside: someone may have mounted a server there.
+/// Opened on a separate thread, because a network filesystem may be mounted there.
 async fn known() -> Vec<(&'static str, OwnedFd)> {
     let places = blocking::work("look at", Path::new(PLACES[0]), || {
         let opened = |place: &&'static str| open(*place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok();
@@ -46,7 +46,7 @@ async fn known() -> Vec<(&'static str, OwnedFd)> {
 }
 
 fn stays(within: &OwnedFd, rest: &Path) -> bool {
-    // Linux 5.6. Where it is unknown or forbidden, nothing is known of the path.
+    // Needs Linux 5.6. If the call is unknown or forbidden, the path does not count as in memory.
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_XDEV);
     match openat2(within, rest, how) {
         Ok(opened) => {
@@ -66,7 +66,7 @@ mod tests {
         for path in ["/proc", "/proc/sys/kernel/random/boot_id", "/sys/class/net/lo/mtu", "/proc/no/such/file"] {
             assert!(holds(Path::new(path)).await, "{path}");
         }
-        // By a link of the kernel's own, and by no link at all.
+        // Through a link of the kernel's own, and without any link.
         for path in ["/proc/self/cwd/Cargo.toml", "/etc/passwd", "/", "/running"] {
             assert!(!holds(Path::new(path)).await, "{path}");
         }

@@ -1,8 +1,8 @@
 //! The machine this process runs on: files, commands, units, users, disks, mounts, time.
 //!
-//! Each part is a trait with two implementations: the real one, in the file of the part or below it, and one in
-//! [`fake::machine`](crate::fake::machine) that keeps a whole machine in memory, which serves `ingot dry-run` and the
-//! tests. Nothing here decides anything; steps do.
+//! Each part is a trait with two implementations: the real one, in the file of that name or below it, and one in
+//! [`fake::machine`](crate::fake::machine), which keeps a whole machine in memory for `ingot dry-run` and the tests.
+//! This module makes no decisions; the steps do.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod attributes;
@@ -50,7 +50,7 @@ pub(crate) use units::Helper;
 pub(crate) use units::{Checked, Ended, Launch, Manner, Unit, Units};
 pub(crate) use users::{User, Users};
 
-/// Everything a step may do to, or ask of, this machine.
+/// Everything that a step can query or change on this machine.
 #[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) files: Rc<dyn Files>,
@@ -66,7 +66,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The machine we are on. With a `root`, files and users are those below it; programs, units, sockets and the network
+    /// The real machine. With a `root`, files and users are those below it; programs, units, sockets and the network
     /// are always those of the running system.
     pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);

@@ -1,4 +1,4 @@
-//! What is mounted, by /proc/self/mountinfo; and how that and /proc/swaps, which is written in the same way, are read.
+//! Parses /proc/self/mountinfo, which lists the mounts, and /proc/swaps, which uses the same notation.
 //!
 //! Source: proc_pid_mountinfo(5), proc_swaps(5).
 
@@ -11,46 +11,48 @@ use super::device_number::DeviceNumber;
 use super::error::HostError;
 use super::tree::failed;
 
-/// Where the kernel says what is mounted.
+/// The kernel's list of mounts.
 pub(super) const TABLE: &str = "/proc/self/mountinfo";
 
 /// A line of /proc/self/mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mounted {
     pub(crate) at: PathBuf,
-    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows, by its path in that
-    /// filesystem: of a bind mount of /srv/a/b, where /srv is a mount itself, `/a/b`.
+    /// The part of the filesystem that is visible there: `/`, or for a bind mount the path of the mounted directory
+    /// within its filesystem. For a bind mount of /srv/a/b, where /srv is a mount itself, it is `/a/b`.
     pub(crate) root: PathBuf,
-    /// The block device; of btrfs the one that `source` names; a number of the kernel's own (major 0) where there is none.
+    /// The block device; for btrfs, the one that `source` names; without a block device, a number assigned by the
+    /// kernel (major 0).
     pub(crate) device: DeviceNumber,
     pub(crate) filesystem: String,
-    /// What was given to mount(2), such as `/dev/nvme1n1`.
+    /// The source passed to mount(2), such as `/dev/nvme1n1`.
     pub(crate) source: String,
-    /// Of this mount, as the kernel prints them: `rw`, `noatime` …; `ro` too where the whole filesystem is read-only.
+    /// The options of this mount, as the kernel prints them: `rw`, `noatime` …; includes `ro` if the whole filesystem
+    /// is read-only.
     pub(crate) options: Vec<String>,
 }
 
-/// A line, with the paths that the kernel writes.
+/// A line, with the paths as the kernel writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// The id of the mount, which /proc/self/fdinfo has too.
+    /// The id of the mount, which /proc/self/fdinfo shows as well.
     pub(super) id: u64,
     pub(super) mounted: Mounted,
 }
 
-/// What is mounted, as the kernel writes it.
+/// Reads the list of mounts from the kernel.
 pub(super) fn lines() -> Result<Vec<Line>, HostError> {
     let text = fs::read(TABLE).map_err(|source| failed("read", Path::new(TABLE), source))?;
     Ok(parse(&text))
 }
 
-/// Where a device is mounted as a whole.
+/// The mount points where the whole filesystem of a device is mounted.
 pub(super) fn places_of(device: DeviceNumber) -> Result<Vec<PathBuf>, HostError> {
     let mounted = lines()?.into_iter().map(|line| line.mounted);
     Ok(mounted.filter(|mounted| mounted.device == device && mounted.root == Path::new("/")).map(|mounted| mounted.at).collect())
 }
 
-/// Every line that can be read: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
+/// Parses every valid line: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
 pub(super) fn parse(text: &[u8]) -> Vec<Line> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
@@ -62,7 +64,7 @@ fn line(line: &[u8]) -> Option<Line> {
     let _parent = fields.next()?;
     let device = DeviceNumber::parse(&text(fields.next()?))?;
     let (root, at, own) = (path(fields.next()?), path(fields.next()?), text(fields.next()?));
-    // Any number of optional fields, and a dash.
+    // Any number of optional fields, then a dash.
     fields.find(|field| *field == b"-")?;
     let (filesystem, source) = (text(fields.next()?), text(fields.next()?));
     let is_read_only = fields.next().is_some_and(|all| text(all).split(',').any(|option| option == "ro"));
@@ -70,7 +72,7 @@ fn line(line: &[u8]) -> Option<Line> {
     Some(Line { id, mounted: Mounted { at, root, device, filesystem, source, options } })
 }
 
-/// The paths in /proc/swaps that are block devices, such as `/dev/nvme1n1 partition 1048572 0 -2`.
+/// The block devices among the paths in /proc/swaps, such as `/dev/nvme1n1 partition 1048572 0 -2`.
 pub(super) fn swap_devices(text: &[u8]) -> Vec<PathBuf> {
     let lines = text.split(|byte| *byte == b'\n').skip(1);
     let fields = lines.map(|line| line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()));
@@ -81,13 +83,13 @@ pub(super) fn swap_devices(text: &[u8]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What is seen below `root`, with the paths that a process would see that has its root there; what `/` itself lies on
-/// comes first.
+/// The mounts that are visible below `root`, with paths as a process with that root directory sees them. The mount that
+/// contains `/` comes first.
 pub(super) fn below(root: &Path, lines: Vec<Line>) -> Vec<Line> {
     let inside = |path: &Path| path.strip_prefix(root).ok().map(|rest| Path::new("/").join(rest));
     let holder =
         lines.iter().filter(|line| root.starts_with(&line.mounted.at)).max_by_key(|line| line.mounted.at.as_os_str().len()).cloned();
-    // Where `root` lies on its filesystem: directories of the same one are seen from there.
+    // The path of `root` within its filesystem: mounts that show directories below it are visible from there.
     let within = holder.as_ref().and_then(|line| Some(joined(&line.mounted.root, root.strip_prefix(&line.mounted.at).ok()?)));
     let mut seen = Vec::new();
     if let Some(mut line) = holder.clone().filter(|line| line.mounted.at != root) {
@@ -107,7 +109,7 @@ pub(super) fn below(root: &Path, lines: Vec<Line>) -> Vec<Line> {
     seen
 }
 
-/// Without the slash that joining nothing would add.
+/// Joins paths, without the trailing slash that joining an empty path would add.
 fn joined(path: &Path, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) }
 }
@@ -116,7 +118,7 @@ fn path(field: &[u8]) -> PathBuf {
     OsString::from_vec(unescaped(field)).into()
 }
 
-/// Spaces and the like are written in octal: `\040`.
+/// Decodes octal escapes, which the kernel uses for spaces and similar characters: `\040`.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -137,12 +139,13 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The id of the mount that an open file lies on, by its /proc/self/fdinfo.
+/// The mount id of an open file, from its /proc/self/fdinfo.
 pub(super) fn mount_id(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
-/// Whether a device that the kernel has no block number for may be known by its source: a path in /dev.
+/// The source of a mount, if it is a path in /dev and identifies a device for which the kernel reports no block device
+/// number.
 pub(super) fn source_node(mounted: &Mounted) -> Option<&Path> {
     let node = Path::new(std::ffi::OsStr::from_bytes(mounted.source.as_bytes()));
     (mounted.device.major == 0 && node.starts_with("/dev") && node != Path::new("/dev")).then_some(node)
@@ -192,7 +195,7 @@ not a line
         assert_eq!(source_node(xfs), None);
     }
 
-    /// An ext4 that met an error is read-only as a whole, whatever its mounts say.
+    /// An ext4 filesystem that has met an error is read-only as a whole, even if its mounts say `rw`.
     #[test]
     fn a_filesystem_that_is_read_only_cannot_be_written_through_any_mount() {
         assert_eq!(at(&parse(TABLE), "/mnt").options, ["ro"]);

@@ -1,4 +1,4 @@
-//! What is mounted where, and swap.
+//! Mounts and swap areas.
 
 mod call;
 pub(super) mod kernel;
@@ -19,24 +19,24 @@ pub(crate) use super::mountinfo::Mounted;
 /// The mounts and swap areas of this machine.
 #[async_trait(?Send)]
 pub(crate) trait Mounts {
-    /// Everything that is mounted, in the order in which it was; of two on one path the later one is seen.
-    /// With `--root`, what `/` lies on there, and what lies below it, with paths as the document says them.
+    /// All mounts, in the order in which they were mounted; of two at the same path, the later one is visible. With
+    /// `--root`, the mount that contains its `/`, and the mounts below it, with paths as in the document.
     async fn table(&self) -> Result<Vec<Mounted>, HostError>;
 
-    /// mount(2). A device is compared with what is there while it is held open, and again afterwards: if another one
-    /// was mounted all the same, it is unmounted, and this fails.
+    /// Calls mount(2). The device's identity is checked while it is held open, and again afterwards: if another device
+    /// was mounted nevertheless, it is unmounted and this fails.
     async fn mount(&self, call: &MountCall) -> Result<(), HostError>;
 
-    /// Mounts by a program of the system, such as mount.nfs4, which gets `data` as its options.
+    /// Mounts with a system program, such as mount.nfs4, which receives `data` as its options.
     async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError>;
 
-    /// umount(2), without force: one that is in use stays.
+    /// Calls umount(2), without force: a mount that is in use stays.
     async fn unmount(&self, at: &Path) -> Result<(), HostError>;
 
-    /// The block devices that are swapped on.
+    /// The block devices that are used as swap.
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError>;
 
-    /// swapon(2), with the priority of a number, or the kernel's own.
+    /// Calls swapon(2), with the given priority or the kernel's default.
     async fn swap_on(&self, device: &Device, priority: Option<u16>) -> Result<(), HostError>;
 }
 
@@ -44,17 +44,17 @@ pub(crate) trait Mounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MountCall {
     pub(crate) source: String,
-    /// The device that `source` names, where it is one.
+    /// The device that `source` names, if it names one.
     pub(crate) device: Option<Device>,
     pub(crate) at: PathBuf,
     /// Empty for a bind mount and a remount.
     pub(crate) filesystem: String,
     pub(crate) flags: MsFlags,
-    /// What the filesystem itself is told, separated by commas.
+    /// Options for the filesystem itself, separated by commas.
     pub(crate) data: String,
 }
 
-/// The mount that is at `path`, where symbolic links may lead there that no other user can have laid.
+/// The mount at `path`, which may contain symbolic links unless another user could have created them.
 pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn Files) -> Result<Option<&'t Mounted>, HostError> {
     match at(table, path) {
         None => Ok(at(table, &files.mount_point(path).await?)),
@@ -62,9 +62,9 @@ pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn File
     }
 }
 
-/// The mount that is at `path` itself, which has no symbolic links in it. See [`Mounts::table`] for which of two.
+/// The mount at `path` itself, which contains no symbolic links. If there are two, see [`Mounts::table`].
 ///
-/// One that lies below what was mounted later is hidden: no one sees it.
+/// A mount below a later mount is hidden and does not count.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| path.starts_with(&mounted.at)).filter(|mounted| mounted.at == path)
 }

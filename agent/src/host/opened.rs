@@ -1,7 +1,7 @@
-//! Which files of a mount are opened and read, as it happens, by fanotify(7).
+//! Records which files of a mount are opened and read while that happens, with fanotify(7).
 //!
-//! A mark on the whole filesystem, since services see their mounts in namespaces of their own. What is mapped into memory
-//! shows as opened. A file is reported once: from then on the kernel keeps its events to itself.
+//! The mark covers the whole filesystem, because services see their mounts in their own namespaces. A file that is
+//! mapped into memory is reported as opened. Each file is reported once; after that the kernel suppresses its events.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
@@ -17,13 +17,13 @@ use super::error::HostError;
 use super::tree::failed;
 use crate::failure::Failure;
 
-/// A recording that goes on until it is dropped.
+/// A recording, which continues until it is dropped.
 pub(crate) struct Recording {
     group: AsyncFd<Group>,
     at: PathBuf,
     unit: Option<String>,
     seen: HashSet<PathBuf>,
-    /// Files that were opened by another path than one below the mount.
+    /// The number of files that were opened by a path outside the mount.
     pub(crate) elsewhere: u64,
     /// Whether the kernel had to drop events.
     pub(crate) incomplete: bool,
@@ -42,11 +42,11 @@ fn watched() -> MaskFlags {
 }
 
 impl Recording {
-    /// Begins to record what is opened below `at`, by the processes of `unit`, if there is one.
+    /// Starts to record which files below `at` are opened, limited to the processes of `unit` if one is given.
     ///
     /// # Errors
     ///
-    /// If this process may not, or the kernel cannot.
+    /// If this process lacks the permission, or the kernel lacks the feature.
     pub(crate) fn begin(at: &Path, unit: Option<String>) -> Result<Self, RecordingError> {
         let at = std::fs::canonicalize(at).map_err(|source| RecordingError::Host(failed("find", at, source)))?;
         let flags = InitFlags::FAN_CLASS_NOTIF | InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | InitFlags::FAN_UNLIMITED_QUEUE;
@@ -54,18 +54,18 @@ impl Recording {
         let group = Fanotify::init(flags, opened).map_err(RecordingError::Begin)?;
         let mark = |kind| group.mark(MarkFlags::FAN_MARK_ADD | kind, watched(), nix::fcntl::AT_FDCWD, Some(&at));
         match mark(MarkFlags::FAN_MARK_FILESYSTEM) {
-            // Before Linux 4.20: processes with a mount namespace of their own are missed.
+            // Before Linux 4.20. Processes in their own mount namespace are missed.
             Err(Errno::EINVAL) => mark(MarkFlags::FAN_MARK_MOUNT),
             marked => marked,
         }
         .map_err(RecordingError::Begin)?;
-        // SAFETY: the descriptor of a group is always the same, and is open for as long as the `AsyncFd` has it.
+        // SAFETY: a group always returns the same descriptor, which stays open for as long as the `AsyncFd` holds it.
         let registered = unsafe { AsyncFd::register(Group(group)) };
         let group = registered.map_err(|error| RecordingError::Host(failed("watch", &at, error.into())))?;
         Ok(Self { group, at, unit, seen: HashSet::new(), elsewhere: 0, incomplete: false })
     }
 
-    /// The files that were opened since the last call for the first time, relative to the mount; waits for one.
+    /// The files opened for the first time since the last call, relative to the mount; waits until there is one.
     pub(crate) async fn next(&mut self) -> Result<Vec<PathBuf>, HostError> {
         loop {
             let events = {
@@ -96,7 +96,7 @@ impl Recording {
         let path = PathBuf::from(readlink(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).ok()?);
         let below = path.strip_prefix(&self.at).ok().map(Path::to_owned);
         let surely_once = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_IGNORED_MASK | MarkFlags::FAN_MARK_IGNORED_SURV_MODIFY;
-        // Without it, each read of a file that is on the list already would be another event.
+        // Without this, every read of an already recorded file would be another event.
         let _ = self.group.get_ref().0.mark(surely_once, watched(), file, None::<&Path>);
         let new = self.seen.insert(below.clone().unwrap_or(path));
         if below.is_none() && new {
@@ -112,7 +112,7 @@ impl Recording {
     }
 }
 
-/// Why it cannot be recorded what is opened.
+/// Why opened files cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordingError {
     #[error("cannot watch which files are opened")]

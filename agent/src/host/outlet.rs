@@ -1,7 +1,8 @@
-//! What is said, on stderr and to the journal, by a thread of its own: a log file may lie on a disk that hangs, a terminal may
-//! be stopped, and journald may wait for its own disk.
+//! Output to stderr and to the journal, written by separate threads: a log file may lie on a disk that hangs, a
+//! terminal may be stopped, and journald may wait for its own disk.
 //!
-//! What is not taken is kept up to a limit, and lost beyond it: the report has the end of every step all the same.
+//! Output that cannot be written is queued up to a limit and dropped beyond it: the report still contains the result of
+//! every step.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,18 +10,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much may wait to be taken, in bytes: all lines of a program that says more than it should.
+/// How many bytes may be queued: enough for all lines of a program that prints too much.
 const LIMIT: usize = 8 << 20;
 
-/// How long the end of a process waits for what it has said to be taken.
+/// How long the process waits at its end for queued output to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Every outlet, so that the end of the process can wait for them.
+/// Every outlet, so that the process can wait for them at its end.
 static OUTLETS: Mutex<Vec<Arc<dyn Ends>>> = Mutex::new(Vec::new());
 
 static STDERR: OnceLock<Outlet<Vec<u8>>> = OnceLock::new();
 
-/// Words on their way to where they are taken. Clones share everything.
+/// A queue of output and the thread that writes it. Clones share both.
 pub(crate) struct Outlet<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
@@ -31,7 +32,7 @@ struct Shared<T> {
 struct State<T> {
     queue: VecDeque<(T, usize)>,
     bytes: usize,
-    /// Whether one is being taken.
+    /// Whether an item is being written.
     busy: bool,
 }
 
@@ -40,11 +41,11 @@ trait Ends: Send + Sync {
 }
 
 impl<T: Send + 'static> Outlet<T> {
-    /// Begins to give to `take`, on a thread beside, what is [`put`](Outlet::put).
+    /// Starts a thread that passes everything that is [`put`](Outlet::put) to `take`.
     ///
     /// # Errors
     ///
-    /// If there is no thread for it.
+    /// If the thread cannot be started.
     pub(crate) fn begin(take: impl FnMut(T) + Send + 'static) -> io::Result<Self> {
         let state = State { queue: VecDeque::new(), bytes: 0, busy: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -55,7 +56,7 @@ impl<T: Send + 'static> Outlet<T> {
         Ok(Self(shared))
     }
 
-    /// Says something of this length. Waits for no one.
+    /// Queues an item of this length. Never waits.
     pub(crate) fn put(&self, word: T, bytes: usize) {
         let mut state = self.0.state();
         if state.bytes + bytes <= LIMIT {
@@ -103,27 +104,27 @@ impl<T: Send> Ends for Shared<T> {
     }
 }
 
-/// Has everything that goes to stderr from now on taken by a thread beside.
+/// From now on, everything for stderr is written by a separate thread.
 pub(crate) fn talk_beside() {
-    // Without a thread it is written at once, as before.
+    // Without a thread, output is written directly, as before.
     if let Ok(outlet) = Outlet::begin(write) {
         let _ = STDERR.set(outlet);
     }
 }
 
-/// Waits a moment for all that was said to be taken: the process is about to end.
+/// Waits briefly for all queued output to be written, because the process is about to end.
 pub(crate) fn finish() {
     let until = Instant::now() + PATIENCE;
     let outlets = OUTLETS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     outlets.iter().for_each(|outlet| outlet.ended(until));
 }
 
-/// Whoever closed it early has read enough.
+/// Ignores errors: a reader that closed stderr wants no more output.
 fn write(bytes: Vec<u8>) {
     let _ = io::stderr().lock().write_all(&bytes);
 }
 
-/// stderr, line by line. See [`talk_beside`].
+/// Writes to stderr, line by line. See [`talk_beside`].
 #[derive(Debug, Default)]
 pub(crate) struct Stderr(Vec<u8>);
 
@@ -164,7 +165,7 @@ mod tests {
             take.send(word).unwrap();
         })
         .unwrap();
-        // One is being taken, and what is too much is lost.
+        // One item is being written, and what exceeds the limit is dropped.
         for word in 0..20 {
             outlet.put(word, LIMIT / 10);
         }

@@ -1,7 +1,7 @@
-//! Reads files and devices for the sake of having read them: a volume that is restored from a snapshot fetches each of
-//! its blocks when that is first read, and later reads of it are fast.
+//! Reads files and devices only in order to load them: a volume restored from a snapshot fetches each block when it is
+//! first read, and later reads of that block are fast.
 //!
-//! [`selection`] says which files are meant. Nothing that is read is kept.
+//! [`selection`] determines the files. The content is discarded.
 
 mod extents;
 mod fiemap;
@@ -22,67 +22,67 @@ use super::disks::Device;
 use super::error::HostError;
 use super::lock::Holder;
 
-/// Reads what is mounted on this machine.
+/// Reads mounted files and devices of this machine.
 #[async_trait(?Send)]
 pub(crate) trait Reading {
-    /// Reads files. Dropping the future ends the reading soon.
+    /// Reads files. Dropping the future stops the reading soon.
     ///
     /// # Errors
     ///
-    /// If the mount itself cannot be read. A file that cannot is counted in [`WasRead::failed`].
+    /// If the mount itself cannot be read. A file that cannot be read is counted in [`WasRead::failed`].
     async fn files(&self, wanted: &FilesToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError>;
 
-    /// Reads a device from its beginning to its end, at the lowest priority there is, but for what
-    /// [`files`](Reading::files) of this process has read of it. Dropping the future ends the reading soon.
+    /// Reads a device from beginning to end at the lowest priority, except the parts that [`files`](Reading::files) has
+    /// read in this process. Dropping the future stops the reading soon.
     async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError>;
 
-    /// Which process has claimed `name`; `None` if no one has.
+    /// The process that holds the claim `name`; `None` if none does.
     async fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError>;
 
-    /// Claims `name` for this process, until what is returned is dropped. `None` if another process has it.
+    /// Claims `name` for this process, until the returned value is dropped. `None` if another process holds it.
     async fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError>;
 }
 
 /// A claim, which lasts until it is dropped.
 pub(crate) trait Claim: fmt::Debug {}
 
-/// Is told how many bytes have been read, and how many there are to read, as far as is known. Has a name of its own
-/// because `async_trait` would give the lifetimes of a function's type names of their own.
+/// Receives the number of bytes read and the number to read, as far as known. A named type, because `async_trait` would
+/// name the lifetimes of the function type.
 pub(crate) type OnAdvance<'a> = &'a dyn Fn(u64, u64);
 
-/// Files of one mount.
+/// Files to read on one mount.
 #[derive(Debug, Clone)]
 pub(crate) struct FilesToRead {
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) at: PathBuf,
     pub(crate) selection: Selection,
-    /// The device on which the extents of files lie, as the filesystem numbers them; it is read in place of the files.
-    /// `None` where there is none: the files are read.
+    /// The device that holds the extents of the files, as numbered by the filesystem; it is read instead of the files.
+    /// `None` if there is none: then the files are read.
     pub(crate) device: Option<Device>,
-    /// Whether what is read is to stay in memory. The files are read then, too.
+    /// Whether the content should stay in the page cache. In that case, too, the files are read.
     pub(crate) into_cache: bool,
-    /// How many reads are made at the same time.
+    /// The number of concurrent reads.
     pub(crate) in_flight: usize,
 }
 
-/// All of a device.
+/// A whole device to read.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceToRead {
     pub(crate) device: Device,
     pub(crate) in_flight: usize,
-    /// MiB a second, at most.
+    /// Maximum rate, in MiB per second.
     pub(crate) mib_s: u64,
 }
 
-/// What was read.
+/// The result of a reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WasRead {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
-    /// How many reads, or files, failed.
+    /// The number of failed reads or files.
     pub(crate) failed: u64,
-    /// The first failure, in words.
+    /// The message of the first failure.
     pub(crate) first_failure: Option<String>,
-    /// The patterns that nothing was found for, by their place in the selection.
+    /// Indices of the patterns in the selection that matched nothing.
     pub(crate) unmatched: Vec<usize>,
 }

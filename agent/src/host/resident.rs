@@ -1,29 +1,29 @@
-//! What of this process's own program is in memory, for one that rests most of the time.
+//! Reduces how much of this process's own program is in memory, for a process that sleeps most of the time.
 
 use std::ffi::c_void;
 use std::fs;
 
 use nix::libc;
 
-/// Lets go of the pages that hold this program's code and constants. What runs next is mapped again, from the page cache as a
-/// rule: some fifty faults, a fraction of a millisecond. A static program of eight megabytes would else be charged with most
-/// of it for what it did when it started.
+/// Releases the pages that hold this program's code and constants. Code that runs afterwards is mapped again, usually
+/// from the page cache: about fifty faults, a fraction of a millisecond. Otherwise a static program of eight megabytes
+/// would be charged for most of its size because of what ran at its start.
 pub(super) fn release() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, end) in pages(&maps) {
-        // SAFETY: the mapping is private, cannot be written to, and is of a file: each of its pages is read again as it was.
+        // SAFETY: the mapping is private, read-only and backed by a file, so each of its pages is read back unchanged.
         unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
 
-/// Where /proc/self/maps has code of a file, and the constants before it:
+/// Finds the mappings in /proc/self/maps that hold code from a file and the constants before it:
 ///
 /// ```text
 /// 55d0bff00000-55d0c0000000 r--p 00000000 08:01 1234 /usr/bin/ingot
 /// 55d0c0000000-55d0c06b0000 r-xp 00100000 08:01 1234 /usr/bin/ingot
 /// ```
 ///
-/// What can be written to, or could be before it was relocated, comes after the code.
+/// Mappings that are writable, or were before relocation, come after the code.
 fn pages(maps: &str) -> Vec<(usize, usize)> {
     let (mut found, mut before) = (Vec::new(), None);
     for line in maps.lines() {
@@ -63,7 +63,7 @@ mod tests {
             4000-5000 rw-p 0040b000 08:01 1234 /usr/bin/ingot\n\
             5000-6000 r-xp 00000000 00:00 0 [vdso]\n\n";
         assert_eq!(pages(maps), [(0x800, 0x1000), (0x1000, 0x3000)]);
-        // And this goes on after it.
+        // The program continues to run afterwards.
         release();
     }
 }

@@ -1,8 +1,8 @@
-//! Sockets of this machine, as the kernel lists them: how many connections there are to an application that is to be
-//! stopped, and who listens where.
+//! Sockets of this machine, as listed by the kernel: how many connections an application has that is to be stopped, and
+//! which processes listen where.
 //!
-//! Listening sockets and connections of other network namespaces, such as those of a container with its own network,
-//! are not seen. A connection to such a container by way of this machine's loopback is: by its other end.
+//! Listening sockets and connections in other network namespaces, such as those of a container with its own network,
+//! are not visible. A connection to such a container through this machine's loopback is visible by its other end.
 
 mod kernel;
 mod tables;
@@ -20,27 +20,28 @@ pub(crate) use kernel::KernelSockets;
 /// The sockets of this machine.
 #[async_trait(?Send)]
 pub(crate) trait Sockets {
-    /// The number of connections to `endpoints` that someone may still be served over. Those that wait to be accepted
-    /// count; those that the other end has closed do not. An established connection over loopback may count twice, once
-    /// for each of its ends.
+    /// The number of connections to `endpoints` that may still be in use. Connections that wait to be accepted count;
+    /// those that the other end has closed do not. An established connection over loopback may count twice, once for
+    /// each end.
     ///
-    /// The kernel lists TCP in some 50 to 100 ms of a core where it remembers 10,000 connections, and UNIX sockets in
-    /// 0.1 ms. Whoever waits asks for a path until there are none, and only then for the port behind it.
+    /// Listing TCP takes the kernel about 50 to 100 ms of one core when it remembers 10,000 connections, and listing
+    /// UNIX sockets 0.1 ms. A caller that waits should query a path until it has no connections, and only then the port
+    /// behind it.
     async fn connections(&self, endpoints: &[Endpoint]) -> Result<usize, HostError>;
 
-    /// How many TCP connections this machine has accepted since it started, those over loopback included.
+    /// How many TCP connections this machine has accepted since it started, including those over loopback.
     async fn accepted(&self) -> Result<u64, HostError>;
 
-    /// Every TCP socket that accepts connections, with the processes that hold it, by address.
+    /// Every TCP socket that accepts connections, with the processes that hold it, sorted by address.
     async fn listeners(&self) -> Result<Vec<Listener>, HostError>;
 }
 
-/// Where connections are accepted.
+/// Where an application accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
     /// A TCP port of this machine.
     Port(u16),
-    /// A UNIX socket, by the path that it was bound to: the kernel keeps it as the program wrote it.
+    /// A UNIX socket, by the path that it was bound to, as the program wrote it.
     Path(PathBuf),
 }
 
@@ -48,7 +49,8 @@ pub(crate) enum Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Listener {
     pub(crate) at: SocketAddr,
-    /// By process id. Empty where the kernel does not say, as for a process that ended in the meantime.
+    /// Sorted by process id. Empty if the kernel does not report any, for instance because the process has ended in the
+    /// meantime.
     pub(crate) holders: Vec<Holder>,
 }
 
@@ -58,7 +60,7 @@ pub(crate) struct Holder {
     pub(crate) pid: u32,
     /// Its name, as in `ps -o comm`: 15 bytes at most.
     pub(crate) name: String,
-    /// The unit it belongs to, such as `apache2.service`.
+    /// Its unit, such as `apache2.service`.
     pub(crate) unit: Option<String>,
 }
 
@@ -68,9 +70,10 @@ impl Listener {
         self.holders.iter().any(|holder| holder.unit.as_deref() == Some(unit))
     }
 
-    /// Whether another socket that is to listen on `at` cannot: same port, and one of the two listens on every address
-    /// of that family, or both on the same one. A socket on every IPv6 address takes those of IPv4 too, unless it was
-    /// told not to, which the kernel does not show: it is taken for one that does.
+    /// Whether this socket prevents another one from listening on `at`: they have the same port, and both use the same
+    /// address or one of them listens on every address of that family. A socket on every IPv6 address also occupies the
+    /// IPv4 addresses unless it was told not to (`IPV6_V6ONLY`). The kernel does not show that option, so the socket is
+    /// assumed to occupy them.
     pub(crate) fn is_in_the_way_of(&self, at: SocketAddr) -> bool {
         let (ours, other) = (self.at.ip(), at.ip());
         let same_family = ours.is_ipv4() == other.is_ipv4();
@@ -79,7 +82,7 @@ impl Listener {
     }
 }
 
-/// `apache2 (pid 812, apache2.service)`.
+/// Written as `apache2 (pid 812, apache2.service)`.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unit {
@@ -89,7 +92,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// `nginx (pid 812, nginx.service)`: of several processes that hold it, such as a server and its workers, the first.
+/// Written as `nginx (pid 812, nginx.service)`. If several processes hold it, such as a server and its workers, the
+/// first is shown.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.holders.first() {

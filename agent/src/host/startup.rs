@@ -1,4 +1,4 @@
-//! How the machine came to start this process: firmware, kernel, initrd, userspace, by systemd's own times.
+//! How the machine started up to this process: firmware, kernel, initrd, userspace, according to systemd's timestamps.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,33 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
 
-/// What systemd is asked for. Microseconds: the first two before the kernel began, the others after.
+/// The properties read from systemd, in microseconds: the first two count back from the start of the kernel, the others
+/// count from it.
 ///
 /// Source: org.freedesktop.systemd1(5), the manager's `…TimestampMonotonic`.
 const PROPERTIES: [&str; 4] =
     ["FirmwareTimestampMonotonic", "LoaderTimestampMonotonic", "InitRDTimestampMonotonic", "UserspaceTimestampMonotonic"];
 
-/// Milliseconds. What the machine does not know is missing.
+/// Times in milliseconds. Unknown ones are `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Startup {
     /// How long the firmware took, before the boot loader.
     pub(crate) firmware_ms: Option<f64>,
     /// How long the boot loader took, before the kernel.
     pub(crate) loader_ms: Option<f64>,
-    /// When the initrd began, after the kernel did; so the others.
+    /// When the initrd started, after the kernel; likewise for the following fields.
     pub(crate) initrd_ms: Option<f64>,
     pub(crate) userspace_ms: Option<f64>,
-    /// When this process began.
+    /// When this process started.
     pub(crate) process_ms: f64,
 }
 
-/// When this process began, if it began `ago`: since the kernel did.
+/// The start of this process relative to the start of the kernel, if it started `ago`.
 pub(crate) fn process_began(ago: Duration) -> Option<Duration> {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).ok()?;
     Some(Duration::from(now).saturating_sub(ago))
 }
 
-/// Asks systemd. `None` where it is not there or has no answer: nothing depends on it.
+/// Reads the times from systemd. `None` if systemd is missing or does not answer: nothing depends on them.
 pub(crate) async fn read(commands: &dyn Commands, process: Duration) -> Option<Startup> {
     let invocation = Invocation {
         argv: vec!["systemctl".into(), "show".into(), format!("--property={}", PROPERTIES.join(",")).into()],

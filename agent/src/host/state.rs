@@ -1,10 +1,11 @@
-//! What cannot be inspected and so must be remembered: which commands and signals this instance has begun, and ended.
+//! State that cannot be inspected and so has to be remembered: which commands and signals this instance has started and
+//! completed.
 //!
-//! One file for each instance, `/var/lib/ingot/instances/<instance-id>/record.json`, so that an image made from an
-//! instance that has booted does not carry its memory into another; what goes on beside a boot has one of its own beside
-//! it. It says its version, its instance and a checksum; what was torn, is not ours, or is not a file at all, is set aside as
-//! `record.json.bad` and counts for nothing. A disk that is full or read-only takes no record: then what needs one does not
-//! begin, and all else does.
+//! There is one file for each instance, `/var/lib/ingot/instances/<instance-id>/record.json`, so that an image made
+//! from an instance that has booted does not carry its state into another. Work that continues after a boot has a
+//! separate file next to it. The file contains its version, its instance and a checksum. A file that is truncated,
+//! belongs to another instance, or is not a regular file is moved aside to `record.json.bad` and ignored. If the disk
+//! is full or read-only, nothing can be recorded: steps that need a record then do not start, and all others do.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,20 +23,20 @@ use super::attributes::{Attributes, FileKind};
 use super::error::HostError;
 use super::files::Files;
 
-/// Where ingot keeps what it remembers.
+/// The directories of ingot's state.
 pub(crate) const STATE: &str = "/var/lib/ingot";
 
 pub(crate) const INSTANCES: &str = "/var/lib/ingot/instances";
 
-/// A record has a line for each command and signal: kilobytes.
+/// Maximum size in bytes. A record has a line for each command and signal, so it usually has a few kilobytes.
 const LIMIT: u64 = 16 << 20;
 
 const VERSION: u32 = 1;
 
-/// How many names are tried for what is set aside.
+/// How many file names are tried for moving a bad record aside.
 const SET_ASIDE: usize = 3;
 
-/// The memory of this instance.
+/// The record of this instance.
 pub(crate) struct Record {
     files: Rc<dyn Files>,
     owner: (u32, u32),
@@ -44,24 +45,24 @@ pub(crate) struct Record {
     staged: PathBuf,
     entries: RefCell<BTreeMap<String, Entry>>,
     distrusted: Option<String>,
-    /// No one knows what the file holds, so it is not written either.
+    /// Whether the file could not be read. It must then not be written either.
     is_unread: bool,
     /// Counts the changes of `entries`.
     changes: Cell<u64>,
-    /// Up to which change the file is written. Who holds it, writes for everyone who waits.
+    /// The last change that is in the file. The task that holds the lock writes on behalf of all that wait.
     written: Mutex<u64>,
 }
 
-/// What is remembered of one step.
+/// The record of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
     pub(crate) state: EntryState,
-    /// The boot in which it came to this state.
+    /// The boot in which it reached this state.
     pub(crate) boot_id: String,
-    /// When, for people.
+    /// The time, for display.
     pub(crate) at: String,
-    /// Whatever the step wants to know again. Never a secret.
+    /// Information that the step needs again. Never a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
 }
@@ -69,9 +70,9 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EntryState {
-    /// Written before. If nothing else follows, no one knows how far it came.
+    /// Written before the action. If no other state follows, it is unknown how far the action got.
     Started,
-    /// Written after.
+    /// Written after the action.
     Done,
 }
 
@@ -80,42 +81,44 @@ pub(crate) enum EntryState {
 struct OnDisk {
     version: u32,
     instance: String,
-    /// Of the entries, as they are written here but without white space.
+    /// Digest of the entries, serialized as here but without white space.
     sha256: String,
     entries: BTreeMap<String, Entry>,
 }
 
 impl Record {
-    /// Reads the record of `instance`; an empty one if there is none, or none to be trusted. `owner` is our uid and gid.
+    /// Reads the record of `instance`; it is empty if there is none or it cannot be trusted. `owner` is ingot's uid and
+    /// gid.
     ///
     /// # Errors
     ///
-    /// If it is there and the disk does not give it: to go on would be to run again what ran.
+    /// If it exists but cannot be read: continuing would run again what has already run.
     pub(crate) async fn load(files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
         Self::named("record", files, owner, instance).await
     }
 
-    /// A record that the disk does not give: empty, and what it is told is remembered by no one else. The one on the disk
-    /// stays as it is.
+    /// An empty record in place of one that cannot be read. Changes are kept in memory only, and the file on disk is
+    /// left unchanged.
     pub(crate) fn unread(files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Self {
         Self { is_unread: true, ..Self::of(directory(instance), "record", files, owner, instance, BTreeMap::new(), None) }
     }
 
-    /// The record of one step in a file of its own. Who goes on beside a boot that is over needs one: later boots write
-    /// the other, and neither is to overwrite what the other remembers.
+    /// The record of one step in a file of its own. Work that continues after a boot needs one: later boots write the
+    /// main record, and neither may overwrite the other's entries.
     ///
     /// # Errors
     ///
-    /// As [`load`](Record::load).
+    /// As for [`load`](Record::load).
     pub(crate) async fn apart(&self, address: &str) -> Result<Self, HostError> {
         Self::named(&address.replace('/', "!"), self.files.clone(), self.owner, &self.instance).await
     }
 
-    /// The record of one application, in a file of its own: what runs is brought back after a reboot without anything else.
+    /// The record of one application, in a file of its own: after a reboot, a running application is restored from this
+    /// file alone.
     ///
     /// # Errors
     ///
-    /// As [`load`](Record::load).
+    /// As for [`load`](Record::load).
     pub(crate) async fn application(&self, name: &str) -> Result<Self, HostError> {
         let directory = directory(&self.instance).join("applications");
         Self::within(directory, name, self.files.clone(), self.owner, &self.instance).await
@@ -125,7 +128,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// If it stays.
+    /// If it cannot be removed.
     pub(crate) async fn forget_application(&self, name: &str) -> Result<(), HostError> {
         self.files.remove(&self.application_path(name)).await
     }
@@ -134,7 +137,7 @@ impl Record {
         directory(&self.instance).join("applications").join(format!("{name}.json"))
     }
 
-    /// The names of the applications that anything is remembered of.
+    /// The names of the applications that have a record.
     ///
     /// # Errors
     ///
@@ -143,11 +146,12 @@ impl Record {
         Self::application_names(&*self.files, &self.instance).await
     }
 
-    /// The same for someone who only looks: one that is not to be trusted stays where it is, and reads as empty.
+    /// The record of one application, for read-only use: a record that cannot be trusted stays in place and reads as
+    /// empty.
     ///
     /// # Errors
     ///
-    /// If it is there and cannot be read.
+    /// If it exists and cannot be read.
     pub(crate) async fn glance(files: Rc<dyn Files>, instance: &str, name: &str) -> Result<Self, HostError> {
         let directory = directory(instance).join("applications");
         let content = files.read(&directory.join(format!("{name}.json")), LIMIT).await?;
@@ -155,7 +159,7 @@ impl Record {
         Ok(Self::of(directory, name, files, (0, 0), instance, entries, None))
     }
 
-    /// The names of the applications of an instance that anything is remembered of.
+    /// The names of the applications of an instance that have a record.
     ///
     /// # Errors
     ///
@@ -213,11 +217,11 @@ impl Record {
         }
     }
 
-    /// Takes in what another process has written since.
+    /// Reads what another process has written since.
     ///
     /// # Errors
     ///
-    /// As [`load`](Record::load).
+    /// As for [`load`](Record::load).
     pub(crate) async fn refresh(&self) -> Result<(), HostError> {
         let (directory, name) = (self.path.parent().unwrap_or(&self.path), self.path.file_stem().unwrap_or_default());
         let found = Self::within(directory.to_owned(), &name.to_string_lossy(), self.files.clone(), self.owner, &self.instance).await?;
@@ -225,12 +229,12 @@ impl Record {
         Ok(())
     }
 
-    /// Whose memory it is.
+    /// The instance that the record belongs to.
     pub(crate) fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// What was there in place of a record, if it was not to be trusted: what has become of it, and why.
+    /// If the file could not be trusted, the reason and what was done with it.
     pub(crate) fn distrusted(&self) -> Option<&str> {
         self.distrusted.as_deref()
     }
@@ -239,26 +243,26 @@ impl Record {
         self.entries.borrow().get(address).cloned()
     }
 
-    /// Every entry whose address begins with `prefix`, by address.
+    /// Every entry whose address begins with `prefix`, with its address.
     pub(crate) fn below(&self, prefix: &str) -> Vec<(String, Entry)> {
         let entries = self.entries.borrow();
         entries.iter().filter(|(address, _)| address.starts_with(prefix)).map(|(address, entry)| (address.clone(), entry.clone())).collect()
     }
 
-    /// Remembers `entry`: once this returns, it is on disk.
+    /// Stores `entry`: once this returns, it is on disk.
     ///
     /// # Errors
     ///
-    /// If it could not be written; what was remembered before then still holds.
+    /// If it could not be written; earlier entries remain valid.
     pub(crate) async fn put(&self, address: &str, entry: Entry) -> Result<(), HostError> {
         self.set(address, Some(entry)).await
     }
 
-    /// Forgets what is remembered of `address`: once this returns, it is gone from the disk.
+    /// Removes the entry of `address`: once this returns, it is gone from the disk.
     ///
     /// # Errors
     ///
-    /// As [`put`](Record::put).
+    /// As for [`put`](Record::put).
     pub(crate) async fn remove(&self, address: &str) -> Result<(), HostError> {
         self.set(address, None).await
     }
@@ -312,14 +316,14 @@ impl Record {
     fn content(&self) -> Vec<u8> {
         let entries = self.entries.borrow().clone();
         let on_disk = OnDisk { version: VERSION, instance: self.instance.clone(), sha256: checksum(&entries), entries };
-        // Strings and maps of strings: there is nothing in it that JSON cannot say.
+        // Cannot fail: it contains only strings and maps of strings, which JSON can always represent.
         let mut content = serde_json::to_vec_pretty(&on_disk).unwrap_or_default();
         content.push(b'\n');
         content
     }
 }
 
-/// The entries of a record's file, or why it is not to be trusted.
+/// Parses the entries of a record file, or returns why it cannot be trusted.
 fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, String> {
     let on_disk: OnDisk = of_bytes(content).map_err(|error| format!("it does not parse: {error}"))?;
     if on_disk.version != VERSION {
@@ -334,13 +338,13 @@ fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, Stri
     Ok(on_disk.entries)
 }
 
-/// Moves what is not to be trusted out of the way. What an operator should know of it.
+/// Moves an untrusted record aside. Returns a message for the operator.
 async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> String {
     let said = format!("{} is not to be trusted: {why}; what it remembered is forgotten", path.display());
     let mut failed = None;
     for number in 1..=SET_ASIDE {
         let bad = path.with_extension(if number == 1 { "json.bad".into() } else { format!("json.bad.{number}") });
-        // Over an older one, unless one of them is a directory.
+        // Replaces an older one, unless one of the two is a directory.
         match files.install(path, &bad).await {
             Ok(()) => return format!("{said}, and it is now {}", bad.display()),
             Err(error) => failed = Some(error),
@@ -355,12 +359,13 @@ fn checksum(entries: &BTreeMap<String, Entry>) -> String {
     Sha256::of(&canonical).to_string()
 }
 
-/// Where everything lies that is kept for one instance alone.
+/// The directory of everything that belongs to one instance only.
 pub(crate) fn directory(instance: &str) -> PathBuf {
     Path::new(INSTANCES).join(as_name(instance))
 }
 
-/// `instance` as the name of a directory: the metadata service, or a stand-in for it, must not choose the path.
+/// `instance` as a directory name: the metadata service, or a server that impersonates it, must not be able to choose
+/// the path.
 fn as_name(instance: &str) -> String {
     let safe = |character: char| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' };
     let name: String = instance.chars().take(100).map(safe).collect();

@@ -1,4 +1,4 @@
-//! The program that this process becomes.
+//! Replaces this process by another program.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
-/// More than the variables of one program may be, in bytes.
+/// Limit in bytes, larger than the environment of a program can be.
 const INPUT_LIMIT: u64 = 8 << 20;
 
-/// All of the standard input.
+/// Reads all of standard input.
 ///
 /// # Errors
 ///
@@ -22,16 +22,17 @@ pub(crate) fn input() -> io::Result<Zeroizing<String>> {
     if text.len() as u64 == INPUT_LIMIT { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
-/// A variable that this process was given.
+/// An environment variable of this process.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Becomes another program, with `variables` beside or in place of those of this process, and no input.
+/// Executes another program in this process, with `variables` added to this process's environment, overriding equal
+/// names, and without input.
 ///
 /// # Errors
 ///
-/// Why it could not. It returns only then.
+/// The reason if that failed. It returns only in that case.
 pub(crate) fn become_program(argv: &[String], variables: &BTreeMap<String, String>) -> io::Result<Infallible> {
     let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     Err(Command::new(program).args(arguments).envs(variables).stdin(Stdio::null()).exec())

@@ -1,10 +1,10 @@
-//! Operations on files as system calls, below a root or not: one thread, no waiting for anything but the disk.
+//! File operations as system calls, below a root or not: on one thread, waiting only for the disk.
 //!
-//! Every operation opens the directory first and then works below that descriptor. With a root, paths are resolved by
-//! openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, absolute ones too, stay below the root, as in
-//! a chroot. Without a root nothing newer than Linux 2.6.39 is needed. What is changed is reached without the symbolic
-//! links that other users may have laid: [`way`]. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of
-//! its own.
+//! Every operation first opens the directory and then works relative to that descriptor. With a root, paths are
+//! resolved by openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, including absolute ones, stay
+//! below the root, as in a chroot. Without a root, nothing newer than Linux 2.6.39 is needed. Changes do not follow
+//! symbolic links that other users may have created: [`way`]. Used by [`files`](super::files);
+//! [`scrub`](crate::image::scrub) resolves paths on its own.
 
 pub(super) mod marks;
 mod owned;
@@ -39,7 +39,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Where `path` really lies, for those who open it by name.
+    /// The real location of `path`, for code that opens it by name.
     pub(crate) fn located(&self, path: &Path) -> PathBuf {
         match &self.root {
             Some(root) => root.join(below(path)),
@@ -52,7 +52,7 @@ impl Tree {
         self.resolved_by(path, &|known| self.open(known, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))
     }
 
-    /// The same of a place to mount on: [`way`] says which links are not followed.
+    /// The same for a mount point: [`way`] determines which links are not followed.
     pub(crate) fn mount_point(&self, path: &Path) -> io::Result<PathBuf> {
         self.resolved_by(path, &|known| self.open_to_change(known))
     }
@@ -67,20 +67,20 @@ impl Tree {
             let real = fs::read_link(through(&opened))?;
             let below = root.as_ref().map_or(Ok(real.as_path()), |root| real.strip_prefix(root)).unwrap_or(Path::new(""));
             let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
-            // Part by part: to join nothing would add a slash.
+            // Component by component, because joining an empty path would add a slash.
             return Ok(Path::new("/").components().chain(below.components()).chain(rest.components()).collect());
         }
         Ok(path.to_owned())
     }
 
-    /// Opens a file or a directory, unless what that is for is no longer wanted: this is where a file system hangs.
+    /// Opens a file or a directory, unless the operation is no longer wanted: opening is where a filesystem hangs.
     pub(crate) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
         let opened = match &self.root {
             None => open(path, flags, mode)?,
             Some(root) => {
                 let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-                // openat2 refuses a mode where nothing can be created.
+                // openat2 refuses a mode if nothing can be created.
                 let mode = if flags.contains(OFlag::O_CREAT) { mode } else { Mode::empty() };
                 openat2(&root, path, OpenHow::new().flags(flags).mode(mode).resolve(ResolveFlag::RESOLVE_IN_ROOT))?
             }
@@ -89,20 +89,20 @@ impl Tree {
         Ok(opened)
     }
 
-    /// The directory that holds `path`, and the name in it.
+    /// The directory that contains `path`, and the name in it.
     pub(crate) fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         Ok((self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?, name.to_owned()))
     }
 
-    /// The same of what is about to be changed: [`way`] says which links are not followed.
+    /// The same for a change: [`way`] determines which links are not followed.
     pub(crate) fn parent_to_change(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         Ok((self.directory_to_change(path.parent().unwrap_or(Path::new("/")))?, name.to_owned()))
     }
 
-    /// The directory at `path`, for changes in it.
+    /// Opens the directory at `path`, for changes in it.
     pub(crate) fn directory_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
         let opened = way::open_way(self.root.as_deref(), path, OFlag::O_DIRECTORY, Foreign::ToTheirOwn)?;
         still_wanted()?;
@@ -110,8 +110,7 @@ impl Tree {
         if is_directory { Ok(opened) } else { Err(Errno::ENOTDIR.into()) }
     }
 
-    /// What is at `path`, as [`way`] reaches it, to mount on it or to take a mount away. The descriptor is one for paths
-    /// only.
+    /// Opens `path` as [`way`] resolves it, to mount or unmount something there. The descriptor is an `O_PATH` one.
     pub(crate) fn open_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
         let opened = way::open_way(self.root.as_deref(), path, OFlag::empty(), Foreign::None)?;
         still_wanted()?;
@@ -120,7 +119,7 @@ impl Tree {
 
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
         let failed = |source| failed("read", path, source);
-        // Not blocking: opening a FIFO must not wait for a writer.
+        // Non-blocking: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let Some(fd) = found(self.open(path, flags, 0)).map_err(failed)? else { return Ok(None) };
         let file = File::from(fd);
@@ -135,7 +134,8 @@ impl Tree {
         if metadata.len() > limit {
             return Err(too_large());
         }
-        // Full size at once: growing would leave copies of a secret behind. Files of /proc say that they are empty.
+        // Allocated at full size, because growing would leave copies of a secret behind. Files in /proc report a size
+        // of 0.
         let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).max(4096) + 1));
         file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
         if content.len() as u64 > limit {
@@ -165,8 +165,8 @@ impl Tree {
         Ok(names)
     }
 
-    /// Creates a directory and its missing parents. `grown` is told of each directory that gets a new one in it, before and
-    /// after: those are not on disk yet.
+    /// Creates a directory and its missing parents. `grown` is called before and after a directory gets a new entry:
+    /// the new entries are not on disk yet.
     pub(crate) fn create_directory(
         &self,
         path: &Path,
@@ -193,22 +193,23 @@ impl Tree {
                 }
             };
             grown(Growth::Begins);
-            // Right from the first moment, but for what the umask takes away: no one repairs the mode of what exists, and the
-            // power may fail before the next call.
+            // The mode is set at creation, except for bits that the umask removes: modes of existing directories are
+            // never repaired, and the power may fail before the next call.
             let made = match owner {
                 None => mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)),
                 Some(owner) => owned::make(&parent, &name, Mode::from_bits_truncate(mode), owner),
             };
             grown(if made.is_ok() { Growth::Created } else { Growth::Failed });
             match made {
-                // That one has its mode, and by now its owner may have put another in its place.
+                // That directory has its mode already, and its owner may have replaced it by now.
                 Ok(()) if owner.is_some() => {}
                 Ok(()) => {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                 }
-                // Another has made it in the meantime. Fails if something else is there, a dangling link included.
+                // Another process has created it in the meantime. Fails if it is something else, including a dangling
+                // link.
                 Err(Errno::EEXIST) => is_there(part)?,
                 Err(other) => return Err(other.into()),
             }
@@ -231,7 +232,7 @@ impl Tree {
         })
     }
 
-    /// Brings to disk what directories have in them: entries, not content.
+    /// Syncs the entries of directories to disk, not the content of files.
     pub(crate) fn sync(&self, directory: &Path) -> io::Result<()> {
         to_disk(&self.open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?)
     }
@@ -250,11 +251,11 @@ impl Tree {
         Ok(())
     }
 
-    /// Lets two paths change places, in one step. Linux has had this since 3.17 (renameat2(2)).
+    /// Exchanges two paths atomically. Available since Linux 3.17 (renameat2(2)).
     pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         let ((one, one_name), (other, other_name)) = (self.parent_to_change(one)?, self.parent_to_change(other)?);
         let (one_name, other_name) = (CString::new(one_name.as_bytes())?, CString::new(other_name.as_bytes())?);
-        // SAFETY: both descriptors are open and both names end with a NUL for as long as the call takes. nix has no
+        // SAFETY: both descriptors are open and both names are NUL-terminated for the duration of the call. nix has no
         // `renameat2` for musl.
         let done = unsafe {
             libc::syscall(
@@ -282,7 +283,7 @@ impl Tree {
             let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
             fchownat(&fd, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
         }
-        // chown(2) takes setuid bits away, hence this order.
+        // chown(2) clears setuid bits, hence this order.
         if owner_differs || now.attributes.mode != attributes.mode {
             fs::set_permissions(through(&fd), fs::Permissions::from_mode(attributes.mode))?;
         }
@@ -295,7 +296,7 @@ impl Tree {
     }
 }
 
-/// How far a directory has come that is being created in another.
+/// The progress of creating a directory in another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
     Begins,
@@ -303,24 +304,24 @@ pub(super) enum Growth {
     Failed,
 }
 
-/// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it. Whether
-/// it has to be on disk is for the caller to know.
+/// Sets owner and mode of a new, empty file before anyone else can open it, then writes it. The caller decides whether
+/// it has to be synced.
 pub(crate) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<File> {
     let made = described(&fstat(&file)?).attributes;
     if (made.uid, made.gid) != (attributes.uid, attributes.gid) {
         fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
     }
-    // After chown(2), which takes setuid bits away; and exactly, whatever the umask.
+    // After chown(2), which clears setuid bits, and exactly, whatever the umask.
     fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
     file.write_all(content)?;
     if attributes.mode & 0o7000 != 0 {
-        // So does write(2), for all but root.
+        // write(2) clears them too, except for root.
         fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
     }
     Ok(file)
 }
 
-/// Whether what lies there is to be there after a crash of the machine. Of /run nothing is, which systemd keeps in memory.
+/// Whether a file at `path` should survive a crash of the machine. /run, which is in memory, does not.
 pub(crate) fn outlives_the_boot(path: &Path) -> bool {
     !path.starts_with("/run")
 }
@@ -329,7 +330,7 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     Ok(unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened again.
+/// Syncs a directory. An `O_PATH` descriptor cannot be synced, so the directory is opened again.
 pub(crate) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     match File::from(fd).sync_all() {
@@ -355,7 +356,7 @@ pub(crate) fn described(stat: &FileStat) -> Stat {
     }
 }
 
-/// The path by which other calls reach an open descriptor.
+/// A path by which other calls can refer to an open descriptor.
 pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
@@ -371,7 +372,7 @@ pub(crate) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 pub(crate) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
     HostError::Path { operation, path: path.to_owned(), source }
 }
-/// `path` without its leading slash and its `..`, for joining to a root.
+/// `path` without its leading slash and without `..`, for joining to a root.
 fn below(path: &Path) -> PathBuf {
     let mut below = PathBuf::new();
     for part in path.components() {

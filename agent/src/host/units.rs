@@ -1,5 +1,6 @@
-//! The service manager, and [`Systemctl`]: what an operator would do by systemctl and journalctl. What every boot with a service does, it does without
-//! starting them, over systemd's own socket ([`bus`]); where that cannot be used, by systemctl all the same.
+//! The service manager, and [`Systemctl`], which does what an operator would do with systemctl and journalctl.
+//! Operations needed by every boot with a service run over systemd's own socket ([`bus`]), without starting those
+//! programs; if the socket cannot be used, systemctl is the fallback.
 
 mod bus;
 mod connection;
@@ -34,67 +35,71 @@ pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End};
 use super::error::HostError;
 
-/// The service manager: systemd, by systemctl and journalctl.
+/// The service manager: systemd.
 #[async_trait(?Send)]
 pub(crate) trait Units {
-    /// Properties of several units in one call, in the order asked for. A unit that does not exist has `load: "not-found"`.
+    /// Reads properties of several units in one call, in the requested order. The `load` of a unit that does not exist
+    /// is `not-found`.
     async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError>;
 
-    /// Starts a unit and waits for the job, at most `timeout`.
+    /// Starts a unit and waits at most `timeout` for the job.
     async fn start(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
     /// As [`start`](Units::start).
     async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
     /// As [`start`](Units::start).
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
 
-    /// Stops a unit and waits for the job, at most `timeout`. Does nothing to one that is not up.
+    /// Stops a unit and waits at most `timeout` for the job. Does nothing to a unit that is not active.
     async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
 
-    /// Sends SIGTERM to the main process of a unit, without a job: also while systemd waits with its own, as at a shutdown.
+    /// Sends SIGTERM to the main process of a unit without a job: works even while systemd delays its own signal, as at
+    /// a shutdown.
     async fn terminate(&self, unit: &str) -> Result<(), HostError>;
 
-    /// Makes a transient unit and starts it, and waits until its program was executed, at most `timeout`.
+    /// Creates and starts a transient unit, and waits at most `timeout` until its program has been executed.
     ///
     /// # Errors
     ///
-    /// If it is there already, or its program could not be executed. A program that ends at once is not an error here.
+    /// If the unit exists already, or its program could not be executed. A program that exits immediately is not an
+    /// error here.
     async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError>;
 
-    /// Makes systemd forget that a unit has failed, and how often it was started of late.
+    /// Makes systemd forget that a unit has failed, and its recent starts.
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError>;
 
-    /// Makes systemd read its unit files again, and run its generators.
+    /// Makes systemd reload its unit files and run its generators.
     async fn reload_definitions(&self) -> Result<(), HostError>;
 
-    /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
+    /// The last `lines` journal lines of a unit in this boot, oldest first; empty if there is no journal.
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String>;
 
-    /// The last `lines` lines that the programs of a unit printed or sent to syslog in this boot, without what systemd says
-    /// of them; as [`journal`](Units::journal).
+    /// The last `lines` lines that the programs of a unit printed or sent to syslog in this boot, without systemd's own
+    /// messages about them; otherwise as [`journal`](Units::journal).
     async fn output(&self, unit: &str, lines: usize) -> Vec<String>;
 
-    /// The journal of the units that `unit` names, which may be a pattern, in this boot: its newest lines, of at most `most`
-    /// bytes, as far as they can be read `within` this time.
+    /// The journal in this boot of the units that match `unit`, which may be a pattern: the newest lines, at most
+    /// `most` bytes, as far as they can be read `within` this time.
     async fn log(&self, unit: &str, most: usize, within: Duration) -> Log;
 
-    /// Has systemd tell nothing any more, until it is asked again: it tells everybody who is connected of each job.
+    /// Stops receiving messages from systemd until the next query: systemd notifies every connected client about each
+    /// job.
     async fn rest(&self);
 
     /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
     fn own(&self) -> Option<String>;
 }
 
-/// How long systemd may take to answer a question or to read its unit files again; it takes milliseconds, or, on a
+/// How long systemd may take to answer a query or to reload its unit files. Usually it takes milliseconds or, on a
 /// machine with thousands of units, a second or two.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long it is waited for an answer over the socket, before systemctl asks for the same.
+/// How long an answer over the socket is waited for before systemctl is used instead.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How many last lines of systemctl's own output an error keeps.
+/// How many of the last lines of systemctl's output an error keeps.
 const SAID: usize = 5;
 
-/// systemd, by its socket or by its command line.
+/// systemd, over its socket or through its command line.
 pub(crate) struct Systemctl {
     commands: Rc<dyn Commands>,
     bus: Bus,
@@ -105,7 +110,7 @@ impl Systemctl {
         Self { commands, bus: Bus::new(bus::SOCKET.into()) }
     }
 
-    /// What systemd says over its socket. `None` if it does not speak there, and systemctl may know another way.
+    /// systemd's answer over its socket. `None` if the socket cannot be used, so that systemctl should be tried.
     fn directly<T>(verb: &'static str, unit: &str, answered: io::Result<Answer<T>>) -> Option<Result<T, HostError>> {
         match answered {
             Ok(answer) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
@@ -122,8 +127,8 @@ impl Systemctl {
         Ok((end, lines))
     }
 
-    /// A verb that waits for its job. When `timeout` is over, the job stays as it is: a service that is slow to start may
-    /// yet come up, and cancelling is not what the document asked for.
+    /// Runs a verb that waits for its job. After `timeout`, the job is left as it is: a slow service may still come up,
+    /// and the document did not ask for canceling.
     async fn job(&self, verb: &'static str, member: &str, unit: &str, limit: Duration) -> Result<(), HostError> {
         if bus::is_name(unit) {
             match timeout(limit, self.bus.job(member, unit)).await {
@@ -216,7 +221,7 @@ impl Units for Systemctl {
     }
 
     async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
-        // What systemd does in the name of a unit until its program runs is logged there as well, by the journal's own socket.
+        // The journal transport is left out: systemd logs there on behalf of the unit until its program runs.
         let of = format!("_SYSTEMD_UNIT={unit}");
         journal::last_lines(&*self.commands, &[&of, "_TRANSPORT=stdout", "+", &of, "_TRANSPORT=syslog"], lines).await
     }
@@ -246,8 +251,8 @@ fn succeeded(verb: &'static str, unit: &str, end: End, lines: &[String], waited:
     Err(HostError::Systemctl { verb, unit: unit.to_owned(), said })
 }
 
-/// Reads `systemctl show`: one block for each unit, in the order asked for, an empty line between two. A unit may be
-/// shown under another name than it was asked for by (an alias), so only the order tells which is which.
+/// Parses the output of `systemctl show`: one block for each unit, in the requested order, separated by empty lines. A
+/// unit may be shown under another name than requested (an alias), so only the order identifies it.
 fn parse(lines: &[String]) -> Vec<Unit> {
     let blocks = lines.split(|line| line.is_empty()).filter(|block| block.iter().any(|line| line.starts_with("Id=")));
     blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
@@ -262,7 +267,7 @@ mod tests {
     use crate::host::lines::OnLine;
     use crate::text::SecretText;
 
-    /// Answers every program with the same lines, and keeps what was run.
+    /// Answers every program with the same lines, and records what was run.
     #[derive(Default)]
     struct Canned {
         end: Option<End>,

@@ -1,16 +1,17 @@
-//! What a static binary need not link of libc and of the unwinder: our definitions take the place of theirs, and what only
-//! theirs need stays out.
+//! Removes parts of libc and of the unwinder from a static binary: our definitions replace theirs, and whatever only
+//! theirs needed is not linked.
 //!
-//! None of it can be of use there. `getaddrinfo` would load shared objects for NSS, which a static binary must not; names
-//! are found by [`net::resolver`](crate::net). `dlsym` has no table to look in. Nothing unwinds, as a panic aborts, and
-//! without the tables that the linker leaves out no stack can be walked either: the printer of backtraces never has a frame.
-//! `pthread_getattr_np` finds the end of a stack for the standard library, which then says of a program that overflowed it
-//! what it died of; it reads `/proc/self/maps` for that, by all of `sscanf`. Without it, such a program dies of the same signal.
+//! None of it would be useful there. `getaddrinfo` would load shared objects for NSS, which a static binary must not
+//! do; names are resolved by [`net::resolver`](crate::net). `dlsym` has no table to search. Nothing unwinds, because a
+//! panic aborts, and without the tables that the linker omits no stack can be walked either: a backtrace would always
+//! be empty. `pthread_getattr_np` finds the end of a stack for the standard library, which then reports a stack
+//! overflow; to do so it reads `/proc/self/maps` with all of `sscanf`. Without it, such a program dies of the same
+//! signal, without that report.
 //!
-//! [`streams`] and [`strings`] do the same for more of libc, of the one version whose parts are known.
+//! [`streams`] and [`strings`] do the same for more of libc, but only for the one version whose parts are known.
 //!
-//! Only where the alias `dist` links (`.cargo/config.toml`): a program that unwinds, such as a static test, needs the
-//! unwinder, and on other machines nothing tells the linker to take these definitions in place of the others.
+//! Used only where the alias `dist` links (`.cargo/config.toml`): a program that unwinds, such as a static test, needs
+//! the unwinder, and for other targets nothing tells the linker to use these definitions instead of the others.
 
 #[cfg(glibc_2_36)]
 mod streams;
@@ -23,7 +24,7 @@ use std::ptr::null;
 
 use nix::libc::{EAI_FAIL, ENOSYS, addrinfo, pthread_attr_t, pthread_t};
 
-/// Of `_Unwind_Backtrace`: there are no more frames.
+/// Result of `_Unwind_Backtrace`: there are no more frames.
 const END_OF_STACK: c_int = 5;
 
 #[unsafe(no_mangle)]
@@ -54,7 +55,7 @@ extern "C" fn pthread_getattr_np(_: pthread_t, _: *mut pthread_attr_t) -> c_int 
     ENOSYS
 }
 
-/// The rest of the unwinder, which is linked, and never called.
+/// The rest of the unwinder, which is linked but never called.
 macro_rules! never_called {
     ($($name:ident)*) => {
         $(#[unsafe(no_mangle)] extern "C" fn $name() -> ! { abort() })*

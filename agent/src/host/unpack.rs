@@ -1,11 +1,12 @@
-//! Whole directories: unpacked from an archive while it comes, put in place, handed over, removed; and the links by which
-//! others find the one that counts.
+//! Whole directories: unpacking them from an archive while it is downloaded, renaming, changing the owner, removing;
+//! and the symbolic links that point to the current one.
 //!
-//! Formats are known by their content: tar, alone or in gzip or zstd, and zip. Nothing an archive says can reach outside
-//! the directory that is being made: [`entry`] judges names, links and modes, and [`mod@write`] works below a descriptor that
-//! the kernel lets nothing out of. Links may leave it only where the document names them: see [`links`].
+//! Formats are detected by content: tar, plain or compressed with gzip or zstd, and zip. Nothing in an archive can
+//! reach outside the directory that is being created: [`entry`] checks names, links and modes, and [`mod@write`] works
+//! relative to a descriptor out of which the kernel allows no path. Links may point outside only if the document names
+//! them: see [`links`].
 //!
-//! Which archive, and when its directory counts, is the business of `bundles:`.
+//! `bundles:` decides which archive is unpacked, and when its directory becomes current.
 
 pub(crate) mod disk;
 mod entry;
@@ -37,71 +38,71 @@ use super::attributes::Attributes;
 use super::error::HostError;
 use crate::digest::Sha256;
 
-/// Makes directories and links to them. Paths are as in [`Files`](super::Files).
+/// Operations on directories and on links to them. Paths are as in [`Files`](super::Files).
 #[async_trait(?Send)]
 pub(crate) trait Directories {
-    /// Begins to unpack an archive into a directory of its own, which is made again.
+    /// Starts to unpack an archive into a new directory; an existing one is removed first.
     async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError>;
 
-    /// Gives a directory another name. What has that name already is removed, once the new one has it.
+    /// Renames a directory. A directory that has the new name already is removed after the rename.
     async fn put(&self, from: &Path, to: &Path) -> Result<(), HostError>;
 
-    /// Gives a directory, and all that is in it, to a user and a group; `mode` is that of the directory itself.
+    /// Changes the owner of a directory and everything in it; `mode` is that of the directory itself.
     async fn hand_over(&self, directory: &Path, attributes: Attributes) -> Result<(), HostError>;
 
-    /// Removes a directory with all that is in it. Does nothing if there is none.
+    /// Removes a directory with everything in it. Does nothing if it does not exist.
     async fn remove(&self, directory: &Path) -> Result<(), HostError>;
 
-    /// Where a symbolic link leads. `None` if there is none, or something else.
+    /// The target of a symbolic link. `None` if `at` does not exist or is not a link.
     async fn link(&self, at: &Path) -> Result<Option<PathBuf>, HostError>;
 
-    /// Has a symbolic link lead to `target`, from one moment to the next.
+    /// Makes a symbolic link point to `target`, atomically.
     async fn switch(&self, link: &Path, target: &Path) -> Result<(), HostError>;
 
-    /// How many bytes may be written to the filesystem of a directory, or of the nearest one above it that is there.
+    /// The number of bytes that can be written to the filesystem of a directory, or of its nearest existing parent.
     async fn free(&self, directory: &Path) -> Result<u64, HostError>;
 }
 
-/// An archive that is being unpacked. Dropping it ends that soon, and leaves the directory as it is by then.
+/// An archive that is being unpacked. Dropping it stops the work soon and leaves the directory incomplete.
 #[async_trait(?Send)]
 pub(crate) trait Unpack {
-    /// Takes in the next bytes of the archive; waits while there are too many already.
+    /// Accepts the next bytes of the archive; waits while too many are pending.
     async fn push(&mut self, bytes: Bytes) -> Result<(), UnpackError>;
 
-    /// Says that this was all, and waits until everything is on disk.
+    /// Marks the end of the archive, and waits until everything is on disk.
     async fn finish(self: Box<Self>) -> Result<Unpacked, UnpackError>;
 }
 
-/// What is to be unpacked, and how.
+/// What to unpack, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Unpacking {
-    /// The directory to make.
+    /// The directory to create.
     pub(crate) into: PathBuf,
-    /// Who gets all of it; `mode` is that of the directory itself.
+    /// The owner of everything in it; `mode` is that of the directory itself.
     pub(crate) attributes: Attributes,
     pub(crate) form: Form,
-    /// The digest of the archive.
+    /// The expected digest of the archive.
     pub(crate) sha256: Option<Sha256>,
-    /// The length of the archive in bytes, where it is known.
+    /// The length of the archive in bytes, if known.
     pub(crate) length: Option<u64>,
-    /// How many bytes may come of it; `None` for what is usual for an archive of its length.
+    /// The limit on the unpacked size in bytes; `None` for the default, which depends on the archive's length.
     pub(crate) limit: Option<u64>,
 }
 
-/// What the directory is made of.
+/// What the directory is made from.
 #[derive(Debug, Clone)]
 pub(crate) enum Form {
     Archive {
-        /// How many directories are taken off the beginning of each name.
+        /// How many leading directories are removed from each name.
         strip_components: usize,
         links: Links,
     },
-    /// The only file of the directory, which is not unpacked.
+    /// A single file, which is not unpacked.
     File {
-        /// Its name in the directory, without a slash.
+        /// Its name in the directory, without slashes.
         name: String,
         mode: u32,
-        /// What it is decompressed from.
+        /// How it is compressed, if it is to be decompressed.
         compression: Option<Compression>,
     },
 }
@@ -113,14 +114,14 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// What was unpacked.
+/// The result of unpacking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unpacked {
     pub(crate) sha256: Sha256,
-    /// Length of the archive.
+    /// Length of the archive, in bytes.
     pub(crate) bytes: u64,
-    /// What came of it, in bytes.
+    /// Size of the unpacked content, in bytes.
     pub(crate) unpacked: u64,
-    /// What an operator should know, though it stops nothing.
+    /// Problems that an operator should know about but that do not prevent unpacking.
     pub(crate) warnings: Vec<String>,
 }

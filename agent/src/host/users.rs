@@ -1,4 +1,5 @@
-//! Users and groups, and [`EtcUsers`]: those from /etc/passwd and /etc/group, and from nothing else: no NSS, hence no LDAP, SSSD or systemd-userdb.
+//! Users and groups, and [`EtcUsers`], which reads them from /etc/passwd and /etc/group only, without NSS: no LDAP,
+//! SSSD or systemd-userdb.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,13 @@ use super::files::{DiskFiles, Files as _};
 pub(crate) trait Users {
     /// # Errors
     ///
-    /// [`HostError::NoUser`] if there is none of that name or number.
+    /// [`HostError::NoUser`] if no user has that name or number.
     async fn user(&self, name: &str) -> Result<User, HostError>;
     /// The id of a group by name or number.
     ///
     /// # Errors
     ///
-    /// [`HostError::NoGroup`].
+    /// [`HostError::NoGroup`] if no group has that name or number.
     async fn group(&self, name: &str) -> Result<u32, HostError>;
     /// The user this process runs as: uid and gid.
     fn own(&self) -> (u32, u32);
@@ -34,10 +35,11 @@ pub(crate) struct User {
     pub(crate) groups: Vec<u32>,
 }
 
-/// More than any machine has: a million users.
+/// Maximum size of these files, in bytes: a million users, more than any machine has.
 const LIMIT: u64 = 64 << 20;
 
-/// The users of this machine, or of the tree below a root. Read again each time: commands of a boot may add some.
+/// The users of this machine, or of the tree below a root. Read again each time, because commands of a boot may add
+/// users.
 #[derive(Debug)]
 pub(crate) struct EtcUsers {
     files: DiskFiles,
@@ -70,7 +72,7 @@ impl Users for EtcUsers {
     }
 }
 
-/// A name first, then a number, as chown(1) does. Lines that are not whole are not users.
+/// Looks up a name first, then a number, as chown(1) does. Incomplete lines are skipped.
 fn find_user(name: &str, passwd: &str, group: &str) -> Option<User> {
     let user = |line: &str| {
         let mut fields = line.split(':');
@@ -85,7 +87,7 @@ fn find_user(name: &str, passwd: &str, group: &str) -> Option<User> {
         .filter(|(_, gid, members)| *gid != found.gid && members.split(',').any(|member| member == found.name))
         .map(|(_, gid, _)| gid)
         .collect();
-    // As initgroups(3): the group of the user itself is among the supplementary ones.
+    // As in initgroups(3), the user's primary group is one of the supplementary groups.
     found.groups.insert(0, found.gid);
     Some(found)
 }

@@ -1,4 +1,4 @@
-//! Whether what a thread beside does is still wanted: its caller may have given up while a disk hung.
+//! Whether work on another thread is still wanted: its caller may have given up while a disk hung.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,15 +11,15 @@ thread_local! {
     static WANTED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, which is wanted for as long as `wanted` says so.
+/// Runs `work`, which checks `wanted` through `still_wanted`.
 pub(super) fn while_wanted(wanted: Arc<AtomicBool>, work: Box<dyn FnOnce() + Send>) {
     WANTED.set(Some(wanted));
     work();
     WANTED.set(None);
 }
 
-/// Whether the operation that this thread carries out is still waited for. Asked before a system call that changes
-/// something, since the one before it may have hung.
+/// Checks that this thread's operation is still wanted. To be called before a system call that changes something,
+/// because the call before it may have hung.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Whether this machine may be one on which images are made: `ingot seal --scrub` takes its host keys, its logs and who may
-//! log in, which must not happen to someone's own machine by a slip.
+//! Decides whether this machine may be a builder of images: `ingot seal --scrub` deletes its host keys, its logs and
+//! its login credentials, which must not happen to a workstation by accident.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 
-/// Makers of virtual machines, as the firmware names them. Amazon's own machines without a hypervisor say so, too.
+/// Vendors of virtual machines, by their names in the firmware. Amazon's bare-metal machines use the same name.
 const VENDORS: [&str; 12] = [
     "Amazon EC2",
     "QEMU",
@@ -23,10 +23,10 @@ const VENDORS: [&str; 12] = [
     "Microsoft Corporation",
 ];
 
-/// Why an image may not be made of this machine; `None` if it may.
+/// The reason why no image may be made of this machine; `None` if one may.
 ///
-/// It is one that is made to be an image if it runs in a virtual machine or a container, has a directory `/etc/ingot`, and
-/// shows no one a desktop.
+/// A machine counts as a builder of images if it is a virtual machine or a container, has a directory `/etc/ingot`, and
+/// has no graphical session.
 pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, HostError> {
     if machine.find(&Spot::of(Path::new("/etc/ingot")))?.is_none() {
         return Ok(Some("it has no /etc/ingot"));
@@ -38,7 +38,7 @@ pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, Host
     Ok(shown.then_some("somebody works on it in a graphical session"))
 }
 
-/// Whether `root` is the root of the machine on which this process runs, under whichever name.
+/// Whether `root` is the root of the machine on which this process runs, under any name.
 pub(crate) fn is_this_machine(root: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     identity(root).is_some_and(|found| Some(found) == identity(Path::new("/")))
@@ -49,31 +49,31 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The user and the group of this process, to whom belongs what it makes.
+/// The user and the group of this process, which own the files that it creates.
 pub(crate) fn own() -> (u32, u32) {
     (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
-/// How many things this machine does at once.
+/// How many threads this machine runs in parallel.
 pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn is_virtual() -> bool {
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    // arm64 has no such flag, but always DMI.
+    // arm64 lacks this flag, but always has DMI.
     let flags = text("/proc/cpuinfo");
     let has_flag = flags.lines().any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor"));
     let vendor = text("/sys/class/dmi/id/sys_vendor");
     let of_laptops = text("/sys/class/dmi/id/product_name");
-    // Microsoft makes laptops as well.
+    // Microsoft also makes laptops.
     let is_vendor = VENDORS.iter().any(|known| vendor.starts_with(known))
         && (!vendor.starts_with("Microsoft") || of_laptops.trim() == "Virtual Machine");
     let in_container = ["/run/systemd/container", "/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
     has_flag || is_vendor || in_container
 }
 
-/// Whether a display server listens below `directory`.
+/// Whether `directory` contains a display server's socket, at most `depth` levels deep.
 fn has_display(directory: &Path, depth: usize) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     entries.flatten().any(|entry| {

@@ -1,9 +1,10 @@
-//! Reads the files of an image, many at a time, each in parts of a bounded size.
+//! Reads the files of an image on several threads, each file in parts of limited size.
 //!
-//! What is below a root and belongs to the image: no filesystem of the kernel's own, of another machine or of a package
-//! (`mounted`), no symbolic link is followed, nothing but a file is opened, a file of several names is read by one of them,
-//! and of what is packed its members are (`packed`). Which files are worth reading, and what is made of them, is the business
-//! of a [`Reader`]. What packages brought is known from `packages`, and what they published from `published`.
+//! It covers everything below a root that belongs to the image. Filesystems of the kernel, of other machines and of
+//! packages are skipped (`mounted`), symbolic links are not followed, only regular files are opened, a file with
+//! several names is read once, and the members of archives are read (`packed`). A [`Reader`] decides which files are
+//! read and processes their content. `packages` knows which files were installed by packages, and `published` which of
+//! them are as published.
 
 mod file;
 mod git;

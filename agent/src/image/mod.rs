@@ -1,6 +1,6 @@
-//! An image: what a root directory holds, read or scrubbed, mounted or not.
+//! An image: the content of a root directory, mounted or not, which can be read or scrubbed.
 //!
-//! Nothing here decides what is a trace or a secret; [`seal`](crate::seal) does.
+//! This module does not decide what is a trace or a secret; [`seal`](crate::seal) does.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 pub(crate) mod builder;

@@ -1,11 +1,11 @@
-//! An image as `ingot seal` takes things out of it: every path below one directory, and no way out.
+//! An image from which `ingot seal` removes files: every path below one directory, without a way out.
 //!
-//! The image is `/` of a machine on which one is made, or the tree of another one below `--root`. A path is resolved by
-//! openat2(2) (Linux 5.6), within the image and within the filesystems that belong to it: the one that holds its root, and
-//! those that its /etc/fstab mounts. Whatever else is mounted there (a tmpfs, a share, a bind mount of the machine that
-//! makes the image) goes into no image, and is left alone.
+//! The image is `/` of a machine on which images are built, or another tree passed as `--root`. Paths are resolved by
+//! openat2(2) (Linux 5.6) within the image and the filesystems that belong to it: the one that contains its root, and
+//! those mounted by its /etc/fstab. Everything else mounted there (a tmpfs, a share, a bind mount of the building
+//! machine) is not copied into the image, and is left alone.
 //!
-//! What is removed, and why, is decided in [`seal`](crate::seal). Removing is in [`remove`].
+//! [`seal`](crate::seal) decides what is removed, and why. Removing is in [`remove`].
 
 mod discard;
 mod remove;
@@ -28,24 +28,24 @@ use crate::sorting::Sort as _;
 /// A path in an image, in two parts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Spot {
-    /// A directory, or `/`. Symbolic links in it are followed, and lead to where they would in the running image.
+    /// A directory, or `/`. Symbolic links in it are followed, as they would be in the running image.
     base: PathBuf,
-    /// What lies below. Whoever owns a directory in it could have put a link there: none is followed.
+    /// The path below it. The owner of a directory in it could have placed a link there, so links are not followed.
     rest: PathBuf,
 }
 
 impl Spot {
-    /// `rest` below the directory `base`; the whole is one absolute path.
+    /// `rest` below the directory `base`; together they form one absolute path.
     pub(crate) fn below(base: &Path, rest: impl Into<PathBuf>) -> Self {
         Self { base: base.to_owned(), rest: rest.into() }
     }
 
-    /// An absolute path that is known as it stands.
+    /// A fixed absolute path.
     pub(crate) fn of(path: &Path) -> Self {
         Self::below(path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default())
     }
 
-    /// The path, as the image names it.
+    /// The path in the image.
     pub(crate) fn path(&self) -> PathBuf {
         if self.rest.as_os_str().is_empty() { self.base.clone() } else { self.base.join(&self.rest) }
     }
@@ -55,7 +55,7 @@ impl Spot {
     }
 }
 
-/// What lies at a path, without following a link.
+/// What is at a path, without following a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) kind: FileKind,
@@ -67,7 +67,7 @@ pub(crate) struct Found {
 pub(crate) struct Scrubber {
     root: PathBuf,
     opened: OwnedFd,
-    /// Where its /etc/fstab mounts a filesystem of a disk; deeper ones first.
+    /// The mount points of disk filesystems in its /etc/fstab, deeper ones first.
     mounts: Vec<PathBuf>,
 }
 
@@ -85,7 +85,7 @@ impl Scrubber {
         Ok(scrubber)
     }
 
-    /// What is there. Nothing is where another filesystem is mounted.
+    /// Describes what is at a path. `None` if it does not exist or is on a filesystem that is not part of the image.
     pub(crate) fn find(&self, spot: &Spot) -> Result<Option<Found>, HostError> {
         let opened = self.open_spot(spot, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
         let described = opened.and_then(|fd| Ok(described(&fstat(&fd)?)));
@@ -93,7 +93,8 @@ impl Scrubber {
         Ok(stat.map(|stat| Found { kind: stat.kind, size: stat.size }))
     }
 
-    /// The names in a directory, sorted, but for those that are not of the image. Empty if there is no such directory.
+    /// The names in a directory, sorted, without those that are not part of the image. Empty if the directory does not
+    /// exist.
     pub(crate) fn list(&self, spot: &Spot) -> Result<Vec<PathBuf>, HostError> {
         let failed = |error| failed("list", &spot.path(), error);
         let Some(directory) = there(self.open_spot(spot, DIRECTORY | OFlag::O_NOFOLLOW)).map_err(failed)? else {
@@ -102,7 +103,7 @@ impl Scrubber {
         names(&directory).map_err(failed)
     }
 
-    /// Reads a regular file. `None` if there is none.
+    /// Reads a regular file. `None` if it does not exist.
     pub(crate) fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, HostError> {
         let failed = |error| failed("read", &spot.path(), error);
         if self.find(spot)?.is_none_or(|found| found.kind != FileKind::File) {
@@ -115,7 +116,7 @@ impl Scrubber {
         if content.len() as u64 > limit { Err(HostError::TooLarge { path: spot.path(), limit }) } else { Ok(Some(content)) }
     }
 
-    /// The first `length` bytes of a regular file, its links followed within the image. `None` if there is none.
+    /// The first `length` bytes of a regular file; links are followed within the image. `None` if it does not exist.
     pub(crate) fn head(&self, spot: &Spot, length: usize) -> Result<Option<Vec<u8>>, HostError> {
         let failed = |error| failed("read", &spot.path(), error);
         let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
@@ -130,14 +131,14 @@ impl Scrubber {
         Ok(Some(content))
     }
 
-    /// The permission bits of what is there.
+    /// The permission bits of a path.
     pub(crate) fn mode(&self, spot: &Spot) -> Result<Option<u32>, HostError> {
         let opened = there(self.open_spot(spot, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC));
         let stat = opened.and_then(|fd| fd.map(|fd| Ok(described(&fstat(&fd)?))).transpose());
         Ok(stat.map_err(|error| failed("look at", &spot.path(), error))?.map(|stat| stat.attributes.mode))
     }
 
-    /// Where a symbolic link leads. `None` if there is no link.
+    /// The target of a symbolic link. `None` if it is not a link.
     pub(crate) fn link(&self, spot: &Spot) -> Result<Option<PathBuf>, HostError> {
         let (parent, name) = match there(self.parent(spot)).map_err(|error| failed("look at", &spot.path(), error))? {
             Some(parent) => parent,
@@ -146,8 +147,8 @@ impl Scrubber {
         Ok(readlinkat(&parent, name.as_path()).ok().map(PathBuf::from))
     }
 
-    /// Every path that `pattern` means: absolute, `*` and `?` for parts of one name. Links are followed in what comes
-    /// before the first of these.
+    /// Every path that matches `pattern`: an absolute path in which `*` and `?` match parts of one name. Links are
+    /// followed in the components before the first wildcard.
     pub(crate) fn matching(&self, pattern: &str) -> Result<Vec<Spot>, HostError> {
         let is_plain = |part: &Component<'_>| !part.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte));
         let parts: Vec<Component<'_>> = Path::new(pattern).components().collect();
@@ -156,7 +157,7 @@ impl Scrubber {
         self.below(&base, &parts[fixed..].iter().collect::<PathBuf>())
     }
 
-    /// The same for what lies below one directory.
+    /// The same for a pattern relative to one directory.
     pub(crate) fn below(&self, base: &Path, pattern: &Path) -> Result<Vec<Spot>, HostError> {
         let mut spots = vec![Spot::below(base, "")];
         for part in pattern.components() {
@@ -182,7 +183,7 @@ impl Scrubber {
         Ok(found)
     }
 
-    /// The homes of all users: those of /etc/passwd, and the directories in /home.
+    /// The home directories of all users: those in /etc/passwd, and the directories in /home.
     pub(crate) fn homes(&self) -> Result<Vec<PathBuf>, HostError> {
         let passwd = self.read(&Spot::of(Path::new("/etc/passwd")), 64 << 20)?.unwrap_or_default();
         let passwd = String::from_utf8_lossy(&passwd);
@@ -206,7 +207,7 @@ impl Scrubber {
         self.open_below(&spot.base, &spot.rest, flags)
     }
 
-    /// `rest` below `base`, or below a filesystem of the image that is mounted on the way.
+    /// Opens `rest` below `base`, or below a filesystem of the image that is mounted on the path.
     fn open_below(&self, base: &Path, rest: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let crossed = match within(&self.open_base(base)?, rest, flags) {
             Err(error) if error.raw_os_error() == Some(Errno::EXDEV as i32) => error,
@@ -220,7 +221,7 @@ impl Scrubber {
         }
     }
 
-    /// The directory that holds `spot`, and the name in it.
+    /// The directory that contains `spot`, and the name in it.
     fn parent(&self, spot: &Spot) -> io::Result<(OwnedFd, PathBuf)> {
         let name = spot.rest.file_name().ok_or(Errno::EISDIR)?.into();
         Ok(match spot.rest.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -245,16 +246,16 @@ impl Scrubber {
     }
 }
 
-/// The program that this process runs.
+/// The executable of this process.
 pub(crate) fn running_program() -> Result<Option<Vec<u8>>, HostError> {
     let path = Path::new("/proc/self/exe");
     fs::read(path).map(Some).map_err(|error| failed("read", path, error))
 }
 
-/// Opens what lies below a directory: no link, no other filesystem.
+/// Opens a path below a directory, without following links or crossing into another filesystem.
 fn within(directory: &OwnedFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    // A last link is not followed, and may still be looked at.
+    // A final link is not followed but can still be opened.
     Ok(openat2(directory, path, OpenHow::new().flags(flags | OFlag::O_NOFOLLOW).resolve(resolve))?)
 }
 
@@ -262,7 +263,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(through(directory))? {
         let name: PathBuf = entry?.file_name().into();
-        // Looked at by its own name: what is mounted over it is not part of the image.
+        // Opened by name, because a filesystem mounted over it is not part of the image.
         match within(directory, &name, OFlag::O_PATH | OFlag::O_CLOEXEC) {
             Ok(_) => names.push(name),
             Err(error) if is_absent(&error) => {}
@@ -273,7 +274,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// Not there, or not of the image.
+/// Whether a path does not exist, or is not part of the image.
 fn is_absent(error: &io::Error) -> bool {
     let absent = [Errno::ENOENT, Errno::ENOTDIR, Errno::EXDEV, Errno::ELOOP];
     error.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw(code)))
@@ -287,7 +288,7 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The mount points of an fstab(5) whose filesystems lie on disks, deeper ones first.
+/// The mount points in an fstab(5) whose filesystems are on disks, deeper ones first.
 fn mounted_from_disks(fstab: &str) -> Vec<PathBuf> {
     let of_a_disk = |source: &str| ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="].iter().any(|kind| source.starts_with(kind));
     let lines = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(found(&scrubber, "/no/such/*"), [""; 0]);
     }
 
-    /// A link leads where it would in the running image, and only in the fixed part of a pattern.
+    /// A link has the same target as in the running image, and is followed only in the fixed part of a pattern.
     #[test]
     fn links_stay_within_the_image() {
         let (directory, scrubber) = tree(&["/run/x", "/home/a/.ssh/known_hosts"]);

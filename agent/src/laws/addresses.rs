@@ -44,7 +44,7 @@ async fn it_comes_after_services_and_before_signals_and_stays() {
     instance.machine.reboot();
     assert!(!instance.boot_well().await.changed().contains(&"addresses.public"));
     assert_eq!(instance.ec2.count("AssociateAddress"), 1);
-    // It is looked at in each boot.
+    // Its association is checked in each boot.
     instance.ec2.address_of(ID, None);
     instance.machine.reboot();
     assert!(instance.boot_well().await.changed().contains(&"addresses.public"));

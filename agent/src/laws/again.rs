@@ -1,4 +1,4 @@
-//! A second boot changes nothing; a reboot only brings back what a reboot loses; an image of an instance boots again.
+//! A second boot changes nothing; a reboot restores only what a reboot loses; an image of an instance boots again.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,17 @@ use crate::fake::machine::INSTANCE;
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 
-/// The instance that is launched from an image of the first.
+/// The instance launched from an image of the first one.
 const ANOTHER: &str = "i-0fedcba9876543210";
 
-/// Steps that a reboot undoes: what runs, what lies in memory, what is done once a boot.
+/// Whether a reboot undoes the step, as for processes, content in memory, and what is done once per boot.
 fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
     let (kind, key) = address.split_once('.').unwrap();
     match kind {
         "services" | "credentials" | "applications" | "workers" | "drains" => true,
         "commands" => matches!(example.field(kind, key, "once"), Some("boot" | "always")),
         "mounts" => !comes_back(&example.tree, key),
-        // Its group may wait again, as when it comes out of a warm pool.
+        // The group may wait again, as after a warm pool.
         "signals" => !example.tree[kind][key]["lifecycle_hook"].is_null(),
         "preload" => example.tree["mounts"][key]["preload"]["into_cache"] == true,
         "files" => key.starts_with("/run/") || key.starts_with("/tmp/"),
@@ -24,7 +24,7 @@ fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
     }
 }
 
-/// Whether a mount comes back before the steps run: all but those of a network, and of disks that are no EBS volumes.
+/// Whether a mount is restored before the steps run: all except network mounts and disks that are not EBS volumes.
 fn comes_back(tree: &serde_json::Value, key: &str) -> bool {
     let mount = &tree["mounts"][key];
     let device = mount["device"].as_str().unwrap_or_default();
@@ -43,7 +43,7 @@ fn names<'a>(addresses: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     addresses.into_iter().map(str::to_owned).collect()
 }
 
-/// Everything that shows that something was done, but for files.
+/// Counts of everything that was done, except files.
 fn done(instance: &Instance) -> (usize, Vec<(u32, u32)>) {
     let units = instance.example.steps("services").map(|(unit, _)| instance.machine.starts_and_reloads(unit));
     (instance.machine.ran().len(), units.collect())

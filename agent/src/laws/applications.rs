@@ -1,4 +1,4 @@
-//! Whatever becomes of a new release, the one before serves.
+//! Whatever happens to a new release, the previous one serves.
 
 mod asked;
 mod cut_off;
@@ -24,7 +24,7 @@ applications:
   shop: { bundle: bundles.app, environment: { DB: '{{secrets.db}}' }, proxy: { listen: 80 }, run: { web: serve, jobs: work } }
 ";
 
-/// An instance on which release 1 serves, and the document for release 2.
+/// An instance on which release 1 serves, with the document for release 2.
 async fn serving(text: &str, units: impl IntoIterator<Item = FakeUnit>) -> Instance {
     let mut instance = Instance::of(&Example::of(text)).await;
     units.into_iter().for_each(|unit| instance.machine.add_unit(unit));
@@ -37,7 +37,7 @@ fn is_up(instance: &Instance, unit: &str) -> bool {
     instance.machine.snapshot().to_string().contains(&format!("{unit}  active"))
 }
 
-/// What failed is told, and both processes of the first release run.
+/// Boots with a failure. Returns its error, and checks that both processes of the first release run.
 async fn the_first_serves(instance: &Instance) -> String {
     let booted = instance.boot().await;
     assert_eq!(booted.report.outcome, BootOutcome::Failed, "{}", booted.transcript.text());
@@ -56,7 +56,7 @@ async fn a_release_that_fails_after_a_reboot_leaves_the_one_before_to_serve() {
     assert!(error.contains("exited with 3") && error.contains("shop-1 keeps serving"), "{error}");
 }
 
-/// Its build fails, so that nothing of it is started.
+/// Its build fails, so none of its processes is started.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_not_built_after_a_reboot_leaves_the_one_before_to_serve() {
     let text = SHOP.replace("run: {", "build: [[/bin/build]], run: {");
@@ -67,7 +67,7 @@ async fn a_release_that_is_not_built_after_a_reboot_leaves_the_one_before_to_ser
     assert!(error.starts_with("/bin/build exited with 4; shop-1 keeps serving"), "{error}");
 }
 
-/// As a JVM does: it ends with 143.
+/// As a JVM does, which exits with 143.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_does_not_end_well_starts_again_all_the_same() {
     let text = SHOP.replace("run:", "overlap: false, run:");
@@ -86,7 +86,7 @@ async fn one_that_dies_right_after_the_switch_does_not_stay() {
     the_first_serves(&instance).await;
 }
 
-/// What dies later than that is started again by systemd, and nothing is left to go back to.
+/// A process that dies later is restarted by systemd, and the previous release is no longer available.
 #[tokio::test(start_paused = true)]
 async fn with_the_defaults_a_release_is_watched_for_two_seconds_after_the_switch() {
     for (dies, goes_back) in [(1_900, true), (2_600, false)] {
@@ -124,7 +124,7 @@ async fn the_same_secrets_and_release_are_unchanged_after_a_reboot() {
     assert_eq!(step.outcome, report::Outcome::Unchanged, "{:?}", step.changes);
 }
 
-/// Where the bundle's `current` leads.
+/// The target of the bundle's `current`.
 fn current(machine: &FakeMachine) -> String {
     let snapshot = machine.snapshot().to_string();
     let line = snapshot.lines().find(|line| line.starts_with("/opt/shop/current")).map(str::to_owned);
@@ -175,7 +175,7 @@ async fn killed_in_any_change_current_ends_at_what_serves() {
     }
 }
 
-/// A file below `current` is to be in the release that an application starts.
+/// A file below `current` must be in the release that the application starts.
 #[tokio::test(start_paused = true)]
 async fn what_the_document_writes_below_current_is_in_the_next_release() {
     let text = format!("{SHOP}files: {{ /opt/shop/current/settings: {{ content: '{{{{bundles.app.version}}}}' }} }}\n");
@@ -185,7 +185,7 @@ async fn what_the_document_writes_below_current_is_in_the_next_release() {
     assert_eq!((settings(1).as_str(), settings(2).as_str()), ("shop-1", "shop-2"));
 }
 
-/// It would be the release before that proves itself in its name.
+/// Otherwise the previous release would answer the readiness checks of the new one.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_runs_by_way_of_current_is_not_that_of_the_release_before() {
     let by_run = SHOP.replace("web: serve", "web: /opt/shop/current/serve");
@@ -214,7 +214,7 @@ async fn of_several_applications_of_a_bundle_the_first_by_name_leads_its_current
     assert_eq!(current(&instance.machine), "shop-1", "works serves shop-2, and shop does not");
 }
 
-/// They had one unit name.
+/// Their processes used to share a unit name.
 #[tokio::test(start_paused = true)]
 async fn no_two_processes_of_any_applications_share_a_unit() {
     let text = "
@@ -250,7 +250,7 @@ async fn after_a_reboot_the_release_before_serves_while_the_next_one_is_built() 
     assert!(is_up(&instance, "shop.web-2.service") && !is_up(&instance, "shop.web-1.service"), "{}", instance.machine.snapshot());
 }
 
-/// Nothing of the next release can be done: its platform's port is the proxy's.
+/// The next release cannot be started at all: its platform's port is the proxy's.
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_the_release_before_serves_though_the_next_one_is_not_even_looked_at() {
     let mut instance = serving(SHOP, []).await;
@@ -263,7 +263,7 @@ async fn after_a_reboot_the_release_before_serves_though_the_next_one_is_not_eve
     assert!(error.contains("the release's platform has port 8080, and so has the proxy"), "{error}");
 }
 
-/// A port of the release itself, and then of the proxy in front of the next one.
+/// The port first belongs to the release itself, then to the proxy in front of the next one.
 #[tokio::test(start_paused = true)]
 async fn the_port_of_a_release_without_a_proxy_can_become_the_proxys() {
     let text = SHOP.replace("proxy: { listen: 80 }", "proxy: none, port: 8080");
@@ -280,7 +280,7 @@ async fn the_port_of_a_release_without_a_proxy_can_become_the_proxys() {
     }
 }
 
-/// It runs, in a way: systemd starts it again and again.
+/// It appears to run, but systemd keeps restarting it.
 #[tokio::test(start_paused = true)]
 async fn of_a_release_that_ends_again_and_again_nobody_says_that_it_serves() {
     let mut instance = serving(SHOP, []).await;
@@ -291,7 +291,8 @@ async fn of_a_release_that_ends_again_and_again_nobody_says_that_it_serves() {
     assert!(!text.contains("keeps serving") && !text.contains("(generation 1) serves again"), "{text}");
 }
 
-/// An instance after `count` changes of a boot that is killed, and another one that cannot fetch its release: what that has said.
+/// An instance that is killed after `count` changes of a boot, and then boots again without being able to fetch its
+/// release. Returns it with the second boot's transcript.
 async fn after_a_kill(text: &str, units: &[FakeUnit], count: u64) -> Option<(Instance, String)> {
     let mut instance = serving(text, units.iter().cloned()).await;
     instance.machine.die_after(count);
@@ -306,7 +307,7 @@ async fn after_a_kill(text: &str, units: &[FakeUnit], count: u64) -> Option<(Ins
     Some((instance, text))
 }
 
-/// Between the end of one release's jobs and the start of the next one's.
+/// Includes a kill after one release's jobs have been stopped and before the next one's have been started.
 #[tokio::test(start_paused = true)]
 async fn killed_in_any_change_all_processes_run_though_the_next_boot_does_not_come_to_them() {
     for count in 0.. {
@@ -318,7 +319,7 @@ async fn killed_in_any_change_all_processes_run_though_the_next_boot_does_not_co
     }
 }
 
-/// While it goes back: what it goes back from is stopped, and what it goes back to is not up yet.
+/// Includes a kill during the rollback, when the new release is stopped and the previous one is not up yet.
 #[tokio::test(start_paused = true)]
 async fn killed_while_it_goes_back_a_release_serves_though_the_next_boot_does_not_come_to_it() {
     let text = SHOP.replace("proxy: {", "overlap: false, proxy: {");
@@ -329,7 +330,7 @@ async fn killed_while_it_goes_back_a_release_serves_though_the_next_boot_does_no
     }
 }
 
-/// What a step of another kind works in is not to be read in the document: it is the next release, as ever.
+/// The document does not show in which directory such a step works, so it gets the next release.
 #[tokio::test(start_paused = true)]
 async fn what_follows_the_bundle_itself_finds_the_next_release_by_current() {
     for other in [

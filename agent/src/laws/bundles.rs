@@ -1,4 +1,4 @@
-//! A release counts when it is whole, and not before; whoever watches it notices; what is there is not asked for again.
+//! A release counts only when it is complete; its dependents are notified; and what is present is not fetched again.
 
 use std::rc::Rc;
 
@@ -49,7 +49,7 @@ async fn a_service_notices_another_release_and_going_back() {
         let starts = [1, 2, 2, 3, 4][boot];
         assert_eq!(instance.machine.starts_and_reloads("app.service"), (starts, 0), "boot {boot}");
     }
-    // Going back asked for nothing, and neither did the boot that changed nothing.
+    // Neither the rollback nor the boot that changed nothing has fetched anything.
     assert_eq!(instance.objects.count(), 3);
     let kept = instance.machine.snapshot().to_string().lines().filter(|line| line.contains("content of")).count();
     assert!(kept <= 2 && instance.machine.file("/opt/app/releases/app-2/content").is_none());
@@ -89,7 +89,7 @@ async fn what_breaks_off_begins_anew_and_what_has_no_room_does_not_begin() {
     assert_eq!((booted.report.outcome, content(&full)), (BootOutcome::Failed, None));
 }
 
-/// Whatever moment it is, `current` leads to a release that is whole.
+/// At every moment, `current` points to a complete release.
 #[tokio::test(start_paused = true)]
 async fn killed_in_any_change_one_or_the_other_release_is_current() {
     // Another release, and another archive under the same name.

@@ -1,4 +1,4 @@
-//! What is done once for a fleet is done on one instance, and the others go on after it.
+//! Work that is done once for a fleet is done on one instance, and the others continue after it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,10 +20,10 @@ bundles: { app: { s3: s3://shop-releases/shop-1.zip, into: /opt/shop } }
 applications: { shop: { bundle: bundles.app, port: 5000, run: { web: serve } } }
 ";
 
-/// What ran, in the order in which it began, and whether it was told that it leads.
+/// What ran, in order of its start, and whether it was told that it is the leader.
 type Ran = Rc<RefCell<Vec<String>>>;
 
-/// An instance of a fleet, which shares its bucket with others.
+/// An instance of a fleet, sharing its bucket with other instances.
 async fn instance(text: &str, with: Option<&Instance>, ran: &Ran) -> Instance {
     let mut instance = Instance::of(&Example::of(text)).await;
     if let Some(other) = with {
@@ -76,7 +76,7 @@ async fn without_claims_every_instance_leads() {
     assert_eq!(*ran.borrow(), [told("1"), told("2")].concat());
 }
 
-/// Its container commands were done before the hook failed, by this instance: it tries again.
+/// This instance had run its container commands before the hook failed, and so tries again.
 #[tokio::test(start_paused = true)]
 async fn what_the_leader_fails_at_fails_for_the_others_and_is_tried_again() {
     let (text, ran) = (format!("{SHOP}{CLAIMS}"), Ran::default());

@@ -1,4 +1,5 @@
-//! One database for a whole fleet, whatever RDS does and whenever a boot is cut off; and no one's password but its own.
+//! One database for a whole fleet, whatever RDS does and whenever a boot is interrupted; and only our own database ever
+//! gets a password set.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -32,7 +33,7 @@ databases:
   main: { instance: shop, credentials: secrets.db, timeout: 10m }
 ";
 
-/// As slow as RDS is: an endpoint after five minutes, logins after twelve, `backing-up` for hours.
+/// As slow as RDS: an endpoint after five minutes, logins after twelve, `backing-up` for hours.
 fn slow() -> Pace {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     Pace { endpoint: minutes(5), logins: minutes(12), available: minutes(300), ends_in: None }
@@ -50,7 +51,7 @@ fn instance(text: &str) -> Instance {
     instance
 }
 
-/// An instance in an account with a database that takes logins with `password`.
+/// An instance in an account with a database that accepts logins with `password`.
 fn beside(password: &str) -> Instance {
     let mut instance = instance(WAITED_FOR);
     let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
@@ -78,11 +79,11 @@ async fn a_restore_is_known_to_be_ready_as_soon_as_it_takes_logins() {
     instance.rds.set_pace(slow());
     let booted = instance.boot_well().await;
     let late = took(&booted).checked_sub(slow().logins).unwrap();
-    // The rest is the time in which RDS shows that a tag is gone.
+    // The remaining time is what RDS needs to show that a tag is gone.
     assert!(late < Duration::from_millis(250), "{late:?}");
     assert_eq!(database(&instance).status, "backing-up");
     assert!(is_settled(&instance));
-    // RDS is not asked ten times a second for twelve minutes.
+    // RDS is not polled ten times a second for twelve minutes.
     assert!(instance.rds.count("DescribeDBInstances") < 80, "{}", instance.rds.count("DescribeDBInstances"));
 }
 
@@ -108,7 +109,7 @@ async fn ten_instances_make_one_database() {
 async fn whoever_dies_leaves_nothing_that_another_cannot_make_good() {
     let seconds = Duration::from_secs;
     let pace = Pace { endpoint: seconds(3), logins: seconds(5), ..slow() };
-    // Until one of them lives: how often a report is written while it waits is up to chance.
+    // Until a boot survives: how often a report is written during the wait is random.
     for count in 0.. {
         let first = instance(RESTORED);
         first.rds.set_pace(pace.clone());
@@ -145,7 +146,8 @@ async fn a_database_in_a_state_to_take_no_password_gets_it_later() {
     assert!(is_settled(&instance) && instance.rds.count("ModifyDBInstance") == 6);
 }
 
-/// Every instance of a fleet set it in turn: a server that is not verified cannot say that it has checked the password.
+/// Every instance of a fleet used to set it in turn, because a server that is not verified cannot prove that it has
+/// checked the password.
 #[tokio::test(start_paused = true)]
 async fn a_password_that_another_instance_has_set_is_not_set_again() {
     let instance = instance(RESTORED);
@@ -206,12 +208,12 @@ async fn a_database_that_is_not_ours_never_gets_a_password() {
       hint: correct user name and password in the secret, or in the database
     ");
     assert_eq!(instance.rds.count("ModifyDBInstance"), 0);
-    // In case someone is just rotating it.
+    // Read once more, in case it is being rotated at that moment.
     assert!(took(&booted) < Duration::from_secs(12));
     assert_eq!(instance.secrets.count("GetSecretValue"), 2);
 }
 
-/// A database with a rotated password, and a secret that has it once `after` has passed.
+/// A database with a rotated password, and a secret that gets the new password after `after`.
 fn rotated(text: &str, after: Duration) -> Instance {
     let mut instance = instance(text);
     let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
@@ -253,13 +255,13 @@ async fn who_has_used_the_old_password_is_named() {
     secrets.db changed during this boot, and files./etc/old already used its old value
       hint: boot again; to have a step wait for the password that is accepted, refer to `databases.main.password`
     ");
-    // It is not written with a password that no one takes, and the next boot writes all of them.
+    // It is not written with a password that the database refuses, and the next boot writes all files.
     assert!(instance.machine.file("/etc/new").is_none());
     instance.boot_well().await;
     assert_eq!(instance.machine.file("/etc/old").unwrap().0, "rotated");
 }
 
-/// The old value may have gone around by way of another database, which takes it still.
+/// The old value may have been passed on through another database, which still accepts it.
 #[tokio::test(start_paused = true)]
 async fn who_has_used_the_old_password_of_another_database_is_named() {
     let text = "
@@ -282,7 +284,7 @@ files:
     assert!(error.starts_with("secrets.db changed during this boot, and files./etc/old already used its old value"), "{error}");
 }
 
-/// Of a server that gets the password after its secret has it.
+/// The server gets the new password after its secret.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_late_with_a_rotated_password_is_waited_for() {
     let instance = beside("the old one");
@@ -301,7 +303,7 @@ databases: { main: { instance: shop, restore_from: { snapshot: golden }, credent
 files: { /etc/db: { content: '{{databases.main.username}} {{databases.main.password}}' } }
 ";
 
-/// An account whose RDS keeps the password of `shop`.
+/// An account in which RDS manages the password of `shop`.
 fn managing(text: &str) -> Instance {
     let mut instance = instance(text);
     let secret = format!(r#"{{"username": "shop", "password": "{BY_RDS}"}}"#);
@@ -336,7 +338,8 @@ async fn a_password_that_rds_does_not_manage_is_an_error_at_once() {
     ");
 }
 
-/// Between the look at a database and the reading of its secret: files were written with a placeholder.
+/// RDS stops managing it between the description of the database and the reading of its secret: files used to be
+/// written with a placeholder.
 #[tokio::test(start_paused = true)]
 async fn a_password_that_rds_manages_no_longer_is_not_made_up() {
     let instance = managing(MANAGED);
@@ -347,7 +350,7 @@ async fn a_password_that_rds_manages_no_longer_is_not_made_up() {
     assert_eq!(instance.machine.file("/etc/db").unwrap().0, format!("shop {BY_RDS}"));
 }
 
-/// Whoever answers in place of a server that is not verified could take any password.
+/// A server that impersonates an unverified one could accept any password.
 #[tokio::test(start_paused = true)]
 async fn a_login_that_proves_nothing_leaves_the_password_to_rds() {
     for is_doubtful in [true, false] {

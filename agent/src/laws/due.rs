@@ -1,4 +1,5 @@
-//! `when:` on steps of every kind: one that is not due leaves no trace, and one that is due runs as without it.
+//! `when:` on steps of every kind: a step that is not due leaves no trace, and a step that is due runs as if it had no
+//! `when:`.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +9,13 @@ use crate::document::KINDS;
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 
-/// The example with a `when:` on each of its steps, or on each that has none.
+/// The example with a `when:` on each of its steps, or on each step without one.
 fn with(example: &Example, when: &str, all: bool) -> Example {
     let mut tree = example.tree.clone();
     for kind in KINDS {
         for step in tree.get_mut(kind.name).and_then(Value::as_object_mut).into_iter().flat_map(|steps| steps.values_mut()) {
             if !step.is_object() {
-                // A credential that is written as its value.
+                // A credential in its short form, as a plain value.
                 *step = json!({ "value": step.take() });
             }
             if all || step["when"].is_null() {

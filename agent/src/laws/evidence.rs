@@ -1,4 +1,5 @@
-//! Of a boot that failed there is evidence before anybody hears of it, without secrets, and of bounded size and time.
+//! The evidence of a failed boot is stored before any signal is sent, contains no secrets, and is limited in size and
+//! time.
 
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ fn badly() -> (Vec<SignalStatus>, Vec<ActionResult>) {
     (vec![SignalStatus::Failure], vec![ActionResult::Abandon])
 }
 
-/// The only object there is: its key, how long it is, and what it holds.
+/// The only object in S3: its key, its length, and its content.
 fn evidence(instance: &Instance) -> (String, usize, Value) {
     let [(source, packed)] = &instance.objects.all()[..] else { panic!("{:?}", instance.objects.all()) };
     let content = zstd::stream::decode_all(&packed[..]).unwrap();
@@ -83,7 +84,7 @@ async fn it_is_there_before_the_first_signal() {
     instance.stacks.refuse("SignalResource", "Throttling", 1_000_000);
     instance.groups.refuse("CompleteLifecycleAction", "Throttling", 1_000_000);
     let watched = async {
-        // No one can have heard of it yet.
+        // No signal can have been sent yet.
         while instance.objects.all().is_empty() {
             instance.machine.host().clock.sleep(Duration::from_millis(1)).await;
         }
@@ -115,7 +116,7 @@ async fn a_bucket_that_never_answers_holds_signals_for_five_seconds() {
     assert!(!told_again, "one failure is told once: {:?}", booted.report.warnings);
 }
 
-/// Waits for S3 at a failure after 33 s, where a hook waits that is known to last.
+/// How long signals wait for S3 after a failure at 33 s, if a hook with a known timeout is waiting.
 async fn waited(timeout: u64, takes: impl Fn(&Instance)) -> f64 {
     let instance = instance("commands: { bad: { run: [/bin/bad], after: [commands.slow] }, slow: { run: [/bin/slow] } }\n");
     instance.groups.set(None, &[("ready", timeout)]);
@@ -129,7 +130,7 @@ async fn waited(timeout: u64, takes: impl Fn(&Instance)) -> f64 {
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_is_known_to_last_gives_it_longer_if_s3_takes_it_but_a_third_of_its_time_at_the_most() {
     let black_hole = |instance: &Instance| instance.objects.refuse_writes(Some(""));
-    // The last heartbeat was at 25 s, so that a short hook has 22 of its 30 seconds left.
+    // The last heartbeat was at 25 s, so a hook of 30 seconds has 22 left.
     for (timeout, seconds, expected) in [(300, 8, 8_000.0), (300, 60, 10_000.0), (30, 60, 22_000.0 / 3.0)] {
         let waited = waited(timeout, |instance| instance.objects.take_writes_slowly(seconds)).await;
         assert!((expected - 500.0..expected + 500.0).contains(&waited), "{timeout} {seconds}: {waited}");
@@ -138,7 +139,7 @@ async fn a_hook_that_is_known_to_last_gives_it_longer_if_s3_takes_it_but_a_third
         let waited = waited(timeout, black_hole).await;
         assert!((4_990.0..6_000.0).contains(&waited), "{timeout}: {waited}");
     }
-    // It took something of it, and fell silent.
+    // S3 accepted part of it and then stopped responding.
     let stalls = |instance: &Instance| {
         instance.objects.take_writes_slowly(4);
         instance.objects.refuse_writes(Some(""));
@@ -161,7 +162,7 @@ async fn a_deadline_leaves_evidence_and_signals_their_own_time() {
     let booted = instance.boot_until(stop).await;
     assert_eq!(told(&instance).1, [ActionResult::Abandon]);
     assert!((ended_at(&booted, "signals.hook") - 65_000.0).abs() < 500.0, "{}", ended_at(&booted, "signals.hook"));
-    // As if it had waited for a third of the 20 seconds: the hook is known to last.
+    // The stack's signal waits a third of the 20 seconds, because the hook's timeout is known.
     assert!((ended_at(&booted, "signals.stack") - 86_667.0).abs() < 500.0, "{}", ended_at(&booted, "signals.stack"));
 }
 
@@ -205,7 +206,7 @@ async fn a_good_boot_leaves_it_only_if_asked() {
     assert_eq!(always.objects.writes(), 1);
     assert_eq!(evidence(&always).2["report"]["outcome"], "done");
     assert!(booted.outcomes().contains(&"unchanged signals.evidence".to_owned()));
-    // A bucket that is out of order is not a failure of a good boot.
+    // A broken bucket does not make a good boot fail.
     always.objects.refuse_writes(Some("AccessDenied"));
     always.machine.reboot();
     let booted = always.boot_well().await;
@@ -226,7 +227,7 @@ async fn without_a_journal_it_is_two_kilobytes() {
 #[tokio::test(start_paused = true)]
 async fn of_a_long_journal_the_newest_lines_are_kept() {
     let instance = instance(BAD);
-    // Of random letters, so that it packs badly.
+    // Random letters, which compress badly.
     let mut seed = 1u32;
     let mut letters = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -254,7 +255,7 @@ async fn a_journal_that_hangs_costs_two_seconds_and_itself() {
     assert_eq!(evidence(&instance).2["report"]["outcome"], "failed");
 }
 
-/// What a service prints that came up by itself may hold secrets of a boot before, which this one cannot know.
+/// A service that came up by itself may print secrets of a former boot, which this boot cannot know.
 #[tokio::test(start_paused = true)]
 async fn without_every_secret_of_the_document_there_is_no_journal() {
     let two = "secrets: { key: { secrets_manager: key }, other: { secrets_manager: other, required: false } }

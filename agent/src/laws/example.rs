@@ -1,4 +1,4 @@
-//! The documents that the laws are tried on: every one in `tests/documents/`, with the templates beside them.
+//! The documents that the laws are tested with: all of `tests/documents/`, with their templates.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use crate::template::TEMPLATES;
 
 const LIMIT: u64 = 1 << 20;
 
-/// One boot document, and the templates of the image it boots in.
+/// A boot document, and the templates of its image.
 #[derive(Debug, Clone)]
 pub(super) struct Example {
     pub(super) name: String,
     pub(super) text: String,
-    /// The document as plain data, for what a law has to know of it.
+    /// The document as plain data, for laws that need to look into it.
     pub(super) tree: Value,
     /// Contents by path.
     pub(super) templates: BTreeMap<String, String>,
 }
 
-/// Every example there is.
+/// Every example in `tests/documents/`.
 pub(super) async fn examples() -> Vec<Example> {
     let files = below("").await;
     let in_image = |(path, text): (PathBuf, String)| (Path::new(TEMPLATES).join(name_of(&path)).display().to_string(), text);
@@ -36,7 +36,7 @@ pub(super) async fn examples() -> Vec<Example> {
     examples
 }
 
-/// The files of a directory of `tests/documents/`.
+/// The files in a subdirectory of `tests/documents/`.
 pub(super) async fn below(directory: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/documents").join(directory);
     let disk = DiskFiles::new(None);
@@ -56,13 +56,13 @@ fn name_of(path: &Path) -> String {
 }
 
 impl Example {
-    /// A document that is not among the examples, for a law that needs a failure.
+    /// A document of its own, for a law that needs a failure.
     pub(super) fn of(text: &str) -> Self {
         let tree = serde_yaml::from_str(text).unwrap();
         Self { name: "a document of its own".into(), text: text.to_owned(), tree, templates: BTreeMap::new() }
     }
 
-    /// The plan, made as a boot makes it: templates come from the machine.
+    /// The plan, made as in a boot: templates are read from the machine.
     pub(super) async fn plan(&self, files: &dyn Files) -> Plan {
         let document = self.document();
         let texts = source::read_templates(&document.template_paths(), &[], files).await;
@@ -75,17 +75,17 @@ impl Example {
         BootDocument::of(layers)
     }
 
-    /// Keys and fields of the steps of one kind.
+    /// Keys and fields of all steps of one kind.
     pub(super) fn steps(&self, kind: &str) -> impl Iterator<Item = (&String, &Value)> {
         self.tree[kind].as_object().into_iter().flatten()
     }
 
-    /// A field of a step, by the address of the step.
+    /// A field of a step, by the step's kind and key.
     pub(super) fn field(&self, kind: &str, key: &str, field: &str) -> Option<&str> {
         self.tree[kind][key][field].as_str()
     }
 
-    /// The files that a service reads, by the addresses it names under `field`.
+    /// The files that a service reads, from the addresses in its `field`.
     pub(super) fn files_of(&self, service: &str, field: &str) -> Vec<String> {
         let addresses = self.tree["services"][service][field].as_array().into_iter().flatten().filter_map(Value::as_str);
         let paths = addresses.filter_map(|address| match address.split_once('.')? {

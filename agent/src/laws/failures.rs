@@ -1,4 +1,4 @@
-//! A failure stops only what depends on it, changes nothing by halves, and says what to do.
+//! A failure stops only its dependents, leaves nothing half changed, and has a hint.
 
 use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::fake::machine::{FakeUnit, Outcome};
@@ -11,7 +11,7 @@ fn instance(text: &str) -> Instance {
     Instance::with_aws(&Example::of(text), FakeSecretsManager::default().with("there", "x"), FakeParameterStore::default())
 }
 
-/// A document of three secrets, the second of which may not be read.
+/// A document with three secrets, the second of which may not be read.
 const THREE: &str = "
 version: 1
 secrets: { a: { secrets_manager: a }, b: { secrets_manager: b }, c: { secrets_manager: c } }
@@ -229,7 +229,8 @@ services:
     ");
 }
 
-/// They passed the check and failed at every boot: neither knew the path of the other before both were installed.
+/// Such documents used to pass the check and fail at every boot: neither path was known before both files were
+/// installed.
 #[tokio::test(start_paused = true)]
 async fn files_that_are_installed_together_may_name_each_other() {
     let instance = instance(
@@ -246,7 +247,7 @@ services: { x.service: { restart_on: [files./etc/a, credentials.token] } }
     assert_eq!(content, "token is in /run/credstore/token, I am /etc/a");
 }
 
-/// The item took the place of the list.
+/// The item used to replace the list.
 #[tokio::test(start_paused = true)]
 async fn a_list_is_seen_whole_and_by_its_items() {
     let instance = instance(
@@ -260,7 +261,7 @@ files: { /etc/a: { content: '{{join values.hosts \" \"}} {{values.hosts.0}}' } }
     assert_eq!(instance.machine.file("/etc/a").unwrap().0, "a b a");
 }
 
-/// Another process had the port, its answer was taken for the unit's, and the boot was done.
+/// Another process had the port. Its answer counted as the unit's, and the boot succeeded.
 #[tokio::test(start_paused = true)]
 async fn an_answer_does_not_speak_for_a_unit_that_is_dead() {
     let text = "version: 1\nservices: { x.service: { ready: { tcp: '127.0.0.1:80' } } }\n";

@@ -1,4 +1,5 @@
-//! A worker that feeds an application is held while that is stopped, for as long as it takes and no longer than it may.
+//! A worker that feeds an application is held while the application is stopped, for as long as necessary and at most as
+//! long as permitted.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ workers:
   others: { queue: other-jobs, to: 'http://127.0.0.1:9000' }
 ";
 
-/// An instance on which release 1 serves, and the document for release 2.
+/// An instance on which release 1 serves, with the document for release 2.
 async fn serving(text: &str) -> Instance {
     let mut instance = Instance::of(&Example::of(text)).await;
     instance.boot_well().await;
@@ -42,7 +43,7 @@ async fn until_a_release_has_stopped_before_the_next_starts() {
     assert_eq!(instance.machine.holds(), ["holds 5000 while shop.web-1.service runs", "lets go of 5000 while  runs"]);
 }
 
-/// By way of nginx: which release has a message, no one knows.
+/// Through nginx, it is unknown which release handles a message.
 #[tokio::test(start_paused = true)]
 async fn also_one_that_posts_to_the_proxy_or_to_the_port_of_the_application() {
     for (to, port) in [("http://127.0.0.1", 80), ("http://127.0.0.1:5000", 5000)] {
@@ -52,7 +53,7 @@ async fn also_one_that_posts_to_the_proxy_or_to_the_port_of_the_application() {
     }
 }
 
-/// Longer than a request may take, and no longer than the worker gives it.
+/// Longer than a request may take, but at most as long as the worker allows.
 #[tokio::test(start_paused = true)]
 async fn a_message_has_the_time_that_its_worker_gives_it() {
     for (overlap, takes, in_time) in [(true, 100, true), (true, 130, false), (false, 100, true), (false, 130, false)] {
@@ -71,14 +72,14 @@ async fn a_message_has_the_time_that_its_worker_gives_it() {
     }
 }
 
-/// The step has no time for that, and needs what it has for the next release.
+/// The step has no time for that: the rest of its timeout is needed for the next release.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_takes_longer_than_the_step_may_is_not_waited_for() {
     for overlap in [true, false] {
         let text = SHOP.replace("overlap: true", &format!("overlap: {overlap}, timeout: 8m")).replace("drain: 2m", "drain: 1h");
         let instance = serving(&text).await;
         instance.machine.has_in_hand_for(Duration::from_secs(3000));
-        // A hook comes after it, and takes its own.
+        // A hook follows, and needs time of its own.
         instance.machine.add_to_releases(".platform/hooks/postdeploy/warm", "#!/bin/sh\n");
         instance.machine.on_command("warm", |_, _| Outcome::Takes(Duration::from_secs(90), End::Exited(0)));
         let booted = instance.boot_well().await;
@@ -100,7 +101,8 @@ async fn what_has_failed_has_no_more_time_than_a_request() {
     assert_eq!(instance.machine.holds().last().unwrap(), "lets go of 25000 while shop.web-1.service runs");
 }
 
-/// The file of a worker with some hundred tasks was too long for whoever stops an application, also one that it does not feed.
+/// The settings of a worker with hundreds of tasks used to exceed the limit of the code that stops an application, even
+/// one that the worker does not feed.
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_many_tasks_is_held_as_any_other() {
     let tasks: String = (0..500).map(|n| format!("      - {{ name: task-{n}, schedule: '0 3 * * *', path: /tasks/{n} }}\n")).collect();
@@ -114,7 +116,7 @@ async fn a_worker_with_many_tasks_is_held_as_any_other() {
     assert_eq!(instance.machine.holds().len(), 2);
 }
 
-/// What a worker was told is not a reason to keep a release.
+/// Unreadable settings of a worker are not a reason to keep a release.
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_read_are_told_and_hold_nothing_up() {
     let instance = serving(SHOP).await;
@@ -123,7 +125,7 @@ async fn settings_that_cannot_be_read_are_told_and_hold_nothing_up() {
     assert!(booted.report.warnings.iter().any(|warning| warning.contains("strange.json")), "{:?}", booted.report.warnings);
 }
 
-/// Of two releases, none served: the next one failed, and the one before could not come back.
+/// Neither release used to serve: the next one failed, and the previous one could not be restored.
 #[tokio::test(start_paused = true)]
 async fn workers_that_cannot_be_listed_hold_nothing_up() {
     let text = SHOP.split("workers:").next().unwrap().replace("overlap: true", "overlap: false");

@@ -1,4 +1,4 @@
-//! Nothing is fetched twice in one boot, and what can be fetched together is.
+//! Nothing is fetched twice in one boot, and requests are combined where possible.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::laws::example::Example;
 use crate::laws::instance::Instance;
 use crate::laws::invented::value;
 
-/// A document of `count` secrets of one source, and a file for each.
+/// A document with `count` secrets from one source, and a file for each.
 fn document(source: &str, count: usize) -> Example {
     let mut text = "version: 1\nsecrets:\n".to_owned();
     (0..count).for_each(|at| writeln!(text, "  s{at}: {{ {source}: /prod/{at} }}").unwrap());
@@ -23,7 +23,7 @@ fn account() -> (FakeSecretsManager, FakeParameterStore) {
     (secrets, parameters.inventing_trees(|path| Some(vec![("leaf".into(), ParameterValue::Text(value(path).into()))])))
 }
 
-/// Boots, and says how often each action was called.
+/// Boots, and returns how often each action was called.
 async fn calls(example: &Example) -> [usize; 4] {
     let (secrets, parameters) = account();
     let instance = Instance::with_aws(example, secrets, parameters);
@@ -35,7 +35,7 @@ async fn calls(example: &Example) -> [usize; 4] {
         parameters.count("GetParameters"),
         parameters.count("GetParametersByPath"),
     ];
-    // A boot that finds nothing to change has to know what the files should hold, but no more than that.
+    // A boot with nothing to change has to know the content of the files, but nothing else.
     instance.boot_well().await;
     assert_eq!(secrets.count("BatchGetSecretValue") + secrets.count("GetSecretValue"), 2 * (first[0] + first[1]));
     first
@@ -71,7 +71,7 @@ async fn versions_of_a_secret_are_different_secrets() {
     assert_eq!(calls(&Example::of(text)).await, [0, 2, 0, 0]);
 }
 
-/// Steps that each drew a pause of their own came back one by one, as fifteen calls instead of one.
+/// Steps used to wait for a random time each and then retry one by one: fifteen calls instead of one.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_together_comes_back_together() {
     let (secrets, parameters) = account();

@@ -1,5 +1,5 @@
-//! A thousand instances that boot at once, in one account: all come up, none asks for more than it has to, and together
-//! they take little longer than the account's quotas make them.
+//! A thousand instances that boot at the same time in one account: all succeed, none makes more calls than necessary,
+//! and together they take little longer than the account's quotas require.
 //!
 //! `cargo test --lib laws::fleet -- --nocapture` prints the distribution of their times as a Markdown table.
 
@@ -21,8 +21,8 @@ use crate::report::BootOutcome;
 
 const INSTANCES: usize = 1_000;
 
-/// No action is tried more often than this for one that goes through, on average. A thousand that do not know of each
-/// other need some: each learns the length of the queue by its own pauses.
+/// The maximum average number of attempts per successful call. A thousand independent instances need several: each
+/// estimates the length of the queue from its own pauses.
 const TRIES: f64 = 7.0;
 
 const SECRETS: &str = "
@@ -49,9 +49,9 @@ mounts:
   /srv/data: { device: '{{volumes.data.device}}' }
 ";
 
-/// How a fleet booted.
+/// The result of booting a fleet.
 struct Flown {
-    /// When each was done, sorted.
+    /// When each instance was done, sorted.
     times: Vec<Duration>,
     calls: BTreeMap<&'static str, (usize, usize)>,
 }
@@ -83,7 +83,7 @@ async fn member(text: &str) -> Instance {
     let mut instance = Instance::of(&Example::of(text)).await;
     instance.machine.stop_inventing_disks();
     instance.ec2 = Rc::new(restorable(FakeEc2::new(instance.machine.clone(), ZONE)));
-    // The first look at a new volume is always too early.
+    // A new volume is never ready at the first look.
     instance.ec2.creating_for(1);
     instance
 }
@@ -92,7 +92,7 @@ async fn boot(instance: &Instance, account: &Rc<Account>) -> Booted {
     instance.process_with(metered(account, instance.services())).await.run(pending()).await
 }
 
-/// Boots a fleet of `size` at once.
+/// Boots a fleet of `size` instances at the same time.
 async fn fly(text: &str, size: usize, account: &Rc<Account>) -> Flown {
     fastrand::seed(7);
     let mut instances = Vec::new();
@@ -114,8 +114,8 @@ async fn fly(text: &str, size: usize, account: &Rc<Account>) -> Flown {
     Flown { times, calls: account.calls() }
 }
 
-/// A thousand of an instance that makes the calls `each`, and alone is done after `critical` calls, one after the other,
-/// and `pauses`: within `times_the_least` of what the quotas make of it.
+/// Boots a thousand instances. One instance makes the calls `each`, and alone it takes `critical` sequential calls and
+/// `pauses`. The fleet must be done within `times_the_least` times the minimum that the quotas permit.
 async fn a_thousand_of(name: &str, text: &str, each: &[(&'static str, usize)], critical: u64, pauses: Duration, times_the_least: f64) {
     let alone = fly(text, 1, &Account::new()).await;
     let calls: Vec<(&str, usize)> = alone.calls.iter().map(|(action, (made, _))| (*action, *made)).collect();
@@ -138,7 +138,7 @@ async fn a_thousand_of(name: &str, text: &str, each: &[(&'static str, usize)], c
 #[tokio::test(start_paused = true)]
 async fn a_thousand_that_read_secrets() {
     let each = [("BatchGetSecretValue", 1), ("GetParameters", 1), ("GetParametersByPath", 1)];
-    // All at the same time.
+    // The calls of one instance run concurrently.
     a_thousand_of("secrets", SECRETS, &each, 1, Duration::ZERO, 1.6).await;
 }
 

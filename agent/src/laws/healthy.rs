@@ -1,4 +1,4 @@
-//! A stack hears of a success once load balancers find the instance healthy, and of a failure if they never do.
+//! A stack is told of a success once its load balancers find the instance healthy, and of a failure if they never do.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ async fn one_that_never_gets_healthy_is_a_failure_within_its_time() {
     this instance is not healthy behind its load balancer after 290s: api is unhealthy (Target.ResponseCodeMismatch)
       hint: compare the health check of the target group, its path, port and codes, with what this instance answers
     ");
-    // Those who look again and find it healthy take it back.
+    // A later boot that finds it healthy revokes the failure.
     instance.balancers.finds(API, &["healthy"]);
     instance.machine.restart_process();
     instance.boot_well().await;
@@ -109,7 +109,7 @@ async fn what_may_not_be_asked_is_a_failure_at_once() {
     assert!(change.ends_with("with CONTINUE"), "{change}");
 }
 
-/// Boots until a deadline of a minute, and to the end of what is told then.
+/// Boots with a deadline of one minute, until all signals have been sent.
 async fn boot_for_a_minute(instance: &Instance) -> Booted {
     boot_for(60, instance).await
 }
@@ -145,14 +145,14 @@ async fn a_load_balancer_that_never_answers_is_a_failure_that_is_told_in_time() 
     assert!(error.contains("web is not known (no answer within "), "{error}");
 }
 
-/// An instance that its load balancer never finds healthy, and for which evidence is to be kept.
+/// An instance that its load balancer never finds healthy, with evidence configured.
 fn unhealthy() -> Instance {
     let instance = instance_with("", "  proof: { s3: 's3://shop-evidence/x/' }\n");
     instance.balancers.finds(API, &["unhealthy Target.ResponseCodeMismatch"]);
     instance
 }
 
-/// Boots to the end of the signal's time, or of the boot's.
+/// Boots until the signal's timeout, or until the boot's deadline of a minute.
 async fn boot_within(instance: &Instance, a_minute: bool) -> Booted {
     if a_minute { boot_for_a_minute(instance).await } else { instance.boot().await }
 }
@@ -184,7 +184,7 @@ async fn a_failure_of_a_boot_that_was_good_until_then_has_its_evidence_first() {
     }
 }
 
-/// It counted as written as soon as it was begun.
+/// It used to count as written as soon as the write had begun.
 #[tokio::test(start_paused = true)]
 async fn evidence_that_the_deadline_cuts_off_is_written_before_the_failure_is_told() {
     let instance = unhealthy();

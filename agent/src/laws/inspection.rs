@@ -1,4 +1,5 @@
-//! Inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left to change.
+//! An inspection changes nothing; a preview names exactly the changes that are made; afterwards nothing is left to
+//! change.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -21,13 +22,13 @@ use crate::step::erased::StepFuture;
 use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Misfit, Outputs, Shape, Written};
 use crate::text::{SecretText, Text};
 
-/// Far more turns than any inspection needs.
+/// Far more polls than any inspection needs.
 const TURNS: usize = 100_000;
 
-/// The lines of each step's preview, made just before its changes were.
+/// The lines of each step's preview, made just before its changes.
 type Previews = Rc<RefCell<BTreeMap<Address, Vec<String>>>>;
 
-/// A step that is previewed before it is inspected in earnest, alone on the machine.
+/// A step that is previewed, alone on the machine, before its real inspection.
 #[derive(Debug)]
 struct Watched {
     step: Box<dyn AnyStep>,
@@ -35,7 +36,7 @@ struct Watched {
     previews: Previews,
 }
 
-/// Runs a future to its end while everything else stands still.
+/// Runs a future to completion while nothing else makes progress.
 async fn alone<T>(what: &Address, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -100,7 +101,8 @@ impl AnyStep for Watched {
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
         Box::pin(async move {
             if cx.address.kind() == "bundles" {
-                // It may read a parameter, together with others: afterwards that is known, and no one waits for it.
+                // It may read a parameter together with others. Afterwards the value is known, and the preview need not
+                // wait.
                 let _ = self.step.inspect(cx).await;
             }
             let before = (self.machine.snapshot(), self.machine.mutations());
@@ -137,7 +139,7 @@ async fn boot_watched(instance: &Instance) -> (Booted, Previews) {
     (process.run(pending()).await, previews)
 }
 
-/// What each step would change now that everything is done.
+/// What each step would still change after the boot.
 async fn left(booted: &Booted) -> Vec<(String, Vec<String>)> {
     let mut left = Vec::new();
     for node in &booted.plan.nodes {
@@ -182,7 +184,7 @@ async fn inspect_changes_nothing_and_names_exactly_what_is_changed() {
     }
 }
 
-/// Whether it is in a release that a line names, or the mark beside one.
+/// Whether the path is in a release that a line names, or is the marker file next to one.
 fn is_of_release(name: &str, named: &[String]) -> bool {
     let marked = name.replace("/.", "/").replace(".json", "");
     let mut releases =
@@ -213,7 +215,7 @@ async fn afterwards_nothing_is_left_to_change() {
         let instance = Instance::of(&example).await;
         let booted = instance.boot_well().await;
         let mut left = left(&booted).await;
-        // Such a command is asked for each time, whatever became of it before.
+        // Such a command runs in each boot, whatever its former result.
         left.retain(|(address, _)| {
             let (kind, key) = address.split_once('.').unwrap();
             kind != "commands" || example.field(kind, key, "once") != Some("always")

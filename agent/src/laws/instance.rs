@@ -1,4 +1,4 @@
-//! The instance that an example is booted on: a machine and an AWS in memory, which outlive each process of ingot.
+//! The instance that boots an example: a machine and an AWS in memory, which outlive each process of ingot.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use crate::step::{Known, Phase, World};
 pub(super) const ZONE: &str = "eu-central-1a";
 pub(super) const REGION: &str = "eu-central-1";
 
-/// An instance that boots one document, time and again.
+/// An instance that boots one document repeatedly.
 pub(super) struct Instance {
     pub(super) example: Example,
     pub(super) machine: FakeMachine,
@@ -43,20 +43,21 @@ pub(super) struct Instance {
     pub(super) stacks: Rc<FakeCloudFormation>,
     pub(super) groups: Rc<FakeAutoScaling>,
     pub(super) balancers: Rc<FakeBalancers>,
-    /// What the group wants of the instance.
+    /// The phase that the group wants for the instance.
     pub(super) phase: Cell<Phase>,
-    /// Whether metadata shows tags.
+    /// Whether tags are available in the metadata.
     pub(super) shows_tags: Cell<bool>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
 
-/// Of every release: what changes the machine besides its processes.
+/// Part of every release: extensions that change the machine, besides the processes.
 const EXTENSIONS: &str = "files:\n  /etc/cron.d/law: { mode: '000600', content: a }\ncommands:\n  01_first: { command: first }\n\
                           container_commands:\n  01_migrate: { command: migrate, leader_only: true }\n";
 
 impl Instance {
-    /// A new instance, with a secret for everything the example asks for, and services that are only ready while they run.
+    /// A new instance, with a secret for everything that the example needs, and services that are ready only while they
+    /// run.
     pub(super) async fn of(example: &Example) -> Self {
         let mut instance = Self::with_aws(example, FakeSecretsManager::default(), FakeParameterStore::default());
         let plan = example.plan(&*instance.machine.host().files).await;
@@ -72,7 +73,7 @@ impl Instance {
         instance
     }
 
-    /// A new instance in an account of which the law says itself what is in it.
+    /// A new instance in an account whose content the law provides itself.
     pub(super) fn with_aws(example: &Example, secrets: FakeSecretsManager, parameters: FakeParameterStore) -> Self {
         let machine = FakeMachine::rehearsal();
         machine.add_to_releases(".ebextensions/01_law.config", EXTENSIONS);
@@ -104,7 +105,7 @@ impl Instance {
         }
     }
 
-    /// A new instance in an account whose volumes and snapshots the law states itself.
+    /// A new instance in an account whose volumes and snapshots the law provides itself.
     pub(super) fn with_ec2(text: &str, ec2: impl FnOnce(FakeEc2) -> FakeEc2) -> Self {
         let mut instance = Self::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default());
         instance.machine.stop_inventing_disks();
@@ -117,7 +118,7 @@ impl Instance {
         self.boot_until(pending()).await
     }
 
-    /// Boots to the end, which has to be a good one.
+    /// Boots to the end, which must be successful.
     pub(super) async fn boot_well(&self) -> Booted {
         let booted = self.boot().await;
         assert_eq!(booted.report.outcome, BootOutcome::Done, "{}: {}", self.example.name, booted.transcript.text());
@@ -128,12 +129,12 @@ impl Instance {
         self.process().await.run(stop).await
     }
 
-    /// A new process of ingot, up to its first step.
+    /// A new ingot process, up to its first step.
     pub(super) async fn process(&self) -> Process {
         self.process_with(self.services()).await
     }
 
-    /// The same, with another AWS.
+    /// The same, with other AWS services.
     pub(super) async fn process_with(&self, services: Services) -> Process {
         let transcript = Transcript::default();
         let request = Request {
@@ -170,7 +171,7 @@ impl Instance {
         }
     }
 
-    /// AWS as this instance sees it.
+    /// The AWS services as this instance sees them.
     pub(super) fn services(&self) -> Services {
         Services {
             secrets: self.secrets.clone(),
@@ -215,7 +216,7 @@ impl Instance {
         identity::dmi(&*self.machine.host().files).await.unwrap()
     }
 
-    /// The machine without what differs between any two boots: the report, the record with its times, the boot's own id.
+    /// The machine without anything that differs between two boots: the report, the record with its times, the boot id.
     pub(super) fn lasting(&self) -> Snapshot {
         self.machine.snapshot().without("/run/ingot").without("/var/lib/ingot").without("/proc")
     }
@@ -226,7 +227,7 @@ fn tags(plan: &Plan) -> BTreeMap<String, String> {
     plan.tags().into_iter().map(|key| (key.to_owned(), format!("tag {key}"))).collect()
 }
 
-/// A process of ingot that is about to run its steps.
+/// An ingot process that is about to run its steps.
 pub(super) struct Process {
     boot: Boot,
     pub(super) plan: Plan,
@@ -238,7 +239,7 @@ impl Process {
         self.run_with(None, stop).await
     }
 
-    /// The same, with what is done before anybody is told.
+    /// The same, with work that is done before signals are sent.
     pub(super) async fn run_with(self, before_told: Option<LocalBoxFuture<'static, ()>>, stop: impl Future<Output = Halt>) -> Booted {
         let Self { boot, plan, transcript } = self;
         let mut execution = boot.execution(&plan);
@@ -252,7 +253,7 @@ impl Process {
     }
 }
 
-/// A boot that is over.
+/// A finished boot.
 pub(super) struct Booted {
     pub(super) report: Report,
     pub(super) plan: Plan,
@@ -270,7 +271,7 @@ impl Booted {
         self.report.steps.iter().filter(|step| step.outcome == Outcome::Changed).map(|step| step.address.as_str()).collect()
     }
 
-    /// How a step failed: message, causes and hint.
+    /// The error of a step: message, causes and hint.
     pub(super) fn error(&self, address: &str) -> String {
         let step = self.report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
         crate::report::console::told(step.error.as_ref().unwrap_or_else(|| panic!("{address} did not fail: {}", self.transcript.text())))

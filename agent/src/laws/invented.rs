@@ -1,5 +1,5 @@
-//! Secrets that are easy to recognise, and hard to hide: each is of two lines, with quotes, a backslash, a `$` and letters
-//! that are not ASCII, and says what it is between any two of those.
+//! Secrets that are easy to recognize and hard to hide: each has two lines, and contains quotes, a backslash, a `$` and
+//! non-ASCII letters, with its mark and name between any two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::step::Known;
 use crate::template::Template;
 
-/// Stands in every secret, many times, and nowhere else.
+/// Occurs in every secret, many times, and nowhere else.
 pub(super) const MARK: &str = "s3cr3t";
 
 /// A secret of the given name.
@@ -24,16 +24,16 @@ pub(super) fn value(name: &str) -> String {
     format!("{part}\"{part}'{part}$HOME-{part}\\{part}`ünï€{part}\n{part} of the second line")
 }
 
-/// The forms in which a secret may show, besides all those that hold [`MARK`].
+/// Forms in which a secret may appear that do not contain [`MARK`].
 pub(super) fn encoded(secret: &str) -> Vec<String> {
     std::iter::once(secret).chain(secret.lines()).map(|text| STANDARD.encode(text)).collect()
 }
 
-/// The mark as it shows where a secret is encoded as [`spelled`] does it: whatever of it remains, one of these does.
+/// The mark as it appears in a secret encoded by [`spelled`]: every remnant contains one of these.
 pub(super) fn encoded_marks() -> Vec<String> {
     let percent = |lower: bool| MARK.bytes().map(|byte| if lower { format!("%{byte:02x}") } else { format!("%{byte:02X}") }).collect();
     let unicode = MARK.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
-    // What of the mark is in base64 whatever stands around it, for each of three alignments.
+    // The part of the mark's base64 form that does not depend on its neighbors, for each of three alignments.
     let packed = (0..3).map(|before: usize| {
         let whole = STANDARD_NO_PAD.encode([&vec![b'.'; before][..], MARK.as_bytes()].concat());
         whole[(before * 8).div_ceil(6)..(before + MARK.len()) * 8 / 6].to_owned()
@@ -59,11 +59,11 @@ pub(super) fn spelled(secret: &str) -> Vec<String> {
     all
 }
 
-/// AWS with a secret for everything that a plan asks for, in the shape in which it uses it.
+/// AWS with a secret for everything that a plan needs, in the shape that the plan uses.
 pub(super) struct Invented {
     pub(super) secrets: FakeSecretsManager,
     pub(super) parameters: FakeParameterStore,
-    /// Every value there is.
+    /// Every secret value.
     pub(super) values: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Invented {
         let mut invented = Self { secrets: FakeSecretsManager::default(), parameters: FakeParameterStore::default(), values: Vec::new() };
         let mut parts = parts(plan);
         for (_, database) in example.steps("databases") {
-            // A login needs both, whatever the document refers to.
+            // A login needs both, even if the document does not refer to them.
             if let Some(name) = database["credentials"].as_str().and_then(|address| address.strip_prefix("secrets.")) {
                 parts.entry(name).or_default().extend(["username", "password"].map(|field| vec![field.to_owned()]));
             }
@@ -105,7 +105,7 @@ impl Invented {
         }
         for (_, step) in example.steps("bundles") {
             if let Some(parameter) = step["parameter"].as_str().and_then(|text| rendered(text, known)) {
-                // Where something is, is not a secret.
+                // A location is not a secret.
                 invented.parameters = invented.parameters.with(&parameter, "s3://shop-releases/shop.tar.gz");
             }
         }
@@ -141,7 +141,7 @@ impl Invented {
     }
 }
 
-/// What a plan uses of each secret.
+/// The fields that a plan uses of each secret.
 fn parts(plan: &Plan) -> BTreeMap<&str, BTreeSet<Vec<String>>> {
     let mut parts: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
     for reference in plan.unknowns() {
@@ -156,7 +156,7 @@ fn parts(plan: &Plan) -> BTreeMap<&str, BTreeSet<Vec<String>>> {
     parts
 }
 
-/// Whether a file takes the secret for base64.
+/// Whether a file decodes the secret as base64.
 fn is_binary(example: &Example, name: &str) -> bool {
     let used = format!("{{{{secrets.{name}}}}}");
     example
@@ -164,7 +164,7 @@ fn is_binary(example: &Example, name: &str) -> bool {
         .any(|(_, file)| file["encoding"] == "base64" && file["content"].as_str().is_some_and(|text| text.contains(&used)))
 }
 
-/// A string of a document, with its facts and values filled in; `None` if it refers to anything else.
+/// A string of a document, rendered with facts and values; `None` if it refers to anything else.
 pub(super) fn rendered(text: &str, known: &Known) -> Option<String> {
     let template = Template::parse(text).unwrap();
     Some(template.render(&known.scope(template.references())).ok()?.expose().to_owned())

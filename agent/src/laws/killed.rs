@@ -1,14 +1,15 @@
-//! Killed at any step and started again, a boot ends as if it had not been killed.
+//! A boot that is killed at any step and started again has the same result as one that was not killed.
 
 use crate::address::Address;
 use crate::fake::machine::FakeMachine;
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 
-/// How many changes of one example a boot is killed in, more or less. INGOT_SEED draws others.
+/// In how many changes of one example a boot is killed, approximately. INGOT_SEED selects others.
 const KILLS: u64 = 60;
 
-/// Kills a boot in each of its changes, or in every nth of very many; begins again by `again`, and compares how that ends.
+/// Kills a boot in each of its changes, or in every nth if there are very many; restarts it with `again`, and compares
+/// the result.
 async fn killed_everywhere(example: &Example, how: &str, again: impl Fn(&FakeMachine)) {
     let whole = Instance::of(example).await;
     let begun = whole.machine.mutations();
@@ -39,7 +40,7 @@ async fn killed_everywhere(example: &Example, how: &str, again: impl Fn(&FakeMac
     }
 }
 
-/// But for those that are not due.
+/// Except commands that are not due.
 fn assert_every_command_ran(instance: &Instance, not_due: &[Address], what: &str) {
     let ran: Vec<String> = instance.machine.ran().iter().map(|ran| ran.line()).collect();
     let is_due = |name: &str| !not_due.contains(&Address::new("commands", name));
@@ -63,7 +64,7 @@ async fn killed_at_any_step_and_rebooted() {
     }
 }
 
-/// What was staged for another document is in no one's way, and goes.
+/// Files staged for another document do no harm, and are removed.
 #[tokio::test(start_paused = true)]
 async fn killed_under_one_document_and_started_under_another() {
     let document = |content: &str| {

@@ -1,4 +1,5 @@
-//! What is mounted: grown once, beside its clone, back after a reboot, and somewhere else when the document says so.
+//! A mounted filesystem is grown once, may be mounted next to its clone, is restored after a reboot, and is replaced
+//! when the document says so.
 
 use crate::fake::machine::INSTANCE;
 use crate::host::disks::Content;
@@ -30,7 +31,7 @@ mounts:
     Instance::with_ec2(document, restorable).boot_well().await;
 }
 
-/// The kernel names disks again, and neither EC2 nor IMDS answers: what is remembered, and what the disks say, is enough.
+/// The kernel renames the disks, and neither EC2 nor IMDS answers: the record and the disks themselves are sufficient.
 #[tokio::test(start_paused = true)]
 async fn mounts_come_back_without_ec2() {
     let document = format!("{RESTORED}  /srv/other: {{ device: '{{{{volumes.other.device}}}}' }}\n")
@@ -47,7 +48,7 @@ async fn mounts_come_back_without_ec2() {
     assert_eq!(instance.lasting(), before);
 }
 
-/// The document has the mount somewhere else now: what ingot itself had mounted there goes first.
+/// The document now has another volume at this path: ingot unmounts first what it had mounted there.
 #[tokio::test(start_paused = true)]
 async fn a_path_gets_another_volume() {
     let document = |volume: &str| {
@@ -68,7 +69,7 @@ async fn a_path_gets_another_volume() {
     assert!(instance.machine.snapshot().to_string().contains("at /srv/data  vol-b"), "{}", instance.machine.snapshot());
 }
 
-/// What lies in a mount that does not come back must not come back either: it would be hidden later.
+/// A mount inside a mount that is not restored must not be restored either, because it would be hidden later.
 #[tokio::test(start_paused = true)]
 async fn mounts_come_back_after_what_holds_them_or_not_at_all() {
     let document = "

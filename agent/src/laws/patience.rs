@@ -1,4 +1,4 @@
-//! Every wait has an end, and that names what was waited for.
+//! Every wait ends, with an error that names what was waited for.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -25,13 +25,13 @@ fn instance(text: &str) -> Instance {
     Instance::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default())
 }
 
-/// Seconds that a step took.
+/// How long a step took, in seconds.
 fn took(booted: &Booted, address: &str) -> f64 {
     let step = booted.report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
     (step.finished_ms.unwrap() - step.started_ms.unwrap()) / 1e3
 }
 
-/// Secrets Manager behind a firewall that drops everything, after a first call that it lets another service answer.
+/// Secrets Manager behind a firewall that drops everything; the first call may be answered by another service.
 struct Silent {
     first: RefCell<Option<FakeSecretsManager>>,
 }
@@ -51,7 +51,7 @@ impl SecretsManager for Silent {
     }
 }
 
-/// The end of a secret that Secrets Manager, after `first`, never answers.
+/// A boot whose secret is never answered by Secrets Manager, except for a call answered by `first`.
 async fn unanswered(first: Option<FakeSecretsManager>) -> Booted {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
     let secrets = Rc::new(Silent { first: RefCell::new(first) });
@@ -174,7 +174,7 @@ services: { shop.service: {} }
     assert_eq!(instance.boot_well().await.changed(), ["commands.behind", "commands.slow", "services.shop.service"]);
 }
 
-/// What two applications of one release build in turn.
+/// Two applications that use one release, and build it in turn.
 fn two_applications(times: &str) -> Instance {
     let instance = instance(&format!(
         "
@@ -203,7 +203,7 @@ async fn an_application_whose_release_another_one_builds() {
     assert!(took(&booted, "applications.admin") <= 301.0);
 }
 
-/// Half of it would leave no one knowing how it stands.
+/// An interruption would leave its state unknown.
 #[tokio::test(start_paused = true)]
 async fn what_is_done_before_anybody_is_told_is_finished_though_the_deadline_passes() {
     let signals = "stack: { cloudformation: { stack: s, resource: W } }, hook: { lifecycle_hook: { group: web, name: ready } }";

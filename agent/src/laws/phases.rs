@@ -1,4 +1,4 @@
-//! Before a warm pool everything is prepared that can be; what serves comes when the instance goes into service.
+//! Before a warm pool, everything is prepared that can be; services start when the instance goes into service.
 
 use crate::aws::autoscaling::ActionResult;
 use crate::document::error::DocumentError;
@@ -67,7 +67,7 @@ async fn each_phase_does_its_part_and_the_hook_is_completed_in_both() {
     assert_eq!(instance.groups.count("CompleteLifecycleAction"), 2);
 }
 
-/// An instance whose pool keeps it running does not boot again: the same process goes on.
+/// An instance that its pool keeps running does not boot again: the same process continues.
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_keeps_it_running_is_left_without_a_reboot() {
     let instance = instance();

@@ -1,5 +1,5 @@
-//! The proxy leads where the releases really are, at every moment; what was tried and failed leaves nothing of itself; what is
-//! in no document any more is gone.
+//! At every moment, the proxy forwards to the releases that really serve. A failed attempt leaves nothing behind, and
+//! an application that is no longer in any document is removed.
 
 mod former;
 
@@ -16,7 +16,7 @@ use crate::text::SecretText;
 
 const SITE: &str = "/run/ingot/proxy/sites/shop.conf";
 
-/// A document of one application in its `version`th release.
+/// A document with one application, in release `version`.
 fn document(name: &str, version: u32, fields: &str) -> String {
     let run = "run: { web: bin/web, jobs: bin/jobs }";
     format!(
@@ -41,7 +41,7 @@ fn turn_to(instance: &mut Instance, text: &str) {
     instance.example = Example::of(text);
 }
 
-/// The next release's jobs, which do not stay up.
+/// Makes the next release's jobs fail.
 fn fail_jobs(instance: &Instance, name: &str, number: u32) {
     instance.machine.add_unit(FakeUnit::new(&format!("{name}.jobs-{number}.service")).fails(1));
 }
@@ -50,7 +50,7 @@ fn site(instance: &Instance, name: &str) -> Option<String> {
     instance.machine.file(&format!("/run/ingot/proxy/sites/{name}.conf")).map(|(text, _)| text)
 }
 
-/// Where the site listens, and what it passes requests on to.
+/// Where the site listens, and where it forwards requests to.
 fn table(instance: &Instance) -> Vec<String> {
     let site = site(instance, "shop").unwrap_or_default();
     let words = ["listen 8", "listen 127", "listen 4", "proxy_pass http://127", "fastcgi_pass"];
@@ -63,7 +63,7 @@ async fn ports(instance: &Instance) -> Vec<String> {
     listeners.iter().filter(|listener| listener.is_of("ingot-proxy.service")).map(|listener| listener.at.to_string()).collect()
 }
 
-/// Everything of the proxy that is in files and in units.
+/// All files and units of the proxy.
 async fn proxy(instance: &Instance) -> (Vec<String>, Vec<String>) {
     let files = instance
         .machine
@@ -235,7 +235,7 @@ async fn killed_in_any_change_the_proxy_ends_as_if_it_had_not_been() {
     }
 }
 
-/// Off and on, and `ingot restore-applications`.
+/// A reboot followed by `ingot restore-applications`.
 async fn reboot(instance: &Instance) {
     instance.machine.reboot();
     let host = instance.machine.host();
@@ -245,7 +245,7 @@ async fn reboot(instance: &Instance) {
     assert!(missing.failed.is_empty(), "{missing:?}");
 }
 
-/// nginx takes a server that says nothing for one on port 80.
+/// nginx makes a server without a `listen` directive listen on port 80.
 #[tokio::test(start_paused = true)]
 async fn tls_alone_is_no_http_after_a_reboot() {
     let tls =
@@ -260,7 +260,7 @@ async fn tls_alone_is_no_http_after_a_reboot() {
     assert_eq!(table(&instance)[0], "listen 443 backlog=4096 ssl http2;");
     let whole = site(&instance, "shop").unwrap();
 
-    // By hand, where all is up.
+    // A manual run while everything is up.
     let host = instance.machine.host();
     let record = Record::load(host.files.clone(), host.users.own(), &identity::dmi(&*host.files).await.unwrap()).await.unwrap();
     bring_back(&record, &host, "same").await;
@@ -276,7 +276,7 @@ async fn tls_alone_is_no_http_after_a_reboot() {
     assert_eq!(site(&instance, "shop"), Some(whole));
 }
 
-/// The boot has read its certificate again, whatever becomes of the next release.
+/// The boot has read its certificate again, whatever happens to the next release.
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_what_serves_has_its_certificate_while_the_next_one_is_built_and_where_that_fails() {
     let tls = "proxy: { listen: [], tls: { certificate: \"{{secrets.site.certificate}}\", key: \"{{secrets.site.key}}\" } }";
@@ -343,7 +343,7 @@ async fn two_applications_are_configured_one_after_the_other() {
     assert!(instance.machine.file(SITE).is_some());
 }
 
-/// Node's port is 8080; planning knows of 5000.
+/// Node's port is 8080; the plan assumes 5000.
 #[tokio::test(start_paused = true)]
 async fn the_port_of_a_platform_is_not_the_proxys() {
     let text = shop(1, "proxy: { listen: 8080 }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");

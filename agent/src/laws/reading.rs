@@ -1,4 +1,4 @@
-//! Units that read files when they are started, so that a law can ask what a unit runs with.
+//! Units that read files when they start, so that a law can check with which content a unit runs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::host::units::Log;
 use crate::host::{HostError, Launch, Unit, Units};
 use crate::laws::example::Example;
 
-/// Contents by path; `None` where there was no file.
+/// Contents by path; `None` if there was no file.
 type Contents = BTreeMap<String, Option<String>>;
 
-/// The units of a machine, each of which reads what its service watches: some files when it starts, some also when it
-/// is reloaded.
+/// The units of a machine, each of which reads the files that its service watches: all of them at a start, and some
+/// also at a reload.
 #[derive(Clone)]
 pub(super) struct ReadingUnits {
     machine: FakeMachine,
@@ -34,7 +34,7 @@ impl ReadingUnits {
         Self { machine: machine.clone(), at_start: Rc::new(at_start), at_reload: Rc::new(at_reload), read: Rc::default() }
     }
 
-    /// Fails where a unit runs with anything but its present files, or without them, or not at all.
+    /// Fails if a unit does not run, if one of its files is missing, or if it runs with a former content.
     pub(super) fn assert_run_with_present_files(&self, what: &str) {
         for (unit, files) in &*self.at_start {
             let read = self.read.borrow().get(unit).cloned().unwrap_or_default();
@@ -47,7 +47,7 @@ impl ReadingUnits {
         }
     }
 
-    /// Takes note of what a unit reads now, if the verb turns out to have had an effect.
+    /// Records what a unit reads now, in case the verb turns out to have an effect.
     fn reading<'a>(&'a self, unit: &'a str, files: &BTreeMap<String, Vec<String>>) -> Reading<'a> {
         let contents = files.get(unit).into_iter().flatten().map(|path| (path.clone(), content(&self.machine, path))).collect();
         Reading { units: self, unit, before: self.machine.starts_and_reloads(unit), contents }
@@ -58,7 +58,7 @@ fn content(machine: &FakeMachine, path: &str) -> Option<String> {
     machine.file(path).map(|(content, _)| content)
 }
 
-/// A verb under way. It is dropped at its end, or when the process is killed in it.
+/// A verb in progress. Dropped at its end, or when the process is killed during it.
 struct Reading<'a> {
     units: &'a ReadingUnits,
     unit: &'a str,

@@ -1,4 +1,4 @@
-//! The JSON Schema takes what ingot takes, and refuses what is of the wrong shape.
+//! The JSON Schema accepts what ingot accepts, and refuses steps of the wrong shape.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn schema() -> Value {
     serde_json::from_str(&document::schema::schema()).unwrap()
 }
 
-/// Whether ingot finds anything wrong with a document before it looks for what is between its steps.
+/// Whether ingot finds a mistake in a document before it checks relations between steps.
 fn is_wrong(document: &Value) -> bool {
     let mut layers = Layers::default();
     layers.add("document", &document.to_string());
@@ -31,17 +31,17 @@ async fn takes_every_example() {
     }
 }
 
-/// Each step of an invalid document, alone: so that no mistake hides behind another.
+/// Each step of an invalid document is checked alone, so that no mistake hides another.
 #[tokio::test]
 async fn refuses_every_step_of_the_wrong_shape() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let (mut refused, mut accepted) = (Vec::new(), Vec::new());
     for (path, text) in below("invalid").await {
-        // What is no YAML at all, duplicate keys included, never comes as far as a schema.
+        // Text that is not valid YAML, including duplicate keys, is refused before a schema applies.
         let Ok(Value::Object(document)) = serde_yaml::from_str(&text) else { continue };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         for (map, entries) in document.iter().filter(|(map, _)| *map != "version") {
-            // Null takes a step away, which only a layer below can have brought.
+            // Null removes a step, which only a lower layer can have defined.
             let steps = entries
                 .as_object()
                 .into_iter()

@@ -1,5 +1,5 @@
-//! What scripts and installers of a release find, and leave: the variables of what serves, a release that is root's, and nothing
-//! of an application that is gone.
+//! What scripts and installers of a release find and leave behind: the variables of the serving release, a release
+//! owned by root, and nothing of a removed application.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn serving(text: &str) -> Instance {
     instance
 }
 
-/// The error of a boot with another document.
+/// Boots with another document, and returns the error.
 async fn fails(instance: &mut Instance, text: &str) -> String {
     instance.machine.restart_process();
     instance.example = Example::of(text);
@@ -75,7 +75,7 @@ async fn the_owner_of_a_release_builds_it() {
     assert_eq!(own.attributes.uid, uid);
 }
 
-/// Of a release of Python, the second application needs gunicorn, and the first does not.
+/// Two applications of one Python release: the second needs gunicorn, and the first does not.
 const TWO: &str = "
 version: 1
 bundles: { app: { s3: s3://shop-releases/shop-1.zip, into: /opt/shop } }
@@ -84,7 +84,7 @@ applications:
   works: { bundle: bundles.app, port: 6000, build: [[/bin/build]], proxy: { listen: 81 }, after: [applications.shop] }
 ";
 
-/// An instance for two applications, and what was run to build their release.
+/// An instance for two applications, and a function that returns the commands that built their release.
 async fn two() -> (Instance, impl Fn(&Instance) -> Vec<String>) {
     let instance = Instance::of(&Example::of(TWO)).await;
     instance.machine.add_file("/usr/bin/python3", "");
@@ -100,7 +100,7 @@ async fn two() -> (Instance, impl Fn(&Instance) -> Vec<String>) {
 
 const BUILT: [&str; 3] = [".venv/bin/pip install -r requirements.txt", "/bin/build", ".venv/bin/pip install gunicorn"];
 
-/// The first one may serve from it by then.
+/// The first application may already be serving from it.
 #[tokio::test(start_paused = true)]
 async fn what_another_application_needs_of_a_release_is_added_and_nothing_is_built_again() {
     let (instance, ran) = two().await;
@@ -117,7 +117,8 @@ async fn what_another_application_needs_of_a_release_is_added_and_nothing_is_bui
     assert!(instance.boot_well().await.changed().is_empty());
 }
 
-/// The first one installed what the second had failed to, as soon as a variable of its own changed, and failed with it.
+/// The first application used to install what had failed for the second, as soon as one of its own variables changed,
+/// and then failed as well.
 #[tokio::test(start_paused = true)]
 async fn what_another_application_needs_and_does_not_get_is_no_matter_of_the_first() {
     let (mut instance, ran) = two().await;
@@ -131,7 +132,7 @@ async fn what_another_application_needs_and_does_not_get_is_no_matter_of_the_fir
     let outcomes = instance.boot().await.outcomes();
     assert!(outcomes.contains(&"changed applications.shop".to_owned()), "{outcomes:?}");
     assert!(instance.machine.snapshot().to_string().contains("shop.web-2.service  active"));
-    // It is tried again for the second.
+    // It is tried again for the second application.
     assert_eq!(ran(&instance), [BUILT.as_slice(), &BUILT[2..]].concat());
 }
 
@@ -159,7 +160,7 @@ async fn a_process_that_goes_is_logged_until_it_is_gone() {
     assert!(at("stop ingot-log-shop.jobs.service") > at("drain and stop shop.web-1.service"), "{:?}", step.changes);
 }
 
-/// As `sed -i` does it.
+/// As `sed -i` does.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_a_script_replaces_is_put_back_and_fails_the_release() {
     let mut instance = serving(&shop(1, "a", "compatible_with: beanstalk")).await;

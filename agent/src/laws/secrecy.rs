@@ -1,4 +1,4 @@
-//! No secret appears in any event, log line, report, record or error, whatever programs and units do to make it.
+//! No secret appears in any event, log line, report, record or error, whatever programs and units print.
 
 use std::fmt::Write as _;
 
@@ -16,8 +16,8 @@ use crate::report::BootOutcome;
 use crate::step::Outputs;
 use crate::text::SecretText;
 
-/// Prints all that it was given: arguments, environment and the files named in its arguments; as they are, as JSON, and
-/// what of it is a secret as base64.
+/// Prints everything it received: arguments, environment, and the files named in its arguments; as they are, as JSON,
+/// and the secrets in them as base64.
 fn blab(machine: &FakeMachine, values: &[String], invocation: &Invocation, on_line: OnLine<'_>) {
     let mut words: Vec<String> = invocation.argv.iter().map(|word| word.expose().to_owned()).collect();
     words.extend(invocation.environment.iter().map(|(name, value)| format!("{name}={}", value.expose())));
@@ -36,7 +36,7 @@ fn blab(machine: &FakeMachine, values: &[String], invocation: &Invocation, on_li
         for spelled in spelled(value) {
             on_line(&format!("encoded: {spelled}"));
         }
-        // A line that is as long as any is kept, and ends within the secret.
+        // A line of the maximum length, which ends within the secret.
         for shown in [7, value.len() - 1] {
             let shown = &value[..value.floor_char_boundary(shown)];
             on_line(&format!("{}{shown}", ".".repeat(LINE_LIMIT - shown.len())));
@@ -44,7 +44,7 @@ fn blab(machine: &FakeMachine, values: &[String], invocation: &Invocation, on_li
     }
 }
 
-/// Every program of the example tells all, and then ends as `outcome` says.
+/// Makes every program of the example print everything, and then end with `outcome`.
 fn talkative(instance: &Instance, outcome: Outcome) {
     for program in instance.example.programs() {
         let (machine, values) = (instance.machine.clone(), instance.values.clone());
@@ -55,13 +55,13 @@ fn talkative(instance: &Instance, outcome: Outcome) {
     }
 }
 
-/// Everything that anyone may read of a boot.
+/// Everything of a boot that others may read.
 fn public(instance: &Instance, booted: &Booted) -> String {
     let mut all = booted.transcript.text();
     let snapshot = instance.machine.snapshot().to_string();
     for path in snapshot.lines().filter_map(|line| line.split("  ").next()) {
         let ours = ["/run/ingot/", "/var/lib/ingot/"].iter().any(|directory| path.starts_with(directory));
-        // What systemd gives to processes, as root alone may read it.
+        // What systemd passes to processes; readable by root only.
         let environment = path.starts_with("/run/ingot/applications/") && (path.ends_with(".env") || path.ends_with("/beanstalk.json"));
         if let Some((content, attributes)) = instance.machine.file(path).filter(|_| ours) {
             if environment {
@@ -82,7 +82,7 @@ fn assert_nothing_shows(what: &str, instance: &Instance, public: &str) {
     for line in public.lines() {
         assert!(!line.contains(MARK), "{what}: a secret shows: {line}");
         assert_eq!(marks.iter().find(|mark| line.contains(mark.as_str())), None, "{what}: a secret shows encoded: {line}");
-        // What a cut leaves of the mark.
+        // The beginning of the mark, as left by a cut.
         assert!(!line.ends_with(".s3c") && !line.ends_with(".s"), "{what}: the beginning of a secret shows: {line}");
         for value in &instance.values {
             let form = encoded(value).into_iter().find(|form| line.contains(form.as_str()));
@@ -126,7 +126,7 @@ async fn no_secret_shows_in_a_boot_that_fails() {
     }
 }
 
-/// A document, and secrets for all of it; it fails, and shows nothing.
+/// Boots a document with secrets for all of it. The boot must fail without showing any.
 async fn fails_in_silence(text: &str) -> Booted {
     let mut example = Example::of(text);
     example.name = text.to_owned();
@@ -189,7 +189,7 @@ async fn no_secret_shows_when_a_program_fails() {
     }
 }
 
-/// A program, a URL or an address that is itself made of a secret is a strange thing, and no reason to print it.
+/// A program, a URL or an address that contains a secret is unusual, but that is not a reason to print it.
 #[tokio::test(start_paused = true)]
 async fn no_secret_shows_where_none_belongs() {
     let secrets = "secrets: { key: { secrets_manager: key } }";
@@ -214,7 +214,7 @@ async fn no_secret_shows_where_none_belongs() {
     }
 }
 
-/// What a panic prints of the values at hand: their `Debug`.
+/// A panic may print values with `Debug`.
 #[test]
 fn what_holds_a_secret_does_not_print_it() {
     let secret = value("x");

@@ -1,4 +1,4 @@
-//! What is called done is done: every service is looked at again before a boot is called good.
+//! Services reported as done are done: every service is checked again before a boot is called successful.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn instance(text: &str) -> Instance {
     Instance::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default())
 }
 
-/// A service, and a step that goes on for a while after it.
+/// A service, and a command that runs for a while after it.
 const TWO: &str = "
 version: 1
 services: { x.service: { after: [] } }
@@ -25,7 +25,7 @@ commands: { slow: { run: [/bin/slow] } }
 signals: { stack: { cloudformation: { stack: s, resource: r } } }
 ";
 
-/// A boot in which something goes on for 5 seconds after the service was called done.
+/// A boot in which a command runs for 5 seconds after the service was reported as done.
 async fn boot(text: &str, units: impl IntoIterator<Item = FakeUnit>) -> (Instance, Booted) {
     let instance = instance(text);
     units.into_iter().for_each(|unit| instance.machine.add_unit(unit));
@@ -92,7 +92,7 @@ fn step<'a>(booted: &'a Booted, address: &str) -> &'a StepReport {
     booted.report.steps.iter().find(|step| step.address.as_str() == address).unwrap()
 }
 
-/// A timer does so, at any time.
+/// A timer may start it again at any time.
 #[tokio::test(start_paused = true)]
 async fn what_has_done_its_work_may_do_it_once_more() {
     let (_, booted) = boot(TWO, [FakeUnit::new("x.service").runs_again(Duration::from_secs(3))]).await;
@@ -147,7 +147,7 @@ async fn a_question_that_systemd_does_not_answer_is_asked_again() {
 async fn one_that_idles_behind_its_socket_is_up() {
     let ready = TWO.replace("after: []", r#"after: [], ready: { exec: [/bin/asks], timeout: 3s }"#);
     for text in [TWO, &ready] {
-        // With SuccessExitStatus=143, as of Java.
+        // With SuccessExitStatus=143, as for Java.
         for exit_status in [0, 143] {
             let units = [FakeUnit::new("x.service").idles_behind("x.socket", exit_status), FakeUnit::new("x.socket").active()];
             let (_, booted) = boot(text, units).await;
@@ -156,7 +156,7 @@ async fn one_that_idles_behind_its_socket_is_up() {
     }
 }
 
-/// Ten seconds after the look began, one question without an answer failed every service.
+/// Ten seconds after the check had begun, a single unanswered query made every service fail.
 #[tokio::test(start_paused = true)]
 async fn one_question_without_an_answer_late_in_the_look_is_asked_again() {
     let instance = instance(TWO);
@@ -170,7 +170,7 @@ async fn one_question_without_an_answer_late_in_the_look_is_asked_again() {
     assert_eq!(booted.report.outcome, BootOutcome::Done, "{}", booted.transcript.text());
 }
 
-/// One service that was restarted is probed for a minute, and another one is dead.
+/// One service was restarted and is probed for a minute, and another one is dead.
 const PROBED: &str = "
 version: 1
 services:
@@ -232,7 +232,7 @@ async fn a_journal_that_is_slow_at_the_deadline_costs_no_other_service() {
     assert_eq!(step(&booted, "services.y.service").error, None);
 }
 
-/// Stops a boot with a service when this has passed.
+/// Interrupts a boot with a service after this time.
 async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(Explanation) -> Halt) -> Booted {
     let instance = instance(text);
     instance.machine.add_unit(unit);
@@ -245,7 +245,7 @@ async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(E
     instance.boot_until(stop).await
 }
 
-/// It was a good boot, whose services no one had looked at.
+/// It used to count as a successful boot, although its services had not been checked.
 #[tokio::test(start_paused = true)]
 async fn a_boot_that_is_stopped_before_the_last_look_has_its_end_is_not_done() {
     let unit = FakeUnit::new("x.service").reloads(Duration::MAX);
@@ -267,7 +267,7 @@ async fn a_deadline_that_passes_while_something_optional_runs_has_its_last_look(
 
     let booted = halted(&text, FakeUnit::new("x.service"), at, Halt::Deadline).await;
     assert_eq!(booted.report.outcome, BootOutcome::Degraded);
-    // A degraded boot is a success, for those who are told as for those who read the report.
+    // A degraded boot is a success, both in the signals and in the report.
     let signal = step(&booted, "signals.stack");
     assert_eq!(signal.changes, ["signal SUCCESS to stack s, resource r"]);
 }
@@ -315,7 +315,7 @@ async fn units_that_a_generator_makes_are_made_once_for_all() {
     assert_eq!(instance.machine.readings(), 1);
 }
 
-/// The place of a file is known before the file is there: the second one counted as read when the first one was.
+/// The path of a file is known before the file exists: the second file counted as read when the first one was.
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_is_made_of_a_later_file_is_made() {
     let instance = instance(

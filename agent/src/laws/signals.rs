@@ -1,4 +1,5 @@
-//! Whoever waits for an instance hears of it: in the end, or as soon as nothing can be good any more; until they took it.
+//! Signals are sent at the end of a boot, or as soon as it can no longer succeed, and are repeated until they are
+//! accepted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +27,7 @@ fn instance(steps: &str) -> Instance {
     Instance::with_aws(&Example::of(&format!("version: 1\n{steps}{SIGNALS}")), secrets, FakeParameterStore::default())
 }
 
-/// What the stack and the hook were told, each time.
+/// The signals that the stack and the hook received, in order.
 fn told(instance: &Instance) -> (Vec<SignalStatus>, Vec<ActionResult>) {
     let signals = instance.stacks.signals();
     assert!(signals.iter().all(|signal| signal.unique_id == INSTANCE), "{signals:?}");
@@ -114,7 +115,7 @@ async fn a_failure_that_was_told_is_taken_back_by_the_boot_that_goes_well() {
     assert_eq!(told(&instance).0, [SignalStatus::Failure, SignalStatus::Success]);
 }
 
-/// A stack waits for the first boot. What fails months later would roll back whatever it is at then.
+/// A stack waits for the first boot. A failure months later must not roll back whatever the stack is doing then.
 #[tokio::test(start_paused = true)]
 async fn a_stack_that_was_told_of_a_success_is_not_told_of_a_failure() {
     let instance = instance("commands: { a: { run: [/bin/a], once: boot } }\n");
@@ -165,7 +166,7 @@ async fn nobody_who_waits_any_more_is_no_failure() {
     instance.groups.refuse("CompleteLifecycleAction", "ValidationError", 1);
     let booted = instance.boot().await;
     assert_eq!(booted.outcomes(), ["failed signals.hook", "changed signals.stack"]);
-    // The hook of the group, once it waits for nothing.
+    // The group's hook, which no longer waits.
     instance.boot_well().await;
     instance.machine.reboot();
     let booted = instance.boot_well().await;
@@ -318,7 +319,7 @@ signals: { wait: { cloudformation: { wait_condition_url: '{{secrets.url}}' } } }
     assert!(!instance.machine.file(record.to_str().unwrap()).unwrap().0.contains("wait.example"));
 }
 
-/// The others wait for the end; the one that cannot know its URL fails alone, in its own words.
+/// The other signals wait for the end; a signal with an unknown URL fails alone, with its own error.
 #[tokio::test(start_paused = true)]
 async fn a_signal_whose_url_is_not_there_is_skipped_alone() {
     let steps = "secrets: { gone: { secrets_manager: gone, required: false } }\ncommands: { slow: { run: [/bin/slow] } }\n";

@@ -1,4 +1,4 @@
-//! A document far larger than any that fits user data is planned, and scheduled, without anything growing by its square.
+//! A document far larger than user data permits is planned and scheduled without quadratic growth.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,8 @@ use crate::execute::schedule;
 use crate::laws::example::Example;
 use crate::plan::Plan;
 
-/// Where one look at every step for every step is a hundred million of them, and would show.
+/// With this size, comparing every step with every other step takes a hundred million operations, which would be
+/// noticed.
 const FILES: usize = 9_000;
 const SERVICES: usize = 1_000;
 
@@ -26,7 +27,7 @@ fn plans_ten_thousand_steps() {
     assert_eq!(schedule::order(&plan.units).len(), plan.units.len());
 }
 
-/// Every service waits for what is behind those before it, and no one writes each of these waits down.
+/// Every service waits for the dependents of those before it, without an edge for each of these waits.
 #[test]
 fn plans_as_many_late_steps_as_services() {
     let mut text = "version: 1\nservices:\n".to_owned();
@@ -37,6 +38,6 @@ fn plans_as_many_late_steps_as_services() {
     assert_eq!(plan.units.iter().map(|unit| unit.needs.len()).sum::<usize>(), SERVICES);
     let order = schedule::order(&plan.units);
     assert_eq!(order.len(), plan.units.len());
-    // One service after the other, each with its command between.
+    // The services run one after another, each followed by its command.
     assert_eq!(plan.levels(&order).into_iter().max(), Some(2 * SERVICES - 1));
 }

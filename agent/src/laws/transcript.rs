@@ -1,4 +1,4 @@
-//! Everything that a boot tells anyone: events, console, log.
+//! Everything that a boot outputs: events, console, log.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -14,12 +14,12 @@ use crate::report::event::{Event, Listener};
 use crate::report::journal::Journal;
 use crate::report::{Report, StepReport};
 
-/// A listener that keeps all it is told, and what other listeners make of it.
+/// A listener that records everything it receives, and the output of other listeners.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Transcript(Rc<RefCell<String>>);
 
 impl Transcript {
-    /// What was said so far, in this boot, and in the log of this test.
+    /// The output of this boot so far, and the log of this test.
     pub(super) fn text(&self) -> String {
         let logged = LOG.with_borrow(Clone::clone);
         format!("{}\n{logged}", self.0.borrow())
@@ -27,7 +27,7 @@ impl Transcript {
 }
 
 impl Audience for Transcript {
-    /// Whoever listens to a boot, with all of their words kept here.
+    /// All listeners of a boot, with their output recorded here.
     fn listeners(&self) -> Vec<Box<dyn Listener>> {
         listen_to_log();
         let console = |width| Box::new(Console::new(Box::new(self.clone()), width));
@@ -77,14 +77,14 @@ impl io::Write for Transcript {
 }
 
 thread_local! {
-    /// The log of one test: each has a thread of its own.
+    /// The log of one test: each test has its own thread.
     static LOG: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 fn listen_to_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Only one logger can be set in a process, and no other test sets one.
+        // A process can have only one logger, and no other test sets one.
         log::set_logger(&ThreadLog).expect("the first logger of the tests");
         log::set_max_level(log::LevelFilter::Trace);
     });

@@ -1,4 +1,4 @@
-//! One volume for each step, whatever EC2 does and whenever it is asked; and what is refused stays as it was.
+//! One volume for each step, whatever EC2 does and whenever it is called; and a refused call changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn snapshot(id: &str, started: &str, state: &str) -> Snapshot {
     Snapshot { id: id.into(), state: state.into(), started: started.into(), size_gib: 8, encrypted: false, tags: tags() }
 }
 
-/// A volume with the tags, to be had.
+/// An available volume with the expected tags.
 pub(super) fn volume(id: &str) -> Volume {
     Volume {
         id: id.into(),
@@ -232,7 +232,7 @@ async fn what_ec2_refuses_has_a_hint_of_its_own() {
         let booted = instance.boot().await;
         said.push(booted.error("volumes.data"));
         assert!(instance.ec2.all_volumes().len() <= 1);
-        // And once it is allowed, the next boot goes on where this one was.
+        // Once the call is permitted, the next boot continues where this one stopped.
         instance.boot_well().await;
         assert_eq!(instance.ec2.all_volumes().len(), 1, "{operation} {code}");
     }
@@ -266,7 +266,7 @@ fn signatures(content: Content) -> Vec<Signature> {
     }
 }
 
-/// A volume that held this instance's data and is gone is not a reason to begin again with an old copy.
+/// If a volume that held this instance's data is gone, ingot must not start over with an old copy.
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_was_there_once_is_not_made_again() {
     let instance = Instance::with_ec2(RESTORED, restorable);
@@ -310,7 +310,7 @@ async fn a_document_that_changes_after_a_crash_makes_one_volume_all_the_same() {
     assert_eq!(instance.ec2.all_volumes().len(), 1);
 }
 
-/// A look at EC2 may be older than what it has just done.
+/// The state that EC2 reports may be older than its last change.
 #[tokio::test(start_paused = true)]
 async fn what_is_attached_here_is_no_lost_race() {
     let instance = Instance::with_ec2(RESTORED, |ec2| restorable(ec2).with_volume(volume("vol-a"), holds("xfs", 8 * GIB)));
@@ -359,7 +359,7 @@ async fn an_encrypted_volume_is_asked_for_and_a_plain_one_not_taken() {
     assert_eq!(instance.ec2.count("CreateVolume"), 1);
 }
 
-/// mkfs that never ran, or that ended badly, leaves no right to overwrite what someone puts there later.
+/// A mkfs that never ran, or that failed, must not permit overwriting what is stored there later.
 #[tokio::test(start_paused = true)]
 async fn a_filesystem_that_could_not_be_made_leaves_no_right_to_make_it_over_anything() {
     let instance = Instance::with_ec2("version: 1\nvolumes: { data: { from: { volume: vol-a }, filesystem: xfs } }\n", |ec2| {

@@ -1,4 +1,4 @@
-//! Auto Scaling is asked to replace an instance whose application stays down, and for nothing else.
+//! Auto Scaling is asked to replace an instance whose application stays down, and for no other reason.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn record(instance: &Instance) -> Record {
     Record::load(host.files.clone(), host.users.own(), &id).await.unwrap()
 }
 
-/// One look, as the timer makes it.
+/// One check, as the timer triggers it.
 async fn look(instance: &Instance) -> Option<Duration> {
     let record = record(instance).await.application("shop").await.unwrap();
     watch::look("shop", &record, &instance.machine.host(), &instance.machine.net()).await.unwrap()
@@ -75,7 +75,7 @@ async fn it_is_watched_again_after_a_reboot_and_as_long_as_the_document_says_so(
     assert_eq!(look(&instance).await, None);
 }
 
-/// Its secret is read by the boot alone, and it does not come up: that is what it is watched for.
+/// Only a boot reads its secret, so the application does not come up: it is watched for exactly that case.
 #[tokio::test(start_paused = true)]
 async fn what_does_not_come_up_after_a_reboot_is_watched() {
     let mut example = shop(", environment: { DB: '{{secrets.db}}' }, set_instance_health: true");
@@ -85,7 +85,7 @@ async fn what_does_not_come_up_after_a_reboot_is_watched() {
     instance.machine.reboot();
     bring_back(&record(&instance).await, &instance.machine.host(), "another").await;
     assert!(is_watched(&instance), "before its secret is known");
-    // Nor is it known later: nothing was written below /run for its processes.
+    // It is not known later either: nothing was written below /run for its processes.
     let mut told = Vec::new();
     for _ in 0..11 {
         told.push(look(&instance).await.map(|down| down.as_secs()));

@@ -1,10 +1,10 @@
-//! Claims: what exactly one instance of a fleet does, while the others wait for it.
+//! Claims: work that exactly one instance of a fleet does, while the others wait for it.
 //!
-//! A claim is one object in a store that writes on conditions, such as S3. Who makes it holds it, renews it every
-//! [`RENEWED_EVERY`], and at last says how it ended: done, or failed. All time is the store's own, so that clocks need not
-//! agree. One that was not renewed for [`STALE_AFTER`] may be taken over by another; who could not renew it for [`LOST_AFTER`]
-//! has to stop what it does before that: so it is never done by two at a time. What died in the middle is done again from the
-//! start.
+//! A claim is one object in a store with conditional writes, such as S3. The instance that creates it holds it, renews
+//! it every [`RENEWED_EVERY`], and finally records the result: done or failed. All times are the store's own, so that
+//! clocks need not agree. A claim that has not been renewed for [`STALE_AFTER`] may be taken over by another instance.
+//! A holder that could not renew it for [`LOST_AFTER`], a shorter time, must stop its work, so two instances never do
+//! the work at the same time. Work that was interrupted is done again from the start.
 //!
 //! [`next`] decides, and is pure. [`take`](mod@take) and [`held`] carry it out.
 
@@ -30,66 +30,67 @@ pub(crate) use object::{Claim, Ending, State, Wanter};
 pub(crate) use take::Taken;
 pub(crate) use trouble::ClaimError;
 
-/// How often the holder writes again. Three of them may be lost.
+/// How often the holder renews the claim. Three renewals in a row may be lost.
 pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(10);
 
-/// How long after its last renewal a holder may go on, from the moment in which it sent that.
+/// How long a holder may continue after its last successful renewal, counted from when it sent that renewal.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(40);
 
-/// How much later than the holder itself whoever watches over it ends what it does: only if it is stopped, hangs or is gone.
+/// How much later than the holder itself its watchdog ends the work. The watchdog matters only if the holder is
+/// stopped, hangs or is gone.
 pub(crate) const WATCHED_AFTER: Duration = Duration::from_secs(5);
 
-/// How long after its last renewal another may take it over, by the times of the store. What is between the two is for a program
-/// that is being killed, and for a store whose clocks differ by seconds.
+/// How long after its last renewal another instance may take the claim over, by the store's times. The margin after
+/// [`LOST_AFTER`] leaves time to kill the program, and covers a store whose clocks differ by seconds.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// The longest that one call may take.
+/// The limit for one call to the store.
 const CALL: Duration = Duration::from_secs(8);
 
-/// One object that is written on conditions only.
+/// An object that is only written conditionally.
 #[async_trait(?Send)]
 pub(crate) trait Store {
-    /// What it is called, for people: `s3://…`.
+    /// The object's name in readable form: `s3://…`.
     fn name(&self) -> String;
 
-    /// What is there.
+    /// The current object. `None` if it does not exist.
     async fn look(&self) -> Result<Option<Seen>, Explanation>;
 
-    /// Writes it in the place of the one with this ETag, or, without one, if there is none. `None` if it is not so. After
-    /// any error it may be written all the same, later even.
+    /// Writes the object in place of the one with the ETag `over`, or, without an ETag, if there is none. `None` if
+    /// that condition does not hold. After an error the object may still be written, even later.
     async fn write(&self, body: Bytes, over: Option<&str>) -> Result<Option<String>, Explanation>;
 }
 
-/// An object as it is there.
+/// An object as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) etag: String,
-    /// When it was written, and when this was asked, by the clock of the store.
+    /// When it was written, and when the store was read, both by the store's clock.
     pub(crate) modified: SystemTime,
     pub(crate) date: SystemTime,
     pub(crate) body: Bytes,
 }
 
-/// What to do about what is there.
+/// What to do, given the current object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Make it.
+    /// Create the claim.
     Make,
-    /// Write it over the one with this ETag: its holder is gone, it failed before we began, or it is ours and the answer to our
-    /// write was lost.
+    /// Write the claim over the object with this ETag: its holder is gone, or it failed before this boot began, or it
+    /// is ours and the answer to our write was lost.
     TakeOver(String),
-    /// Look again: this one holds it.
+    /// Look again later: another instance holds the claim.
     Wait(Claim),
     Done(Claim),
     Failed(Claim, Ending),
 }
 
-/// Decides. `began` is when this boot began, by the clock of the store: what failed since then failed for this boot too, and
-/// what failed before is tried again.
+/// Decides what to do. `began` is when this boot began, by the store's clock: work that has failed since then counts as
+/// failed for this boot too, and work that failed earlier is tried again.
 ///
 /// # Errors
 ///
-/// If what is there is not a claim.
+/// If the current object is not a claim.
 pub(crate) fn next(seen: Option<&Seen>, me: &Wanter, began: SystemTime) -> Result<Next, NotAClaim> {
     let Some(seen) = seen else { return Ok(Next::Make) };
     let claim = Claim::parse(&seen.body).ok_or(NotAClaim)?;
@@ -98,12 +99,12 @@ pub(crate) fn next(seen: Option<&Seen>, me: &Wanter, began: SystemTime) -> Resul
         State::Held if age >= STALE_AFTER || claim.is_of(me) => Next::TakeOver(seen.etag.clone()),
         State::Held => Next::Wait(claim),
         State::Ended(Ending::Done) => Next::Done(claim),
-        // Of this instance, it was an earlier boot.
+        // If this instance is the holder, the result comes from an earlier boot.
         State::Ended(_) if seen.modified < began || claim.holder == me.holder => Next::TakeOver(seen.etag.clone()),
         State::Ended(ending) => Next::Failed(claim, ending),
     })
 }
 
-/// What is there is not a claim.
+/// The current object is not a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotAClaim;

@@ -1,9 +1,9 @@
-//! Databases at the other end of the network, as far as one login: PostgreSQL, MySQL and MariaDB.
+//! Databases reached over the network, up to one login: PostgreSQL, MySQL and MariaDB.
 //!
-//! [`Databases::knock`] goes through everything a client goes through, once: name, TCP, TLS where it is wanted or offered,
-//! the engine's own handshake, and where there are credentials a login and `SELECT 1`. What it met is a [`Refusal`].
-//! Formats and scrambles are those of the libraries `postgres-protocol` and `mysql_common`. When to knock again is up to
-//! the step.
+//! [`Databases::knock`] goes once through everything a client does: name resolution, TCP, TLS where required or
+//! offered, the engine's own handshake and, with credentials, a login and `SELECT 1`. A failure is a [`Refusal`].
+//! Message formats and scrambles come from the libraries `postgres-protocol` and `mysql_common`. The step decides when
+//! to knock again.
 
 mod connect;
 mod mysql;
@@ -27,32 +27,33 @@ use self::tls::Roots;
 use crate::host::Files;
 use crate::net::resolver::SystemResolver;
 
-/// The longest that one knock may take once there is a connection: a server that takes longer is not ready.
+/// How long one knock may take once there is a connection. A server that takes longer is not ready.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For so long an answer counts for whoever asks the same again: a wait that has just ended is looked at again, and
-/// what it waited for is not to be logged in to three times.
+/// How long an answer is reused for the same target. A wait that has just ended is inspected again, which should not
+/// cause further logins.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The databases that every PostgreSQL has, but for the first, which some remove: for a login that names none.
+/// The databases that exist on every PostgreSQL server, except that some users remove the first. Used for a login that
+/// names no database.
 const ANY: [&str; 2] = ["postgres", "template1"];
 
-/// Databases that are reached by the network.
+/// Databases that are reached over the network.
 #[async_trait(?Send)]
 pub(crate) trait Databases {
-    /// Tries once whether a database takes a login.
+    /// Tries once whether a database accepts a login.
     ///
-    /// With a login in `target`, a query has to be answered: a pooler accepts logins before its database does. Without one,
-    /// it is enough that the engine answers its handshake, and not that it is starting.
+    /// With a login in `target`, a query has to be answered, because a pooler accepts logins before its database does.
+    /// Without one, the engine has to answer its handshake, and must not report that it is starting.
     async fn knock(&self, target: &Target) -> Result<Server, Refusal>;
 
-    /// What to tell people of the certificate authorities that were used.
+    /// A remark for the user about the certificate authorities that were used.
     fn remark(&self) -> Option<String> {
         None
     }
 }
 
-/// [`Databases`] over the network of this machine.
+/// [`Databases`] reached over this machine's network.
 pub(crate) struct NetDatabases {
     resolver: SystemResolver,
     roots: Roots,
@@ -60,12 +61,12 @@ pub(crate) struct NetDatabases {
 }
 
 impl NetDatabases {
-    /// `files` is where certificate authorities are read from.
+    /// `files` reads the certificate authorities.
     pub(crate) fn new(files: Rc<dyn Files>) -> Self {
         Self { resolver: SystemResolver::default(), roots: Roots::new(files), answered: RefCell::default() }
     }
 
-    /// One connection. `any` is the database of PostgreSQL to log in to where none is named.
+    /// Makes one connection. `any` is the PostgreSQL database to log in to if the login names none.
     async fn once(&self, target: &Target, any: &str) -> Result<Server, Refusal> {
         let stream = connect::connect(&self.resolver, target).await?;
         let talk = async {
@@ -82,7 +83,7 @@ impl NetDatabases {
         tokio::time::timeout(KNOCK_TIMEOUT, talk).await.unwrap_or_else(|_| Err(silent()))
     }
 
-    /// What a target has just answered.
+    /// The target's last answer, if it is recent enough.
     fn fresh(&self, target: &Target) -> Option<Server> {
         let mut answered = self.answered.borrow_mut();
         answered.retain(|(_, at, _)| at.elapsed() < FRESH);

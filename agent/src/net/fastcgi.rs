@@ -1,4 +1,4 @@
-//! One request by FastCGI, as nginx asks php-fpm: for a probe.
+//! One FastCGI request, as nginx sends it to php-fpm, for a probe.
 //!
 //! Source: the FastCGI specification 1.0, sections 3 to 6.
 
@@ -12,11 +12,11 @@ const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
 const STDOUT: u8 = 6;
 
-/// As many bytes of the answer's head are read; a status comes first.
+/// How much of the answer's head is read, in bytes. The status comes first.
 const HEAD: usize = 64 << 10;
 
-/// The parameters of a GET of `path`, from the top of the site, answered by the scripts below `root`: by the one that the
-/// path names, else by index.php.
+/// The parameters of a GET of `path` on a site whose scripts are below `root`. The script is the one that the path
+/// names, otherwise index.php.
 pub(super) fn parameters(root: &str, path: &str) -> Vec<(&'static str, String)> {
     let (bare, query) = path.split_once('?').unwrap_or((path, ""));
     let named = bare.match_indices(".php").map(|(at, end)| at + end.len()).find(|at| matches!(bare.as_bytes().get(*at), None | Some(b'/')));
@@ -49,7 +49,7 @@ pub(super) fn parameters(root: &str, path: &str) -> Vec<(&'static str, String)> 
     owned.into_iter().chain(fixed.map(|(name, value)| (name, value.to_owned()))).collect()
 }
 
-/// Asks, and reads the answer's status.
+/// Sends the request and reads the status of the answer.
 pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), parameters: &[(&str, String)]) -> io::Result<u16> {
     let mut request = record(BEGIN, &[0, 1, 0, 0, 0, 0, 0, 0]);
     request.extend(record(PARAMS, &encoded(parameters)));
@@ -78,7 +78,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), para
     }
 }
 
-/// Of one request, the only one on its connection; at most 65,535 bytes.
+/// A record of the only request on its connection; at most 65,535 bytes.
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
     let [high, low] = length.to_be_bytes();
@@ -102,13 +102,13 @@ fn encoded(parameters: &[(&str, String)]) -> Vec<u8> {
     bytes
 }
 
-/// Where the head of an answer ends.
+/// The position where the head of an answer ends.
 fn ends(head: &[u8]) -> Option<usize> {
     let found = |end: &[u8]| head.windows(end.len()).position(|window| window == end);
     found(b"\r\n\r\n").or_else(|| found(b"\n\n"))
 }
 
-/// A script that says nothing else answers with 200.
+/// The status of an answer. It is 200 unless the script sets another one.
 fn status(head: &[u8]) -> Option<u16> {
     let head = String::from_utf8_lossy(&head[..ends(head)?]).into_owned();
     let named = head.lines().find_map(|line| {

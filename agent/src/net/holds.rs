@@ -1,8 +1,9 @@
-//! Holds: before an application is stopped, a worker that feeds it is asked to finish what it has there, and to send nothing
-//! more. Both ends of that, over a socket in the file system.
+//! Holds: before an application is stopped, the worker that feeds it is asked to finish its current messages for that
+//! application and to send no more. This file has both sides of that exchange, over a socket in the file system.
 //!
-//! Two bytes ask, and name the port that is about to be stopped; one byte answers, once nothing is in hand there. A hold lasts as
-//! long as its connection, which ends with the process that asked, however that ends: no one can leave a worker held.
+//! The request is two bytes, the port that is about to be stopped; the answer is one byte, sent once no message is in
+//! progress at that port. A hold lasts as long as its connection, which ends with the process that asked, in whatever
+//! way that process ends, so a worker can never stay held.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,21 +14,21 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{UnixListener, UnixStream};
 
-/// Whoever can be held.
+/// Workers that can be held.
 #[async_trait(?Send)]
 pub(crate) trait Holds {
-    /// Asks at a socket. Where no one listens, no one is held.
+    /// Sends a request to a socket. If nothing listens there, nothing is held.
     async fn hold(&self, socket: &Path, port: u16) -> Box<dyn Hold>;
 }
 
-/// Ends when it is dropped.
+/// A hold. It ends when this is dropped.
 #[async_trait(?Send)]
 pub(crate) trait Hold {
-    /// Waits until nothing is in hand, or there is no one who could have it.
+    /// Waits until no message is in progress, or no worker is left that could have one.
     async fn finished(&mut self);
 }
 
-/// What listens on this machine.
+/// The workers that listen on this machine.
 #[derive(Debug)]
 pub(crate) struct NetHolds;
 
@@ -35,7 +36,7 @@ pub(crate) struct NetHolds;
 impl Holds for NetHolds {
     async fn hold(&self, socket: &Path, port: u16) -> Box<dyn Hold> {
         let stream = UnixStream::connect(socket).await.ok();
-        // A new connection has room for two bytes.
+        // The buffer of a new connection always has room for two bytes.
         Box::new(Connected(stream.filter(|stream| stream.try_write(&port.to_be_bytes()).is_ok())))
     }
 }
@@ -51,7 +52,7 @@ impl Hold for Connected {
     }
 }
 
-/// Where whoever can be held listens.
+/// The listening socket of a worker that can be held.
 #[derive(Debug)]
 pub(crate) struct Holding {
     listener: UnixListener,
@@ -61,7 +62,7 @@ pub(crate) struct Holding {
 #[derive(Debug)]
 struct Held {
     stream: UnixStream,
-    /// What is about to be stopped, once that was said.
+    /// The port that is about to be stopped, once it is known.
     port: Option<u16>,
     is_told: bool,
 }
@@ -69,9 +70,9 @@ struct Held {
 impl Holding {
     /// # Errors
     ///
-    /// If the directory of the socket is not there, or the path is longer than one of a socket may be.
+    /// If the directory of the socket does not exist, or the path is too long for a socket.
     pub(crate) fn listen(socket: &Path) -> io::Result<Self> {
-        // One of a process that was killed.
+        // A socket left by a process that was killed.
         let _ = std::fs::remove_file(socket);
         Ok(Self { listener: UnixListener::bind(socket)?, held: Vec::new() })
     }
@@ -100,7 +101,7 @@ impl Holding {
         self.held.iter().filter_map(|held| held.port)
     }
 
-    /// Tells those who have not been told, where nothing is in hand at their port.
+    /// Answers the holds that have not been answered yet and whose port has no message in progress.
     pub(crate) fn tell(&mut self, is_free: impl Fn(u16) -> bool) {
         for held in self.held.iter_mut().filter(|held| !held.is_told && held.port.is_some_and(&is_free)) {
             held.is_told = held.stream.try_write(&[1]).is_ok();
@@ -109,12 +110,12 @@ impl Holding {
 }
 
 impl Held {
-    /// Reads what was said. Returns whether the connection still stands.
+    /// Reads the request. Returns whether the connection is still open.
     fn goes_on(&mut self, cx: &mut Context<'_>) -> bool {
         while self.stream.poll_read_ready(cx).is_ready() {
             let mut said = [0; 2];
             match self.stream.try_read(&mut said) {
-                // Two bytes that were written at once come at once.
+                // Two bytes that were written together arrive together.
                 Ok(2) => self.port = Some(u16::from_be_bytes(said)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return false,
@@ -163,7 +164,7 @@ mod tests {
         let mut hold = NetHolds.hold(&socket, 1).await;
         drop(holding);
         soon(hold.finished()).await;
-        // What it left does not hinder to its successor.
+        // The socket file it left does not prevent a successor from listening.
         Holding::listen(&socket).unwrap();
     }
 }

@@ -1,5 +1,6 @@
-//! What this machine talks to that is not AWS: services that are probed, applications that are given messages, workers that are
-//! held, databases, name servers; and how the instances of a fleet agree on one of them, whatever store they share.
+//! What this machine talks to besides AWS: services that are probed, applications that receive messages, workers that
+//! are held, databases and name servers; and claims, by which the instances of a fleet choose one of them, whichever
+//! store they share.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 pub(crate) mod claims;
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use crate::host::Files;
 pub(crate) use probes::Probes;
 
-/// Everything a step may ask of the network, apart from AWS.
+/// All network services a step can use, except AWS.
 #[derive(Clone)]
 pub(crate) struct Net {
     pub(crate) probes: Rc<dyn Probes>,
@@ -25,7 +26,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// The network of the running system. `files` is where certificates are read.
+    /// The network of the running system. `files` reads certificates.
     pub(crate) fn this_network(files: Rc<dyn Files>) -> Self {
         Self {
             probes: Rc::new(probes::NetProbes::default()),

@@ -1,8 +1,8 @@
 //! One HTTP/1.1 request without TLS, on a connection of its own.
 //!
-//! For the instance metadata service, in whose place anything may answer. All other HTTP is reqwest's, which reads
-//! interim responses (status 1xx) until the request times out and reports none of them: a server that sends nothing
-//! else keeps a processor busy. Here the request fails after [`INTERIM_LIMIT`] of them.
+//! For the instance metadata service, in whose place anything may answer. All other HTTP goes through reqwest, which
+//! reads interim responses (status 1xx) until the request times out and reports none of them, so a server that sends
+//! nothing else keeps a CPU busy. Here the request fails after [`INTERIM_LIMIT`] of them.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -27,12 +27,12 @@ use tokio::time::timeout;
 
 use super::resolver::SystemResolver;
 
-/// The number of interim responses that one request may get. A server has a handful to send: `100 Continue`, early
-/// hints, and that it is still at work.
+/// The maximum number of interim responses to one request. A server needs only a handful: `100 Continue`, early hints,
+/// and progress notices.
 pub(super) const INTERIM_LIMIT: usize = 100;
 
 /// Sends `request`, whose URI is absolute, and returns the response as soon as its head has arrived. Only the time to
-/// connect is bounded.
+/// connect is limited.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(crate) async fn send(
     let reader = Reader { inner, interim: received.clone() };
     let failed = |error| if is_over(&received) { SendError::Interim } else { SendError::Exchange(error) };
     let (mut sender, connection) = http1::handshake(TokioIo::new(join(reader, writer))).await.map_err(failed)?;
-    // It ends with the response, or when nobody waits for that any more.
+    // The task ends with the response, or when the response is dropped.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(failed)
 }
@@ -63,7 +63,7 @@ pub(crate) async fn send(
 pub(crate) async fn chunk(response: &mut Response<Incoming>) -> Result<Option<Bytes>, hyper::Error> {
     let body = response.body_mut();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        // Anything else is trailers.
+        // Other frames are trailers.
         if let Ok(data) = frame?.into_data() {
             return Ok(Some(data));
         }
@@ -99,8 +99,8 @@ fn is_over(interim: &AtomicUsize) -> bool {
     interim.load(Ordering::Relaxed) > INTERIM_LIMIT
 }
 
-/// What the server sends, until it has sent too many interim responses. hyper reads on as long as something comes, so
-/// it can only be stopped here.
+/// The server's bytes, until it has sent too many interim responses. hyper keeps reading as long as bytes arrive, so
+/// only the reader can stop it.
 struct Reader {
     inner: OwnedReadHalf,
     interim: Arc<AtomicUsize>,
@@ -129,7 +129,7 @@ pub(crate) enum SendError {
 }
 
 impl SendError {
-    /// Whether there was no connection.
+    /// Whether no connection was made.
     pub(crate) fn is_connect(&self) -> bool {
         matches!(self, Self::ConnectTimeout | Self::Connect(_))
     }
@@ -149,8 +149,8 @@ mod tests {
         send(request.body(String::new()).unwrap(), &SystemResolver::default(), CONNECT_TIMEOUT).await
     }
 
-    /// The outcome of a request that gets `interim` so many times and then `last`, what the server received, and the
-    /// number of bytes that it could send.
+    /// The outcome of a request that receives `interim` `times` times and then `last`, plus what the server received
+    /// and the number of bytes it could send.
     async fn answered(request: &str, interim: &str, times: usize, last: &str) -> (Result<Response<Incoming>, SendError>, String, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let request = Request::builder().method(request).uri(format!("http://{}/latest/a%20b?c", listener.local_addr().unwrap()));
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// They were read until the request timed out, for a quarter of a processor and more.
+    /// Regression: they were read until the request timed out, which used a quarter of a CPU or more.
     #[tokio::test]
     async fn interim_responses_without_an_end_fail_the_request_at_once() {
         for interim in ["100 Continue\r\n", "103 Early Hints\r\nLink: </x>\r\n"] {
@@ -223,7 +223,7 @@ mod tests {
             let error = response.unwrap_err();
             assert_eq!(error.to_string(), "more than 100 interim responses (status 1xx) and no final one");
             assert!(!error.is_connect());
-            // Most of it are the buffers of the kernel on both sides.
+            // Most of these bytes are in the kernel's buffers on both sides.
             assert!(length < 32 << 20, "{length} bytes");
         }
     }

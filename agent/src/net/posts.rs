@@ -1,9 +1,10 @@
-//! Posts a message to an application of this machine, and [`NetPosts`]: over loopback.
+//! Posts a message to an application on this machine; [`NetPosts`] does so over loopback.
 //!
-//! What is sent is sent byte for byte, and of the answer only its status and its `Retry-After` matter. It counts once it is
-//! whole: an application that dies in the middle of it has not answered. A connection that the application keeps open is used
-//! again if the next message comes at once, which halves the time that the kernel takes for each; one that waits, or was used
-//! often, is closed: some applications serve one connection at a time.
+//! A message is sent byte for byte, and only the status and `Retry-After` of the answer are used. An answer counts once
+//! it is complete: an application that dies in the middle of it has not answered. A connection that the application
+//! keeps open is reused if the next message follows immediately, which halves the kernel's time for each message. A
+//! connection that is idle, or has been used often, is closed, because some applications serve one connection at a
+//! time.
 
 mod answer;
 #[cfg(test)]
@@ -27,16 +28,17 @@ use self::answer::{Answer, Came};
 /// Source: `ConnectTimeout` of Elastic Beanstalk's worker environments.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a connection is not made, through no fault of the other side: too many files are open, no port or no memory is left.
+/// Errors for which no connection is made although the application is not at fault: too many open files, no free port,
+/// or no memory.
 const OWN: [i32; 5] = [nix::libc::EMFILE, nix::libc::ENFILE, nix::libc::EADDRNOTAVAIL, nix::libc::ENOBUFS, nix::libc::ENOMEM];
 
-/// How long a connection waits for the next message: longer than SQS takes to bring one where it has some.
+/// How long a connection is kept idle: longer than SQS takes to deliver a message that is available.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How many requests a connection takes.
+/// How many requests are sent on a connection.
 const USES: u32 = 100;
 
-/// How much of an answer is read at once.
+/// How much of an answer is read at a time, in bytes.
 const PIECE: usize = 2048;
 
 /// A request, ready to be sent.
@@ -47,7 +49,7 @@ pub(crate) struct Post {
     pub(crate) bytes: Vec<u8>,
     /// How long the application may send nothing.
     pub(crate) silence: Duration,
-    /// How long it may take in all.
+    /// How long the application may take in total.
     pub(crate) limit: Duration,
 }
 
@@ -58,26 +60,26 @@ pub(crate) enum Answered {
         status: u16,
         retry_after: Option<String>,
     },
-    /// No one accepts connections.
+    /// Nothing accepts connections.
     Refused(String),
     /// The connection ended before the answer did.
     CutOff(String),
-    /// Not a byte came for as long as the application may be silent.
+    /// No byte arrived for as long as the application may be silent.
     Silent,
-    /// It took longer than it may.
+    /// The application took longer than allowed.
     TooLong,
-    /// What came is not HTTP.
+    /// The answer is not HTTP.
     Foreign,
-    /// This process cannot connect to anybody now.
+    /// This process cannot open any connection at present.
     Hindered(String),
 }
 
-/// Posts to applications of this machine.
+/// Posts to applications on this machine.
 #[async_trait(?Send)]
 pub(crate) trait Posts {
     async fn post(&self, post: &Post) -> Answered;
 
-    /// Closes connections that no one has used for a while. When it is to be called again, if it is.
+    /// Closes idle connections. Returns when to call it again, if at all.
     fn tidy(&self) -> Option<Duration> {
         None
     }
@@ -86,7 +88,7 @@ pub(crate) trait Posts {
 /// The applications that listen on this machine.
 #[derive(Debug, Default)]
 pub(crate) struct NetPosts {
-    /// Connections that wait for another request, those that were used last behind.
+    /// Idle connections, the most recently used last.
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -101,9 +103,9 @@ struct Idle {
 
 /// How a request on a connection ended.
 enum Ended {
-    /// `is_kept`: the connection is good for another one.
+    /// `is_kept`: the connection can be reused.
     Answered { answered: Answered, is_kept: bool },
-    /// The connection ended before a byte came.
+    /// The connection ended before any byte arrived.
     Nothing(String),
 }
 
@@ -115,7 +117,7 @@ impl Posts for NetPosts {
 
     fn tidy(&self) -> Option<Duration> {
         let mut idle = self.idle.borrow_mut();
-        // Called between any two events, with as many of these as messages at the same time.
+        // Called between any two events; there are as many idle connections as concurrent messages.
         let now = idle.first().map(|_| Instant::now())?;
         let over = idle.iter().take_while(|idle| now - idle.since >= IDLE).count();
         idle.drain(..over);
@@ -129,9 +131,9 @@ impl NetPosts {
         let begun = Instant::now();
         match self.on(stream, uses + 1, post).await {
             Ok(answered) => answered,
-            // It had the request.
+            // The application had received the request.
             Err(why) if begun.elapsed() > IDLE => Answered::CutOff(why),
-            // The application closes what it does not use, or has died: a new connection tells which.
+            // The application closed an idle connection, or has died. A new connection tells which.
             Err(why) => match self.anew(post).await {
                 Answered::Refused(_) => Answered::CutOff(why),
                 answered => answered,
@@ -151,7 +153,7 @@ impl NetPosts {
         self.on(stream, 1, post).await.unwrap_or_else(Answered::CutOff)
     }
 
-    /// Posts on this connection, and keeps it if it may be used again.
+    /// Posts on this connection, and keeps it if it can be reused.
     async fn on(&self, mut stream: TcpStream, uses: u32, post: &Post) -> Result<Answered, String> {
         match converse(&mut stream, post).await {
             Ended::Nothing(why) => Err(why),
@@ -164,11 +166,11 @@ impl NetPosts {
         }
     }
 
-    /// A connection to `at` that is still open, as far as that is known.
+    /// An idle connection to `at` that still appears to be open.
     fn take(&self, at: SocketAddr) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();
         while let Some(last) = idle.pop() {
-            // Neither its end has come, nor what no one has asked for.
+            // Nothing has arrived: neither the end of the connection nor unrequested bytes.
             let is_silent = last.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
             if last.at == at && is_silent && last.since.elapsed() < IDLE {
                 return Some(last);
@@ -182,8 +184,8 @@ async fn converse(stream: &mut TcpStream, post: &Post) -> Ended {
     let (mut reader, mut writer) = stream.split();
     let is_written = Cell::new(false);
     let write = async {
-        // An application may answer before it has read everything: what cannot be written is no matter then, but what is
-        // written next would be read as the rest of it.
+        // An application may answer before it has read the whole request. A failed write is then irrelevant, but a
+        // later request on the connection would be read as the rest of this one.
         is_written.set(writer.write_all(&post.bytes).await.is_ok());
         std::future::pending::<Infallible>().await
     };

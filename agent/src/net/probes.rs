@@ -1,7 +1,7 @@
-//! Probes of services, and [`NetProbes`]: over the network of this machine, straight: no proxy, no DNS.
+//! Probes of services; [`NetProbes`] makes them over this machine's network, without proxy or DNS.
 //!
-//! Names are those of /etc/hosts, `localhost` above all. A probe is of a service of this machine, and what it waits
-//! for is not to depend on a name server.
+//! Names are resolved from /etc/hosts only, mainly `localhost`. A probe is for a service on this machine, and must not
+//! depend on a name server.
 
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,16 +19,16 @@ use crate::host::blocking;
 
 const HOSTS: &str = "/etc/hosts";
 
-/// Asks a service of this machine whether it serves.
+/// Checks whether a service on this machine is serving.
 #[async_trait(?Send)]
 pub(crate) trait Probes {
-    /// One GET, redirects not followed: the status code.
+    /// One GET without following redirects. Returns the status code.
     ///
     /// # Errors
     ///
-    /// A sentence for people: what did not work.
+    /// A readable sentence that says what failed.
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
-    /// One GET by FastCGI, of the scripts below the directory `root`: the status code.
+    /// One GET over FastCGI, for the scripts below the directory `root`. Returns the status code.
     ///
     /// # Errors
     ///
@@ -36,12 +36,12 @@ pub(crate) trait Probes {
     async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String>;
     /// One TCP connection to `host:port`.
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
-    /// One TCP connection to a port of this machine that a container engine publishes: it has to stay. docker accepts before
-    /// anybody listens inside, and closes what it cannot pass on.
+    /// One TCP connection to a port of this machine that a container engine publishes. The connection has to stay open,
+    /// because docker accepts it before anything listens inside the container, and then closes what it cannot forward.
     async fn published(&self, port: u16, timeout: Duration) -> Result<(), String>;
 }
 
-/// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
+/// Probes on this machine. The client is created by the first HTTP probe, because setting up TLS costs a little time.
 #[derive(Debug, Default)]
 pub(crate) struct NetProbes {
     client: OnceCell<reqwest::Client>,
@@ -100,7 +100,8 @@ impl Probes for NetProbes {
     }
 }
 
-/// How long a connection to a published port has to stay. docker's proxy is refused by the container at once.
+/// How long a connection to a published port has to stay open. If nothing listens in the container, docker's proxy is
+/// refused immediately.
 ///
 /// Source: moby's cmd/docker-proxy/tcp_proxy_linux.go, `clientLoop`.
 const STAYS: Duration = Duration::from_millis(200);
@@ -116,14 +117,14 @@ fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(HostsFile)
-        // Each probe is to show that the service accepts a connection.
+        // Each probe must show that the service accepts a new connection.
         .pool_max_idle_per_host(0)
         .user_agent(concat!("ingot/", env!("CARGO_PKG_VERSION")))
         .build()?;
     Ok(client)
 }
 
-/// The innermost cause is what a person can use; the rest says "error sending request".
+/// The innermost cause is the useful part; the rest only says "error sending request".
 fn explained(error: &reqwest::Error, timeout: Duration) -> String {
     if error.is_builder() {
         return format!("it is not a URL: {}", innermost(error));
@@ -153,7 +154,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// "connection refused", without the number.
+/// "connection refused", without the error number.
 fn in_short(error: &std::io::Error) -> String {
     if error.raw_os_error().is_none() {
         return error.to_string();
@@ -162,8 +163,8 @@ fn in_short(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// The addresses of a host. /etc/hosts is read where it may say something new, and on a thread beside: it may lie on a disk
-/// that hangs.
+/// The addresses of a host. /etc/hosts is read only if it could add something, and on a separate thread, because its
+/// disk may hang.
 async fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(found) = addresses(host, "") {
         return Ok(found);
@@ -173,12 +174,12 @@ async fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
     addresses(host, &hosts)
 }
 
-/// Whether an HTTP probe can be made of this at all.
+/// Whether an HTTP probe of this text is possible at all.
 pub(crate) fn is_url(text: &str) -> bool {
     (text.starts_with("http://") || text.starts_with("https://")) && reqwest::Url::parse(text).is_ok()
 }
 
-/// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
+/// Splits `host:port`, `[::1]:port` and the common short form `:port`.
 pub(crate) fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -206,7 +207,7 @@ fn addresses(host: &str, hosts: &str) -> Result<Vec<IpAddr>, String> {
     if found.is_empty() { Err(format!("{host} is not in /etc/hosts: probe an address, such as 127.0.0.1")) } else { Ok(found) }
 }
 
-/// Names, for the HTTP client, as for everything else here.
+/// Resolves names for the HTTP client from /etc/hosts, as for all probes.
 struct HostsFile;
 
 impl Resolve for HostsFile {
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(NetProbes::default().http(&format!("http://localhost:{port}/health"), SOON).await, Ok(302));
     }
 
-    /// As docker's proxy does it.
+    /// Imitates docker's proxy.
     #[tokio::test]
     async fn a_published_port_behind_which_nobody_listens_does_not_serve() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -255,7 +256,7 @@ mod tests {
         let (probed, ()) = tokio::join!(probes.published(port, SOON), accepted);
         assert_eq!(probed, Err("the connection was closed at once: nothing listens inside yet".to_owned()));
         assert_eq!(probes.tcp(&format!("127.0.0.1:{port}"), SOON).await, Ok(()));
-        // Those that wait for what they are asked are there.
+        // Services that wait for a request keep the connection open.
         assert_eq!(NetProbes::default().published(server("").await, SOON).await, Ok(()));
         drop(listener);
         assert_eq!(probes.published(port, SOON).await, Err("connection refused".to_owned()));
@@ -264,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn says_what_did_not_work() {
         let probes = NetProbes::default();
-        // Bound, so that it is no one else's, and not listening.
+        // Bound, so that nothing else uses the port, but not listening.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let closed = socket.local_addr().unwrap();

@@ -1,7 +1,7 @@
-//! Names of hosts, resolved as this machine is configured, by ourselves.
+//! Resolves host names as this machine is configured, in this process.
 //!
-//! From /etc/hosts and the servers of /etc/resolv.conf; never by getaddrinfo, since a static glibc would load NSS modules,
-//! and never by a public resolver.
+//! Uses /etc/hosts and the servers of /etc/resolv.conf; never getaddrinfo, because a static glibc would load NSS
+//! modules, and never a public resolver.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,25 +13,25 @@ use hickory_resolver::config::LookupIpStrategy;
 
 use crate::host::blocking;
 
-/// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds; a lost packet must leave time for
-/// a second one while a connection is still waited for, and the usual setting of resolv.conf, 5 s, does not.
+/// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds. After a lost packet there must be
+/// time for a second query within the connect timeout, which the usual default of resolv.conf, 5 s, does not leave.
 const DNS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Clones share everything.
+/// The resolver, created on first use. Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct SystemResolver {
     made: Arc<Mutex<Option<TokioResolver>>>,
 }
 
 impl SystemResolver {
-    /// The addresses of a host, as long as their time to live says.
+    /// The addresses of a host, cached for their time to live.
     pub(crate) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         match self.get().await?.lookup_ip(name).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
-                // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
+                // Early in a boot, /etc/resolv.conf may be the image's until the DHCP lease provides this network's.
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                // Its own words show a whole query.
+                // The error's own text shows the whole query.
                 let why = if error.is_no_records_found() { "the name does not exist".into() } else { error.to_string() };
                 Err(ResolveError::Lookup { name: name.into(), why })
             }
@@ -42,7 +42,7 @@ impl SystemResolver {
         if let Some(resolver) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(resolver.clone());
         }
-        // /etc may lie on a disk that hangs.
+        // /etc may be on a disk that hangs.
         let made = blocking::work("read", Path::new("/etc/resolv.conf"), || Ok(Self::configured())).await;
         let resolver = made.unwrap_or_else(|error| Err(ResolveError::Configuration { why: error.to_string() }))?;
         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver.clone());

@@ -1,9 +1,9 @@
-//! Warnings to the author: values that are printed as they are where a helper has to quote them.
+//! Warnings to the author: values that are printed unquoted where a helper must quote them.
 //!
-//! A line break, a quote or a `#` in such a value is taken for more than itself: it begins a second setting, or ends the
-//! value early. Numbers, booleans, facts of the instance but its tags, and what steps offer that is no
-//! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with
-//! such a document, and its report has nothing to add.
+//! A line break, a quote or a `#` in such a value changes the file: it starts a second setting, or ends the value
+//! early. Numbers, booleans, facts of the instance except its tags, and outputs that are not
+//! [secrets](crate::address::is_secret) cannot contain these characters. The warnings are only for people on a dev box:
+//! an instance boots with such a document, and its report does not repeat them.
 
 use serde_json::Value as Json;
 
@@ -13,10 +13,10 @@ use crate::facts;
 use crate::template::{Bare, Inert, Stands, Template, descend};
 use crate::text::Place;
 
-/// Helpers that write a whole value, so that text beside it has to go through them too.
+/// Helpers that write a whole value, so that adjacent text must be passed to them too.
 const WHOLE: [&str; 5] = ["env", "json", "shell", "toml", "yaml"];
 
-/// Collects what is to be said.
+/// Collects the warnings.
 #[derive(Debug)]
 pub(super) struct Adviser<'a> {
     values: &'a Json,
@@ -28,10 +28,10 @@ impl<'a> Adviser<'a> {
         Self { values, found }
     }
 
-    /// Looks at `template`, which is `text` compiled. `helper` quotes for the format of what it becomes, and `place` finds
-    /// where one of its values stands: only for what is said, since it searches the document.
+    /// Examines `template`, the compiled form of `text`. `helper` quotes for the format of the result. `place` finds
+    /// the place of a value; it searches the document, so it is called only for values with a warning.
     pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, mut place: impl FnMut(&Bare) -> Place) {
-        // Most texts refer to nothing that anything can be said of.
+        // Most texts refer to nothing that could cause a warning.
         let of_interest = |path: &[String]| is_secret(path) || self.is_text(path);
         let may_be_for_docker = helper == Some("env") && text.contains("docker");
         if !may_be_for_docker && !template.references().iter().any(|reference| of_interest(&reference.segments)) {
@@ -44,7 +44,7 @@ impl<'a> Adviser<'a> {
         }
     }
 
-    /// What is to be said of it, and the hint.
+    /// The warning and its hint.
     fn judge(&self, bare: &Bare, helper: Option<&'static str>) -> Option<(String, String)> {
         let secret = bare.origins.iter().any(|origin| is_secret(origin));
         if bare.place == Stands::ForDocker {
@@ -59,7 +59,7 @@ impl<'a> Adviser<'a> {
             None => false,
         };
         let (helper, consequence) = match helper.filter(|_| !no_value) {
-            // What `url` writes is quoted for any format.
+            // The output of `url` is safe in every format.
             _ if bare.place == Stands::InUrl && secret => ("url", "an `@`, `/` or `%` in it changes the URL"),
             Some(helper) if secret || bare.origins.iter().any(|origin| self.is_text(origin)) => {
                 (helper, "a line break or a quote in it changes the file")
@@ -102,7 +102,7 @@ fn judge_docker(bare: &Bare, helper: Option<&'static str>) -> Option<(String, St
     (helper == Some("env")).then(|| (message(), "set `format: none`".to_owned()))
 }
 
-/// Whether there is a string at `path`, or below it.
+/// Whether there is a string at `path` or below it.
 fn holds_text(value: &Json, path: &[String]) -> bool {
     match (path.split_first(), value) {
         (Some((key, rest)), Json::Array(items)) if key == EACH => items.iter().any(|item| holds_text(item, rest)),
@@ -183,7 +183,7 @@ mod tests {
         }
         for (path, content) in [
             ("/etc/a.toml", "[{{values.name}}]\n"),
-            // No comments in this format.
+            // These are not comments in their format.
             ("/opt/a.sh", "; {{values.name}}\n"),
             ("/opt/a.sh", "// {{values.name}}\n"),
             ("/etc/a.xml", "# {{values.name}}\n"),
@@ -243,7 +243,7 @@ mod tests {
                 "write the whole value with one helper, as in {{toml (concat \"text\" values.name)}}",
             ),
             ("/etc/a.xml", "<a>b {{values.name}}</a>", "write {{xml values.name}}"),
-            // The quotes are of the attribute, or of the value.
+            // The quotes belong to the attribute, or to the value.
             ("/etc/a.xml", "<a b=\"{{values.name}}\"/>", "write {{xml values.name}}"),
             ("/etc/a.properties", "a = \"{{values.name}}\"", "write {{properties values.name}}"),
             ("/etc/a.env", "a=postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),

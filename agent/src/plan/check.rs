@@ -1,4 +1,4 @@
-//! Finds what is wrong between steps: references to nothing, templates that are not there, secrets in the open.
+//! Finds mistakes between steps: references to nothing, missing template files, exposed secrets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,15 +29,15 @@ pub(crate) struct Checker<'a> {
     shapes: &'a Shapes<'a>,
     broken: &'a [(Address, Node)],
     not_due: &'a [Address],
-    /// Whether what is not there may be in a part that could not be read.
+    /// Whether missing steps may be in a part of the document that could not be read.
     is_torn: bool,
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
-    /// What an author should know, though it is not a mistake; `None` where no one asks.
+    /// Collects warnings for the author; `None` if nobody reads them.
     advice: Option<&'a mut Vec<Mistake>>,
-    /// Of what is in `sources` and is looked for places in.
+    /// The index with which places in `sources` are found.
     index: place::Index,
-    /// Whether texts are filled in, as far as that is known.
+    /// Whether texts are rendered with the values that are known.
     fills: bool,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Adds the advice about a step beside what others write.
+    /// Adds warnings about a step that depend on what other steps write.
     pub(crate) fn beside(&mut self, texts: &TemplateTexts) {
         let Some(advice) = &mut self.advice else { return };
         let text = |item: &'a Item| match (item.step.content(), item.step.template()) {
@@ -136,7 +136,8 @@ impl<'a> Checker<'a> {
         grace::advise(self.items, advice);
     }
 
-    /// Every reference of every step, in the order of the steps, checked. Those of steps with mistakes are checked as well.
+    /// Checks every reference of every step and returns them in the order of the steps. References of steps with
+    /// mistakes are checked as well.
     pub(crate) fn nodes(&mut self, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Vec<Reference>> {
         for (address, node) in self.broken {
             self.strings(node, values);
@@ -215,7 +216,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks what becomes of a template file. `helper` quotes for its format.
+    /// Checks the rendered content of a template file. `helper` quotes for its format.
     fn content_of_file(
         &mut self,
         path: &Path,
@@ -235,13 +236,13 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks the strings of a step that has mistakes: which of them are rendered is not known, but what refers to something
-    /// of the document is meant to be.
+    /// Checks the strings of a step that has mistakes. It is not known which of them are rendered, but a reference to
+    /// something in the document is certainly meant as one.
     fn strings(&mut self, node: &Node, values: &Values) {
         match &node.value {
             Value::Sequence(items) => items.iter().for_each(|item| self.strings(item, values)),
             Value::Map(entries) => {
-                // Nothing of `build` is rendered.
+                // The field `build` is not rendered.
                 entries.iter().filter(|(key, _)| key.name != "build").for_each(|(_, node)| self.strings(node, values));
             }
             Value::String(text) if text.contains("{{") => {
@@ -255,7 +256,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Adds the advice about the use of a step that may not be due where this one is.
+    /// Warns about the use of a step that may not be due in cases where this step is.
     fn open_uses(&mut self, address: &Address, item: &Item, references: &[Reference]) {
         let Some(advice) = &mut self.advice else { return };
         let used = references.iter().filter(|reference| reference.usage != Usage::Tested).filter_map(Reference::address);
@@ -267,7 +268,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Fills in what goes over lists of values within each other, and finds out now that it becomes too large.
+    /// Renders templates with nested loops over lists of values, to find out now whether the result becomes too large.
     fn fits(&mut self, template: &Template, values: &Values, mistake: impl FnOnce(&TemplateError) -> Mistake) {
         if !template.multiplies() || template.references().iter().any(|reference| reference.root() != "values") {
             return;
@@ -280,7 +281,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The template that a text is; `None` of one that has mistakes and, unless `plain_too`, of one that refers to nothing.
+    /// Parses the template in a text. `None` if it has mistakes, or, unless `plain_too`, if it contains no reference.
     fn parse(&mut self, text: &Text, start: &Place, plain_too: bool) -> Option<Template> {
         if text.is_plain() && !plain_too {
             return None;
@@ -294,7 +295,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks that a whole step that is named is there, or is one that is not due and that no one needs.
+    /// Checks that a whole step that is named exists. A step that is not due is accepted unless it is needed.
     fn names(&mut self, target: &Address, place: &Place, own: &Address, is_needed: bool) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
@@ -318,7 +319,7 @@ impl<'a> Checker<'a> {
         self.items.contains_key(address) || self.broken.iter().any(|(broken, _)| broken == address)
     }
 
-    /// What to do about a step that is not there, and whether another was meant that is.
+    /// The hint for a step that does not exist, and whether it resembles an existing one.
     fn nearest_address(&self, address: &Address) -> (String, bool) {
         match nearest(address.as_str(), self.items.keys().map(Address::as_str)) {
             Some(near) => (format!("did you mean {near}?"), true),
@@ -326,7 +327,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks that there is something to refer to. Its place is only looked for where there is not: that reads the document.
+    /// Checks that the target of a reference exists. `spot` is called only if it does not, because it searches the
+    /// document.
     fn resolve(&mut self, reference: &Reference, values: &Values, spot: impl FnOnce() -> Spot) {
         let wrong = match reference.root() {
             "values" => in_values(reference, values.written()),

@@ -17,7 +17,7 @@ use crate::step::{Claiming, Shapes};
 use crate::template::{Scope, Template};
 use crate::text::Text;
 
-/// Adds what is wrong with `claims:`, and what steps lack that claim something.
+/// Adds the mistakes in `claims:`, and in steps that claim something.
 pub(crate) fn check(
     claims: Option<&Text>,
     items: &BTreeMap<Address, Item>,
@@ -49,12 +49,12 @@ pub(crate) fn check(
     }
 }
 
-/// Whether a value says anything.
+/// Whether a value is a number or non-blank text.
 fn is_word(value: &Json) -> bool {
     value.is_number() || value.as_str().is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Checks the place itself, as far as it is known before a boot.
+/// Checks the location itself, as far as it is known before a boot.
 fn place(text: &Text, values: &Values, mistakes: &mut Vec<Mistake>) {
     let place = text.place().expect("it was read with its place");
     let template = match Template::parse(text.raw()) {
@@ -65,9 +65,10 @@ fn place(text: &Text, values: &Values, mistakes: &mut Vec<Mistake>) {
         let message = format!("`claims` cannot refer to {reference}");
         return mistakes.push(Mistake::at(place, message, "refer to values only: the place is the same on all instances"));
     }
-    // Values that refer to facts are known in a boot.
+    // Values that refer to facts are known only during a boot.
     let Ok(known) = values.resolve(&Json::Null) else { return };
-    // Not by a macro: numbers of values keep the digits they were written with, which not all are JSON's.
+    // The `json!` macro is not used, because numbers in values keep their original notation, which is not always valid
+    // JSON.
     let known = Json::Object(serde_json::Map::from_iter([("values".to_owned(), known)]));
     match template.render(&Scope::from(known)) {
         Err(error) => mistakes.push(Mistake::of_template(place, text.raw(), &error)),

@@ -1,5 +1,5 @@
-//! Who has the `current` of a bundle lead to its next release: the bundle, once that is whole, or the application that
-//! runs it, once it serves.
+//! Decides which step points the `current` of a bundle to its next release: the bundle, once it is complete, or the
+//! application that runs it, once it serves.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::step::{Leader, Shapes};
 
 const APPLICATIONS: &str = "applications";
 
-/// What a bundle offers that leads through its `current`.
+/// The outputs of a bundle that lead through its `current`.
 const THROUGH_CURRENT: [&str; 2] = ["path", "file"];
 
-/// The bundles that applications run, each with the first of these by name.
+/// The bundles that applications run, each with the first of these applications by name.
 pub(super) fn leaders(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, references: &[Vec<Reference>]) -> BTreeMap<Address, Leader> {
     let mut leaders: BTreeMap<Address, Leader> = BTreeMap::new();
     for (address, shape) in shapes.iter().filter(|(address, _)| address.kind() == APPLICATIONS) {
@@ -25,15 +25,15 @@ pub(super) fn leaders(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, refe
     leaders
 }
 
-/// Whether a step other than applications does something again because of the bundle, or comes after it by its author's word:
-/// what it works in is nowhere to be read, as a unit's program is not.
+/// Whether a step other than an application runs again because of the bundle, or has an `after:` on it. Such a step may
+/// use the release through `current` in ways that the document does not show, for example in a unit's program.
 fn follows(bundle: &Address, items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>) -> bool {
     let is_named = |item: &Item| item.after.as_ref().is_some_and(|after| after.iter().any(|(address, _)| address == bundle));
     let mut others = shapes.iter().filter(|(address, _)| address.kind() != APPLICATIONS);
     others.any(|(address, shape)| shape.watches.contains(&bundle) || items.get(address).is_some_and(is_named))
 }
 
-/// Whether a step works in the next release by way of `current`, and so before an application has that lead there.
+/// Whether a step uses the next release through `current`, and therefore before the application points it there.
 fn is_needed_before(bundle: &Address, shapes: &Shapes<'_>, references: &[Vec<Reference>]) -> bool {
     let Some(current) = shapes.get(bundle).and_then(|shape| shape.mounts_at.as_deref()) else { return true };
     let names = |reference: &Reference| {

@@ -1,4 +1,4 @@
-//! Which steps are there: `when:`, decided by values and facts alone, before anything is planned.
+//! Which steps are in the plan: `when:`, evaluated from values and facts alone, before anything is planned.
 //!
 //! ```yaml
 //! commands:
@@ -6,8 +6,9 @@
 //!   seed: { run: [/opt/shop/seed], when: "{{values.seed}}" }
 //! ```
 //!
-//! A step that is not due is taken out of the document: no one waits for it, and who uses what it offers has a mistake, unless
-//! that is only tested. Where facts are not known, as on a desk, what depends on one stays open, and counts as due.
+//! A step that is not due is removed from the document: no step waits for it, and a reference to its outputs is a
+//! mistake, unless the reference is only tested. Where facts are not known, as on a dev box, a `when:` that depends on
+//! one stays open, and its step counts as due.
 
 use serde_json::Value as Json;
 
@@ -21,18 +22,18 @@ use crate::sorting::Sort as _;
 use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text, shown_on_a_line};
 
-/// What a `when:` comes to.
+/// The result of a `when:`.
 #[derive(Debug)]
 enum Decision {
     Due,
     NotDue,
-    /// It depends on facts that are not known.
+    /// It depends on unknown facts.
     Open,
     Wrong(Vec<Mistake>),
 }
 
-/// What has to be known to decide: what `when:` refers to and, since that may be a value, what values refer to. Empty where
-/// nothing is to be decided.
+/// Everything needed to evaluate the conditions: the references in `when:` and, since these may name values, the
+/// references in values. Empty if no step has a `when:`.
 pub(crate) fn references(document: &BootDocument) -> Vec<Reference> {
     let texts: Vec<&Text> = document.items.values().filter_map(|item| item.when.as_ref()).collect();
     if texts.is_empty() {
@@ -43,18 +44,18 @@ pub(crate) fn references(document: &BootDocument) -> Vec<Reference> {
     templates.flat_map(Template::into_references).chain(values.references().cloned()).collect()
 }
 
-/// Takes out what is not due. What depends on a fact that is not known is left open.
+/// Removes the steps that are not due. A condition that depends on an unknown fact is left open.
 ///
 /// # Errors
 ///
-/// A value that cannot be filled in; nothing is decided then.
+/// A value that cannot be rendered; nothing is decided in that case.
 pub(crate) fn settle(document: &mut BootDocument, facts: Facts<'_>) -> Result<(), (Place, TemplateError)> {
     if document.items.values().all(|item| item.when.is_none()) {
         return Ok(());
     }
     let values = Values::read(&document.values, &mut Vec::new());
     let Filled { tree, open } = values.fill(facts)?;
-    // Not by serde, which does not know every notation of a number that a document may have.
+    // Not through serde, which does not support every notation of a number that a document may contain.
     let roots = [("values".to_owned(), tree), ("instance".to_owned(), facts.known().cloned().unwrap_or_default())];
     let known = Json::Object(roots.into_iter().collect());
     let mut decided = Vec::new();
@@ -84,7 +85,7 @@ pub(crate) fn settle(document: &mut BootDocument, facts: Facts<'_>) -> Result<()
     Ok(())
 }
 
-/// One `when:`, and what is known to decide it.
+/// One `when:`, and what is known for evaluating it.
 struct Asked<'a> {
     when: &'a Text,
     start: &'a Place,
@@ -123,7 +124,7 @@ impl Asked<'_> {
         }
     }
 
-    /// What is referred to and is not there, or is not known before the steps.
+    /// The mistakes in references that do not exist, or are not known before the steps run.
     fn mistakes(&self, template: &Template) -> Vec<Mistake> {
         let wrong = |reference: &Reference| match reference.root() {
             "values" => in_values(reference, self.values.written()),

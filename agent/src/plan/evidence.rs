@@ -1,4 +1,5 @@
-//! Evidence of one boot has one key below its prefix: of two signals with the same, the last would write over the first.
+//! The evidence of one boot has one key below its prefix: if two signals had the same prefix, the second would
+//! overwrite the first.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +12,15 @@ use crate::plan::values::Values;
 use crate::steps::signal::Signal;
 use crate::template::{Scope, Template};
 
-/// Adds a mistake for each signal that writes where another one does, as far as that is known before a boot.
+/// Adds a mistake for each signal that writes to the same place as another one, as far as that is known before a boot.
 pub(crate) fn check(items: &BTreeMap<Address, Item>, values: &Values, mistakes: &mut Vec<Mistake>) {
     let prefix = |item: &Item| item.step.any().downcast_ref::<Signal>().and_then(Signal::prefix).cloned();
     let prefixes: Vec<_> = items.iter().filter(|(_, item)| item.when.is_none()).filter_map(|of| Some((of, prefix(of.1)?))).collect();
     if prefixes.len() < 2 {
         return;
     }
-    // Not by a macro: numbers of values keep the digits they were written with, which not all are JSON's.
+    // The `json!` macro is not used, because numbers in values keep their original notation, which is not always valid
+    // JSON.
     let of = |known| Scope::from(Json::Object(serde_json::Map::from_iter([("values".to_owned(), known)])));
     let scope = values.resolve(&Json::Null).ok().map(of);
     let mut taken: BTreeMap<String, &Address> = BTreeMap::new();

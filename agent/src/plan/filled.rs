@@ -1,6 +1,6 @@
-//! What is wrong with a step once the values that are known are filled in, as on a desk: what an instance would find as soon
-//! as it comes to the step, and a host with a port is wrong wherever it is written. Texts that are handed on as they are, such
-//! as the content of a file, are not looked at: they may be long, and there is little that can be wrong with them.
+//! Finds mistakes in steps after rendering the values that are known on a dev box. An instance would find them when it
+//! reaches the step, but a host with a port, for example, is wrong wherever it is written. Texts that are passed on
+//! unchanged, such as the content of a file, are not examined: they may be long, and little can be wrong with them.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::plan::wrong::in_values;
 use crate::sorting::Sort as _;
 use crate::template::{Scope, Template, TemplateError};
 
-/// Reads every step again with its values in it, and adds what is wrong with it then and was not before. `references` are
-/// those of the steps, in their order.
+/// Reads every step again with its values rendered, and adds the mistakes that were not there before. `references` are
+/// those of the steps, in the same order.
 pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], values: &Values, mistakes: &mut Vec<Mistake>) {
     let mut known = None;
     for ((address, item), references) in items.iter().zip(references).filter(|(_, references)| !references.is_empty()) {
@@ -26,7 +26,7 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         if known.is_none() {
             known = Known::of(values);
         }
-        // Whatever keeps them from being filled in is told where they are.
+        // The reason why values cannot be rendered is reported at the values themselves.
         let Some(known) = &known else { return };
         let (mut found, mut changed) = (Vec::new(), false);
         known.fill(&mut node, &mut changed, &mut found);
@@ -53,7 +53,7 @@ fn has_template(node: &Node) -> bool {
     }
 }
 
-/// What a document knows without an instance.
+/// What is known of a document without an instance.
 pub(crate) struct Known<'a> {
     tree: Json,
     scope: Scope,
@@ -67,7 +67,7 @@ impl<'a> Known<'a> {
         Some(Self { scope: Scope::from(values), tree, open })
     }
 
-    /// A text with the values in it. `None` if it needs anything else.
+    /// A text with its values rendered. `None` if it needs anything else.
     pub(crate) fn text(&self, text: &str) -> Option<String> {
         let template = Template::parse(text).ok()?;
         let is_known = template.references().iter().all(|reference| self.has(reference));
@@ -79,7 +79,8 @@ impl<'a> Known<'a> {
         &self.scope
     }
 
-    /// What a template needs that refers to these: values, and a text in the place of what is not known, where there is one.
+    /// The scope for a template with these references: values, and the text of `stand_in` for unknown references that
+    /// have one.
     pub(super) fn with<'t>(&self, references: &[Reference], stand_in: &dyn Fn(&Reference) -> Option<&'t str>) -> Scope {
         let mut scope = Scope::new();
         let mut references: Vec<&Reference> = references.iter().collect();
@@ -94,7 +95,7 @@ impl<'a> Known<'a> {
         scope
     }
 
-    /// Fills in the strings that refer to nothing else.
+    /// Renders the strings that refer to nothing but known values.
     fn fill(&self, node: &mut Node, changed: &mut bool, mistakes: &mut Vec<Mistake>) {
         match &mut node.value {
             Value::Sequence(items) => items.iter_mut().for_each(|item| self.fill(item, changed, mistakes)),
@@ -102,13 +103,13 @@ impl<'a> Known<'a> {
                 entries.iter_mut().filter(|(key, _)| !is_text(&key.name)).for_each(|(_, node)| self.fill(node, changed, mistakes));
             }
             Value::String(text) if text.contains("{{") => {
-                // Others have told what does not parse.
+                // Strings that do not parse are reported elsewhere.
                 let Ok(template) = Template::parse(text) else { return };
                 if !template.references().iter().all(|reference| self.has(reference)) {
                     return;
                 }
                 match template.render(&self.scope) {
-                    // What is written with braces on purpose would be a template again.
+                    // Intentional braces in the result would be parsed as a template again.
                     Ok(filled) if !filled.expose().contains("{{") => {
                         *changed = true;
                         *text = filled.expose().to_owned();
@@ -121,7 +122,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Whether a reference can be filled in. What cannot be is told where that is found.
+    /// Whether a reference can be rendered. The reason why it cannot is reported elsewhere.
     pub(super) fn has(&self, reference: &Reference) -> bool {
         reference.root() == "values" && !is_open(reference, Facts::None, &self.open) && in_values(reference, &self.tree).is_none()
     }
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// It was told once as what the text says, and once as what comes of it.
+    /// Regression: it was reported twice, once for the template and once for its result.
     #[test]
     fn what_cannot_be_printed_is_told_once() {
         for value in ["", "[1]", "{ a: 1 }"] {

@@ -1,5 +1,5 @@
-//! Warnings of a worker that gives its messages more time to end than the drain of the document gives the whole machine:
-//! whatever takes longer is cut off at each scale-in, and delivered again.
+//! Warns about a worker that gives its messages more time to finish than the drain of the document gives the whole
+//! machine: a message that takes longer is cut off at each scale-in, and delivered again.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,8 @@ mod tests {
         tests::advised(&format!("workers: {{ jobs: {{ queue: jobs, to: http://127.0.0.1:5000{worker} }} }}\n{more}"))
     }
 
-    /// With the defaults, messages of more than two minutes were lost work at each scale-in, and nothing said so.
+    /// Regression: with the defaults, messages of more than two minutes were cut off at each scale-in, without any
+    /// warning.
     #[test]
     fn a_worker_that_may_need_longer_than_the_machine_has_is_named() {
         let message = "workers.jobs gives its messages 3600s to end, and `grace` of drains.leave is 120s: at scale-in, a message that \

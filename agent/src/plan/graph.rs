@@ -1,6 +1,7 @@
-//! The graph of a plan: what runs as one, what runs after what, and whether that can be done at all.
+//! The graph of a plan: which steps form a unit, which units depend on which, and whether there are cycles.
 //!
-//! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
+//! Nodes are [`Unit`]s: a single step, or files that a service restarts on, which are staged first and renamed
+//! together.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +48,7 @@ fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(
                 members: Vec::new(),
                 needs: Vec::new(),
                 rest: match order {
-                    // Whatever else it comes after.
+                    // Regardless of its other dependencies.
                     Order::AfterServices => Rest::After(0),
                     Order::AfterTheRest | Order::BeforeServices if item.after.is_none() => Rest::After(0),
                     Order::ByReferences => Rest::ALL,
@@ -67,7 +68,7 @@ fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(
     (units, unit_of)
 }
 
-/// Adds the edges of each unit: to what its steps refer to, wait for or watch, and to the mounts that hold their paths.
+/// Adds the edges of each unit: to the steps it refers to, waits for or watches, and to the mounts that hold its paths.
 fn find_needs(
     units: &mut [Unit],
     unit_of: &[usize],
@@ -81,7 +82,8 @@ fn find_needs(
         let used = references[at].iter().filter_map(|reference| Some((index(&reference.address()?)?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| address);
         let others = after.chain(shape.watches.iter().copied()).filter_map(|address| Some((index(address)?, false)));
-        // Without the mount that is to hold it, a path means another place: there is no going on without it.
+        // Without the mount that should hold it, a path refers to another place, so the step cannot continue without
+        // the mount.
         let holders = shape.paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
         let needs = holders.chain(used).chain(others).map(|(target, uses)| Need { unit: unit_of[target], uses });
         let unit = unit_of[at];
@@ -93,8 +95,8 @@ fn find_needs(
     }
 }
 
-/// Services without `after:` come after the applications, unless these wait for them; what comes after services comes after
-/// both.
+/// Makes services without `after:` run after the applications, unless the applications depend on them. Steps ordered
+/// after services run after both.
 fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>) {
     let of = |order: Order| {
         let all = items.values().zip(shapes.values()).enumerate();
@@ -122,7 +124,7 @@ fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Add
     }
 }
 
-/// Where something is mounted, and by which steps.
+/// The mount points, and the steps that mount something there.
 fn mounts<'a>(shapes: &'a Shapes<'_>) -> BTreeMap<&'a Path, Vec<usize>> {
     let mut mounts: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
     for (by, shape) in shapes.values().enumerate() {
@@ -133,14 +135,14 @@ fn mounts<'a>(shapes: &'a Shapes<'_>) -> BTreeMap<&'a Path, Vec<usize>> {
     mounts
 }
 
-/// The step that mounts what holds a path: the nearest, and not `own`.
+/// The step that mounts the nearest mount point holding a path, other than `own`.
 fn holder(path: &Path, own: usize, mounts: &BTreeMap<&Path, Vec<usize>>) -> Option<usize> {
-    // Most documents mount nothing, and to take a path apart costs each step.
+    // Most documents mount nothing, and splitting a path would cost time for each step.
     let above = if mounts.is_empty() { None } else { Some(path.ancestors()) };
     above.into_iter().flatten().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
 }
 
-/// For each step the representative of its group: files watched by one service belong together.
+/// For each step, the representative of its group: files watched by the same service form a group.
 fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..shapes.len()).collect();
     fn root(parent: &mut [usize], mut at: usize) -> usize {
@@ -161,7 +163,7 @@ fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec
     (0..shapes.len()).map(|at| root(&mut parent, at)).collect()
 }
 
-/// Names every cycle in full.
+/// Reports every cycle in full.
 fn report_cycles(
     units: &[Unit],
     dependents: &[Vec<usize>],
@@ -183,7 +185,7 @@ fn report_cycles(
                 }
             }
         }
-        // Every unit that is left needs another that is left; following needs must come round.
+        // Every remaining unit needs another remaining unit, so following the needs must lead around a cycle.
         let Some(start) = (gone..units.len()).find(|at| left[*at]) else { return };
         gone = start;
         let mut path = vec![start];

@@ -1,4 +1,5 @@
-//! Secrets that end with a line break, as `echo` and editors leave it. It is kept, since a key may need it, and told.
+//! Warns about secrets that end with a line break, as `echo` and editors leave it. The line break is kept, because a
+//! key may need it.
 
 use serde_json::Value as Json;
 
@@ -7,10 +8,10 @@ use crate::address::{Address, CREDENTIALS};
 use crate::template::{Template, descend};
 
 impl Plan {
-    /// What to say of a secret that was read as `value`; nothing where no line break reaches a text that refers to it, or the
-    /// login of a database.
+    /// The warning about a secret that was read as `value`. `None` if no line break reaches a text that refers to it,
+    /// or the login of a database.
     ///
-    /// The last line of a key in PEM form ends with a line break by rights.
+    /// The last line of a key in PEM form correctly ends with a line break.
     pub(crate) fn line_break_of(&self, address: &Address, value: &Json) -> Option<String> {
         if address.kind() != "secrets" || !any_ends_with_one(value) {
             return None;
@@ -34,7 +35,7 @@ impl Plan {
         (!remarks.is_empty()).then(|| remarks.join("; "))
     }
 
-    /// What to say of a secret with which databases are logged in to.
+    /// The warning about a secret that is used to log in to databases.
     fn line_break_of_credentials(&self, address: &Address, value: &Json) -> Option<String> {
         let logs_in =
             |node: &&PlanNode| node.address.kind() == "databases" && node.step.shape(node.address.key()).watches.contains(&address);

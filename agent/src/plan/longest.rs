@@ -1,4 +1,4 @@
-//! How long a boot may take, by the time limits of its steps.
+//! The maximum duration of a boot, from the time limits of its steps.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::plan::unit::{self, Rest};
 use crate::plan::{Plan, Unit};
 
 impl Plan {
-    /// The longest time until the last signal, if each step takes all of its time limit. What runs in the background
-    /// does not count.
+    /// The longest time until the last signal, if each step uses all of its time limit. Steps that run in the
+    /// background do not count.
     pub(crate) fn longest(&self) -> Duration {
         let mut ends = vec![Duration::ZERO; self.units.len()];
         let order = unit::in_order(&self.units);
@@ -21,7 +21,7 @@ impl Plan {
         self.latest(&ends, |unit| !unit.beside)
     }
 
-    /// When a unit begins at the latest: after what it needs, and after the rest where it waits for that.
+    /// When a unit starts at the latest: after its needs, and after the rest if it waits for that.
     fn begins(&self, at: usize, ends: &[Duration]) -> Duration {
         let unit = &self.units[at];
         let needed = unit.needs.iter().map(|need| ends[need.unit]).max().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The plan: the steps and their edges, checked. Pure, made without touching anything.
+//! The plan: the steps and their edges, checked. Planning is pure and touches nothing.
 //!
-//! Everything that can be wrong with a document is found here or before: references to nothing, cycles, secrets in
-//! files that everybody may read, templates that are not there.
+//! Every mistake in a document is found here or earlier: references to nothing, cycles, secrets in world-readable
+//! files, missing template files.
 
 mod advice;
 mod check;
@@ -48,25 +48,25 @@ pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::{Facts, Values};
 
-/// What runs, after what.
+/// The steps to run, and their order.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// By address.
+    /// Ordered by address.
     pub(crate) nodes: Vec<PlanNode>,
-    /// What runs as one: a step, or files that are installed together. In the order of their first members.
+    /// What runs as a unit: a step, or files that are installed together. In the order of their first members.
     pub(crate) units: Vec<Unit>,
     pub(crate) templates: BTreeMap<PathBuf, Template>,
     pub(crate) values: Values,
-    /// Whether it matters in which phase this instance is.
+    /// Whether the phase of this instance matters.
     pub(crate) heeds_phase: bool,
-    /// Steps that are not there, for their `when:` is false.
+    /// Steps that are left out because their `when:` is false.
     pub(crate) not_due: Vec<Address>,
-    /// Steps that count as due since the facts are not known that decide it, each with its `when:`.
+    /// Steps that count as due because the facts that decide it are unknown, each with its `when:`.
     pub(crate) open: Vec<(Address, String)>,
     claims: Option<Text>,
-    /// Why not every secret of the document is in it.
+    /// Why the plan does not contain every secret of the document.
     pub(crate) hides: Option<String>,
-    /// Every step of the document that listens, and its ports.
+    /// Every step of the document that listens on ports, and its ports.
     listening: Vec<(Address, Vec<u16>)>,
     leaders: BTreeMap<Address, Leader>,
     /// As [`Siblings::serving`](crate::step::Siblings::serving).
@@ -79,10 +79,10 @@ pub(crate) struct PlanNode {
     pub(crate) address: Address,
     pub(crate) step: Box<dyn AnyStep>,
     pub(crate) references: Vec<Reference>,
-    /// Whether anything in it came from a secret.
+    /// Whether anything in it comes from a secret.
     pub(crate) holds_secret: bool,
     pub(crate) required: bool,
-    /// How long it may take in all.
+    /// The time limit of the whole step.
     pub(crate) patience: Duration,
     pub(crate) outline: Outline,
 }
@@ -92,12 +92,12 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Every mistake at once, those met while the document was read included.
+    /// All mistakes at once, including those found while the document was read.
     pub(crate) fn compile(document: BootDocument, texts: &TemplateTexts) -> Result<Self, DocumentError> {
         Self::compile_and_advise(document, texts, None)
     }
 
-    /// As [`compile`](Self::compile), with what the author should know though it is not a mistake.
+    /// As [`compile`](Self::compile), and also returns warnings for the author.
     pub(crate) fn compile_with_advice(document: BootDocument, texts: &TemplateTexts) -> (Result<Self, DocumentError>, DocumentError) {
         let (mut advice, mut sources) = (Vec::new(), document.sources.clone());
         let plan = Self::compile_and_advise(document, texts, Some(&mut advice));
@@ -113,7 +113,7 @@ impl Plan {
         texts: &TemplateTexts,
         advice: Option<&mut Vec<Mistake>>,
     ) -> Result<Self, DocumentError> {
-        // A value that cannot be filled in has mistakes, which are found below.
+        // A value that cannot be rendered is a mistake, which is found below.
         let _ = due::settle(&mut document, Facts::None);
         let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk, is_torn } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
@@ -136,7 +136,7 @@ impl Plan {
         evidence::check(&items, &values, &mut mistakes);
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
         if is_torn {
-            // What was not read may hold what is missing.
+            // What is missing may be in a part that was not read.
             mistakes.retain(|mistake| !mistake.may_come_later);
         }
         if !mistakes.is_empty() {
@@ -166,17 +166,17 @@ impl Plan {
         Ok(Self { nodes, units, templates, values, heeds_phase, not_due, open, claims, hides: None, listening, leaders, serving })
     }
 
-    /// Every reference of the plan, in values too.
+    /// Every reference of the plan, including those in values.
     pub(crate) fn references(&self) -> impl Iterator<Item = &Reference> {
         self.nodes.iter().flat_map(|node| &node.references).chain(self.values.references())
     }
 
-    /// Whether any step asks for a fact of the instance.
+    /// Whether any step refers to a fact of the instance.
     pub(crate) fn needs_facts(&self) -> bool {
         self.references().any(|reference| reference.root() == "instance")
     }
 
-    /// Whether any step calls AWS in every boot. The others find out for themselves whether they have to.
+    /// Whether any step calls AWS in every boot. Other steps determine for themselves whether they need to.
     pub(crate) fn needs_aws(&self) -> bool {
         self.nodes.iter().any(|node| node.outline.asks_aws == AsksAws::Always)
     }
@@ -186,14 +186,14 @@ impl Plan {
         tags(self.references())
     }
 
-    /// References to `instance`, `secrets` and whatever else only a running machine knows, for placeholders.
+    /// References to `instance`, `secrets` and everything else that only a running machine knows, for placeholders.
     pub(crate) fn unknowns(&self) -> BTreeSet<&Reference> {
         let mut unknowns = BTreeSet::new();
         unknowns.extend(self.references().filter(|reference| matches!(reference.root(), "instance" | "secrets")));
         unknowns
     }
 
-    /// The steps that a unit needs, but for "the rest".
+    /// The steps that a unit needs, not including "the rest".
     pub(crate) fn needs(&self, unit: &Unit) -> impl Iterator<Item = &PlanNode> {
         unit.needs.iter().flat_map(|need| &self.units[need.unit].members).map(|member| &self.nodes[*member])
     }
@@ -203,13 +203,13 @@ impl Plan {
         awaited(&self.units)
     }
 
-    /// For each unit how many others have to end before it, one after the other, at the least; `order` is one in which
-    /// they could run one by one.
+    /// For each unit, the minimum number of units that must end before it one after another. `order` is an order in
+    /// which the units could run one at a time.
     pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {
         let mut levels = vec![0; self.units.len()];
         let mut everything = 0;
-        // Of "the rest", by how many wait for it. Once one of these comes, all of it has that it waits for: from there on,
-        // each is the most of those that follow.
+        // The levels of "the rest", indexed by how many units wait for it. Once one of these units comes, everything it
+        // waits for has been visited; from then on, each entry is the maximum of all entries from its index on.
         let row = row(&self.units);
         let (mut rest, mut settled) = (vec![0; row + 1], row);
         for at in order {
@@ -236,11 +236,11 @@ impl Plan {
         levels
     }
 
-    /// Keeps `addresses` and what they need, and nothing else: "the rest" is not waited for.
+    /// Keeps `addresses` and everything they need, and nothing else: "the rest" is not waited for.
     ///
     /// # Errors
     ///
-    /// An address that the plan does not have, with the nearest one it has.
+    /// An address that is not in the plan, with the nearest one that is.
     pub(crate) fn only(&mut self, addresses: &[Address]) -> Result<(), String> {
         let mut keep = BTreeSet::new();
         let mut next = Vec::new();
@@ -262,18 +262,18 @@ impl Plan {
             }
         }
         self.keep(&Vec::from_iter(keep));
-        // Of "the rest", only what is needed has been kept, and so is waited for.
+        // Of "the rest", only what is needed was kept, and edges make units wait for that.
         self.units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         Ok(())
     }
 
-    /// Leaves out what is not due in this phase.
+    /// Removes steps that are not due in this phase.
     pub(crate) fn in_phase(&mut self, phase: Phase) {
         let due: Vec<usize> = (0..self.units.len()).filter(|at| self.units[*at].phase <= phase).collect();
         self.keep(&due);
     }
 
-    /// Keeps these units, which are given in their order, and nothing else.
+    /// Keeps only these units, which must be given in order.
     fn keep(&mut self, keep: &[usize]) {
         let mut members: Vec<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
         members.order();
@@ -297,7 +297,7 @@ impl Plan {
     }
 }
 
-/// The keys of the tags among what is referred to.
+/// The keys of the tags among the references.
 pub(crate) fn tags<'a>(references: impl IntoIterator<Item = &'a Reference>) -> BTreeSet<&'a str> {
     let tags = references.into_iter().filter_map(|reference| match reference.segments.as_slice() {
         [root, tags, key, ..] if root == "instance" && tags == crate::facts::TAGS => Some(key.as_str()),
@@ -308,7 +308,7 @@ pub(crate) fn tags<'a>(references: impl IntoIterator<Item = &'a Reference>) -> B
     keys
 }
 
-/// The place that one of those that are kept has once the others are gone. They are in their order.
+/// The index of `one` among the units that are kept, which are in order.
 fn place(kept: &[usize], one: usize) -> Option<usize> {
     kept.binary_search(&one).ok()
 }
@@ -324,7 +324,7 @@ mod tests {
         Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap()
     }
 
-    /// Each warning about a document that has no mistakes, with its hint.
+    /// Each warning about a document without mistakes, with its hint.
     pub(super) fn advised(steps: &str) -> Vec<String> {
         let mut layers = Layers::default();
         layers.add_named("test", format!("#ingot\nversion: 1\n{steps}\n").as_bytes());
@@ -377,7 +377,7 @@ mod tests {
         for steps in [
             "files: { /etc/a: { content: a } }",
             "volumes: { a: { from: { device: /dev/sdf } } }",
-            // It may be attached by now.
+            // It may already be attached.
             "volumes: { a: { from: { snapshot: snap-1 } } }",
             "databases: { a: { host: db.internal, engine: mysql } }",
         ] {

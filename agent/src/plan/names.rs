@@ -1,4 +1,5 @@
-//! Names that AWS would refuse, as far as they are known on a desk: an instance would only hear of it when it asks.
+//! Names that AWS would reject, as far as they are known on a dev box. Otherwise an instance would find out only when
+//! it calls AWS.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use crate::plan::values::Values;
 
 type Rule = fn(&str) -> Option<Objection>;
 
-/// The fields that hold such names, by kind of step.
+/// The fields that contain such names, by kind of step.
 const RULES: [(&str, &str, Rule); 9] = [
     ("volumes", "snapshot", |name| id("a snapshot", "snap-", name)),
     ("volumes", "volume", |name| id("a volume", "vol-", name)),
@@ -30,9 +31,9 @@ const RULES: [(&str, &str, Rule); 9] = [
 /// Fields that name a user or a group.
 const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
-/// Adds what is wrong with the names in steps.
+/// Adds the mistakes in the names used by steps.
 pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
-    // Hardly any of them is a template.
+    // Few of these names are templates.
     let known = LazyCell::new(|| Known::of(values));
     let filled = |text: &str| known.as_ref()?.text(text);
     let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
@@ -41,7 +42,7 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)],
     }
 }
 
-/// `filled` is a text with the values in it, where that is known.
+/// `filled` renders a text with the values, if they are known.
 fn walk(kind: &str, node: &Node, filled: &dyn Fn(&str) -> Option<String>, mistakes: &mut Vec<Mistake>) {
     let Value::Map(entries) = &node.value else { return };
     // Tags and variables may have any name.
@@ -58,7 +59,7 @@ fn walk(kind: &str, node: &Node, filled: &dyn Fn(&str) -> Option<String>, mistak
     }
 }
 
-/// An ID of EC2: 8 or 17 hexadecimal digits behind what it is.
+/// An EC2 ID: a prefix for its kind, followed by 8 or 17 hexadecimal digits.
 fn id(what: &str, prefix: &str, name: &str) -> Option<Objection> {
     let digits = name.strip_prefix(prefix).unwrap_or_default();
     let is_id = matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -70,7 +71,7 @@ fn id(what: &str, prefix: &str, name: &str) -> Option<Objection> {
     (!is_id).then(|| Objection::new(format!("`{name}` is not the ID of {what}"), hint))
 }
 
-/// Only what begins as the name of a file system of EFS.
+/// Only examines names that begin like that of an EFS file system.
 fn file_system(name: &str) -> Option<Objection> {
     let (id, _) = name.strip_prefix("fs-")?.split_once(['.', ':'])?;
     let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -95,7 +96,7 @@ fn database(name: &str) -> Option<Objection> {
     (!is_name).then(|| Objection::new(format!("`{name}` cannot be the name of a database in RDS"), hint))
 }
 
-/// Those of AWS have an exclamation mark besides, as in `rds!db-…`.
+/// Names made by AWS contain an exclamation mark as well, as in `rds!db-…`.
 /// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>
 fn secret(name: &str) -> Option<Objection> {
     let is_name = (1..=512).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte));
@@ -110,7 +111,7 @@ fn parameter(name: &str) -> Option<Objection> {
     }
     let (path, _version) = name.split_once(':').unwrap_or((name, ""));
     let (rooted, begin) = (path.starts_with('/'), path.trim_start_matches('/').to_ascii_lowercase());
-    // What comes behind is the name of a secret.
+    // The remainder is the name of a secret.
     if begin.starts_with("aws/reference/secretsmanager/") {
         return None;
     }
@@ -127,7 +128,7 @@ fn parameter(name: &str) -> Option<Objection> {
     Some(Objection::new(format!("`{name}` cannot be the name of a parameter"), hint))
 }
 
-/// As chown(1) takes it, but no step.
+/// The form `USER:GROUP`, which chown(1) accepts but no step does.
 fn user(name: &str) -> Option<Objection> {
     let (user, group) = name.split_once(':')?;
     let hint = format!("write `{user}` here, and `group: {group}` where the step has that field");

@@ -1,4 +1,5 @@
-//! Paths at which a file stands in the way of another step: something is mounted there, or is to be below it.
+//! Paths at which a file conflicts with another step: something is mounted at the same path, or should be created below
+//! it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,13 +10,14 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
 
-/// Adds a mistake for each step that makes something where a file is.
+/// Adds a mistake for each step that creates something at or below the path of a file.
 pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
-    // Where it depends on facts, the other may be there instead. They are in order, so as strings and as paths alike.
+    // Steps with a `when:` are left out, because they may exclude each other. The keys are sorted, which gives the same
+    // order for strings and for paths.
     let of_kind = |kind: &'static str| items.iter().filter(move |(address, item)| address.kind() == kind && item.when.is_none());
     let all = |kind| of_kind(kind).map(|(address, _)| (address.key(), address)).collect::<Vec<(&str, &Address)>>();
     let (files, mounts) = (all("files"), all("mounts"));
-    // Of many in one directory, the directories above are looked for once.
+    // For many steps in one directory, the directories above it are searched only once.
     let mut above: (Option<&OsStr>, Option<&Address>) = (None, None);
     for ((address, item), shape) in items.iter().zip(shapes.values()) {
         let path = if address.kind() == "mounts" { Some(Path::new(address.key())) } else { shape.paths.first().map(AsRef::as_ref) };
@@ -39,7 +41,7 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
     }
 }
 
-/// The step at this path, of those that are in the order of their keys.
+/// The step at this path, among steps sorted by key.
 fn find<'a>(path: &Path, among: &[(&str, &'a Address)]) -> Option<&'a Address> {
     let path = path.to_str()?;
     among.binary_search_by(|(key, _)| (*key).cmp(path)).ok().map(|at| among[at].1)

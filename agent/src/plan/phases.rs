@@ -1,7 +1,7 @@
 //! Which steps are due before an instance goes into its warm pool, and which only when it goes into service.
 //!
-//! A service is for later, and so is a signal to a stack; everything else is prepared. What needs a step that is for
-//! later is for later itself. The author may say otherwise, step by step, but not of a step that needs a later one.
+//! Services and signals to a stack are due only in service; everything else is prepared. A step that needs a later step
+//! is itself later. The author may override this for each step, but not for a step that needs a later one.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::{Phase, Shapes};
 
-/// Finds the phase of each unit.
+/// Determines the phase of each unit.
 pub(super) fn place(
     units: &mut [Unit],
     dependents: &[Vec<usize>],
@@ -37,7 +37,7 @@ pub(super) fn place(
     }
 }
 
-/// What makes a unit one for later: another step in it, or one that it needs.
+/// The step that makes a unit a later one: another member, or a step that it needs.
 fn culprit<'a>(
     at: usize,
     units: &[Unit],

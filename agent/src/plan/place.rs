@@ -1,4 +1,4 @@
-//! Where a path of a template stands in a document.
+//! Finds the place of a template's path in a document.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crate::document::error::Sources;
 use crate::text::Place;
 
-/// How many characters of a line are gone through to get to a column, at most.
+/// The maximum number of characters of a line that are scanned to reach a column.
 const STRIDE: usize = 256;
 
-/// How many bytes of a line are searched: a document may be one line, with thousands of strings in it.
+/// How many bytes of a line are searched, because a document may be a single line with thousands of strings.
 const WINDOW: usize = 64 << 10;
 
-/// The documents, each gone through once however many places in it are looked for.
+/// The documents, each scanned once however many places in it are searched for.
 #[derive(Debug, Default)]
 pub(super) struct Index(RefCell<BTreeMap<Arc<str>, Rc<Indexed>>>);
 
@@ -22,9 +22,9 @@ pub(super) struct Index(RefCell<BTreeMap<Arc<str>, Rc<Indexed>>>);
 #[derive(Debug)]
 struct Indexed {
     text: Arc<str>,
-    /// Where each line begins, in bytes.
+    /// The start of each line, in bytes.
     lines: Vec<usize>,
-    /// Where every so manieth character is, of lines that have as many.
+    /// For lines longer than [`STRIDE`] bytes, the byte offset of every [`STRIDE`]th character.
     columns: BTreeMap<usize, Vec<usize>>,
 }
 
@@ -49,20 +49,20 @@ impl Indexed {
         indexed
     }
 
-    /// A line without its end; empty where there is none.
+    /// A line without its line break; empty if there is no such line.
     fn line(&self, n: usize) -> &str {
         let Some(begin) = self.lines.get(n) else { return "" };
         let end = self.lines.get(n + 1).map_or(self.text.len(), |next| next - 1);
         self.text[*begin..end].trim_end_matches('\r')
     }
 
-    /// The line at a byte of it, as much as is searched.
+    /// The searched part of a line, starting at a byte offset.
     fn window(&self, n: usize, from: usize) -> &str {
         let rest = self.line(n).get(from..).unwrap_or_default();
         &rest[..rest.floor_char_boundary(WINDOW)]
     }
 
-    /// The byte of a line at a column, which counts from 1.
+    /// The byte offset of a column, which counts from 1.
     fn byte(&self, n: usize, column: usize) -> usize {
         let (line, before) = (self.line(n), column.saturating_sub(1));
         let stride = self.columns.get(&n).and_then(|columns| Some((columns.get(before / STRIDE)?, before % STRIDE)));
@@ -70,7 +70,7 @@ impl Indexed {
         line[from..].char_indices().nth(before).map_or(line.len(), |(at, _)| from + at)
     }
 
-    /// The column of a byte of a line.
+    /// The column of a byte offset in a line.
     fn column(&self, n: usize, byte: usize) -> usize {
         let known = self.columns.get(&n).map_or(0, |columns| columns.partition_point(|at| *at <= byte).saturating_sub(1));
         let from = self.columns.get(&n).map_or(0, |columns| columns[known]);
@@ -78,15 +78,15 @@ impl Indexed {
     }
 }
 
-/// Finds what is written in a string in the lines of the document: what was gone through for one is not gone through for the
-/// next.
+/// Finds parts of a string in the lines of the document. A part that was scanned for one search is not scanned again
+/// for the next.
 pub(super) struct Search<'a> {
     start: &'a Place,
     indexed: Rc<Indexed>,
-    /// How many bytes of the first line come before the string.
+    /// How many bytes of the first line precede the string.
     begin: usize,
     found: BTreeMap<(usize, String), Place>,
-    /// Where the last one was found: its line, and how many bytes of that come before it.
+    /// Where the last match was found: its line, and the byte offset in that line.
     last: (usize, usize),
 }
 
@@ -97,7 +97,8 @@ impl<'a> Search<'a> {
         Self { start, indexed, begin, found: BTreeMap::new(), last: (0, 0) }
     }
 
-    /// Where `written` stands that is in this line of the string, from 1. Where it is not found, the beginning is near enough.
+    /// The place of `written` in this line of the string, counted from 1. If it is not found, the start of the string
+    /// is returned as an approximation.
     pub(super) fn find(&mut self, line: usize, written: &str) -> Place {
         let key = (line, written.to_owned());
         if let Some(known) = self.found.get(&key) {
@@ -111,7 +112,8 @@ impl<'a> Search<'a> {
     fn look(&mut self, line: usize, written: &str) -> Option<Place> {
         let first = self.start.line - 1;
         let count = (self.indexed.lines.len() - first.min(self.indexed.lines.len())).min(line + 1);
-        // The text of a block begins in the line after its mark. A line break that is escaped is none in the document.
+        // The text of a block scalar begins in the line after its indicator. An escaped line break is not a line break
+        // in the document.
         let block = self.indexed.line(first)[self.begin..].starts_with(['|', '>']);
         let likely = Some(if block { line } else { line - 1 }).filter(|likely| *likely < count);
         let (n, at) = likely.into_iter().chain(0..count).find_map(|n| Some((n, self.look_in_line(n, written)?)))?;
@@ -119,7 +121,7 @@ impl<'a> Search<'a> {
         Some(Place { file: self.start.file.clone(), line: self.start.line + n, column: self.indexed.column(first + n, at) })
     }
 
-    /// How many bytes come before it: rather behind the last one than before it.
+    /// The byte offset of `written` in a line. Prefers a match after the last one to an earlier match.
     fn look_in_line(&self, n: usize, written: &str) -> Option<usize> {
         let begin = if n == 0 { self.begin } else { 0 };
         let behind = Some(self.last.1).filter(|bytes| n == self.last.0 && *bytes > begin);
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(in_text(&index, &sources, &beyond, 1, "b"), beyond);
     }
 
-    /// 8,000 warnings in one line of 400 KB took 30 s.
+    /// Regression: 8,000 warnings in one line of 400 KB took 30 s.
     #[test]
     fn many_strings_of_one_line_are_each_found_at_once() {
         let file: Arc<str> = "a".into();

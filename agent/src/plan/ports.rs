@@ -1,5 +1,5 @@
-//! Ports and whatever else there is one of: of two steps that would have the same, only the first could. And time, of which
-//! there has to be enough.
+//! Ports and other things that only one step can have: if two steps asked for the same, only the first would succeed.
+//! Also checks that time limits are sufficient.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
 
-/// Adds a mistake for each step that wants what a step before it has. Of steps of which no one knows yet whether they are due,
-/// perhaps only one is.
+/// Adds a mistake for each step that claims what an earlier step has. Steps whose `when:` is undecided are skipped,
+/// because perhaps only one of them is due.
 pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     let mut taken: BTreeMap<u16, &Address> = BTreeMap::new();
     let mut alone: BTreeMap<&str, &Address> = BTreeMap::new();

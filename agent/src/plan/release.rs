@@ -1,4 +1,4 @@
-//! The bundles of a release that is asked for come first: until they are here and verified, nothing is changed.
+//! The bundles of a requested release come first: nothing is changed until they have been downloaded and verified.
 
 use crate::address::{Address, Reference};
 use crate::document::BootDocument;
@@ -12,11 +12,11 @@ use crate::steps::application::Application;
 use crate::template::Template;
 use crate::text::Text;
 
-/// The values that a release is told by.
+/// The values that name a release and its digest.
 const NAME: &str = "release";
 const DIGEST: &str = "release_sha256";
 
-/// Whether steps of a document refer to a release, also those that are not due here or in this phase.
+/// Whether steps of a document refer to a release, including steps that are not due here or in this phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) is_named: bool,
@@ -35,7 +35,7 @@ impl Known {
         Self::by(&steps.collect::<Vec<_>>())
     }
 
-    /// Only what is fetched by the name is compared with the digest: a bundle, or an image of an application.
+    /// Only what is fetched by the name is compared with the digest: a bundle, or the image of an application.
     fn by(steps: &[Referring<'_>]) -> Self {
         let of = |kind: &'static str| steps.iter().filter(move |step| step.kind == kind);
         let is_fetched = of("bundles").any(|step| step.by_name || step.by_digest);
@@ -46,19 +46,19 @@ impl Known {
     }
 }
 
-/// How a step stands to a release.
+/// How a step refers to a release.
 struct Referring<'a> {
     kind: &'a str,
     is_named: bool,
-    /// Whether what it fetches is told by the name, and compared with the digest.
+    /// Whether the name selects what it fetches, and the digest verifies it.
     by_name: bool,
     by_digest: bool,
 }
 
 impl<'a> Referring<'a> {
-    /// By whether any text of a step refers to the name, with the paths of that, and the same of the digest.
+    /// For the name and the digest, `of` takes whether any text of the step refers to it, and the paths of the value.
     fn of(kind: &'a str, step: &dyn AnyStep, [name, digest]: [(bool, &[Vec<String>]); 2]) -> Self {
-        // An application fetches an image, and passes the rest on.
+        // An application fetches an image, and only passes its other references on.
         let application = step.any().downcast_ref::<Application>();
         let fetches_by = |(refers, paths): (bool, &[Vec<String>])| match application {
             Some(application) => application.image().is_some_and(|image| is_of(image, paths)),
@@ -72,7 +72,7 @@ fn is_of(text: &Text, paths: &[Vec<String>]) -> bool {
     Template::parse(text.raw()).is_ok_and(|template| template.references().iter().any(|reference| is_one(reference, paths)))
 }
 
-/// The paths of a value and of those that depend on it.
+/// The paths of a value and of all values that depend on it.
 fn paths(values: &Values, name: &str) -> Vec<Vec<String>> {
     let own = vec![name.to_owned()];
     let mut paths = values.depending_on(&own);
@@ -84,7 +84,7 @@ fn is_one(reference: &Reference, paths: &[Vec<String>]) -> bool {
     reference.root() == "values" && paths.iter().any(|path| touches(path, &reference.segments[1..]))
 }
 
-/// What of a plan is of the release.
+/// The part of a plan that belongs to the release.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OfRelease {
     pub(crate) bundles: Vec<Address>,
@@ -92,8 +92,8 @@ pub(crate) struct OfRelease {
 }
 
 impl Plan {
-    /// Puts the bundles of the release, staged together, before every step that they do not need themselves, but for secrets,
-    /// which are only read. If one of them fails, everything behind it is skipped.
+    /// Puts the bundles of the release, staged together, before every step that they do not need themselves, except
+    /// secrets, which are only read. If one of the bundles fails, everything after it is skipped.
     pub(crate) fn put_release_first(&mut self) -> OfRelease {
         let (names, digests) = (paths(&self.values, NAME), paths(&self.values, DIGEST));
         let refers = |paths: &[Vec<String>]| {
@@ -132,7 +132,8 @@ impl Plan {
             needs.extend(first.iter().map(|unit| Need { unit: *unit, uses: true }));
             needs.order();
         }
-        // What a release needs may be a service that waits for the rest: not for what comes behind the release by now.
+        // A release may need a service that waits for the rest. That service must not wait for steps that now come
+        // after the release.
         for unit in &mut self.units {
             unit.rest = match unit.rest {
                 Rest::After(_) => Rest::After(0),
@@ -145,7 +146,7 @@ impl Plan {
     }
 }
 
-/// Whether one of these needs another, at however many removes.
+/// Whether one of these needs another, directly or indirectly.
 fn needs_another(these: &[usize], units: &[Unit]) -> bool {
     these.iter().any(|at| {
         let needs: Vec<usize> = units[*at].needs.iter().map(|need| need.unit).collect();
@@ -153,7 +154,7 @@ fn needs_another(these: &[usize], units: &[Unit]) -> bool {
     })
 }
 
-/// The units with `these`, in their order, as one in the place of the first.
+/// The units with `these` merged into one unit at the position of the first. The order is kept.
 fn merged(mut units: Vec<Unit>, these: &[usize]) -> Vec<Unit> {
     let (first, others) = (these[0], &these[1..]);
     for at in others {
@@ -204,7 +205,7 @@ mod tests {
         Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap()
     }
 
-    /// Each unit and what it needs, by the names of the steps.
+    /// Each unit and its needs, by the names of the steps.
     fn needs(plan: &Plan) -> Vec<String> {
         let names = |unit: &Unit| unit.members.iter().map(|at| plan.nodes[*at].address.as_str()).collect::<Vec<_>>().join("+");
         let of = |unit: &Unit| unit.needs.iter().map(|need| names(&plan.units[need.unit])).collect::<Vec<_>>().join(", ");
@@ -255,7 +256,7 @@ mod tests {
                 "services.y.service: bundles.app+bundles.assets",
             ]
         );
-        // Each can still have its turn.
+        // Every unit can still run.
         let mut schedule = Schedule::new(&plan.units);
         let mut order = Vec::new();
         while let Some(unit) = schedule.next_ready() {
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(needs(&plan)[4], "files./etc/b: bundles.app, bundles.assets");
     }
 
-    /// A file that only mentions the digest was enough.
+    /// Regression: a file that only mentioned the digest was sufficient.
     #[test]
     fn only_what_is_fetched_can_be_verified() {
         let known = |steps: &str| plan(steps).put_release_first().known;

@@ -1,9 +1,9 @@
-//! What a boot would find as soon as it fills in a text, as far as that is known on a desk: a list that is a string, a file
-//! that cannot parse whatever a secret is.
+//! Finds errors that a boot would meet when it renders a text, as far as they are known on a dev box: a list that is a
+//! string, or a file that cannot parse whatever the value of a secret is.
 //!
-//! What is not known is stood in for, by one text after another: what is wrong with all of them is wrong in any case. Two that
-//! are not known may be of two kinds, so that each pair of texts is tried; of more, nothing is said, nor of a text that a
-//! comparison with what is not known chooses.
+//! Unknown values are replaced by one placeholder text after another: a mistake that occurs with all of them occurs in
+//! any case. Two unknown values may need different kinds of text, so each pair of texts is tried. With more than two,
+//! nothing is reported, and neither is a text that is selected by comparing an unknown value.
 
 use std::sync::Arc;
 
@@ -16,28 +16,29 @@ use crate::step::Misfit;
 use crate::template::{Template, TemplateError};
 use crate::text::{Place, SecretText};
 
-/// What a secret, a fact or an output may be. The last one is not even there where it is only tested.
+/// Texts that a secret, a fact or an output may be. The last one stands for a missing value where the value is only
+/// tested.
 const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "", ""];
 
-/// Stands for entries of a JSON object. Where it does not fit either, the others show better what is wrong.
+/// Stands for entries of a JSON object. If it does not fit either, the other texts give a better error.
 const ENTRY: &str = "\"x\": 1";
 
-/// What does not fit about a text that was filled in.
+/// Judges a rendered text: returns what does not fit.
 pub(super) type Judge<'a> = &'a dyn Fn(&SecretText) -> Option<Misfit>;
 
-/// A template as it was written, and what a step says of what becomes of it.
+/// A template as it was written, and the checks of the step that uses it.
 pub(super) struct Source<'a> {
     pub(super) template: &'a Template,
     pub(super) text: &'a str,
-    /// Where it begins in a document; `None` of a file.
+    /// The place where it begins in a document; `None` for a file.
     pub(super) start: Option<&'a Place>,
     pub(super) file: Arc<str>,
-    /// `None` where anything fits.
+    /// `None` if any text fits.
     pub(super) misfit: Option<Judge<'a>>,
 }
 
 impl Source<'_> {
-    /// What is wrong with it whatever the rest is that is not known.
+    /// The mistake that occurs whatever the unknown values are.
     pub(super) fn mistake(&self, known: &Known<'_>) -> Option<Mistake> {
         match self.worst(known) {
             Ok((misfit, filled)) => Some(self.of_misfit(misfit, &filled)),
@@ -45,14 +46,15 @@ impl Source<'_> {
         }
     }
 
-    /// What does not fit in any case, and is the furthest on; or else what keeps it from being filled in, if anything does.
+    /// The misfit that occurs in any case, at the position furthest into the text. Otherwise the error that prevents
+    /// rendering, if there is one.
     fn worst(&self, known: &Known<'_>) -> Result<(Misfit, SecretText), Option<Mistake>> {
         let unknown: Vec<&Reference> = self.template.references().iter().filter(|reference| !known.has(reference)).collect();
-        // Whatever is printed by itself can be.
+        // A text that only prints its values can always be rendered.
         if self.misfit.is_none() && unknown.len() == self.template.references().len() && self.template.only_prints() {
             return Err(None);
         }
-        // Of nearly every text this is all there is to do.
+        // For nearly every text, this single attempt is sufficient.
         let mut found = self.fill(known, &unknown, &[], [0, 0])?;
         if unknown.is_empty() {
             return Ok(found);
@@ -71,7 +73,8 @@ impl Source<'_> {
         Ok(found)
     }
 
-    /// What does not fit if these stand in for the first and the second of `free`, and the first of them for all others.
+    /// Renders the text with `pair` as the placeholders for the first and the second of `free`; the first of the pair
+    /// also replaces all other unknown values. Returns what does not fit.
     fn fill(
         &self,
         known: &Known<'_>,
@@ -121,7 +124,8 @@ impl Source<'_> {
     }
 }
 
-/// The unknown paths that a text may depend on in ways of their own, and whether it may be anything because of them.
+/// The unknown paths that may each affect the text in their own way, and whether the text may be anything because of
+/// them.
 fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [String]>, bool) {
     if unknown.is_empty() {
         return (Vec::new(), false);
@@ -137,7 +141,7 @@ fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [Stri
     (free, is_open)
 }
 
-/// The numbers of the texts that stand in for the first and the second of `free` together.
+/// The pairs of placeholder indices to try for the first and the second of `free`.
 fn pairs(free: &[&[String]]) -> Vec<[usize; 2]> {
     let all = 0..STAND_INS.len();
     match free {
@@ -146,7 +150,7 @@ fn pairs(free: &[&[String]]) -> Vec<[usize; 2]> {
     }
 }
 
-/// What to do about a line in which no value is to blame, or one that is quoted twice.
+/// The hint for a line without any value, or with a value that is quoted twice.
 fn hint(text: &str, offset: usize) -> Option<&'static str> {
     let line = text[text[..offset].rfind('\n').map_or(0, |newline| newline + 1)..].lines().next()?;
     if ["json", "yaml", "toml"].iter().any(|helper| line.contains(&format!("\"{{{{{helper} "))) {
@@ -155,7 +159,7 @@ fn hint(text: &str, offset: usize) -> Option<&'static str> {
     (!line.contains("{{")).then_some("correct this line, or the one before it")
 }
 
-/// The byte of a template from which a place of the filled text comes, as far as its line can be told.
+/// The byte offset in the template of a position in the rendered text, as far as its line can be identified.
 fn offset(text: &str, filled: &str, line: usize, column: usize) -> Option<usize> {
     let shown = filled.lines().nth(line.saturating_sub(1))?;
     let same = text.lines().count() == filled.lines().count();
@@ -164,7 +168,7 @@ fn offset(text: &str, filled: &str, line: usize, column: usize) -> Option<usize>
     let alike = written.chars().zip(shown.chars()).take_while(|(one, other)| one == other).count();
     let (before, rest) =
         written.split_at(written.char_indices().nth(alike.min(column.saturating_sub(1))).map_or(written.len(), |(at, _)| at));
-    // The place is that of something one can see.
+    // The position must be that of a visible character.
     let at = match rest.find(|character: char| !character.is_whitespace()) {
         Some(more) => before.len() + more,
         None => before.trim_end().char_indices().next_back()?.0,
@@ -185,7 +189,7 @@ mod tests {
         plan.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    /// What depends on what is not known may be right.
+    /// A text that depends on unknown values may be correct.
     #[test]
     fn what_may_be_right_is_no_mistake() {
         for text in [
@@ -200,16 +204,16 @@ mod tests {
             r#"files: { /a: { content: "{{#each values.list}}{{this}}{{/each}}" } }"#,
             r#"files: { /a: { content: "{{secrets.a}}", encoding: base64 } }"#,
             r#"files: { /a.json: { content: "{", format: none } }"#,
-            // Chosen by a comparison with what is not known.
+            // Selected by comparing an unknown value.
             r#"files: { /a.json: { content: '{{#if (eq instance.tags.env "prod")}}{"a": 1}{{else}}{{#if (ne secrets.a "x")}}{}{{/if}}{{/if}}' } }"#,
             r#"files: { /a.json: { content: '{{#if (or (eq secrets.a "y") (eq secrets.a "z"))}}{}{{/if}}' } }"#,
-            // Two that are not known, of two kinds.
+            // Two unknown values of different kinds.
             r#"files: { /a.toml: { content: "port = {{secrets.a}}\n{{secrets.b}}" } }"#,
             r#"files: { /a.json: { content: '{"a": 1, {{secrets.a}} }' } }"#,
             r#"files: { /a.json: { content: '{"a": {{secrets.b}}, {{secrets.a}} }' } }"#,
             r#"files: { /a.json: { content: '{{#unless secrets.b}}{"a": {{secrets.a}}}{{else}}{}{{/unless}}' } }"#,
             r#"files: { /a.toml: { content: "port = {{trim secrets.a}}\n{{trim secrets.b}}" } }"#,
-            // Three are too many to try.
+            // Three unknown values are too many to try.
             r#"files: { /a.toml: { content: "{{secrets.a}}{{secrets.b}}{{instance.id}}" } }"#,
         ] {
             let known = r#"values: { list: ["{{instance.id}}"] }"#;

@@ -1,17 +1,22 @@
 //! "The rest": what a service without `after:` waits for.
 //!
-//! All but services are part of it, unless they themselves depend on a service. Those, the late ones, a service waits for
-//! only where that makes no cycle. Services are taken one by one, and each wait that is added counts for those that follow.
+//! The rest is every unit that is not a service. A unit of the rest that itself depends on a service is called late,
+//! and a service waits for a late unit only if that creates no cycle. Services are processed one at a time, and each
+//! wait that is added counts for the services that follow.
 //!
-//! There may be as many such waits as pairs of the two, so no one writes them down. Of two services that wait already, one
-//! has all those late units behind it that the other has. (What is not behind the first comes before it. Is any of that
-//! behind the second, then so is the first, with all that is behind it; otherwise what is behind the second is among what is
-//! behind the first.) So they stand in a row, each with no less behind it than the one before, and whatever is waited for by
-//! one is waited for by all before it: a number for each says everything.
+//! The number of such waits may be the product of services and late units, so they are not stored individually. Let the
+//! units behind a service be those that depend on it, directly or indirectly. Of any two services A and B that already
+//! wait, the late units behind one include all late units behind the other. Proof: A waits for every late unit that is
+//! not behind it, so such a unit comes before A. If a late unit behind B is not behind A, it comes before A; then A is
+//! behind B, and with it everything behind A. Otherwise every late unit behind B is also behind A.
+//!
+//! Therefore the services form a row in which each has all the late units behind it that its predecessor has, and a
+//! late unit that one service waits for is also waited for by every service earlier in the row. One number for each
+//! late unit, the count of services that wait for it, describes all waits.
 
 use super::unit::{Rest, Unit, dependents_of, needed_by};
 
-/// Decides for each unit how it stands to the rest.
+/// Determines the relation of each unit to the rest.
 pub(super) fn place(units: &mut [Unit], dependents: &[Vec<usize>]) {
     let is_service = |unit: &Unit| !matches!(unit.rest, Rest::Part(_)) && !unit.beside && !unit.last;
     let services: Vec<usize> = (0..units.len()).filter(|at| is_service(&units[*at])).collect();
@@ -19,7 +24,7 @@ pub(super) fn place(units: &mut [Unit], dependents: &[Vec<usize>]) {
     let late: Vec<usize> = behind.iter().filter(|at| matches!(units[*at].rest, Rest::Part(_))).collect();
     let needed = needed_by(&late, units);
     let waiting = services.into_iter().filter(|at| matches!(units[*at].rest, Rest::After(_)));
-    // Those with nothing behind them wait for all, and come first.
+    // Services that no late unit depends on wait for everything, and come first.
     let (others, first): (Vec<usize>, Vec<usize>) = waiting.partition(|at| needed.contains(*at));
     let mut row = Row::new(dependents, &late);
     others.into_iter().for_each(|service| row.insert(service));
@@ -31,15 +36,15 @@ pub(super) fn place(units: &mut [Unit], dependents: &[Vec<usize>]) {
     }
 }
 
-/// The services that wait for the rest, each with no less late units behind it than the one before.
+/// The services that wait for the rest, each with at least the late units behind it that its predecessor has.
 struct Row<'a> {
     dependents: &'a [Vec<usize>],
     services: Vec<usize>,
-    /// For each late unit its class: those of one class are waited for by the same.
+    /// The class of each late unit: units of the same class are waited for by the same services.
     class_of: Vec<Option<usize>>,
-    /// For each class, how many wait for it: those before this place in the row.
+    /// For each class, how many services wait for it: those before this index in the row.
     waiting: Vec<usize>,
-    /// For each unit, from which service it was last met.
+    /// For each unit, the service from which it was last visited.
     met_from: Vec<Option<usize>>,
 }
 
@@ -50,13 +55,13 @@ impl<'a> Row<'a> {
         Self { dependents, services: Vec::new(), class_of, waiting: vec![0], met_from: vec![None; dependents.len()] }
     }
 
-    /// How many services wait for a unit, if it is a late one.
+    /// How many services wait for a unit. `None` if the unit is not late.
     fn waiting_for(&self, unit: usize) -> Option<usize> {
         self.class_of[unit].map(|class| self.waiting[class])
     }
 
-    /// Has a service wait for all late units that are not behind it. Behind it are, at however many removes, those found
-    /// here, and whatever is behind the services that wait for these.
+    /// Makes a service wait for all late units that are not behind it. The late units behind it are those found here
+    /// and everything behind the services that wait for these, directly or indirectly.
     fn insert(&mut self, service: usize) {
         let behind = self.most_waited_for_behind(service);
         let place = behind.first().and_then(|at| self.waiting_for(*at)).unwrap_or_default();
@@ -66,7 +71,7 @@ impl<'a> Row<'a> {
         self.services.insert(place, service);
     }
 
-    /// Of the late units that depend on a service, those for which most others wait.
+    /// Among the late units that depend on a service, those that the most services wait for.
     fn most_waited_for_behind(&mut self, service: usize) -> Vec<usize> {
         let (mut found, mut most) = (Vec::new(), 0);
         let mut next = vec![service];
@@ -75,7 +80,7 @@ impl<'a> Row<'a> {
                 continue;
             }
             if let Some(waiting) = self.waiting_for(at) {
-                // For nothing that is behind it do more wait than for itself.
+                // No unit behind this one is waited for by more services than this one.
                 if waiting < most {
                     continue;
                 }
@@ -103,7 +108,7 @@ mod tests {
     use crate::plan::unit::dependents;
     use crate::step::Phase;
 
-    /// Units of which each needs some before it; every other one is a service.
+    /// Units that each need some earlier ones; every other unit is a service.
     fn units(needs: &[Vec<usize>]) -> Vec<Unit> {
         let unit = |(at, needs): (usize, &Vec<usize>)| {
             let needs: BTreeSet<usize> = needs.iter().filter(|need| **need < at).copied().collect();
@@ -124,7 +129,7 @@ mod tests {
         needs.iter().enumerate().map(unit).collect()
     }
 
-    /// The same with every wait written down, found by following all there are, each time.
+    /// A reference implementation that stores every wait, and finds cycles by following all of them each time.
     fn place_by_looking(units: &mut [Unit]) {
         let services: Vec<usize> = (0..units.len()).filter(|at| units[*at].rest != Rest::ALL).collect();
         let waiting: Vec<usize> = services.iter().copied().filter(|at| units[*at].rest != Rest::Apart).collect();
@@ -144,7 +149,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the units end, and in whatever order.
+        /// Holds for every result of the units, in every order.
         #[test]
         fn waits_as_if_every_wait_were_written_down(
             needs in prop::collection::vec(prop::collection::vec(0..24_usize, 0..3), 1..24),

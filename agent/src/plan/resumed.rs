@@ -1,11 +1,13 @@
-//! What an application waits for after a reboot, before what served last serves again: not for the next release.
+//! What an application waits for after a reboot before the release that served last serves again. It does not wait for
+//! the next release.
 
 use super::Plan;
 use super::unit::needed_by;
 
 impl Plan {
-    /// The units that a unit needs, but for bundles and what needs these. One that waits for the rest needs of that files and
-    /// mounts that come at once: they may be gone since the reboot, as network file systems are. Mounts of volumes are back.
+    /// The units that a unit needs, except bundles and units that need these. For a unit that waits for the rest, this
+    /// also includes files and mounts that need nothing but files, mounts and secrets: they may be missing since the
+    /// reboot, as network file systems are. Mounts of volumes have already been restored.
     pub(crate) fn needed_to_resume(&self, unit: usize) -> Vec<usize> {
         let is_of = |at: usize, known: &dyn Fn(&str) -> bool| {
             let needed = needed_by(&[at], &self.units);

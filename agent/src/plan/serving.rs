@@ -1,4 +1,4 @@
-//! Which steps serve, and in which order they stop when the machine ends.
+//! Which steps serve, and the order in which they stop when the machine terminates.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::document::Item;
 use crate::plan::unit::{self, Unit};
 use crate::steps::drain;
 
-/// The kinds of steps whose units are stopped when the machine ends.
+/// The kinds of steps whose units are stopped when the machine terminates.
 const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
 
-/// As [`Siblings::serving`](crate::step::Siblings::serving), of the steps of a document; empty where nothing asks for it.
+/// As [`Siblings::serving`](crate::step::Siblings::serving), for the steps of a document; empty if it has no drain.
 pub(super) fn serving(items: &BTreeMap<Address, Item>, units: &[Unit]) -> Vec<Address> {
     if !items.keys().any(|address| address.kind() == drain::KIND) {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What the steps of a plan may ask of each other.
+//! What the steps of a plan may find out about each other.
 
 use futures_util::future::{LocalBoxFuture, join_all};
 

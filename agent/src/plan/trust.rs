@@ -1,5 +1,5 @@
-//! Warnings of a step whose files root runs, while the user of its processes can change them: whoever gets into such a process
-//! becomes root with the next release.
+//! Warns about steps whose files are run by root but can be changed by the user of their processes: an attacker who
+//! takes over such a process becomes root with the next release.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `values:` — plain facts of the user's. Strings among them may refer to facts of the instance and to other values.
+//! `values:` — plain facts given by the user. Strings in it may refer to facts of the instance and to other values.
 
 use serde_json::Value as Json;
 
@@ -12,13 +12,13 @@ use crate::text::Place;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Facts<'a> {
     None,
-    /// Those that someone has given, on a desk. Any other is not known, but for those that are only tested.
+    /// Facts that the user supplied on a dev box. Any other fact is unknown, unless it is only tested.
     Given(&'a Json),
     All(&'a Json),
 }
 
 impl<'a> Facts<'a> {
-    /// The `instance` object, as far as it is known.
+    /// The known part of the `instance` object.
     pub(super) fn known(self) -> Option<&'a Json> {
         match self {
             Self::None => None,
@@ -26,7 +26,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether a fact that is referred to is not known.
+    /// Whether a referenced fact is unknown.
     fn is_open(self, reference: &Reference) -> bool {
         let is_missing = |instance| reference.usage != Usage::Tested && descend(instance, &reference.segments[1..]).is_none();
         reference.root() == "instance"
@@ -38,17 +38,17 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The values of a document, with those that have to be rendered in the order in which that can be done.
+/// The values of a document, with the strings to render in an order in which that is possible.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     tree: Json,
     texts: Vec<ValueText>,
 }
 
-/// Values that are filled in.
+/// Rendered values.
 pub(super) struct Filled<'a> {
     pub(super) tree: Json,
-    /// The paths of those that stay as they were written.
+    /// The paths of values that stay as they were written.
     pub(super) open: Vec<&'a [String]>,
 }
 
@@ -85,7 +85,7 @@ impl Values {
         &self.tree
     }
 
-    /// The paths of the values that refer to one at `path`, at however many removes.
+    /// The paths of the values that refer to the one at `path`, directly or indirectly.
     pub(super) fn depending_on(&self, path: &[String]) -> Vec<Vec<String>> {
         let mut found: Vec<Vec<String>> = Vec::new();
         for text in &self.texts {
@@ -98,15 +98,15 @@ impl Values {
         found
     }
 
-    /// Fills in the references, now that the facts are known.
+    /// Renders the values, now that the facts are known.
     pub(crate) fn resolve(&self, instance: &Json) -> Result<Json, (Place, TemplateError)> {
         self.fill(Facts::All(instance)).map(|filled| filled.tree)
     }
 
-    /// Fills in the references. What depends on a fact that is not known stays open.
+    /// Renders the values. A value that depends on an unknown fact stays open.
     pub(super) fn fill(&self, facts: Facts<'_>) -> Result<Filled<'_>, (Place, TemplateError)> {
         let (mut tree, mut open) = (self.tree.clone(), Vec::new());
-        // A value may hold another one twice, which holds another one twice.
+        // A value may contain another one twice, which in turn contains another one twice.
         let mut total = 0;
         for text in &self.texts {
             if text.template.references().iter().any(|reference| is_open(reference, facts, &open)) {
@@ -138,13 +138,13 @@ impl Values {
     }
 }
 
-/// Whether what is referred to is not known with these facts. `open` are the paths of values that are not.
+/// Whether a reference is unknown with these facts. `open` holds the paths of unknown values.
 pub(super) fn is_open(reference: &Reference, facts: Facts<'_>, open: &[&[String]]) -> bool {
     let path = &reference.segments[1..];
     facts.is_open(reference) || reference.root() == "values" && open.iter().any(|open| touches(open, path))
 }
 
-/// Whether one of two paths leads through the other.
+/// Whether one of two paths is a prefix of the other.
 pub(super) fn touches(one: &[String], other: &[String]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a reference: to a value, a fact or a field that is not there, or that cannot be printed.
+//! Mistakes in references: to a value, a fact or a field that does not exist, or that cannot be printed.
 
 use serde_json::Value as Json;
 
@@ -11,7 +11,7 @@ use crate::step::HasFields;
 use crate::template::{Template, descend};
 use crate::text::Place;
 
-/// What is wrong with the use of a step that is not due.
+/// The mistake of using a step that is not due.
 pub(super) fn left_out(what: &str, target: &Address) -> Wrong {
     let message = format!("{what}: {target} is not due, because its `when:` is false");
     Wrong::new(message, "give both the same `when:`, or use it only where {{#if (has …)}} finds it")
@@ -20,11 +20,11 @@ pub(super) fn left_out(what: &str, target: &Address) -> Wrong {
 /// A place, or a character of the string that begins there.
 pub(super) type Spot = (Place, Option<Within>);
 
-/// What is wrong with a reference.
+/// The mistake in a reference.
 pub(super) struct Wrong {
     pub(super) message: String,
     pub(super) hint: String,
-    /// See [`Mistake::may_come_later`]. A slip of the finger will not come.
+    /// See [`Mistake::may_come_later`]. False for an obvious misspelling.
     pub(super) may_come_later: bool,
 }
 
@@ -38,7 +38,7 @@ impl Wrong {
     }
 }
 
-/// A field of what has none, or a map in the place of a text.
+/// A reference to a field of something without fields, or to a map where a text is needed.
 pub(super) fn in_fields(reference: &Reference, address: &Address, fields: HasFields) -> Option<Wrong> {
     let field = reference.segments.get(2);
     match fields {
@@ -92,7 +92,7 @@ pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
         return Some(Wrong::new("`instance` alone names no fact", "name one, as in instance.id"));
     };
     if name == facts::TAGS && reference.segments.len() == 2 {
-        // Each tag is a request to IMDS, so only those that are named are read.
+        // Each tag is a separate request to IMDS, so only tags that are named are read.
         return Some(Wrong::new("`instance.tags` alone names no tag", "name one, as in instance.tags.Name"));
     }
     let known = || facts::FACTS.iter().map(|(name, _)| *name).chain([facts::TAGS]);
@@ -106,7 +106,7 @@ pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
     Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
 }
 
-/// Where a reference stands in a text that begins at `start`.
+/// The position of a reference in a text that begins at `start`.
 pub(super) fn spot(start: &Place, text: &str, template: &Template, reference: &Reference) -> Spot {
     let offset = template.position_of(reference).and_then(|position| position.offset_in(text));
     (start.clone(), offset.and_then(|offset| Within::at(text, offset)))

@@ -1,14 +1,15 @@
-//! What a text holds as base64: any alphabet, with or without padding, begun anywhere.
+//! Text in base64: in any alphabet, with or without padding, starting at any character.
 
 use super::view::View;
 
-/// Base64 of four bytes, the shortest secret.
+/// The length of four bytes in base64; four bytes are the shortest secret.
 const SHORTEST: usize = 6;
 
-/// Lines are broken behind so many bytes or more: 60, 64 or 76 signs.
+/// The shortest line, in bytes, after which a line break may split base64: programs break lines
+/// after 60, 64 or 76 characters.
 pub(super) const LINE: usize = 45;
 
-/// A stretch of a text as it reads once decoded.
+/// A part of a text, decoded.
 pub(super) struct Decoded {
     pub(super) view: View,
     /// Whether its beginning is the beginning of the text.
@@ -17,14 +18,15 @@ pub(super) struct Decoded {
     pub(super) at_the_end: bool,
 }
 
-/// Tells `each` every way to read a part of `text` as base64: begun at its first, second, third or fourth sign.
+/// Passes to `each` every way to read a part of `text` as base64: starting at its first,
+/// second, third or fourth character.
 pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     let signs = text.text();
     let mut at = 0;
     while at < signs.len() {
         let length = signs[at..].iter().take_while(|sign| value(**sign).is_some()).count();
         if length >= SHORTEST {
-            // The padding belongs to what is replaced.
+            // The padding is replaced together with the text.
             let padding = signs[at + length..].iter().take(2).take_while(|sign| **sign == b'=').count();
             let at_the_end = at + length + padding == signs.len();
             (0..4).for_each(|skipped| {
@@ -36,8 +38,8 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     }
 }
 
-/// Decodes from one sign to another. Each byte comes from the signs that hold any of its bits, the last ones also from
-/// the padding.
+/// Decodes from one character to another. Each byte is mapped to the characters that hold any
+/// of its bits, the last bytes also to the padding.
 fn read(text: &View, from: usize, to: usize, padding: usize) -> View {
     let mut view = View::empty((to - from) * 3 / 4);
     let (mut bits, mut held) = (0_u32, 0);
@@ -53,7 +55,7 @@ fn read(text: &View, from: usize, to: usize, padding: usize) -> View {
     view
 }
 
-/// The six bits that a sign stands for.
+/// The six bits that a character stands for.
 fn value(sign: u8) -> Option<u8> {
     Some(match sign {
         b'A'..=b'Z' => sign - b'A',

@@ -1,9 +1,9 @@
-//! Which scalars of a secret are secrets: not the port, the engine or a flag that stands beside the password.
+//! Decides which scalars of a secret are worth hiding: not the port, the engine or a flag next to the password.
 
-/// Shorter values, in bytes, are found everywhere by accident, and guessed as easily.
+/// The shortest value that is hidden, in bytes. Shorter ones occur everywhere by chance, and are easily guessed.
 const SHORTEST: usize = 4;
 
-/// Words that stand in many secrets and in every log: switches, this machine's own names, and the engines that Secrets
+/// Words that occur in many secrets and in every log: switches, names of this machine, and the engines that Secrets
 /// Manager writes into a database's secret.
 ///
 /// Source: <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html>
@@ -32,17 +32,17 @@ const WORDS: [&str; 22] = [
     "redshift",
 ];
 
-/// Whether `value` is worth hiding. One that is not would turn a log into a row of marks, and still be known to everyone.
+/// Whether `value` is worth hiding. Hiding one that is not would fill a log with marks, and protect nothing.
 pub(super) fn is_secret(value: &str) -> bool {
     value.len() >= SHORTEST && !is_port(value) && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
-/// Whether `secret` is a list or an object of JSON, on lines of its own: what such a line holds is no scalar by itself.
+/// Whether `secret` is a JSON list or object of several lines, in which a line is not a scalar by itself.
 pub(super) fn is_json_of_lines(secret: &str) -> bool {
     secret.starts_with(['{', '[']) && secret.contains('\n') && serde_json::from_str::<serde::de::IgnoredAny>(secret).is_ok()
 }
 
-/// Whether it is a number such as a port has.
+/// Whether it is a number in the range of ports.
 fn is_port(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u16>().is_ok()
 }

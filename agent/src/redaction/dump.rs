@@ -1,25 +1,25 @@
-//! A row of a dump of bytes, as `xxd`, `hexdump` and `od` write it: an offset, so many bytes in hexadecimal, and often the
-//! same again as text. Each row comes alone, and a secret goes over several.
+//! A row of a hex dump, as `xxd`, `hexdump` and `od` write it: an offset, some bytes in hexadecimal, and often the same
+//! bytes as text. Each row is redacted by itself, while a secret may span several.
 //!
-//! What stands in a row without either, as `od -An` writes it, is read by [`hex`](super::hex).
+//! Rows without offset and text, as `od -An` writes them, are read by [`hex`](super::hex).
 
 use std::ops::Range;
 
 use super::view::View;
 
-/// How many digits an offset has at the least.
+/// The least number of digits of an offset.
 const OFFSET_FROM: usize = 6;
 
-/// How many bytes a row has at the least: fewer show nothing of a secret.
+/// The least number of bytes of a row: fewer reveal nothing of a secret.
 const BYTES_FROM: usize = 4;
 
-/// How many words of a line may be the offset of its row: before it there are a date and a name at most.
+/// How many words of a line may be the offset of its row: at most a date and a name come before it.
 const TRIED: usize = 8;
 
-/// The digits of a word of two bytes, which `hexdump` and `od -x` write with the second one first.
+/// The digits of a two-byte word, which `hexdump` and `od -x` write in reversed byte order.
 const WORD: usize = 4;
 
-/// The bytes of a row, if `line` ends with one: once for each place in which they stand.
+/// The bytes of a row, if `line` ends with one: once for each place where they occur.
 pub(super) fn row(line: &View) -> Vec<View> {
     let signs = line.text();
     let (mut at, mut tried) = (0, 0);
@@ -31,7 +31,7 @@ pub(super) fn row(line: &View) -> Vec<View> {
         if let Some(views) = is_offset.then(|| Bytes::of(signs, after)).flatten().map(|bytes| bytes.views(line)) {
             return views;
         }
-        // Whatever else this word is.
+        // Not an offset: skip the word.
         at += digits;
         at += signs[at..].iter().take_while(|sign| **sign != b' ').count().max(1);
         at += signs[at.min(signs.len())..].iter().take_while(|sign| **sign == b' ').count();
@@ -39,13 +39,13 @@ pub(super) fn row(line: &View) -> Vec<View> {
     Vec::new()
 }
 
-/// What stands behind an offset.
+/// What follows an offset.
 struct Bytes {
     /// Each byte, and where its digits are.
     bytes: Vec<(u8, Range<usize>)>,
-    /// Where each of them is again, as text.
+    /// Where the bytes are repeated as text.
     text: Option<Range<usize>>,
-    /// Whether all digits but the last are words of two bytes.
+    /// Whether all groups of digits except the last are two-byte words.
     are_words: bool,
 }
 
@@ -69,8 +69,8 @@ impl Bytes {
         }
     }
 
-    /// Whether the bytes so far stand again at `place`, with a dot for each that is not a character. Blanks at the end may be
-    /// gone.
+    /// Whether the bytes so far are repeated as text at `place`, with a dot for each that is not
+    /// printable. Trailing blanks may be missing.
     fn is_text(&mut self, signs: &[u8], place: Range<usize>) -> bool {
         let within = match &signs[place.clone()] {
             [b'|', .., b'|'] | [b'>', .., b'<'] => place.start + 1..place.end - 1,
@@ -89,18 +89,18 @@ impl Bytes {
     fn views(&self, line: &View) -> Vec<View> {
         let mut views = vec![self.placed(line, |at| (at, self.bytes[at].1.clone()))];
         if let Some(text) = &self.text {
-            // Blanks that are gone stood behind the last one.
+            // Missing blanks were after the last character.
             let shown = |at: usize| (text.start + at).min(text.end - 1);
             views.push(self.placed(line, |at| (at, shown(at)..shown(at) + 1)));
         } else if self.are_words {
-            // A range of them goes with both bytes of its words.
+            // Hiding a byte hides the whole of its word.
             let word = |at: usize| self.bytes[at & !1].1.start..self.bytes[at | 1].1.end;
             views.push(self.placed(line, |at| (at ^ 1, word(at))));
         }
         views
     }
 
-    /// The bytes as `each` says: which one it is, and where.
+    /// The bytes in the order that `each` gives, with their places.
     fn placed(&self, line: &View, each: impl Fn(usize) -> (usize, Range<usize>)) -> View {
         let mut view = View::empty(self.bytes.len());
         for (byte, place) in (0..self.bytes.len()).map(each) {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(read("00000010: 6865 6c6c 6f0a 00                        hello..  "), ["hello\n\0"; 2]);
         assert_eq!(read("00000010: 6865 6c6c 6f20 20                        hello"), ["hello  "; 2]);
         assert_eq!(read("0000000 6568 6c6c 206f 6f77")[1], "hello wo");
-        // A text that reads as hexadecimal.
+        // The text column looks like hexadecimal.
         assert_eq!(read("00000010: 3132 3334  1234"), ["1234"; 2]);
     }
 

@@ -1,4 +1,4 @@
-//! What a text holds in hexadecimal, in either case: digits alone, or pairs of them apart, as `xxd`, `od` and `hexdump` write.
+//! Text in hexadecimal, in either case: consecutive digits, or separate pairs, as `xxd`, `od` and `hexdump` write them.
 
 use super::base64::Decoded;
 use super::view::View;
@@ -6,13 +6,14 @@ use super::view::View;
 /// The shortest secret, in bytes.
 const SHORTEST: usize = 4;
 
-/// A line of `xxd -i`, in bytes. `od` and `hexdump` have sixteen, and `xxd -p` thirty.
+/// The shortest line that a program writes, in bytes: that of `xxd -i`. `od` and `hexdump`
+/// write sixteen, and `xxd -p` thirty.
 pub(super) const LINE: usize = 12;
 
-/// What stands between two bytes, at most: two blanks in the middle of a line of `hexdump -C`.
+/// The most characters between two bytes: two blanks in the middle of a line of `hexdump -C`.
 const APART: usize = 2;
 
-/// Tells `each` the bytes in a part of `text`, begun at its first digit and at its second.
+/// Passes to `each` the bytes in a part of `text`, starting at its first digit and at its second.
 pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     let signs = text.text();
     let mut at = 0;
@@ -24,7 +25,7 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
             end = end.max(to);
             if view.text().len() >= SHORTEST {
                 let at_the_start = matches!(signs[..from].trim_ascii(), [] | [b'0', b'x' | b'X']);
-                // A cut may leave half a byte, and a list goes on.
+                // A cut may leave half a byte, and a list continues after a comma.
                 let at_the_end = matches!(signs[to..].trim_ascii(), [] | [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b',']);
                 each(Decoded { view, at_the_start, at_the_end });
             }

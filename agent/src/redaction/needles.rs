@@ -1,31 +1,31 @@
-//! Many strings, looked for in one pass over a text: where four bytes begin one of them, it is compared.
+//! Searches for many strings in one pass over a text: where four bytes begin one of them, the rest is compared.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-/// How many bytes of a needle say where to look for it. Every needle has as many.
+/// How many bytes of a needle are used to find candidates. Every needle has at least this many.
 const START: usize = 4;
 
-/// Below this many bytes a needle is found only where it stands as a word of its own: `prod` is a poor password to hide,
-/// and a fine word to keep in `production`.
+/// Needles with fewer bytes are only found as whole words: `prod` is a poor password to hide,
+/// and should stay in `production`.
 const WORD_ONLY_BELOW: usize = 6;
 
-/// The letters that stand for control characters behind a backslash, in JSON, C and shells.
+/// The letters that stand for control characters after a backslash, in JSON, C and shells.
 pub(super) const ESCAPED: &[u8] = b"nrtfbvae0";
 
-/// Strings to look for. They are wiped when this is dropped.
+/// Strings to search for. They are wiped on drop.
 #[derive(Default)]
 pub(super) struct Needles {
     all: Vec<Zeroizing<Vec<u8>>>,
     by_start: BTreeMap<u16, Vec<usize>>,
-    /// A bit for each key of `by_start`.
+    /// A bitmap of the keys of `by_start`.
     starts: Vec<u64>,
 }
 
 impl Needles {
-    /// Adds one. What is too short to be looked for is left out.
+    /// Adds a needle. One that is too short to search for is ignored.
     pub(super) fn add(&mut self, needle: &[u8]) {
         let Some(start) = start_of(needle) else { return };
         let same = self.by_start.entry(start).or_default();
@@ -42,8 +42,8 @@ impl Needles {
         self.all.is_empty()
     }
 
-    /// Tells `found` where in `text` there is one. Of those that begin at one place only the longest is told, and none
-    /// that ends within one told before.
+    /// Passes to `found` each place of a needle in `text`. Of the needles that begin at one place, only the longest is
+    /// reported, and none that ends within an earlier one.
     pub(super) fn find(&self, text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         if self.is_empty() {
             return;
@@ -66,7 +66,7 @@ impl Needles {
         }
     }
 
-    /// Where at the end of `text` one begins that goes on behind it.
+    /// Where the longest needle begins that is cut off at the end of `text`.
     pub(super) fn begun_at_the_end(&self, text: &[u8]) -> Option<usize> {
         let longest = |needle: &Zeroizing<Vec<u8>>| {
             let most = (needle.len() - 1).min(text.len());
@@ -75,7 +75,7 @@ impl Needles {
         self.all.iter().filter_map(longest).max().map(|length| text.len() - length)
     }
 
-    /// Where at the start of `text` one ends that began before it.
+    /// Where the longest needle ends that began before the start of `text`.
     pub(super) fn ended_at_the_start(&self, text: &[u8]) -> Option<usize> {
         let longest = |needle: &Zeroizing<Vec<u8>>| {
             let most = (needle.len() - 1).min(text.len());
@@ -85,16 +85,17 @@ impl Needles {
     }
 }
 
-/// How many values [`start_of`] has.
+/// The number of values that [`start_of`] can return.
 const BUCKETS: usize = 4096;
 
 fn start_of(text: &[u8]) -> Option<u16> {
     let start = u32::from_le_bytes(text.first_chunk::<START>().copied()?);
-    // Multiplicative hashing, as Knuth has it: the upper bits depend on all of the lower ones.
+    // Multiplicative hashing after Knuth: the upper bits depend on all of the lower ones.
     u16::try_from(start.wrapping_mul(0x9E37_79B1) >> (32 - BUCKETS.trailing_zeros())).ok()
 }
 
-/// Whether what stands at `range` is long, or a word of its own. The letter of an escape such as `\n` is not part of a word.
+/// Whether the match at `range` is long enough, or a whole word. The letter of an escape such
+/// as `\n` does not count as part of a word.
 fn is_free(text: &[u8], range: Range<usize>) -> bool {
     let joins = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
     let before = &text[..range.start];

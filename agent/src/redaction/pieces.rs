@@ -1,28 +1,28 @@
 //! Whole secrets, and whether a text is a piece of one.
 //!
-//! To look for every stretch of a line in every secret takes long where secrets are, so most are told apart before: a text
-//! is in none of them if four bytes of it are not.
+//! Searching every secret for every part of a line would be slow, so most parts are ruled out first: a text is in none
+//! of the secrets if four consecutive bytes of it are in none.
 
 use std::cell::Cell;
 
 use zeroize::Zeroizing;
 
-/// A piece of a secret is recognized from this many bytes on: what is shorter is there by accident.
+/// The shortest piece of a secret that is recognized, in bytes: shorter ones occur by chance.
 pub(super) const PIECE_FROM: usize = 12;
 
-/// The same in a row of a dump, of which it is all there is.
+/// The same for a row of a dump, which contains no more than this.
 pub(super) const ROW_FROM: usize = 8;
 
-/// How many bytes are looked for first.
+/// The bytes of a window, which is looked up first.
 const WINDOW: usize = 4;
 
-/// How many bits say which windows there are, as a power of two. 128 KiB.
+/// The size of the bitmap of windows in bits, as a power of two. 128 KiB.
 const BITS: u32 = 20;
 
-/// How many bytes of secrets are gone through for one line. Whatever else in it might be a piece is taken for one.
+/// How many bytes of secrets are searched for one line. Beyond that, whatever may be a piece is treated as one.
 const LOOKED_THROUGH: usize = 16 << 20;
 
-/// Secrets as they are, wiped when this is dropped.
+/// The secrets as they are, wiped on drop.
 #[derive(Default)]
 pub(super) struct Pieces {
     whole: Vec<Zeroizing<Vec<u8>>>,
@@ -31,7 +31,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Adds a secret. One that is too short to have pieces is left out.
+    /// Adds a secret. One that is too short to have pieces is ignored.
     pub(super) fn add(&mut self, whole: &[u8]) {
         if whole.len() < PIECE_FROM || self.whole.iter().any(|known| **known == *whole) {
             return;
@@ -43,8 +43,8 @@ impl Pieces {
         }
     }
 
-    /// Whether `text` is a part of a secret, and with `from` bytes or more not so by accident. `looked`: how many bytes have
-    /// been gone through for the same line.
+    /// Whether `text` is a part of a secret, and long enough, with `from` bytes, not to be so by chance. `looked`
+    /// counts the bytes of secrets that have been searched for the same line.
     pub(super) fn holds(&self, text: &[u8], from: usize, looked: &Cell<usize>) -> bool {
         if text.len() < from || !self.has_windows(text) {
             return false;
@@ -62,7 +62,7 @@ impl Pieces {
 
 fn hash(window: &[u8]) -> Option<usize> {
     let window = u32::from_le_bytes(window.first_chunk::<WINDOW>().copied()?);
-    // Multiplicative hashing, as Knuth has it: the upper bits depend on all of the lower ones.
+    // Multiplicative hashing after Knuth: the upper bits depend on all of the lower ones.
     usize::try_from(window.wrapping_mul(0x9E37_79B1) >> (32 - BITS)).ok()
 }
 

@@ -1,4 +1,4 @@
-//! No part of a secret is left, however it was printed; and a log stays a log.
+//! No part of a secret is left, however it was printed, and a log remains readable.
 
 mod broken;
 
@@ -48,7 +48,7 @@ fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `text` as programs print it.
+/// `text` in the forms in which programs print it.
 fn printed(text: &str) -> Vec<String> {
     let json = |text: &str| serde_json::Value::from(text).to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
@@ -112,14 +112,14 @@ fn a_secret_is_taken_out_however_it_is_printed() {
                 let clean = redactor.redact(&line);
                 assert!(clean.contains(MARK), "{secret}: {line} became {clean}");
             }
-            // Quotes may be left, and what was around a secret in base64.
+            // Quotes may remain, and what surrounds a secret in base64.
             let left = unmarked(&form);
             assert!(left.len() <= 30 && left.len() * 2 <= form.len() + 16, "{secret}: {form} left {left}");
         }
     }
 }
 
-/// 19 of 20 characters of a password used to stand in the report: the line was cut before it was redacted.
+/// Regression: 19 of 20 characters of a password were in the report, because the line was cut before it was redacted.
 #[test]
 fn what_a_cut_leaves_of_a_secret_is_taken_out() {
     for secret in ["hunter22-hunter23-hu", NASTY[1], NASTY[2], NASTY[5], NASTY[6], NASTY[11]] {
@@ -132,7 +132,7 @@ fn what_a_cut_leaves_of_a_secret_is_taken_out() {
             for shown in (0..form.len()).rev().step_by(form.len() / 7 + 1).filter(|shown| form.is_char_boundary(*shown)) {
                 let line = format!("{} {}", ".".repeat(LINE_LIMIT - 1 - shown), &form[..shown]);
                 let left = redactor.redact(&line).replace(['.', ' '], "").replace(MARK, "");
-                // Less than four characters, however they are written.
+                // Less than four characters, in any notation.
                 assert!(left.len() < 4 * form.len().div_ceil(secret.chars().count()), "{secret}: {form} cut at {shown} left {left}");
                 assert!(!secret.get(..4).is_some_and(|begin| left.contains(begin)), "{secret}: {form} cut at {shown} left {left}");
             }
@@ -196,7 +196,7 @@ fn in_a_file_with_secrets_no_scalar_is_too_common() {
     assert_eq!(redactor.redact("pin=4711 tls: true"), "pin=4711 tls: true");
 }
 
-/// The braces of one key in JSON made a row of marks of every file with secrets.
+/// Regression: the braces of a key in JSON turned every file with secrets into rows of marks.
 #[test]
 fn lines_of_a_secret_and_signs_are_no_scalars() {
     let redactor = redactor(json!({"key": "{\n  \"a\": [\n  ],\n  \"kty\": \"hunter22\"\n}\n", "sign": "--", "pin": "47"}));
@@ -205,7 +205,8 @@ fn lines_of_a_secret_and_signs_are_no_scalars() {
     }
 }
 
-/// A password in a list, or in a text within an object, was known only with all that stands around it.
+/// Regression: a password in a list, or in a text within an object, was only recognized
+/// together with everything around it.
 #[test]
 fn what_a_text_holds_as_json_goes_alone_as_well() {
     let list = json!("[\"hunter22\", {\"key\": \"swordfish\"}]");
@@ -217,7 +218,7 @@ fn what_a_text_holds_as_json_goes_alone_as_well() {
     }
 }
 
-/// A list of codes was printed line by line in a diff, and as a whole in a log.
+/// Regression: a list of codes was printed line by line in a diff, and as a whole in a log.
 #[test]
 fn every_line_of_a_secret_of_short_lines_goes() {
     let secret = "4711\n0815\ntrue\n12";
@@ -307,7 +308,7 @@ fn base64_goes_with_its_padding() {
     assert_eq!(redactor(json!("hunter22")).redact("x=aHVudGVyMjI= y"), "x=[redacted] y");
 }
 
-/// Every stretch of base64 used to be looked for in every secret, from its first byte to its last.
+/// Regression: every part of base64 was searched for in every secret, from its first byte to its last.
 #[test]
 fn the_time_hardly_grows_with_the_secrets() {
     let line = "QUJDREVGR0hJSktMTU5P ".repeat(LINE_LIMIT / 21 - 1);
@@ -325,11 +326,11 @@ fn the_time_hardly_grows_with_the_secrets() {
     assert!(many < 3.0 * few, "{few} s, then {many} s");
 }
 
-/// Sixteen times the text may not take a hundred times as long, whatever is in it.
+/// Text that is sixteen times as long may not take a hundred times as long, whatever it contains.
 #[test]
 fn the_time_grows_with_the_line() {
     let redactor = redactor(json!(["hunter22", "\\\\\\\\a", "%25%25%25", "&amp;&amp;", "aaaaaaaaaaaaaaaa", "x y x y x z"]));
-    // Of this thread alone: others may be busy.
+    // The CPU time of this thread alone: others may be busy.
     let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
     let took = |text: &str, times: usize| {
         let line = text.repeat(times);
@@ -346,7 +347,7 @@ fn the_time_grows_with_the_line() {
     }
 }
 
-/// Every second byte of it is zero, and it was another text.
+/// Regression: every second byte is zero in UTF-16, so it did not match.
 #[test]
 fn a_secret_in_utf_16_goes() {
     for secret in ["p\"ss w0rd/+x", "p\"ss w0rd/+%41"] {
@@ -358,7 +359,7 @@ fn a_secret_in_utf_16_goes() {
             let escaped = |zero: &str| plain.replace('"', "\\\"").replace('\0', zero);
             let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let mut forms = vec![plain.clone(), STANDARD.encode(&bytes), digits];
-            // What is escaped is told apart only once it is bytes again.
+            // Escapes within the secret can only be undone once the text is bytes again.
             forms.extend(["\\x00", "\\u0000", "\\0"].map(escaped).into_iter().filter(|_| !secret.contains('%')));
             for form in forms {
                 let clean = redactor.redact(&format!("<{form}>"));

@@ -1,5 +1,5 @@
-//! A line as it reads once what programs put around and into a value is taken away, with the place of every byte in the
-//! line.
+//! A line without the escapes and quotes that programs add around and inside a value, with the
+//! place of every byte in the original line.
 //!
 //! | written by | undone |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | JSON, Python, Rust, JavaScript, shells | `\u0041`, `\u{41}`, `\U00000041`, `\x41`, `\101`, `\/`, `\n`, quotes, also within one another |
 //! | XML and HTML | `&amp;`, `&#65;`, `&#x41;` |
 //!
-//! What cannot be told apart is made the same on both sides: a secret is read in the same way before it is looked for.
+//! Ambiguous text is normalized on both sides: a secret is transformed in the same way before it is searched for.
 
 use std::ops::Range;
 
@@ -15,23 +15,23 @@ use zeroize::Zeroizing;
 
 use super::needles::ESCAPED;
 
-/// How often a text is unescaped: JSON within a URL within JSON.
+/// How many times a text is unescaped: JSON within a URL within JSON.
 const ROUNDS: usize = 3;
 
-/// A text, and where in the line each of its bytes comes from.
+/// A text, and the place in the line from which each of its bytes comes.
 pub(super) struct View {
     text: Zeroizing<Vec<u8>>,
     places: Vec<Range<u32>>,
 }
 
-/// Reads what stands at the sign of one kind of escape.
+/// Reads the text at the first character of one kind of escape.
 type Rule = fn(&[u8]) -> Found;
 
-/// What stands at a sign that may begin an escape.
+/// The text at a character that may begin an escape.
 enum Found {
-    /// So many bytes that stand for these.
+    /// This many bytes, which stand for these.
     Escape(usize, Bytes),
-    /// So many bytes that stand for themselves.
+    /// This many bytes, which stand for themselves.
     Plain(usize),
 }
 
@@ -75,13 +75,14 @@ impl View {
         self.places.push(place);
     }
 
-    /// The stretch of the line that `range` of this was read from.
+    /// The part of the line from which `range` was read.
     pub(super) fn place(&self, range: Range<usize>) -> Range<u32> {
         let places = &self.places[range];
         places.first().map_or(0, |place| place.start)..places.last().map_or(0, |place| place.end)
     }
 
-    /// Without escapes, but with quotes and with the signs of base64. Tells `each` what it reads like on the way.
+    /// The text without escapes, but with quotes and with the characters of base64. Passes each
+    /// intermediate form to `each`.
     pub(super) fn unescaped(mut self, each: &mut dyn FnMut(&Self)) -> Self {
         for _ in 0..ROUNDS {
             let mut changed = false;
@@ -99,16 +100,16 @@ impl View {
         self
     }
 
-    /// Without anything that quotes, and with one form of everything that has several.
+    /// The text without anything that quotes, and with one form for everything that has several.
     pub(super) fn bare(&self) -> Self {
         let mut bare = Self::empty(self.text.len());
         for (byte, place) in self.text.iter().zip(&self.places) {
             let byte = match byte {
-                // Every second byte of a text in UTF-16, if it is written with ASCII alone.
+                // Every second byte of UTF-16 text that is ASCII.
                 0 => continue,
                 b'\\' | b'"' | b'\'' | b'%' => continue,
                 b'+' => b' ',
-                // `\t` without its backslash.
+                // Equal to `\t` whose backslash was removed.
                 b'\t' => b't',
                 b'\n' => b'n',
                 b'\r' => b'r',
@@ -121,8 +122,8 @@ impl View {
         bare
     }
 
-    /// With a blank in place of every control character, escaped or not, where there are any: as [`bare`](Self::bare) shows
-    /// them, they would be letters of the word beside them.
+    /// The text with a blank for every control character, escaped or not. `None` if there are none. In
+    /// [`bare`](Self::bare), they would be letters of the adjacent word.
     pub(super) fn apart(&self) -> Option<Self> {
         let mut apart = self.copied();
         let mut changed = apart.undo(b'\\', escaped_control);
@@ -133,7 +134,7 @@ impl View {
         changed.then_some(apart)
     }
 
-    /// Without line breaks, escaped or not, where there are any: programs break long lines of base64.
+    /// The text without line breaks, escaped or not. `None` if there are none. Programs break long lines of base64.
     pub(super) fn unbroken(&self) -> Option<Self> {
         let mut unbroken = self.copied();
         let rules: [(u8, Rule); 3] = [(b'\\', escaped_break), (b'\n', nothing), (b'\r', nothing)];
@@ -141,7 +142,7 @@ impl View {
         changed.then_some(unbroken)
     }
 
-    /// Without zeros, where there are any: as what was UTF-16 reads without its upper bytes.
+    /// The text without zeros. `None` if there are none. UTF-16 then reads as without its upper bytes.
     pub(super) fn narrow(&self) -> Option<Self> {
         self.text.contains(&0).then(|| {
             let mut narrow = Self::empty(self.text.len());
@@ -155,7 +156,7 @@ impl View {
         Self { text: self.text.clone(), places: self.places.clone() }
     }
 
-    /// Replaces what `rule` finds at each `sign`. Whether there was anything.
+    /// Replaces what `rule` finds at each `sign`. Returns whether there was anything.
     fn undo(&mut self, sign: u8, rule: Rule) -> bool {
         if !self.text.contains(&sign) {
             return false;
@@ -181,7 +182,7 @@ impl View {
     }
 }
 
-/// `\n` and the like, behind any number of backslashes, as a blank.
+/// `\n` and the like, after any number of backslashes, replaced by a blank.
 fn escaped_control(text: &[u8]) -> Found {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     match text.get(run) {
@@ -190,7 +191,7 @@ fn escaped_control(text: &[u8]) -> Found {
     }
 }
 
-/// `\n` and `\r`, behind any number of backslashes, as nothing.
+/// `\n` and `\r`, after any number of backslashes, removed.
 fn escaped_break(text: &[u8]) -> Found {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     match text.get(run) {
@@ -203,7 +204,7 @@ fn nothing(_: &[u8]) -> Found {
     Found::Escape(1, Bytes::NONE)
 }
 
-/// `%41`, also as `%2541`, and JavaScript's old `%u0041`.
+/// `%41`, also as `%2541`, and JavaScript's legacy `%u0041`.
 fn percent(text: &[u8]) -> Found {
     let mut at = 1;
     while text[at..].starts_with(b"25") && hex(&text[at + 2..], 2).is_some() {
@@ -226,14 +227,14 @@ fn entity(text: &[u8]) -> Found {
     }
 }
 
-/// The name, with its semicolon, of a character.
+/// The name of a character, with its semicolon.
 fn name_of_entity(text: &[u8]) -> Option<(usize, Bytes)> {
     const NAMES: [(&[u8], u8); 6] =
         [(b"amp;", b'&'), (b"lt;", b'<'), (b"gt;", b'>'), (b"quot;", b'"'), (b"apos;", b'\''), (b"nbsp;", b' ')];
     if let Some((name, byte)) = NAMES.iter().find(|(name, _)| text.starts_with(name)) {
         return Some((name.len(), Bytes::byte(*byte)));
     }
-    // The longest is `#1114111;`, and zeros may lead.
+    // The longest is `#1114111;`, and there may be leading zeros.
     let end = text.iter().take(12).position(|byte| *byte == b';')?;
     let digits = std::str::from_utf8(text[..end].strip_prefix(b"#")?).ok()?;
     let code = match digits.strip_prefix(['x', 'X']) {
@@ -243,8 +244,8 @@ fn name_of_entity(text: &[u8]) -> Option<(usize, Bytes)> {
     Some((end + 1, Bytes::character(code.ok()?)?))
 }
 
-/// A character by its number, behind any number of backslashes. All others stand for themselves, once the backslash is
-/// taken away.
+/// The number of a character, after any number of backslashes. Other escapes stand for
+/// themselves once the backslash is removed.
 fn backslash(text: &[u8]) -> Found {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     let rest = &text[run..];
@@ -262,7 +263,7 @@ fn backslash(text: &[u8]) -> Found {
     }
 }
 
-/// `u0041`, `u{41}`, or two halves of a character beyond the first 65,536.
+/// `u0041`, `u{41}`, or a surrogate pair for a character beyond the first 65,536.
 fn unicode(text: &[u8]) -> Option<(usize, Bytes)> {
     if let Some(braced) = text.strip_prefix(b"u{") {
         let end = braced.iter().take(7).position(|byte| *byte == b'}')?;
@@ -322,7 +323,7 @@ mod tests {
         }
         assert_eq!(bare(&"\\".repeat(100)), "");
         for text in ["%", "%2", "\\u", "\\ud83d", "\\u{", "\\x", "&", "&#", "\\1", "%25", "\\ud83d\\"] {
-            // Must not be read behind its end.
+            // Must not be read past its end.
             bare(text);
         }
     }

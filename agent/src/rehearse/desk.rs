@@ -1,5 +1,5 @@
-//! The programs of a dry run: those that check a staged file really run, on a copy below `--out`; all others run on the
-//! machine in memory.
+//! The programs of a dry run. Those that check a staged file really run, on a copy below
+//! `--out`; all others run on the machine in memory.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,10 +13,10 @@ use crate::host::files::DiskFiles;
 use crate::host::{Attributes, Commands, End, Files, HostError, Invocation, OnLine, Users};
 use crate::text::SecretText;
 
-/// How the name of a staged file begins.
+/// The prefix of a staged file's name.
 const STAGED: &str = ".ingot-staged.";
 
-/// A staged file is in memory already; this only bounds a read.
+/// The largest staged file that is read, in bytes. The file is in memory already.
 const LIMIT: u64 = 1 << 30;
 
 pub(crate) struct DeskCommands {
@@ -27,17 +27,17 @@ pub(crate) struct DeskCommands {
 }
 
 impl DeskCommands {
-    /// Checks files of `machine` by copies below `directory`, which must be absolute.
+    /// Checks files of `machine` on copies below `directory`, which must be absolute.
     pub(crate) fn new(machine: FakeMachine, directory: PathBuf) -> Self {
         Self { machine, out: DiskFiles::new(Some(directory.clone())), directory, missing: RefCell::default() }
     }
 
-    /// The programs that are not on this machine, so that their checks did not run.
+    /// The programs that do not exist on this machine, so that their checks did not run.
     pub(crate) fn missing(&self) -> Vec<String> {
         self.missing.borrow().clone()
     }
 
-    /// The staged file that one of the arguments names, whatever else stands in that argument.
+    /// The staged file that one of the arguments names, whatever else the argument contains.
     fn staged(&self, argv: &[SecretText]) -> Option<PathBuf> {
         let staged = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGED));
         let named = |path: &PathBuf| argv.iter().any(|word| word.expose().contains(&path.display().to_string()));

@@ -1,4 +1,4 @@
-//! The files that a dry run rendered: written to a directory, or compared with those in another.
+//! The files that a dry run rendered: written to a directory, or compared with those in one.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub(super) async fn rendered(plan: &Plan, world: &World, invented: &Invented) ->
 ///
 /// # Errors
 ///
-/// By the path below `out`.
+/// Names the path below `out`.
 pub(super) async fn write(rendered: &[Rendered], out: &Path) -> Result<(), HostError> {
     write_below(rendered, out).await.map_err(|error| match error {
         HostError::Path { operation, path, source } => {
@@ -96,14 +96,14 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
         // The two header lines, and the positions of the hunks.
         _ if index < 2 => line.to_owned(),
         Some(b'@') => line.to_owned(),
-        // The old line may be a secret that the redactor does not know.
+        // The old line may contain a secret that the redactor does not know.
         Some(b'-') => "-[redacted: a line of a file with secrets goes]".to_owned(),
         _ => redacted(line, redactor),
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Redacts a line of a diff. Its sign is not part of the file.
+/// Redacts a line of a diff. Its first character is not part of the file.
 fn redacted(line: &str, redactor: &Redactor) -> String {
     let (sign, content) = line.split_at(line.ceil_char_boundary(1));
     format!("{sign}{}", redactor.redact_content(content))

@@ -1,4 +1,5 @@
-//! What a dry run assumes: facts and outputs from `--facts` or of this instance, and what [stands in](stand_in) for the rest.
+//! What a dry run assumes: facts and outputs from `--facts` or of this instance, and
+//! [placeholders](stand_in) for the rest.
 
 use std::collections::BTreeSet;
 
@@ -20,26 +21,26 @@ const INSTANCE: &str = "instance";
 /// The kind of step whose outputs are secrets.
 const SECRETS: &str = "secrets";
 
-/// What `--facts` says: a tree of the shape of references.
+/// The content of `--facts`: a tree in the shape of references.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     tree: Map<String, Value>,
-    /// What is to be looked up once the values are known.
+    /// Lookups whose keys are only known once the values are.
     lookups: Vec<Need>,
 }
 
 impl Given {
-    /// Reads the YAML of `--facts`.
+    /// Parses the YAML of `--facts`.
     ///
     /// # Errors
     ///
-    /// What is wrong: not YAML, not a map, or a name that nothing refers to.
+    /// If it is not YAML, not a map, or has a name that nothing refers to.
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self, DocumentError> {
         let (tree, mut mistakes) = tree::parse(&name.into(), text);
-        // A hint that repeats a value may repeat a secret.
+        // A hint that quotes a value may quote a secret.
         let hints = mistakes.iter_mut().filter_map(|mistake| mistake.hint.as_mut());
         hints.filter(|hint| hint.starts_with(tree::QUOTE)).for_each(|hint| hint.truncate(tree::QUOTE.len()));
-        // Without the lines themselves: there are secrets among them.
+        // Without the source lines, because they may contain secrets.
         let wrong = |mistakes| DocumentError::new(mistakes, Sources::new());
         if !mistakes.is_empty() {
             return Err(wrong(mistakes));
@@ -65,11 +66,12 @@ impl Given {
         Ok(Self { tree, lookups: Vec::new() })
     }
 
-    /// Offers secrets as the real ones would be: a text that is a JSON object by its fields, where the document wants that.
+    /// Gives secrets the shape that the real ones would have: a text that is a JSON object becomes
+    /// its fields, if the document refers to fields.
     ///
     /// # Errors
     ///
-    /// If the document needs fields, and a text is not a JSON object.
+    /// If the document refers to fields, and a text is not a JSON object.
     pub(crate) fn open_secrets(&mut self, plan: &Plan) -> Result<(), Explanation> {
         let Some(Value::Object(secrets)) = self.tree.get_mut(SECRETS) else { return Ok(()) };
         for node in plan.nodes.iter().filter(|node| node.address.kind() == SECRETS) {
@@ -83,8 +85,8 @@ impl Given {
         Ok(())
     }
 
-    /// Puts a stand-in in the place of every fact and output that the plan refers to and that was not given, except below the
-    /// roots that are `known` completely. Returns the references that got one.
+    /// Adds a placeholder for every fact and output that the plan refers to and that was not given, except below the
+    /// roots that are completely `known`. Returns the references that got one.
     pub(crate) fn complete(&mut self, plan: &Plan, known: &[&str]) -> BTreeSet<String> {
         let (stand_ins, lookups) = stand_in::complete(&mut self.tree, plan, known);
         self.lookups = lookups;
@@ -101,17 +103,17 @@ impl Given {
         self.tree.get(INSTANCE).cloned().unwrap_or_else(|| json!({}))
     }
 
-    /// Takes the facts of an instance.
+    /// Sets the facts of an instance.
     pub(crate) fn set_instance(&mut self, instance: Value) {
         self.tree.insert(INSTANCE.into(), instance);
     }
 
-    /// What a step is said to offer.
+    /// The outputs that were given for a step.
     pub(crate) fn outputs(&self, address: &Address) -> Option<Value> {
         self.tree.get(address.kind())?.get(address.key()).cloned()
     }
 
-    /// Has everything that came from the user and is a secret redacted, except what `public:` names in `plan`.
+    /// Makes the redactor hide every secret that the user gave, except what `public:` names in `plan`.
     pub(crate) fn tell(&self, plan: &Plan, redactor: &Redactor) {
         let steps = |kind: &str| self.tree.get(kind).and_then(Value::as_object).into_iter().flatten();
         for (key, value) in steps(SECRETS) {
@@ -120,7 +122,7 @@ impl Given {
             redactor.learn(value, shape.as_ref().map_or(&[], |shape| shape.public));
         }
         let credentials = steps("databases").flat_map(|(_, database)| CREDENTIALS.iter().filter_map(|name| database.get(*name)));
-        // After the secrets: what `public:` names there may be printed as part of a database as well.
+        // After the secrets: what their `public:` names may also be printed as part of a database.
         credentials.for_each(|credential| redactor.learn_made(credential, &[credential]));
     }
 }
@@ -148,7 +150,7 @@ mod tests {
         assert_eq!(redactor.redact(line), "shop_rw [redacted] [redacted] db.internal [redacted]");
     }
 
-    /// `1.20` was read as `1.2`, and twenty digits as a float.
+    /// Regression: `1.20` was read as `1.2`, and twenty digits as a float.
     #[test]
     fn numbers_keep_the_text_they_were_written_as() {
         let given = Given::parse("facts.yaml", "instance: { account: 12345678901234567890, version: 1.20, mask: 0x10 }\n").unwrap();

@@ -1,7 +1,8 @@
-//! What the machine and AWS in memory made up, in words that cannot be taken for real: `<volumes.data.id>` in place of an id.
+//! Replaces what the machine and AWS in memory made up by words that cannot be mistaken for real ones:
+//! `<volumes.data.id>` instead of an id.
 //!
-//! The steps of a dry run work with ids, names of disks and numbers of users as those of a boot do. Before anything is shown
-//! or written, each is replaced by the reference to it, which is how an unknown fact is spelled as well.
+//! The steps of a dry run work with ids, disk names and user numbers like those of a boot. Before anything is shown or
+//! written, each is replaced by the reference to it, as is done for an unknown fact.
 
 use zeroize::Zeroizing;
 
@@ -13,20 +14,20 @@ use crate::report::{Report, Trouble};
 use crate::sorting::Sort as _;
 use crate::step::Known;
 
-/// The kind of step that has ids and disks.
+/// The kind of step that has volume ids and disks.
 const VOLUMES: &str = "volumes";
 
-/// Before the numbers of a user and a group, in the line of a change.
+/// The text before the numbers of a user and a group, in the line of a change.
 const OWNER: &str = "owner ";
 
 pub(super) struct Invented {
-    /// What was made up, and what to show instead. The longest first, as one may begin another.
+    /// What was made up, and what to show instead. The longest come first, because one may be a prefix of another.
     words: Vec<(String, String)>,
     machine: FakeMachine,
 }
 
 impl Invented {
-    /// What was made up in the rehearsal of `plan`, once it is over.
+    /// Collects what was made up in the rehearsal of `plan`, once that is over.
     pub(super) fn of(plan: &Plan, given: &Given, known: &Known, machine: &FakeMachine, ec2: &FakeEc2) -> Self {
         let invented = ec2.invented();
         let mut words: Vec<(String, String)> = Vec::new();
@@ -53,7 +54,7 @@ impl Invented {
         Self { words, machine: machine.clone() }
     }
 
-    /// A line about the machine in which nothing made up is left.
+    /// A line about the machine, with everything made up replaced.
     fn told(&self, text: &str) -> String {
         self.owners(&of_parameters(&self.replaced(text)))
     }
@@ -80,14 +81,14 @@ impl Invented {
         told + rest
     }
 
-    /// `shop` or `shop:www` in place of two numbers.
+    /// `shop` or `shop:www` for two numbers.
     fn owner(&self, numbers: &str) -> Option<String> {
         let (user, group) = numbers.split_once(':')?;
         let [user, group] = [self.machine.name_of(user.parse().ok()?)?, self.machine.name_of(group.parse().ok()?)?];
         Some(if user == group { user } else { format!("{user}:{group}") })
     }
 
-    /// The same of everything that a report says.
+    /// The same for all texts of a report.
     pub(super) fn told_in(&self, report: &mut Report) {
         let trouble = |trouble: &mut Trouble| {
             trouble.message = self.told(&trouble.message);
@@ -100,7 +101,7 @@ impl Invented {
         report.warnings.iter_mut().for_each(|warning| *warning = self.told(warning));
     }
 
-    /// A file in which nothing made up is left. One that is not text has nothing of it.
+    /// A file with everything made up replaced. A file that is not text contains nothing of it.
     pub(super) fn told_in_file(&self, content: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
         match std::str::from_utf8(&content) {
             Ok(text) if self.words.iter().any(|(word, _)| text.contains(word.as_str())) => Zeroizing::new(self.replaced(text).into_bytes()),
@@ -109,7 +110,7 @@ impl Invented {
     }
 }
 
-/// Replaces the releases that parameters might name.
+/// Replaces releases that parameters would name.
 fn of_parameters(text: &str) -> String {
     let mut told = String::with_capacity(text.len());
     let mut rest = text;

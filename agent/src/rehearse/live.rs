@@ -16,12 +16,14 @@ use crate::host::environment::{Environment, absolute};
 use crate::host::{Commands, End, Files, HostError, Invocation};
 use crate::rehearse::request::Refusal;
 
-/// How long the AWS CLI may take: it may refresh a session, or run a program that asks a password manager.
+/// How long the AWS CLI may take: it may refresh a session, or run a program that queries a password manager.
 const CLI_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many lines of what the AWS CLI said an error shows.
+/// How many lines of the AWS CLI's output an error shows.
 const CLI_LINES: usize = 5;
 
+/// Connects to AWS, with the time limits `bounds`.
+///
 /// # Errors
 ///
 /// If there are no credentials, or no region is set.
@@ -45,7 +47,7 @@ pub(crate) async fn connection(environment: &Environment, desk: &dyn Files, boun
     Ok(Connection::of_caller(http, credentials, region, endpoints(&environment.aws)))
 }
 
-/// A path that may begin with `~/`, as botocore takes it.
+/// Expands a path that may begin with `~/`, as botocore does.
 fn below_home(path: &str, environment: &Environment) -> PathBuf {
     match (path.strip_prefix("~/"), environment.home.as_deref()) {
         (Some(rest), Some(home)) => Path::new(home).join(rest),
@@ -59,11 +61,12 @@ async fn text(path: Option<PathBuf>, desk: &dyn Files) -> Result<Option<Zeroizin
     Ok(bytes.map(|bytes| Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
-/// Has the AWS CLI get the credentials of the profile, in the environment that it would have in a shell.
+/// Makes the AWS CLI get the credentials of the profile, in the environment that it would have in a shell.
 async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Environment) -> Result<Credentials, CallerError> {
     let mut variables = environment.inherited.clone();
     if let Some(profile) = profile {
-        // Not as an option: then it would pass over a web identity of the environment. And it may respect only the newer name.
+        // Not passed as an option, because the CLI would then ignore a web identity in the
+        // environment. And the CLI may only honor the newer name.
         variables.retain(|(name, _)| name != "AWS_PROFILE" && name != "AWS_DEFAULT_PROFILE");
         variables.push(("AWS_PROFILE".into(), profile.into()));
     }
@@ -80,7 +83,7 @@ async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Enviro
     let profile = profile.map(str::to_owned);
     let failed = |said: String| CallerError::Cli { profile: profile.clone(), how, said };
     match ended {
-        // What it printed may be credentials, so nothing of it is shown.
+        // Its output may contain credentials, so nothing of it is shown.
         Ok(End::Exited(0)) => exported(&lines).ok_or_else(|| failed("what it printed is not the JSON of credentials".into())),
         Ok(End::Exited(_) | End::Signalled(_)) => {
             let said: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();

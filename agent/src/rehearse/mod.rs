@@ -1,11 +1,11 @@
 //! The dry run: a boot of a new machine in memory, where every unit and every user exists.
 //!
-//! [`rehearsal`] uses the plan, the conductor and the steps of a real boot. The answers of the metadata service, of AWS and
-//! of steps are [`given`] by the user, or something [stands in](stand_in) for them; with `--live`, secrets and documents are
-//! read from AWS ([`live`]), and on an instance its [`own`] facts. [`invented`] keeps what the machine in memory made up from
-//! looking real. [`files`] compares and writes the rendered files, [`desk`] runs the programs that check them, and [`preview`]
-//! and [`show`] show the result. [`release`] reads the release of an application. [`prepare`] reads the documents, also for
-//! `ingot check`.
+//! [`rehearsal`] uses the plan, the conductor and the steps of a real boot. The answers of the metadata service, of
+//! AWS and of steps are [`given`] by the user, or replaced by [placeholders](stand_in); with `--live`, secrets and
+//! documents are read from AWS ([`live`]), and on an instance its [`own`] facts. [`invented`] marks what the
+//! machine in memory made up. [`files`] compares and writes the rendered files, [`desk`] runs the programs that
+//! check them, and [`preview`] and [`show`] show the result. [`release`] reads the release of an application.
+//! [`prepare`] reads the documents, also for `ingot check`.
 
 mod desk;
 mod files;

@@ -1,4 +1,4 @@
-//! The facts of the instance that a dry run runs on, for a comparison with what it has.
+//! The facts of the instance on which a dry run runs, for a comparison with its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,8 @@ use crate::plan::Plan;
 use crate::rehearse::request::Refusal;
 use crate::template::Template;
 
-/// The `instance` object of this instance, with the tags that the plan refers to, and a note if IMDS does not show tags.
+/// The `instance` object of this instance, with the tags that the plan refers to, and a note if
+/// IMDS does not provide tags.
 pub(super) async fn facts(metadata: &dyn Metadata, plan: &Plan) -> Result<(Value, Option<String>), Refusal> {
     let identity = metadata.identity().await?;
     let (mut tags, mut note) = (BTreeMap::new(), None);
@@ -27,7 +28,7 @@ pub(super) async fn facts(metadata: &dyn Metadata, plan: &Plan) -> Result<(Value
     Ok((facts::instance(&identity, tags), note))
 }
 
-/// The keys of the tags that the steps refer to, or their `when:`.
+/// The keys of the tags to which the steps or their `when:` refer.
 fn keys(plan: &Plan) -> BTreeSet<String> {
     let mut keys: BTreeSet<String> = plan.tags().into_iter().map(str::to_owned).collect();
     for (_, when) in &plan.open {

@@ -1,4 +1,4 @@
-//! From document files on a dev box to a checked plan: what `check` and `dry-run` have in common.
+//! Turns document files on a workstation into a checked plan, for `check` and `dry-run`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,29 +13,29 @@ use crate::host::{FileKind, Files, Stat};
 use crate::plan::{Facts, Plan, due};
 use crate::rehearse::given::Given;
 
-/// The directory of an image's layers, by its last part.
+/// The name of the directory of an image's layers.
 const BAKED: &str = "boot.d";
 
-/// What came of documents.
+/// The result of reading documents.
 pub(crate) struct Prepared {
     pub(crate) plan: Result<Plan, DocumentError>,
-    /// What the author should know, though it is not a mistake.
+    /// Warnings: what the author should know, though it is not a mistake.
     pub(crate) warnings: DocumentError,
-    /// Documents that are included, and were not read.
+    /// Included documents that were not read.
     pub(crate) unread: Vec<String>,
-    /// Files among the layers that may have been meant as one, and are not read.
+    /// Files among the layers that may have been meant as layers, but are not read.
     pub(crate) passed_over: Vec<String>,
-    /// That the last document would not be recognized as user data. A layer of an image need not be.
+    /// A note that the last document would not be recognized as user data. A layer of an image need not be.
     pub(crate) unmarked: Option<String>,
 }
 
-/// Reads documents as layers, in the order given (`-` is standard input), finds their templates, and plans. What they
-/// include is read from `aws`, or left out where there is none. Which steps are due is decided by the facts that are `given`;
-/// what depends on another fact counts as due.
+/// Reads documents as layers, in the order given (`-` is standard input), finds their templates, and plans. Included
+/// documents are read from `aws`, or left out if it is `None`. The facts that are `given` decide which steps are due; a
+/// step that depends on another fact counts as due.
 ///
 /// # Errors
 ///
-/// If a document that is included could not be read.
+/// If an included document could not be read.
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>, given: Option<&Given>) -> Result<Prepared, AwsError> {
     let Read { mut layers, unmarked, misspelled } = read(documents, files).await;
     if let ([directory], true, true) = (documents, layers.nodes.is_empty(), layers.mistakes.is_empty()) {
@@ -52,12 +52,12 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
     };
     let mut document = BootDocument::of_a_desk(layers);
     if let Some(given) = given {
-        // A value that cannot be filled in is told of once the plan is made.
+        // A value that cannot be rendered is reported once the plan is made.
         let _ = due::settle(&mut document, Facts::Given(&given.instance()));
     }
     let mut beside: Vec<PathBuf> = Vec::new();
     for path in documents {
-        // A directory stands for the documents in it.
+        // A directory stands for all documents in it.
         let path = if is_directory(path, files).await { path.join("*") } else { path.clone() };
         beside.extend(around(&absolute(&path)));
     }
@@ -76,7 +76,7 @@ pub(crate) struct Read {
     pub(crate) layers: Layers,
     /// See [`Prepared::unmarked`].
     pub(crate) unmarked: Option<String>,
-    /// That the last document has its marker misspelled.
+    /// A mistake if the marker of the last document is misspelled.
     pub(crate) misspelled: Option<Mistake>,
 }
 
@@ -132,12 +132,12 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
     Read { layers, unmarked, misspelled }
 }
 
-/// Whether documents are named by the directory that they are layers in.
+/// Whether a path names the directory of the layers instead of a document.
 async fn is_directory(path: &Path, files: &dyn Files) -> bool {
     matches!(files.stat(&absolute(path)).await, Ok(Some(Stat { kind: FileKind::Directory, .. })))
 }
 
-/// The file beside `path` whose name is nearly the same.
+/// The file next to `path` with a nearly equal name.
 async fn nearest_file(path: &Path, files: &dyn Files) -> Option<String> {
     let names = files.list(absolute(path).parent()?).await.ok()?;
     let documents = names.iter().filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"));
@@ -145,7 +145,7 @@ async fn nearest_file(path: &Path, files: &dyn Files) -> Option<String> {
     Some(path.with_file_name(nearest).display().to_string())
 }
 
-/// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.
+/// Where `templates/` may be: next to the document or, as in an image, next to the `boot.d/` that contains it.
 fn around(document: &Path) -> Vec<PathBuf> {
     let directory = document.parent();
     let above = directory.filter(|directory| directory.ends_with(BAKED)).and_then(Path::parent);
@@ -167,7 +167,7 @@ bundles: { app: { s3: s3://shop/app.tar, into: /opt/app, when: "{{values.web}}" 
 files: { /etc/a: { content: "{{bundles.app.path}}", when: "{{not (eq instance.tags.role 'jobs')}}" } }
 "#;
 
-    /// Which steps are open and which are not due, by these facts.
+    /// Which steps are open and which are not due, given these facts.
     async fn decided(facts: &str) -> (Vec<String>, Vec<String>) {
         let machine = FakeMachine::new_instance();
         machine.add_file("/home/boot.yaml", DOCUMENT);
@@ -178,7 +178,8 @@ files: { /etc/a: { content: "{{bundles.app.path}}", when: "{{not (eq instance.ta
         (open.collect(), plan.not_due.iter().map(ToString::to_string).collect())
     }
 
-    /// What stood in for a fact was neither true nor false, which made the document a wrong one; or it was not `web`.
+    /// Regression: the placeholder for a fact was neither true nor false, which was reported as a mistake of the
+    /// document; or it was not equal to `web`.
     #[tokio::test]
     async fn what_depends_on_a_fact_that_nobody_gave_is_open() {
         let (open, not_due) = decided("").await;

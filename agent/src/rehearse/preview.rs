@@ -1,4 +1,4 @@
-//! The plan as people and programs read it: what runs, in which order, what it would change, and how much at once.
+//! The plan for people and programs: what runs, in which order, what it would change, and how much at the same time.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::plan::{Plan, PlanNode, Unit};
 use crate::step::Phase;
 use crate::text::Text;
 
-/// The widest column of addresses, and the part of a terminal that it may take.
+/// The widest column of addresses in characters, and the fraction of the terminal's width that it may take.
 const WIDEST: usize = 40;
 const PART: usize = 3;
 
-/// What a rehearsal made of each step.
+/// The result of a rehearsal, by step.
 pub(super) type Rehearsed = BTreeMap<Address, Step>;
 
-/// What a rehearsal made of one step.
+/// The result of a rehearsal for one step.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) changes: Vec<String>,
@@ -28,10 +28,10 @@ pub(super) struct Step {
     pub(super) error: Value,
 }
 
-/// A plan, and what its rehearsal made of it.
+/// A plan, and the result of its rehearsal.
 pub(super) struct Preview<'a> {
     pub(super) plan: &'a Plan,
-    /// One order in which its units could run one by one.
+    /// An order in which its units could run one by one.
     pub(super) order: &'a [usize],
     pub(super) steps: &'a Rehearsed,
     pub(super) shown: &'a dyn Fn(&Text) -> String,
@@ -116,7 +116,7 @@ impl Preview<'_> {
     }
 }
 
-/// The beginning of a line below a step.
+/// The indentation of a line below a step.
 fn below(width: usize) -> Line {
     Line::hanging(width + 6).then(Style::Plain, " ".repeat(width + 4))
 }

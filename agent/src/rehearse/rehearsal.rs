@@ -45,27 +45,27 @@ pub(crate) struct Rehearsal {
     pub(super) report: Report,
     pub(super) known: Rc<Known>,
     pub(super) files: Vec<Rendered>,
-    /// How the files differ from those that they were to be compared with.
+    /// How the files differ from those that they were compared with.
     pub(super) diffs: Option<Vec<String>>,
-    /// What the release that was given would run.
+    /// What the given release would run.
     pub(super) release: Option<Shown>,
-    /// What a reader of the result should know.
+    /// Notes for the reader of the result.
     pub(crate) notes: Vec<String>,
 }
 
 impl Rehearsal {
-    /// Why a step would fail, if it would.
+    /// Why a step would fail. `None` if it would not.
     pub(crate) fn failure(&self, address: &str) -> Option<String> {
         let step = self.report.steps.iter().find(|step| step.address.as_str() == address)?;
         step.error.as_ref().map(told)
     }
 
-    /// Whether a file differs from the one that it was to be compared with.
+    /// Whether a file differs from the one that it was compared with.
     pub(crate) fn differs(&self) -> bool {
         self.diffs.as_ref().is_some_and(|diffs| !diffs.is_empty())
     }
 
-    /// What a step has written to `path`.
+    /// The content that a step has written to `path`.
     pub(crate) fn file(&self, path: &Path) -> Option<&[u8]> {
         self.files.iter().find(|file| file.path == path).map(|file| file.content.as_slice())
     }
@@ -120,7 +120,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, release, notes, plan })
 }
 
-/// Refuses directories that cannot be meant: all of a wrong `--diff` would differ.
+/// Refuses a directory that does not exist or is a file: with a wrong `--diff`, every file would differ.
 async fn has_directories(request: &Request, desk: &DiskFiles) -> Result<(), Refusal> {
     for (option, path, may_be_new) in [("--diff", &request.diff, false), ("--out", &request.out, true)] {
         let Some(path) = path else { continue };
@@ -128,7 +128,7 @@ async fn has_directories(request: &Request, desk: &DiskFiles) -> Result<(), Refu
         let what = match desk.stat(&real).await {
             Ok(Some(found)) if found.kind != FileKind::Directory => "not a directory",
             Ok(None) if !may_be_new => "not found",
-            // What else is wrong is said of the file that cannot be read or written.
+            // Other problems are reported for the file that cannot be read or written.
             _ => continue,
         };
         return Err(Refusal::usage(format!("{} is {what}", path.display()), &format!("correct the path of {option}")));
@@ -142,18 +142,18 @@ struct Assumed {
     given: Given,
     /// The connection to AWS, with `--live`.
     connection: Option<Connection>,
-    /// Whether the facts are those of this instance, so that no other one is to come.
+    /// Whether the facts are those of this instance, so that none can be missing.
     is_own: bool,
 }
 
-/// Makes the plan, by the facts that are given or those of this instance.
+/// Makes the plan, with the given facts or those of this instance.
 async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) -> Result<Assumed, Refusal> {
     let is_own = match &request.facts {
         Facts::Metadata if !request.live => {
             return Err(Refusal::usage("`--facts imds` needs the network", "add --live, or give the facts in a file"));
         }
         Facts::Metadata => true,
-        // What is compared is this machine, not a copy of another.
+        // A comparison with `/` on an instance is about this machine, so its own facts are used.
         Facts::Unset => request.live && request.diff.as_deref() == Some(Path::new("/")) && identity::dmi(desk).await.is_some(),
         Facts::File(_) => false,
     };
@@ -166,7 +166,7 @@ async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) 
     }
     let connection = match live::connection(environment, desk, Bounds::BOOT).await {
         Ok(connection) => connection,
-        // Without credentials of the caller, an instance has those of its role.
+        // If the caller has no credentials, an instance uses those of its role.
         Err(_) if is_own => instance::connection(&environment.aws, Bounds::BOOT).await?,
         Err(refusal) => return Err(refusal),
     };
@@ -175,14 +175,14 @@ async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) 
         let metadata = instance::metadata(connection.http.clone(), &environment.aws)?;
         let (facts, note) = own::facts(&metadata, &planned.plan).await?;
         given.set_instance(facts);
-        // Again: facts decide which steps are due.
+        // Planned again, because facts decide which steps are due.
         planned = plan(request, desk, Some(connection.clone()), &given).await?;
         planned.warnings.extend(note);
     }
     Ok(Assumed { planned, given, connection: Some(connection), is_own })
 }
 
-/// A plan, and what a reader should know of it.
+/// A plan, and the notes on it.
 struct Planned {
     plan: Plan,
     warnings: Vec<String>,
@@ -219,8 +219,8 @@ async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
     Given::parse(&shown, text).map_err(Refusal::Facts)
 }
 
-/// AWS in memory; with `--live`, secrets and documents are real. Volumes and databases never are, so that a dry run costs
-/// nothing.
+/// AWS in memory; with `--live`, secrets and documents are real. Volumes and databases never
+/// are, so that a dry run costs nothing.
 fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> (Aws, Rc<FakeEc2>) {
     let fact = |name: &str| given.instance()[name].as_str().map_or_else(|| format!("<instance.{name}>"), str::to_owned);
     let rds = Rc::new(FakeRds::new(machine.clone(), &fact("region")).inventing());
@@ -233,7 +233,7 @@ fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> 
     (aws, ec2)
 }
 
-/// Starts a boot of the machine in memory, without the stages that ask the metadata service.
+/// Starts a boot of the machine in memory, without the stages that read from the metadata service.
 async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refusal> {
     let request = crate::boot::Request {
         user_data: UserData::Nothing,
@@ -256,14 +256,14 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
     Ok(boot)
 }
 
-/// Gives facts and outputs to the steps, and placeholders for those that are missing.
+/// Gives facts and outputs to the steps, with placeholders for those that are missing.
 fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool, is_own: bool) -> Result<(), Refusal> {
     let known = &world.known;
     if !live {
         given.open_secrets(plan).map_err(Refusal::Usage)?;
     }
     given.tell(plan, &world.redactor);
-    // What this instance does not have, its boot would lack as well.
+    // Facts that this instance does not have would be missing in its boot as well, so they get no placeholder.
     let mut placeholders = given.complete(plan, if is_own { &["instance"] } else { &[] });
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));
@@ -285,14 +285,14 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool, i
     Ok(())
 }
 
-/// Why a value cannot be filled in.
+/// Why a value cannot be rendered.
 fn unfilled(place: &Place, error: &TemplateError, is_own: bool) -> Explanation {
     let Explanation { message, hint, .. } = Explanation::of(error);
     let hint = if is_own { hint } else { Some("give it in --facts".into()) };
     Explanation::new(format!("{place}: {message}"), hint)
 }
 
-/// A note that names the placeholders that something refers to.
+/// A note that names the placeholders in use.
 fn standing_in(known: &Known, plan: &Plan) -> Option<String> {
     let referred_to: BTreeSet<String> = plan.references().map(ToString::to_string).gather();
     let names: Vec<String> = known.placeholders().intersection(&referred_to).cloned().collect();

@@ -22,15 +22,15 @@ use crate::steps::worker::Worker;
 use crate::steps::worker::cron::{FILE, tasks};
 use crate::steps::worker::settings::Task;
 
-/// A release on the desk.
+/// A release in a local directory.
 pub(super) struct Shown {
     /// The directory as the user named it.
     directory: String,
-    /// Whose release it is; the others have one of their own.
+    /// The application whose release it is; the others have their own releases.
     application: Option<Address>,
     others: Vec<Address>,
     examined: Examined,
-    /// What a worker of the document sends.
+    /// The periodic tasks that a worker of the document sends.
     periodic: Vec<Task>,
 }
 
@@ -126,7 +126,7 @@ impl Shown {
         ]
     }
 
-    /// The same for programs. Variables are named without their values: people put passwords there.
+    /// The same for programs. Variables are named without their values, which may be passwords.
     pub(super) fn json(&self) -> Value {
         let of = &self.examined;
         let hooks = of.hooks.hooks.iter().map(|hook| {
@@ -189,7 +189,7 @@ fn made(made: &Made) -> Value {
     json!({ "path": made.path, "mode": format!("{:04o}", made.mode), "content": made.content })
 }
 
-/// Of a file, its size and not its content, which may be a secret.
+/// A step before the start. For a file, its size but not its content, which may be a secret.
 fn before_json(before: &Before) -> Value {
     match before {
         Before::Write(file) => {

@@ -17,20 +17,20 @@ pub(crate) struct Request {
     /// Boot documents; several are layers, the last one on top.
     pub(crate) documents: Vec<PathBuf>,
     pub(crate) facts: Facts,
-    /// The directory to write the rendered files to, and to check them in.
+    /// The directory to which the rendered files are written, and in which they are checked.
     pub(crate) out: Option<PathBuf>,
-    /// The directory to compare the rendered files with.
+    /// The directory with which the rendered files are compared.
     pub(crate) diff: Option<PathBuf>,
     /// Whether to read secrets and included documents from AWS.
     pub(crate) live: bool,
-    /// The directory of a release to read as that of the document's application.
+    /// The directory of a release, to be read as that of the document's application.
     pub(crate) release: Option<PathBuf>,
 }
 
 /// Where the facts of the instance come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Facts {
-    /// Not given: placeholders. On an instance that `live` compares with its document, its own.
+    /// Not given: placeholders are used, or the instance's own facts if `live` compares it with its document.
     Unset,
     /// YAML of facts and outputs.
     File(PathBuf),
@@ -90,7 +90,7 @@ impl Refusal {
     }
 }
 
-/// For people.
+/// The text for people.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

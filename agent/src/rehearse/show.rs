@@ -19,7 +19,8 @@ impl Rehearsal {
         Ending::of(&self.report)
     }
 
-    /// The plan with the changes of each step, the differences between files, and the sum of it, on a terminal of this width.
+    /// The plan with the changes of each step, the differences between files, and the summary, for
+    /// a terminal of this width.
     pub(crate) fn lines(&self, width: Option<usize>) -> Vec<Line> {
         let mut lines = self.with_preview(|preview| preview.lines(width));
         for diff in self.diffs.iter().flatten() {
@@ -30,7 +31,7 @@ impl Rehearsal {
             lines.push(Line::default());
             lines.extend(release.text().trim_end().lines().map(|line| Style::Plain.line(line)));
         }
-        // A release may be shown without any document.
+        // A release may be shown without a document.
         if !self.plan.nodes.is_empty() {
             lines.push(Line::default());
             lines.push(self.sum());
@@ -38,12 +39,12 @@ impl Rehearsal {
         lines
     }
 
-    /// Whether the release that was given has mistakes.
+    /// Whether the given release has mistakes.
     pub(crate) fn has_mistakes(&self) -> bool {
         self.release.as_ref().is_some_and(Shown::has_mistakes)
     }
 
-    /// How many steps would do what, and how many files differ, in one line.
+    /// The summary in one line: how many steps would do what, and how many files differ.
     fn sum(&self) -> Line {
         let all = self.plan.nodes.len();
         let mut parts = vec![format!("{} to change", self.report.count(Outcome::Changed))];
@@ -92,7 +93,7 @@ impl Rehearsal {
     }
 }
 
-/// How a line of a unified diff looks.
+/// The style of a line of a unified diff.
 fn of_diff(at: usize, line: &str) -> Style {
     match line.as_bytes().first() {
         _ if at < 2 => Style::Strong,

@@ -1,5 +1,5 @@
-//! What stands in for facts and secrets that were not given: `<secrets.db.password>`, in the shape that the document needs. A
-//! list or map that it loops over has one item, `<secrets.db.hosts.*>`; the key of a map is `<key>`.
+//! Placeholders for facts and secrets that were not given: `<secrets.db.password>`, in the shape that the document
+//! needs. A list or map that the document loops over has one item, `<secrets.db.hosts.*>`; the key of a map is `<key>`.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use crate::address::{EACH, Reference, Usage};
 use crate::plan::{Plan, PlanNode};
 use crate::template::{Need, Needed, Template, descend};
 
-/// The key of the one item of a map whose keys are not known.
+/// The key of the only item in a map whose keys are not known.
 const KEY: &str = "<key>";
 
-/// Puts something in for every fact and output that the plan refers to and that `tree` lacks. Returns the references that got
-/// one. What is only tested, by `has` or `default`, stays missing, and so does what the roots that are `known` lack.
-/// Also returns what is to be looked up by [`complete_keys`].
+/// Adds a placeholder for every fact and output that the plan refers to and that `tree` lacks. References that are only
+/// tested, by `has` or `default`, get none, and neither do those below roots that are `known`. Returns the references
+/// that got one, and the lookups for [`complete_keys`].
 pub(super) fn complete(tree: &mut Map<String, Value>, plan: &Plan, known: &[&str]) -> (BTreeSet<String>, Vec<Need>) {
     let mut stand_ins = BTreeSet::new();
     let unknown = |reference: &&Reference| reference.usage != Usage::Tested && !known.contains(&reference.root());
@@ -32,7 +32,7 @@ pub(super) fn complete(tree: &mut Map<String, Value>, plan: &Plan, known: &[&str
     (stand_ins, needs)
 }
 
-/// Puts in what `lookup` looks for, now that the values are known which say what that is.
+/// Adds what `lookup` looks for, once the values that give its keys are known.
 pub(super) fn complete_keys(tree: &mut Map<String, Value>, needs: &[Need], values: &Value) {
     for Need { path, shape } in needs {
         let Needed::Key(key) = shape else { continue };
@@ -63,8 +63,8 @@ fn needs(plan: &Plan) -> Vec<Need> {
     needs
 }
 
-/// Puts a stand-in at `path`, in the place of one on the way there. What was given stays as it is. Where nothing stands, only
-/// one that is `referred_to` is put in. Says whether something is there that was not.
+/// Adds a placeholder at `path`, replacing a placeholder on the way there. Given values are kept. If there is nothing
+/// at the root, a placeholder is only added if it is `referred_to`. Returns whether one was added.
 fn insert(tree: &mut Map<String, Value>, path: &[String], shape: &Needed, referred_to: bool) -> bool {
     let Some((root, rest)) = path.split_first() else { return false };
     if !referred_to && !tree.contains_key(root) {
@@ -124,7 +124,7 @@ fn is_stand_in(value: &Value, path: &[String]) -> bool {
     *value == stand_in(path)
 }
 
-/// Whether this stands in for something directly below `path`.
+/// Whether this is the placeholder for something directly below `path`.
 fn is_below(text: &str, path: &[String]) -> bool {
     text.strip_prefix('<').is_some_and(|rest| rest.strip_prefix(&path.join(".")).is_some_and(|rest| rest.starts_with('.')))
 }
@@ -141,7 +141,7 @@ mod tests {
     use crate::document::BootDocument;
     use crate::document::source::Layers;
 
-    /// What stands in for what a file with this content refers to, beside what was `given`.
+    /// The placeholders for what a file with this content refers to, in addition to what was `given`.
     fn stood_in(content: &str, given: Value) -> Value {
         let mut layers = Layers::default();
         let document = json!({

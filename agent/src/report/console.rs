@@ -1,4 +1,4 @@
-//! The boot as people see it on stderr: a line for each change and each end, and on a terminal what is being waited for.
+//! Shows a boot to people on stderr: a line for each change and each end, and on a terminal what is being waited for.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::text::{shown, shown_on_a_line};
 /// Prints a boot as plain text.
 pub(crate) struct Console {
     out: RefCell<Box<dyn Write>>,
-    /// The width of the terminal; `None` where the output is not one, and so has no line that changes.
+    /// The width of the terminal. `None` if the output is not a terminal, and so has no line that can be replaced.
     width: Option<usize>,
 }
 
@@ -24,11 +24,11 @@ impl Console {
 
     fn line(&self, line: &str) {
         let clear = if self.width.is_some() { "\r\x1b[K" } else { "" };
-        // There is no other place to report a failure to.
+        // A failure could not be reported anywhere else.
         let _ = writeln!(self.out.borrow_mut(), "{clear}{}", shown(line));
     }
 
-    /// Replaces the last line of a terminal by what is being waited for.
+    /// Replaces the last line of a terminal with what is being waited for.
     fn live(&self, address: &Address, text: &str) {
         if let Some(width) = self.width {
             let line: String = shown_on_a_line(&format!("{address}: {text}")).chars().take(width.saturating_sub(1)).collect();
@@ -74,7 +74,7 @@ impl Listener for Console {
     }
 }
 
-/// A failure in full: message, causes, hint, each on lines of its own where it has several.
+/// A failure in full: message, causes and hint, each starting on a line of its own.
 pub(crate) fn told(trouble: &Trouble) -> String {
     let mut text = trouble.message.clone();
     for cause in &trouble.causes {
@@ -116,7 +116,7 @@ pub(crate) fn summary(report: &Report) -> String {
     };
     let going_on: Vec<&str> = report.going_on().map(|step| step.address.as_str()).collect();
     let going_on = if going_on.is_empty() { String::new() } else { format!("; still at work: {}", going_on.join(", ")) };
-    // The rest of the document is for later.
+    // The rest of the document runs later.
     let phase = if report.phase == Some(Phase::Warm) { ", phase warm" } else { "" };
     format!("{word} {seconds:.3} s{phase}{counts}{going_on}")
 }
@@ -140,7 +140,8 @@ mod tests {
         }
     }
 
-    /// A program could clear the screen, or write the line of a boot that went well over that of one that did not.
+    /// Regression: a program could clear the screen, or overwrite the line of a failed boot with
+    /// that of a successful one.
     #[test]
     fn what_a_program_prints_does_not_act_on_the_terminal() {
         let written = Written::default();

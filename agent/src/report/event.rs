@@ -1,4 +1,4 @@
-//! What happens during a boot, as it happens: [`Recorder`] keeps the report and tells whoever listens.
+//! The events of a boot as they happen: [`Recorder`] keeps the report and notifies the listeners.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use crate::report::{Idle, IdleKind, Outcome, Report, StepReport, Trouble, millis
 use crate::step::amount::Amount;
 use crate::step::{Account, Progress};
 
-/// One thing that happened to one step.
+/// An event of one step.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Started,
     Changing(&'a str),
     Waiting(&'a str),
-    /// At which moment of the process, besides.
+    /// With the time since the start of the process.
     Advanced(&'a Amount, Duration),
     /// A line that a program printed, without secrets.
     Output(&'a str),
@@ -27,18 +27,18 @@ pub(crate) enum Event<'a> {
         pause: Duration,
         attempt: u32,
     },
-    /// Ended or skipped: the report of the step says how.
+    /// Ended or skipped: the step's report has the outcome.
     Finished,
 }
 
-/// Someone who is told.
+/// Receives the events of a boot.
 pub(crate) trait Listener {
     fn event(&self, step: &StepReport, event: &Event<'_>);
     /// The boot is over.
     fn ended(&self, report: &Report);
 }
 
-/// Keeps the report up to date and tells the listeners.
+/// Keeps the report up to date and notifies the listeners.
 pub(crate) struct Recorder {
     report: RefCell<Report>,
     changes: Cell<u64>,
@@ -70,12 +70,12 @@ impl Recorder {
         Account { began: report.started_at.clone(), instance, report: json, failure, unread }
     }
 
-    /// How often the report has changed.
+    /// The number of changes of the report so far.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.get()
     }
 
-    /// Changes what the report says of the boot as a whole.
+    /// Changes parts of the report that are about the whole boot.
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Report)) {
         self.changes.set(self.changes.get() + 1);
         let mut report = self.report.borrow_mut();
@@ -85,7 +85,7 @@ impl Recorder {
         change(&mut report);
     }
 
-    /// Notes when a phase before the steps ended.
+    /// Records when a phase before the steps ended.
     pub(crate) fn phase(&self, name: &str) {
         let now = milliseconds(self.clock.elapsed());
         self.amend(|report| {
@@ -102,7 +102,7 @@ impl Recorder {
         self.tell(at, &Event::Started);
     }
 
-    /// Notes the changes that are about to be made, besides those of earlier rounds and tries.
+    /// Records the changes that are about to be made, in addition to those of earlier rounds and tries.
     pub(crate) fn changing(&self, at: usize, lines: &[String]) {
         if lines.is_empty() {
             return;
@@ -122,7 +122,7 @@ impl Recorder {
         match progress {
             Progress::Waiting(reason) | Progress::Asking(reason) => {
                 self.change(at, |step, now| {
-                    // A refusal of something else explains nothing.
+                    // A refusal of something else does not explain this wait.
                     if last_wait(step).is_some_and(|last| last != reason) {
                         step.refusal = None;
                     }
@@ -152,7 +152,7 @@ impl Recorder {
                 self.tell(at, &Event::Advanced(amount, self.clock.elapsed()));
             }
             Progress::Answered => self.change(at, |step, now| {
-                // What took no time is not worth a line.
+                // A wait that took no time is not worth a line.
                 step.idle.pop_if(|idle| idle.to_ms.is_none() && now - idle.from_ms < NOTHING);
                 goes_on(step, now);
                 step.waiting = None;
@@ -160,7 +160,7 @@ impl Recorder {
             }),
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
             Progress::Warning(text) => {
-                // A step that is inspected or tried again says the same again.
+                // A step that is inspected again or retried repeats its warnings.
                 let warning = format!("{}: {text}", self.report.borrow().steps[at].address);
                 if !self.report.borrow().warnings.contains(&warning) {
                     self.amend(|report| report.warnings.push(warning));
@@ -198,7 +198,7 @@ impl Recorder {
         self.tell(at, &Event::Finished);
     }
 
-    /// Notes that a step that is done waits for nothing more.
+    /// Records that a finished step no longer waits for anything.
     pub(crate) fn rested(&self, at: usize) {
         if self.report.borrow().steps[at].waiting.is_some() {
             self.change(at, |step, now| {
@@ -235,18 +235,18 @@ impl Recorder {
     }
 }
 
-/// What the step waited for last, before it was refused.
+/// What the step last waited for, before it was refused.
 fn last_wait(step: &StepReport) -> Option<&String> {
     step.idle.iter().rev().find(|idle| idle.kind == IdleKind::Waiting).map(|idle| &idle.why)
 }
 
-/// In milliseconds.
+/// The longest wait that counts as no time, in milliseconds.
 const NOTHING: f64 = 0.05;
 
-/// What is kept of a step that waits time and again: the first pauses tell the story.
+/// How many pauses of a step are kept: the first ones are enough to explain its time.
 const PAUSES: usize = 200;
 
-/// Notes that a step does not work from now on. What is said again is one pause.
+/// Records that a step is idle from now on. A repeated reason continues the same pause.
 fn rests(step: &mut StepReport, now: f64, kind: IdleKind, why: &str) {
     if step.idle.last().is_some_and(|last| last.to_ms.is_none() && last.kind == kind && last.why == why) {
         return;
@@ -257,7 +257,7 @@ fn rests(step: &mut StepReport, now: f64, kind: IdleKind, why: &str) {
     }
 }
 
-/// Notes that a step works again, if it did not.
+/// Records that a step is working again, if it was idle.
 fn goes_on(step: &mut StepReport, now: f64) {
     if let Some(last) = step.idle.last_mut() {
         last.to_ms.get_or_insert(now);

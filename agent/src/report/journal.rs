@@ -1,4 +1,4 @@
-//! The boot as the journal keeps it: one entry for each transition, with fields to search for.
+//! The boot in the journal: one entry for each transition, with fields to search for.
 //!
 //! Every entry carries `STEP=`, and each kind of transition a `MESSAGE_ID=` that never changes, so that
 //! `journalctl MESSAGE_ID=…` finds it on every machine of a fleet.
@@ -11,35 +11,36 @@ use crate::address::Address;
 use crate::report::event::{Event, Listener};
 use crate::report::{BootOutcome, Outcome, Report, StepReport};
 
-/// A step began.
+/// A step started.
 const STARTED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c101";
 /// A step is about to change something.
 const CHANGING: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c102";
-/// A step ended well.
+/// A step succeeded.
 const FINISHED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c103";
 /// A step failed.
 const FAILED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c104";
-/// A step did not run, since one that it needs failed.
+/// A step was skipped, because one that it needs failed.
 const SKIPPED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c105";
-/// A call is made again.
+/// A call is retried.
 const RETRYING: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c106";
 /// A program of a step printed a line.
 const OUTPUT: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c107";
-/// A step that takes long has come so far.
+/// The progress of a step that takes long.
 const ADVANCED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c109";
 /// The boot ended.
 const ENDED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c108";
 
-/// Where these entries go: the logger leaves them out where a [`Console`](super::console::Console) prints them already.
+/// The log target of these entries: the logger omits them if a
+/// [`Console`](super::console::Console) prints them already.
 pub(crate) const TARGET: &str = "ingot::step";
 
-/// How far a step has come is written down no more often than this.
+/// The least interval between two entries about the progress of a step.
 const ADVANCED_EVERY: Duration = Duration::from_secs(30);
 
 /// Writes a boot to the log.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// When it was last written down how far a step has come.
+    /// When the progress of a step was last written.
     advanced: RefCell<BTreeMap<Address, Duration>>,
 }
 

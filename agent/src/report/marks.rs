@@ -1,23 +1,23 @@
-//! The marks of a boot's critical path: when it had come how far, from what its report holds anyway.
+//! The marks of a boot's critical path: when the boot reached each point, computed from its report.
 //!
 //! | mark | when |
 //! |---|---|
 //! | `first_request` | the first request was about to be sent |
-//! | `credentials` | the credentials of the role were there |
-//! | `secrets` | all secrets were |
+//! | `credentials` | the credentials of the role had arrived |
+//! | `secrets` | all secrets had been read |
 //! | `files` | all files were in place, and credentials for services |
 //! | `services` | the first service was asked to start |
 //!
-//! A boot that did not come so far, or has no such step, has no such mark.
+//! A mark is missing if the boot did not reach that point, or has no such step.
 
 use std::collections::BTreeMap;
 
 use crate::report::{Report, StepReport};
 
-/// The path of IMDS below which the credentials of a role are; by itself it holds the role's name.
+/// The IMDS path of the credentials of a role; the path itself returns the role's name.
 const ROLES: &str = "IMDS meta-data/iam/security-credentials/";
 
-/// Milliseconds from the start of the process, by mark.
+/// The marks, in milliseconds from the start of the process.
 pub(crate) fn of(report: &Report) -> BTreeMap<String, f64> {
     let done = |kinds: &'static [&'static str]| {
         let steps = report.steps.iter().filter(|step| kinds.contains(&step.address.kind()));
@@ -36,7 +36,7 @@ pub(crate) fn of(report: &Report) -> BTreeMap<String, f64> {
     known
 }
 
-/// What a service waits for first is the job that it has asked for.
+/// When a service was asked to start: its first wait is for the start job.
 fn asked_to_start(step: &StepReport) -> Option<f64> {
     (step.address.kind() == "services").then(|| step.idle.first().map(|idle| idle.from_ms)).flatten()
 }

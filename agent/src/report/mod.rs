@@ -1,7 +1,7 @@
 //! The report of one boot: every step's outcome, times, attempts and errors.
 //!
-//! Kept up to date on disk while the boot goes on, so that a crash leaves it readable. No secret is in it, by construction:
-//! it holds addresses, the lines of changes, and messages, never content. [`screen`] shows it to people.
+//! Kept up to date on disk during the boot, so that a crash leaves it readable. It contains no secrets by construction:
+//! only addresses, lines of changes, and messages, never content. [`screen`] shows it to people.
 
 pub(crate) mod console;
 pub(crate) mod event;
@@ -24,7 +24,7 @@ use crate::sorting::Sort as _;
 use crate::step::Phase;
 use crate::step::amount::Amount;
 
-/// Where the report lies, below `--root`.
+/// The path of the report, below `--root`.
 pub(crate) const REPORT: &str = "/run/ingot/report.json";
 
 /// The version of the report's format.
@@ -35,38 +35,39 @@ const VERSION: u32 = 1;
 pub(crate) struct Report {
     /// Version of this format.
     pub(crate) version: u32,
-    /// Version of ingot that wrote it.
+    /// Version of ingot that wrote the report.
     pub(crate) ingot: String,
     pub(crate) outcome: BootOutcome,
     /// The instance id, once it is known.
     pub(crate) instance: Option<String>,
-    /// The kernel's boot id: two reports of one boot of the operating system share it.
+    /// The kernel's boot id: reports from the same boot of the operating system share it.
     pub(crate) boot_id: String,
     pub(crate) pid: u32,
-    /// RFC 3339, by the wall clock, which may be wrong this early.
+    /// RFC 3339, on the wall clock, which may be wrong this early.
     pub(crate) started_at: String,
     pub(crate) finished_at: Option<String>,
-    /// Milliseconds from the start of the process, by the monotonic clock; those to the end once the boot is over.
+    /// Milliseconds from the start of the process until now or, once the boot is over, until its
+    /// end. On the monotonic clock.
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
     /// Whether there is no document at all.
     #[serde(skip)]
     pub(crate) undocumented: bool,
-    /// Which phase of the document this was, where it has any.
+    /// The phase of the document that ran, if the document has phases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<Phase>,
-    /// The release, where one was asked for or another than that of the launch is in force.
+    /// The release, if one was requested, or if the one in force is not that of the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) release: Option<ReleaseReport>,
-    /// Steps of the document that are not there, for their `when:` is false.
+    /// Steps of the document that are not part of the boot, because their `when:` is false.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) not_due: Vec<Address>,
-    /// What the boot is waiting for before there are steps.
+    /// What the boot is waiting for before its first step.
     pub(crate) waiting: Option<String>,
-    /// What went wrong before there were steps.
+    /// What went wrong before the first step.
     pub(crate) error: Option<Trouble>,
-    /// What an operator should know though it stopped nothing.
+    /// What an operator should know, though it stopped nothing.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
     /// Milliseconds at which the phases before the steps ended: `user_data`, `plan`.
@@ -74,25 +75,25 @@ pub(crate) struct Report {
     pub(crate) phases_ms: BTreeMap<String, f64>,
     #[serde(default)]
     pub(crate) steps: Vec<StepReport>,
-    /// What was asked of IMDS and AWS, once the boot is over.
+    /// The requests to IMDS and AWS, once the boot is over.
     #[serde(default)]
     pub(crate) exchanges: Vec<ExchangeReport>,
-    /// Milliseconds at which the boot had come so far, once it is over: see [`marks`].
+    /// Milliseconds at which the boot reached each mark, once it is over: see [`marks`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) marks_ms: BTreeMap<String, f64>,
-    /// How the machine came to start this process, where systemd says it.
+    /// How the machine started this process, if systemd reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) startup: Option<Startup>,
 }
 
-/// Which release a boot was for: NAME@sha256:DIGEST, or `launched`.
+/// The release that a boot was for: NAME@sha256:DIGEST, or `launched`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReleaseReport {
-    /// The one that the boot had.
+    /// The release of this boot.
     pub(crate) wanted: String,
-    /// The one that the next boot has.
+    /// The release of the next boot.
     pub(crate) in_force: String,
-    /// Why that is another one although the boot has gone well.
+    /// Why the two differ although the boot succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_kept: Option<String>,
 }
@@ -112,22 +113,22 @@ impl fmt::Display for ReleaseReport {
 pub(crate) enum BootOutcome {
     Running,
     Done,
-    /// Something failed that was not required.
+    /// A step failed that was not required.
     Degraded,
     Failed,
-    /// Nothing was done, for there is neither a layer in the image nor user data.
+    /// Nothing was done, because there is neither a layer in the image nor user data.
     #[serde(rename = "no document")]
     NoDocument,
 }
 
-/// A failure as a report keeps it.
+/// A failure, as it is stored in a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Trouble {
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) causes: Vec<String>,
     pub(crate) hint: Option<String>,
-    /// AWS or IMDS gave no answer at all.
+    /// AWS or IMDS did not answer at all.
     #[serde(default)]
     pub(crate) unreachable: bool,
 }
@@ -145,12 +146,12 @@ pub(crate) struct StepReport {
     pub(crate) address: Address,
     pub(crate) outcome: Outcome,
     pub(crate) required: bool,
-    /// Whether the boot is over before it is.
+    /// Whether the boot does not wait for this step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) beside: bool,
-    /// Steps it waited for.
+    /// Steps that it waited for.
     pub(crate) needs: Vec<Address>,
-    /// Whether it waited for every step besides that is not one of those that do.
+    /// Whether it also waited for every step that is not itself such a step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) after_rest: bool,
     /// Milliseconds from the start of the process.
@@ -161,41 +162,41 @@ pub(crate) struct StepReport {
     pub(crate) changes: Vec<String>,
     /// What it is waiting for, while it runs.
     pub(crate) waiting: Option<String>,
-    /// How far it has come, while it reads.
+    /// The progress of a step that is reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<Amount>,
     pub(crate) error: Option<Trouble>,
     /// The step whose failure kept this one from running.
     pub(crate) skipped_for: Option<Address>,
-    /// The times in which it did not work, in order.
+    /// The times when it was idle, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) idle: Vec<Idle>,
-    /// AWS or IMDS gave no answer to its last try, and another is to come: `waiting` says so in words.
+    /// AWS or IMDS did not answer its last try, and another one follows: `waiting` describes it.
     #[serde(skip)]
     pub(crate) unreachable: bool,
-    /// Why the last try failed of what it waits for.
+    /// Why the last try to get what it waits for failed.
     #[serde(skip)]
     pub(crate) refusal: Option<Explanation>,
 }
 
-/// A time in which a step did not work.
+/// A time when a step was idle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Idle {
     /// Milliseconds from the start of the process.
     pub(crate) from_ms: f64,
-    /// `None` while it goes on.
+    /// `None` while it lasts.
     pub(crate) to_ms: Option<f64>,
     pub(crate) kind: IdleKind,
-    /// For what, as it is shown while it lasts.
+    /// The reason, as it is shown while it lasts.
     pub(crate) why: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum IdleKind {
-    /// For something outside: a disk, a program, a service.
+    /// Waiting for something outside: a disk, a program, a service.
     Waiting,
-    /// Until it tries again.
+    /// Waiting until the next try.
     Retrying,
 }
 
@@ -205,7 +206,7 @@ pub(crate) struct ExchangeReport {
     /// Milliseconds from the start of the process.
     pub(crate) at_ms: f64,
     pub(crate) took_ms: Option<f64>,
-    /// The action of AWS, or the path below IMDS.
+    /// The AWS action, or the IMDS path.
     pub(crate) what: String,
     pub(crate) status: Option<u16>,
 }
@@ -219,12 +220,13 @@ impl StepReport {
         }
     }
 
-    /// `why` this step was ended before its time, with what it was waiting for, and what kept that from coming.
+    /// Extends `why` this step was ended early with what it was waiting for, and with the reason
+    /// why that did not arrive.
     pub(crate) fn cut_off(&self, why: Explanation) -> Explanation {
         let why = why.while_waiting(self.waiting.as_deref(), self.unreachable);
         let Some(refusal) = &self.refusal else { return why };
         let message = match why.message.ends_with(&refusal.message) {
-            // Between two tries, it was waiting "to try again: …".
+            // Between two tries, the step was waiting "to try again: …".
             true => why.message,
             false => format!("{}; the last try failed: {}", why.message, refusal.message),
         };
@@ -284,11 +286,12 @@ impl Report {
         }
     }
 
-    /// Reads a report. Of one that was cut off, for example by a full disk, what is left of it; the second value says so.
+    /// Parses a report. If it is truncated, for example because of a full disk, returns the part
+    /// that is left; the second value says so.
     ///
     /// # Errors
     ///
-    /// If it is damaged otherwise, or is not a report.
+    /// If it is damaged in another way, or is not a report.
     pub(crate) fn read(bytes: &[u8]) -> serde_json::Result<(Self, bool)> {
         let error = match of_bytes(bytes) {
             Ok(report) => return Ok((report, false)),
@@ -300,13 +303,13 @@ impl Report {
         left.map(|report| (report, true)).ok_or(error)
     }
 
-    /// Whether the boot cannot be a good one any more: a step that is required has failed, or something before the steps.
+    /// Whether the boot can no longer succeed: a required step has failed, or something before the steps.
     pub(crate) fn has_failed(&self) -> bool {
         self.error.is_some() || self.steps.iter().any(|step| step.required && step.is_bad())
     }
 
-    /// Closes the report: the outcome follows from the steps and from [`error`](Report::error). What stands beside the
-    /// boot and has not ended does not count.
+    /// Closes the report: the outcome follows from the steps and from [`error`](Report::error).
+    /// Background steps that have not ended do not count.
     pub(crate) fn end(&mut self, now: jiff::Timestamp, elapsed: Duration) {
         self.outcome = if self.has_failed() {
             BootOutcome::Failed
@@ -322,13 +325,13 @@ impl Report {
         self.elapsed_ms = milliseconds(elapsed);
     }
 
-    /// What went wrong first: before the steps, or the first step that failed.
+    /// The first failure: before the steps, or of the step that failed first.
     pub(crate) fn first_failure(&self) -> Option<(Option<&Address>, &Trouble)> {
         let before = self.error.as_ref().map(|error| (None, error));
         before.or_else(|| self.failed().first().map(|(step, error)| (Some(&step.address), *error)))
     }
 
-    /// Every step that failed: those that are required first, and in the order in which they ended.
+    /// Every failed step: required ones first, and in the order in which they ended.
     pub(crate) fn failed(&self) -> Vec<(&StepReport, &Trouble)> {
         let mut failed: Vec<_> = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?))).collect();
         failed.order_by(|(a, _), (b, _)| {
@@ -337,14 +340,14 @@ impl Report {
         failed
     }
 
-    /// Whether nothing but AWS or IMDS out of reach kept this boot from its end.
+    /// Whether the only reason for the failure of this boot is that AWS or IMDS was unreachable.
     pub(crate) fn is_unreachable(&self) -> bool {
         let failed = self.steps.iter().filter(|step| step.required).filter_map(|step| step.error.as_ref());
         let mut troubles = self.error.iter().chain(failed).peekable();
         troubles.peek().is_some() && troubles.all(|trouble| trouble.unreachable)
     }
 
-    /// The steps that go on beside a boot that is over.
+    /// The steps that still run in the background after the boot.
     pub(crate) fn going_on(&self) -> impl Iterator<Item = &StepReport> {
         let over = self.finished_at.is_some();
         self.steps.iter().filter(move |step| over && matches!(step.outcome, Outcome::Pending | Outcome::Running))
@@ -355,7 +358,7 @@ impl Report {
     }
 }
 
-/// Milliseconds with microseconds behind the point.
+/// Milliseconds, with a precision of microseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

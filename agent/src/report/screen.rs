@@ -1,5 +1,5 @@
-//! A boot on one screen. It answers what is wrong and what to do: the outcome, every failure with its hint, what was skipped
-//! because of it, what is running, and what to type next.
+//! A boot on one screen. It shows what is wrong and what to do: the outcome, every failure with its hint, what was
+//! skipped because of it, what is running, and what to type next.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use crate::report::console::{summary, told};
 use crate::report::timeline::spoken;
 use crate::report::{BootOutcome, Outcome, Report, StepReport, Trouble};
 
-/// How many addresses a list names.
+/// How many addresses a list shows.
 const NAMED: usize = 8;
 
 /// How many of the slowest steps are shown.
 const SLOWEST: usize = 3;
 
-/// Where the details of a name, such as `instance`, begin.
+/// The column at which the details of a name, such as `instance`, begin.
 const COLUMN: usize = 11;
 
-/// A report, and what is known of its process.
+/// A report, and what is known about its process.
 pub(crate) struct Screen<'a> {
     pub(crate) report: &'a Report,
-    /// How the boot went, by the report and by whether it still runs.
+    /// The status of the boot, from the report and from whether it is still running.
     pub(crate) exit: Exit,
-    /// Whether the process is there that steps beside the boot need; `None` without such steps.
+    /// Whether the process that runs the background steps still exists; `None` if no step is running.
     pub(crate) beside: Option<bool>,
-    /// How long the boot has run until now, if it runs.
+    /// How long the boot has been running; `None` if it is not.
     pub(crate) elapsed_ms: Option<f64>,
     pub(crate) now: jiff::Timestamp,
 }
@@ -69,7 +69,7 @@ impl Screen<'_> {
         }
     }
 
-    /// Which boot this was.
+    /// Identifies the boot.
     fn facts(&self) -> Vec<Line> {
         let report = self.report;
         let started = moment(&report.started_at).map(|at| {
@@ -97,7 +97,7 @@ impl Screen<'_> {
         lines
     }
 
-    /// The steps that did not run, by the failure that kept them from it.
+    /// The steps that did not run, grouped by the failure that caused it.
     fn skipped(&self) -> Vec<Line> {
         let mut by_cause: BTreeMap<Option<&Address>, Vec<&str>> = BTreeMap::new();
         for step in self.report.steps.iter().filter(|step| step.outcome == Outcome::Skipped) {
@@ -133,7 +133,7 @@ impl Screen<'_> {
         (!told.is_empty()).then(|| told.join(", "))
     }
 
-    /// Which release the document was for, and what of it is not due here.
+    /// The release of the document, and the steps that are not due here.
     fn of_document(&self) -> Vec<Line> {
         let release = self.report.release.as_ref().map(|release| named(Style::Plain, "release:", release.to_string()));
         let names: Vec<&str> = self.report.not_due.iter().map(Address::as_str).collect();
@@ -141,7 +141,7 @@ impl Screen<'_> {
         release.into_iter().chain(not_due).collect()
     }
 
-    /// What to type now.
+    /// What to type next.
     fn next(&self) -> Option<&'static str> {
         let has_failed = self.report.error.is_some() || !self.report.failed().is_empty();
         match self.exit {
@@ -157,7 +157,7 @@ impl Screen<'_> {
     }
 }
 
-/// A failure with its causes and its hint, each line of it in full.
+/// A failure with its causes and its hint, with every line in full.
 fn failure(word: &str, address: &str, error: &Trouble) -> Vec<Line> {
     let text = told(error);
     let mut lines = text.lines();
@@ -195,10 +195,10 @@ fn doing(step: &StepReport) -> String {
     }
 }
 
-/// How long ago something was.
+/// How long ago something was, as text.
 fn spoken_ago(seconds: i64) -> String {
     match seconds {
-        // The clock may have been wrong when the boot began.
+        // The clock may have been wrong when the boot started.
         ..0 => "in the future by the clock of now".into(),
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),

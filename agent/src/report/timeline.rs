@@ -1,4 +1,4 @@
-//! Where the time of a boot went, from its report: pure, for reports of any machine.
+//! Where the time of a boot was spent, computed from its report. Pure, so that it works with reports of any machine.
 
 pub(crate) mod picture;
 
@@ -8,11 +8,11 @@ use crate::address::Address;
 use crate::report::{IdleKind, Outcome, Report, StepReport};
 use crate::sorting::Sort as _;
 
-/// What was waited for before a step could begin.
+/// Something that a step waited for before it could start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Link<'a> {
     Step(&'a StepReport),
-    /// A phase before the steps, and when it ended and began, in milliseconds.
+    /// A phase before the steps, and its start and end in milliseconds.
     Phase {
         name: &'a str,
         began: f64,
@@ -28,7 +28,7 @@ impl Link<'_> {
         }
     }
 
-    /// When it was done, in milliseconds from the start of the process.
+    /// When it ended, in milliseconds from the start of the process.
     pub(crate) fn ended(&self) -> f64 {
         match self {
             Self::Step(step) => step.finished_ms.unwrap_or_default(),
@@ -45,12 +45,12 @@ impl Link<'_> {
 }
 
 impl StepReport {
-    /// How long it took, in milliseconds. `None` if it has not ended, or never ran.
+    /// The duration of the step in milliseconds. `None` if it has not ended, or never ran.
     pub(crate) fn took(&self) -> Option<f64> {
         Some(self.finished_ms? - self.started_ms?)
     }
 
-    /// How long it did not work for one reason, in milliseconds.
+    /// How long it was idle for one reason, in milliseconds.
     pub(crate) fn idle_for(&self, kind: IdleKind) -> f64 {
         let end = |to: Option<f64>| to.or(self.finished_ms);
         self.idle.iter().filter(|idle| idle.kind == kind).filter_map(|idle| Some(end(idle.to_ms)? - idle.from_ms)).sum()
@@ -65,7 +65,7 @@ impl Report {
         steps
     }
 
-    /// The phases before the steps, each with its beginning and end, in their order.
+    /// The phases before the steps in order, each with its start and end.
     pub(crate) fn phases(&self) -> Vec<(&str, f64, f64)> {
         let mut ends: Vec<(&str, f64)> = self.phases_ms.iter().map(|(name, at)| (name.as_str(), *at)).collect();
         ends.order_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
@@ -73,8 +73,8 @@ impl Report {
         ends.into_iter().map(|(name, ended)| (name, std::mem::replace(&mut began, ended), ended)).collect()
     }
 
-    /// What made the boot as long as it was: the step that ended last, what it waited for longest, and so on to the start
-    /// of the process. What stands beside the boot does not count.
+    /// The chain that determined the duration of the boot: the step that ended last, what it waited for longest, and so
+    /// on back to the start of the process. Background steps do not count.
     pub(crate) fn critical_chain(&self) -> Vec<Link<'_>> {
         let mut places: BTreeMap<&Address, usize> = BTreeMap::new();
         places.extend(self.steps.iter().enumerate().map(|(at, step)| (&step.address, at)));
@@ -87,11 +87,11 @@ impl Report {
         while let Some(found) = at {
             let step = &self.steps[found];
             chain.push(Link::Step(step));
-            // A report that was altered must not lead in circles.
+            // An altered report must not cause an endless loop.
             if chain.len() > self.steps.len() {
                 break;
             }
-            // Not of the rest is what itself came after this.
+            // The rest does not include steps that came after this one.
             let rest = |at: &usize| {
                 let other = &self.steps[*at];
                 !other.after_rest && !other.beside && other.finished_ms <= step.started_ms
@@ -103,7 +103,7 @@ impl Report {
         chain
     }
 
-    /// When the last thing that is in the report ended, in milliseconds.
+    /// The latest end of anything in the report, in milliseconds.
     pub(crate) fn end_ms(&self) -> f64 {
         let steps = self.steps.iter().filter_map(|step| step.finished_ms);
         let exchanges = self.exchanges.iter().map(|exchange| exchange.at_ms + exchange.took_ms.unwrap_or_default());
@@ -111,7 +111,7 @@ impl Report {
     }
 }
 
-/// A time, for people: `1.234 s`, `12.3 ms`.
+/// A duration as text for people: `1.234 s`, `12.3 ms`.
 pub(crate) fn spoken(ms: f64) -> String {
     if ms >= 999.95 { format!("{:.3} s", ms / 1e3) } else { format!("{ms:.1} ms") }
 }
@@ -128,7 +128,7 @@ pub(crate) fn mark(step: &StepReport) -> &'static str {
 pub(crate) mod tests {
     use super::*;
 
-    /// A boot of four steps: two secrets at once, a file of the slower one, a service that waits.
+    /// A boot of four steps: two secrets at the same time, a file that uses the slower one, a service that waits.
     pub(crate) fn report() -> Report {
         serde_json::from_str(include_str!("timeline/report.json")).unwrap()
     }
@@ -151,7 +151,7 @@ pub(crate) mod tests {
         assert_eq!(report.critical_chain()[1].name(), "plan");
         report.steps[3].after_rest = true;
         assert_eq!(report.critical_chain()[1].name(), "files./etc/shop/shop.toml");
-        // What it waited for cannot have ended after its start.
+        // A step cannot have waited for something that ended after its start.
         report.steps[2].finished_ms = Some(400.0);
         assert_eq!(report.critical_chain()[1].name(), "secrets.db");
     }

@@ -1,4 +1,4 @@
-//! Reads `/etc/ingot/seal.yaml`, with the place of each mistake; and sorts findings by it.
+//! Reads `/etc/ingot/seal.yaml`, with the place of each mistake, and matches findings with it.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use crate::document::error::{DocumentError, Mistake, Sources};
 use crate::document::tree::{self, Node, Value};
 use crate::seal::finding::{AllowList, Allowed, Finding};
 
-/// Where an image has it.
+/// The path of the allow list in an image.
 pub(crate) const PATH: &str = "/etc/ingot/seal.yaml";
 
 impl AllowList {
-    /// Reads the text of the file.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
-    /// Every mistake, as those of a document.
+    /// Every mistake, like those of a boot document.
     pub(crate) fn parse(text: &str) -> Result<Self, DocumentError> {
         let (node, mut mistakes) = tree::parse(&PATH.into(), text);
         let list = node.as_ref().filter(|node| node.value != Value::Null).and_then(|node| {
@@ -29,7 +29,7 @@ impl AllowList {
         Err(DocumentError::new(mistakes, Sources::from([(PATH.into(), text.into())])))
     }
 
-    /// The entry that allows `finding`, by its number.
+    /// The index of the entry that allows `finding`.
     pub(crate) fn covering(&self, finding: &Finding) -> Option<usize> {
         self.allow.iter().position(|allowed| allowed.covers(finding))
     }

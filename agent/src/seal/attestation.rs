@@ -1,7 +1,7 @@
-//! What a sealed image says of itself: `/etc/ingot/attestation.json`.
+//! The attestation of a sealed image: `/etc/ingot/attestation.json`.
 //!
-//! It is there only in an image in which nothing was wrong. Names and digests, no contents. `ingot status` shows it on an
-//! instance, and what has changed since.
+//! It only exists in an image without findings. It contains names and digests, no contents. `ingot status` shows it on
+//! an instance, together with what has changed since.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,19 @@ use crate::seal::secrets::Scan;
 use crate::seal::setup::{BINARY, BINARY_LIMIT, Setup};
 use crate::sorting::Sort as _;
 
-/// Where an image has it.
+/// The path of the attestation in an image.
 pub(crate) const PATH: &str = "/etc/ingot/attestation.json";
 
-/// The version of the format that this ingot writes.
+/// The version of the format.
 const VERSION: u32 = 1;
 
 const SIZE_LIMIT: u64 = 16 << 20;
 
-/// The attestation.
+/// The attestation of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attestation {
     version: u32,
-    /// The version of the ingot that sealed.
+    /// The version of ingot that sealed the image.
     ingot: String,
     /// In UTC, to the second.
     sealed_at: String,
@@ -41,11 +41,11 @@ pub(crate) struct Attestation {
     #[serde(default)]
     build: BuildOf,
     scanned: Scanned,
-    /// SHA-256, in hexadecimal, of what decides how an instance boots.
+    /// SHA-256 in hexadecimal of the files that decide how an instance boots.
     sha256: BTreeMap<PathBuf, String>,
     #[serde(default)]
     allowed: Vec<Allowed>,
-    /// What `--scrub` took out.
+    /// What `--scrub` removed.
     #[serde(default)]
     removed: Vec<PathBuf>,
 }
@@ -73,12 +73,12 @@ struct BuildOf {
 struct Scanned {
     files: u64,
     bytes: u64,
-    /// How many rules of which set.
+    /// The number of rules in each rule set.
     #[serde(default)]
     rules: BTreeMap<String, usize>,
 }
 
-/// What an attestation is made of, besides what the image itself says.
+/// The facts for an attestation that are not read from the image.
 pub(crate) struct Evidence<'a> {
     pub(crate) now: jiff::Timestamp,
     pub(crate) build: &'a Build,
@@ -89,7 +89,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Attestation {
-    /// Looks at the image, and takes digests.
+    /// Examines the image and computes digests.
     pub(crate) async fn of(evidence: Evidence<'_>, files: &dyn Files) -> Result<Self, HostError> {
         let Evidence { now, build, scan, setup, allowed, removed } = evidence;
         let mut sha256 = BTreeMap::new();
@@ -114,17 +114,18 @@ impl Attestation {
         })
     }
 
-    /// That of this image. `None` if it has none that can be read: it is for people, and stops nothing.
+    /// Reads the attestation of an image. `None` if there is none that can be read: it is only for
+    /// people, so that is not an error.
     pub(crate) async fn read(files: &dyn Files) -> Option<Self> {
         let bytes = files.read(Path::new(PATH), SIZE_LIMIT).await.ok()??;
         of_bytes(&bytes).ok()
     }
 
-    /// What is no longer as it was sealed.
+    /// The files that have changed since the image was sealed.
     pub(crate) async fn changed(&self, files: &dyn Files) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         for (path, sealed) in &self.sha256 {
-            // Who may not read a file cannot say that it has changed.
+            // A file that may not be read does not count as changed.
             match digest(path, files).await {
                 Ok(now) if now.as_ref() != Some(sealed) => changed.push(path.clone()),
                 _ => {}
@@ -133,7 +134,7 @@ impl Attestation {
         changed
     }
 
-    /// In one line.
+    /// The attestation in one line.
     pub(crate) fn summary(&self) -> String {
         let os = [&self.os.id, &self.os.version_id].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         let build = self.build.name.as_ref().map_or_else(String::new, |name| format!(", build {name}"));
@@ -141,13 +142,13 @@ impl Attestation {
     }
 }
 
-/// SHA-256 of a file, in hexadecimal. `None` if there is none.
+/// The SHA-256 of a file, in hexadecimal. `None` if the file does not exist.
 async fn digest(path: &Path, files: &dyn Files) -> Result<Option<String>, HostError> {
     let content = files.read(path, BINARY_LIMIT).await?;
     Ok(content.map(|content| Sha256::of(&content).to_string()))
 }
 
-/// The versions that can be booted, or have modules.
+/// The versions of kernels that can be booted, or that have modules.
 async fn kernels(files: &dyn Files) -> Result<Vec<String>, HostError> {
     let mut versions = files.list(Path::new("/lib/modules")).await?;
     let images = files.list(Path::new("/boot")).await?;

@@ -1,4 +1,4 @@
-//! What is wrong with an image, and what was allowed and why.
+//! What is wrong with an image, and what is allowed and why.
 //!
 //! ```yaml
 //! # /etc/ingot/seal.yaml, in the image
@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that keeps an image from being sealed. Never holds the secret itself.
+/// One reason not to seal an image. Never contains the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Finding {
-    /// As the image names it: absolute, without `--root`.
+    /// The absolute path in the image, without `--root`.
     pub(crate) path: PathBuf,
-    /// The first is 1. None where a whole file is meant, or a directory, or something that is not there.
+    /// Counted from 1. `None` for a whole file, a directory, or something that does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<u64>,
-    /// A name such as `private-key`, by which it can be allowed.
+    /// The name of the rule, such as `private-key`, by which the finding can be allowed.
     pub(crate) rule: String,
     /// What it is, as a lower-case fragment.
     pub(crate) says: String,
@@ -47,20 +47,20 @@ pub(crate) struct AllowList {
     pub(crate) allow: Vec<Allowed>,
 }
 
-/// One finding that is meant to be there.
+/// A finding that is intended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Allowed {
-    /// An absolute path; `*` and `?` stand for parts of one name, `**` for any directories.
+    /// An absolute path; `*` and `?` match within one name, `**` matches any directories.
     pub(crate) path: String,
-    /// The rule, exactly.
+    /// The exact name of the rule.
     pub(crate) rule: String,
-    /// Why it is no harm. Goes into the attestation.
+    /// Why it does no harm. Becomes part of the attestation.
     pub(crate) reason: String,
 }
 
 impl Allowed {
-    /// Whether this is about `finding`.
+    /// Whether this allows `finding`.
     pub(crate) fn covers(&self, finding: &Finding) -> bool {
         self.rule == finding.rule && self.matches(&finding.path)
     }

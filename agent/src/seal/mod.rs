@@ -1,15 +1,16 @@
-//! Proves that an image holds no secret and nothing of the machine it was made on, and that it does at boot what it is for.
+//! Checks that an image contains no secrets and nothing of the machine it was made on, and that its boot setup works.
 //!
 //! | file | what |
 //! |---|---|
-//! | `finding` | what is wrong with an image, and what was allowed and why |
+//! | `finding` | what is wrong with an image, and what is allowed and why |
 //! | `allow` | the allow list: read, and matched with findings |
 //! | `traces` | what is left of the machine the image was made on, and how it is removed |
-//! | `secrets` | private keys, tokens and passwords, by a kept rule set, in every file that no package brought |
+//! | `secrets` | private keys, tokens and passwords in every file that is not from a package, by a rule set |
 //! | `setup` | ingot itself, its layers, and the units that they start |
-//! | `attestation` | what a sealed image says of itself |
+//! | `attestation` | the attestation of a sealed image |
 //!
-//! Nothing here reads a file itself: [`image::contents`](crate::image::contents) and [`image::scrub`](crate::image::scrub) do.
+//! Nothing here reads files directly: [`image::contents`](crate::image::contents) and
+//! [`image::scrub`](crate::image::scrub) do.
 
 pub(crate) mod allow;
 pub(crate) mod attestation;
@@ -36,26 +37,26 @@ use self::finding::{AllowList, Allowed, Finding};
 use self::secrets::Scan;
 use self::setup::Setup;
 
-/// How many files that are not searched are named.
+/// The most files that are named as not searched.
 const SKIPPED: usize = 20;
 
-/// What is done about traces of the build machine.
+/// What to do with traces of the build machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scrub {
-    /// They are findings.
+    /// Report them as findings.
     Keep,
-    /// What would be removed is said, and nothing is touched.
+    /// List what would be removed, and change nothing.
     List,
     Remove,
 }
 
-/// One sealing.
+/// The options of one sealing.
 pub(crate) struct Sealing<'a> {
-    /// The image.
+    /// The root directory of the image.
     pub(crate) root: &'a Path,
     /// Whether the image is the machine on which this process runs.
     pub(crate) live: bool,
-    /// About what may safely be removed.
+    /// What to do with traces that can be removed safely.
     pub(crate) scrub: Scrub,
     pub(crate) threads: usize,
     pub(crate) build: &'a Build,
@@ -63,22 +64,22 @@ pub(crate) struct Sealing<'a> {
     pub(crate) allow: &'a AllowList,
 }
 
-/// What came of it.
+/// The result of a sealing.
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
     /// What was removed, or would be.
     pub(crate) removed: Vec<Finding>,
-    /// Paths of which nothing would be left.
+    /// Paths that would be removed as a whole.
     going: Vec<PathBuf>,
-    /// The entries of the allow list that were of use.
+    /// The entries of the allow list that matched.
     pub(crate) allowed: Vec<Allowed>,
-    /// Files that were searched for secrets, their bytes, and how long that took.
+    /// The number of files that were searched for secrets, their size in bytes, and how long that took.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
-    /// None where anything is wrong.
+    /// `None` if there are findings.
     pub(crate) attestation: Option<Attestation>,
 }
 
@@ -94,11 +95,11 @@ pub(crate) async fn allow_list(files: &DiskFiles) -> Result<AllowList, AllowErro
 }
 
 impl Sealing<'_> {
-    /// Scrubs, if asked to; looks at everything; and attests, if nothing is wrong.
+    /// Scrubs if requested, checks everything, and writes the attestation if nothing is wrong.
     ///
     /// # Errors
     ///
-    /// If something could not be looked at: then nobody can say that nothing is wrong.
+    /// If something could not be checked, since then the result is not known.
     pub(crate) async fn run(&self) -> Result<Sealed, HostError> {
         let image = Scrubber::open(self.root)?;
         let files = DiskFiles::new(Some(self.root.to_owned()));
@@ -119,7 +120,7 @@ impl Sealing<'_> {
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
         let going = std::mem::take(&mut sealed.going);
-        // A host key is one thing to deal with, and not also a private key.
+        // A host key is reported once, not also as a private key.
         let is_said = |finding: &Finding| sealed.findings.iter().any(|other| other.rule == "ssh-host-key" && other.path == finding.path);
         let said: BTreeSet<PathBuf> = scan.findings.iter().filter(|finding| is_said(finding)).map(|finding| finding.path.clone()).gather();
         let stays = |finding: &&Finding| !said.contains(&finding.path) && !going.iter().any(|path| finding.path.starts_with(path));
@@ -143,7 +144,7 @@ impl Sealing<'_> {
         if sealed.findings.is_empty() {
             self.attest(&scan, &setup, &files, &mut sealed).await?;
         } else {
-            // One of an earlier sealing would be wrong now.
+            // An attestation from an earlier sealing would be wrong now.
             files.remove(Path::new(attestation::PATH)).await?;
         }
         if self.scrub == Scrub::Remove && sealed.attestation.is_some() {
@@ -182,7 +183,8 @@ impl Sealing<'_> {
         Ok(())
     }
 
-    /// What was removed and is there all the same. Logs and temporary files are written to at any time.
+    /// Reports what was removed but exists again. Logs and temporary files are exempt, because they
+    /// may be written at any time.
     fn look_again(&self, image: &Scrubber, sealed: &mut Sealed) -> Result<(), HostError> {
         for trace in traces::find::find(image)? {
             let gone = |removed: &Finding| (&removed.path, &removed.rule) == (&trace.finding.path, &trace.finding.rule);
@@ -210,7 +212,7 @@ async fn write(attestation: &Attestation, files: &DiskFiles) -> Result<(), HostE
     files.install(&staged, path).await
 }
 
-/// Why an allow list is of no use.
+/// Why an allow list cannot be used.
 #[derive(Debug)]
 pub(crate) enum AllowError {
     Read(HostError),
@@ -218,7 +220,7 @@ pub(crate) enum AllowError {
 }
 
 impl AllowError {
-    /// As it is told to the user.
+    /// The error as text for the user.
     pub(crate) fn told(&self) -> String {
         match self {
             Self::Read(error) => Explanation::of(error as &dyn Failure).to_string(),

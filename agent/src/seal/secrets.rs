@@ -2,17 +2,17 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `rules` | the rules, as gitleaks keeps them, and those of our own |
+//! | `rules` | the rules: those of gitleaks, and our own |
 //! | `rule` | one rule, and which rules guess |
-//! | `expression` | what a rule's expression begins with |
-//! | `allowance` | what a rule finds and does not mean |
-//! | `judge` | the secrets in a part of a file |
+//! | `expression` | what the matches of a rule's expression begin with |
+//! | `allowance` | what a rule finds but does not mean |
+//! | `judge` | finds the secrets in a part of a file |
 //! | `pem` | whether what looks like a private key is one |
-//! | `keystore` | private keys in files that are no text |
-//! | `wide` | text of two bytes a letter |
-//! | `place` | which files are read, and how closely |
+//! | `keystore` | private keys in binary files |
+//! | `wide` | text with two bytes per character |
+//! | `place` | which files are read, and which rules apply |
 //!
-//! A finding never holds any of what was found.
+//! A finding never contains any part of what was found.
 
 mod allowance;
 mod expression;
@@ -38,22 +38,22 @@ use crate::seal::setup::binary::BINARY;
 use judge::Notes;
 use rules::Rules;
 
-/// What was read and what was found in it.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// By path and line.
+    /// Ordered by path and line.
     pub(crate) findings: Vec<Finding>,
-    /// Files whose content was read.
+    /// The number of files whose content was read.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     /// What was not searched, and why.
     pub(crate) skipped: Vec<String>,
-    /// The sets of rules it was searched by, and how many rules each has.
+    /// The rule sets, and the number of rules in each.
     pub(crate) rules: BTreeMap<String, usize>,
 }
 
-/// Looks for secrets in every file below `root` that is not as somebody published it, with `threads` threads. What cannot be read is a
-/// finding, too. Takes seconds.
+/// Searches for secrets in every file below `root` that differs from what was published, with `threads` threads. A file
+/// that cannot be read is a finding, too. Takes seconds.
 pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
     let scanner = Scanner {
         rules: Rules::load(),
@@ -65,7 +65,7 @@ pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
     let amount = contents::read(root, threads, &scanner);
     let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     findings.sort_unstable();
-    // Several states of one file have one secret.
+    // Several versions of a file may contain the same secret.
     findings.dedup();
     let mut skipped = scanner.skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
     skipped.sort_unstable();
@@ -91,7 +91,7 @@ impl Reader for Scanner {
 
     fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
         if let Some(name) = file.member {
-            // Git keeps no names with what was once committed: it is all heard.
+            // Git stores no names with committed content, so all rules apply to it.
             let is_nameless = name.is_empty();
             let path = if is_nameless { file.path.to_owned() } else { file.path.join(name) };
             let guesses = (is_nameless || place::is_packed_settings(&path)) && place::is_for_guesses(&path, self.owned.is_some());
@@ -114,13 +114,14 @@ impl Reader for Scanner {
 
     fn end(&self, file: &Seen<'_>, notes: Notes) {
         let mut findings = notes.findings(&self.rules, file);
-        // Asked of few files only: the answer is to read one again.
+        // Only checked for files with findings, because it reads another file again.
         if findings.is_empty() || self.published.is_compiled(file.path) {
             return;
         }
         match self.published.holds(file.path) {
             Some(By::Digest) => return,
-            // Times do not vouch for what is certainly a secret, but where such are shown.
+            // A file time is not enough to ignore what is certainly a secret, except where examples of
+            // secrets are shown.
             Some(By::Time) if place::is_shown(place::in_its_root(&file.path.to_string_lossy())) => return,
             Some(By::Time) => findings.retain(|finding| !self.rules.guesses(&finding.rule)),
             None => {}

@@ -1,8 +1,8 @@
-//! Whether an image does at boot what it is made for: ingot runs, with layers that are right, and starts units that are
-//! there and that nobody else starts.
+//! Whether the boot setup of an image works: ingot runs, with valid layers, and starts units
+//! that exist and that nothing else starts.
 //!
-//! [`units`] reads units, [`start`] says what follows from all of them together, [`presets`] what a first boot would enable, [`binary`] looks at ingot itself, [`layers`] at what
-//! the image has of the boot document. Nothing is run, and nothing is changed.
+//! [`units`] reads units, [`start`] combines them, [`presets`] says what a first boot would enable, [`binary`] checks
+//! ingot itself, and [`layers`] the layers of the boot document in the image. Nothing is run or changed.
 
 pub(super) mod binary;
 mod found;
@@ -23,10 +23,10 @@ use crate::host::{Files, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::finding::Finding;
 
-/// The unit of which those of workers are instances.
+/// The template unit of workers.
 const TEMPLATE: &str = "ingot-worker@.service";
 
-/// Looks at everything. `live` where the image is the machine on which this process runs.
+/// Checks everything. `live` if the image is the machine on which this process runs.
 pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Result<Setup, HostError> {
     let mut setup = Setup::default();
     let asked = layers::read(files, &mut setup).await?;
@@ -70,7 +70,7 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     Ok(setup)
 }
 
-/// An image has no host keys; something has to make those of each instance.
+/// An image has no host keys, so something has to create those of each instance.
 fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
     let makers = [
         "/usr/bin/cloud-init",
@@ -86,7 +86,7 @@ fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
     Ok((!is_made).then(|| "nothing in the image makes new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
 }
 
-/// A unit of ingot's own that has to be there.
+/// A finding if a unit of ingot's own does not exist.
 fn not_there(name: &str, unit: &Unit, hint: String) -> Option<Finding> {
     let installed = Path::new("/usr/lib/systemd/system").join(name);
     let Some(file) = &unit.file else {
@@ -95,7 +95,7 @@ fn not_there(name: &str, unit: &Unit, hint: String) -> Option<Finding> {
     unit.masked.then(|| finding(file, None, "unit-masked", format!("{name} is masked"), format!("run `systemctl unmask {name}`")))
 }
 
-/// A unit of ingot's own: systemd is to start it.
+/// What is wrong with a unit of ingot's own that systemd starts.
 fn wrong_with_ours(name: &str, unit: &Unit) -> Option<Finding> {
     let hint = format!("install {name} of the release in /usr/lib/systemd/system, and run `systemctl enable {name}`");
     if let Some(found) = not_there(name, unit, hint) {
@@ -109,7 +109,7 @@ fn wrong_with_ours(name: &str, unit: &Unit) -> Option<Finding> {
     })
 }
 
-/// The unit of a worker: an instance of a unit of ingot's own, which ingot is to start.
+/// What is wrong with the unit of a worker: an instance of a template unit of ingot's own, which ingot starts.
 fn wrong_with_worker(name: &str, unit: &Unit) -> Vec<Finding> {
     let (path, says, hint) = match &unit.file {
         None => (
@@ -126,7 +126,7 @@ fn wrong_with_worker(name: &str, unit: &Unit) -> Vec<Finding> {
     vec![finding(path, None, rule, says, hint)]
 }
 
-/// A unit that ingot is to start.
+/// What is wrong with a unit that ingot starts.
 fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
     let Some(file) = &unit.file else {
         let path = Path::new("/etc/systemd/system").join(name);
@@ -151,7 +151,7 @@ fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with a unit that ingot is to start, for what others do.
+/// What is wrong with a unit that ingot starts because of other units.
 fn wrong_in_company(name: &str, unit: &Unit, start: &Start<'_>) -> Result<Vec<Finding>, HostError> {
     let mut findings = Vec::new();
     let is_enabled = unit.enabled_by.is_some() || unit.enabled_by_preset;

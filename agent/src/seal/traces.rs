@@ -1,7 +1,7 @@
-//! What an image must not hold of the machine it was made on, where that lies, and how it goes.
+//! What an image must not contain of the machine it was made on, where it is, and how it is removed.
 //!
-//! The whole list is [`TRACES`]. What is found is in [`mod@find`]; what has to be read before it can be judged, in the other
-//! files beside it. Nothing that is not in the list is ever removed.
+//! The complete list is [`TRACES`]. [`mod@find`] searches for them; the other files next to it handle traces that must
+//! be read before they can be judged. Nothing that is not in the list is ever removed.
 
 pub(super) mod find;
 mod found;
@@ -14,42 +14,43 @@ mod swap;
 /// One kind of trace.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    /// The rule by which it can be allowed.
+    /// The name of the rule, by which a finding can be allowed.
     pub(crate) rule: &'static str,
-    /// What it is, as a lower-case fragment; why it has to go follows from it.
+    /// What it is, as a lower-case fragment, from which follows why it must be removed.
     pub(crate) says: &'static str,
     pub(crate) removal: Removal,
-    /// Absolute paths, `~` for the home of each user, `~person` for that of each person; `*` for parts of one name.
+    /// Absolute paths; `~` stands for the home of each user, `~person` for that of each person; `*`
+    /// matches within one name.
     pub(crate) at: &'static [&'static str],
 }
 
-/// How a trace goes.
+/// How a trace is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// The path itself, with all that is below.
+    /// Removes the path with everything below it.
     Whole,
-    /// What is in the directory, but for these names; the directory stays.
+    /// Removes the content of the directory, except for these names; the directory stays.
     Content(&'static [&'static str]),
-    /// The content of the file; the file stays, with its owner and mode.
+    /// Empties the file, which stays, with its owner and mode.
     Emptied,
-    /// Below the directory: journals and rotated logs go, other files are emptied, directories stay. Daemons that may
-    /// not create their own log find it as it was installed.
+    /// Below the directory, removes journals and rotated logs, empties other files, and keeps directories. So daemons
+    /// that may not create their own log still have it as it was installed.
     Logs,
     /// See [`machine_id`].
     MachineId,
-    /// Only where the name is one that EC2 gave; see [`network`].
+    /// Only if EC2 assigned the name; see [`network`].
     Hostname,
-    /// Only where a program of the build machine wrote it; see [`network`].
+    /// Only if a program of the build machine wrote it; see [`network`].
     Resolver,
-    /// The name that mail comes from, if it is one that EC2 gave; see [`network`].
+    /// The sender name of mail, if EC2 assigned it; see [`network`].
     Mailname,
-    /// The lines with a name that EC2 gave, or none if that is for a person; see [`network`].
+    /// Lines that contain a name assigned by EC2; nothing is removed if that is left to a person. See [`network`].
     Named { goes: bool },
-    /// The name of an iSCSI initiator, if it was made up; see [`network`].
+    /// The name of an iSCSI initiator, if it was generated; see [`network`].
     Initiator,
-    /// The id that an SNMP agent made up; see [`network`].
+    /// The id that an SNMP agent generated; see [`network`].
     EngineId,
-    /// The keys that the launch put there. Others are for the owner of the image to allow. See [`keys`].
+    /// The keys that the launch installed. Other keys must be allowed by the owner of the image. See [`keys`].
     LaunchKeys,
     /// Swap files, with their lines in fstab. See [`swap`].
     Swap,
@@ -61,22 +62,22 @@ const fn trace(rule: &'static str, says: &'static str, removal: Removal, at: &'s
     Trace { rule, says, removal, at }
 }
 
-/// Files below the directories of sockets that each boot makes anew stay; so does what a running unit has of its own.
+/// Kept: directories of sockets that each boot creates, and directories of running units.
 const HELD: &[&str] =
     &["systemd-private-*", "snap-private-tmp", "snap.*", ".X11-unix", ".ICE-unix", ".XIM-unix", ".font-unix", ".Test-unix"];
 
-/// Names with which apt marks its own directories.
+/// The names with which apt marks its own directories.
 const APT: &[&str] = &["lock", "partial", "auxfiles"];
 
 /// Every trace, in the order in which they are removed.
 pub(crate) const TRACES: &[Trace] = &[
-    // Whoever has the image could stand in for every instance of it.
+    // Anyone with the image could impersonate every instance of it.
     trace("ssh-host-key", "a host key of the build machine", Whole, &["/etc/ssh/ssh_host_*", "/etc/dropbear/dropbear_*_host_key"]),
     trace("authorized-keys", "a key that may log in", LaunchKeys, &["~/.ssh/authorized_keys", "~/.ssh/authorized_keys2"]),
-    // Instances with one machine id get one DHCP lease, and journals and volumes of the same name.
+    // Instances with the same machine id get the same DHCP lease, and journals and volumes of the same name.
     trace("machine-id", "the id of the build machine", MachineId, &["/etc/machine-id"]),
     trace("machine-id", "a copy of the id of the build machine", Whole, &["/var/lib/dbus/machine-id"]),
-    // cloud-init takes an instance that it knows for one that is set up.
+    // cloud-init considers an instance that it knows to be configured already.
     trace(
         "cloud-init",
         "state of cloud-init",
@@ -106,7 +107,7 @@ pub(crate) const TRACES: &[Trace] = &[
     trace("hostname", "the name that EC2 gave to the build machine, as that mail comes from", Mailname, &["/etc/mailname"]),
     trace("hostname", "the name that EC2 gave to the build machine", Named { goes: true }, &["/etc/hosts"]),
     trace("hostname", "the name that EC2 gave to the build machine", Named { goes: false }, &["/etc/postfix/main.cf"]),
-    // Made up once, when a program was installed or first ran. Whoever meets two machines of one id takes them for one.
+    // Generated once, when a program was installed or first ran. Two machines with the same id are mistaken for one.
     trace(
         "builder-id",
         "an id that the build machine made up",
@@ -149,7 +150,7 @@ pub(crate) const TRACES: &[Trace] = &[
             "/run/systemd/netif",
         ],
     ),
-    // They name the build machine's network cards.
+    // These contain the names of the build machine's network cards.
     trace(
         "network-of-builder",
         "network configuration that was generated for the build machine",
@@ -164,7 +165,7 @@ pub(crate) const TRACES: &[Trace] = &[
             "/etc/udev/rules.d/*-persistent-cd.rules",
         ],
     ),
-    // Each instance would begin with the same randomness, and with the same key for its credentials.
+    // Each instance would start with the same random seed, and with the same key for its credentials.
     trace(
         "random-seed",
         "a random seed",
@@ -178,7 +179,7 @@ pub(crate) const TRACES: &[Trace] = &[
         ],
     ),
     trace("credential-secret", "the key of systemd's credentials", Whole, &["/var/lib/systemd/credential.secret"]),
-    // Not the channels beside: the session through which Packer works may run through them.
+    // Except the channels next to it: Packer's session may run through them.
     trace(
         "ssm-registration",
         "the registration of the SSM agent",
@@ -203,7 +204,7 @@ pub(crate) const TRACES: &[Trace] = &[
             "~/.wget-hsts",
             "~/.sudo_as_admin_successful",
             "~/.Xauthority",
-            // Whom a service knows, the bake has told it.
+            // Except those of services, whose known hosts the bake has installed.
             "~person/.ssh/known_hosts",
             "~person/.ssh/known_hosts.old",
             "/var/lib/sudo/lectured/*",
@@ -219,7 +220,7 @@ pub(crate) const TRACES: &[Trace] = &[
         Content(&[]),
         &["/var/crash", "/var/lib/systemd/coredump", "/var/lib/systemd/pstore", "/var/lib/apport/coredump"],
     ),
-    // Not those of services: browsers, models and packages are installed there.
+    // Except those of services: browsers, models and packages are installed there.
     trace("package-cache", "caches of a person's programs", Whole, &["~person/.cache", "~person/.npm/_cacache", "~/.npm/_logs"]),
     trace(
         "package-cache",
@@ -247,7 +248,7 @@ pub(crate) const TRACES: &[Trace] = &[
 mod tests {
     use super::*;
 
-    /// What removes a whole path may not name a directory that a system cannot be without.
+    /// A trace that is removed as a whole may not name a directory that a system needs.
     #[test]
     fn nothing_that_a_system_needs_is_in_the_list() {
         for trace in TRACES {

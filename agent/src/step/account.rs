@@ -1,4 +1,4 @@
-//! What is known of a boot while it goes on, for those who tell others of it.
+//! What is known about a boot while it runs, for the steps that report it to others.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ use crate::aws::s3::Upload;
 /// How long signals wait for the evidence of a failure.
 const EVIDENCE: Duration = Duration::from_secs(5);
 
-/// The same where a lifecycle hook is known to wait long enough, for as long as S3 takes it.
+/// The same if a lifecycle hook is known to wait long enough, as long as S3 is making progress.
 const EVIDENCE_BEFORE_HOOK: Duration = Duration::from_secs(10);
 
-/// Evidence takes no more than one part in so many of the time that is left.
+/// Evidence takes at most this fraction of the time that is left: one third.
 const SHARE: u32 = 3;
 
 /// A boot as it is now.
@@ -22,11 +22,11 @@ pub(crate) struct Account {
     /// RFC 3339, in UTC.
     pub(crate) began: String,
     pub(crate) instance: String,
-    /// As JSON. Without secrets.
+    /// As JSON, without secrets.
     pub(crate) report: String,
-    /// What has failed of a boot that is over and was no good one.
+    /// The failure of a boot that is over and did not succeed.
     pub(crate) failure: Option<String>,
-    /// Why not every secret of the document was read.
+    /// Why some secrets of the document were not read.
     pub(crate) unread: Option<String>,
 }
 
@@ -35,12 +35,12 @@ pub(crate) struct Account {
 pub(crate) struct Held {
     /// Whatever S3 does.
     pub(crate) surely: Duration,
-    /// If S3 takes it.
+    /// If S3 is making progress.
     pub(crate) longest: Duration,
 }
 
 impl Held {
-    /// `hook` is for how long a hook still waits, `left` what the boot or the signal has left, if that is known.
+    /// `hook` is how long a hook still waits, and `left` what the boot or the signal has left, if they are known.
     pub(crate) fn of(hook: Option<Duration>, left: Option<Duration>) -> Self {
         let longest = if hook.is_some() { EVIDENCE_BEFORE_HOOK } else { EVIDENCE };
         let longest = hook.into_iter().chain(left).map(|left| left / SHARE).fold(longest, Duration::min);
@@ -53,34 +53,34 @@ impl Held {
 pub(crate) struct Waiting {
     /// Until when each lifecycle hook waits, on the clock of the boot.
     hooks: RefCell<BTreeMap<Address, Duration>>,
-    /// Why signals tell of a failure at the end of a good boot: load balancers do not find this instance healthy. With whether
-    /// its evidence has had its time.
+    /// Why signals report a failure at the end of a successful boot: load balancers consider this instance unhealthy.
+    /// The flag says whether its evidence has had its time.
     unhealthy: RefCell<BTreeMap<Address, (String, bool)>>,
-    /// Whether the boot is over but for its signals.
+    /// Whether the boot is over except for its signals.
     telling: Cell<bool>,
-    /// Until when there is time to tell others, once the deadline of the boot has passed.
+    /// The end of the time for signals, once the deadline of the boot has passed.
     late: Cell<Option<Duration>>,
-    /// What S3 does about evidence.
+    /// The state of the upload of evidence to S3.
     pub(crate) upload: Upload,
 }
 
 impl Waiting {
-    /// Notes that a hook waits until then.
+    /// Records that a hook waits until then.
     pub(crate) fn hook_lasts(&self, hook: &Address, until: Duration) {
         self.hooks.borrow_mut().insert(hook.clone(), until);
     }
 
-    /// Notes that a hook waits no more.
+    /// Records that a hook no longer waits.
     pub(crate) fn hook_is_over(&self, hook: &Address) {
         self.hooks.borrow_mut().remove(hook);
     }
 
-    /// How long the first hook to give up still waits. `None` if no hook is known to wait.
+    /// How long the first hook to time out still waits. `None` if no hook is known to wait.
     pub(crate) fn hook_left(&self, now: Duration) -> Option<Duration> {
         self.hooks.borrow().values().map(|until| until.saturating_sub(now)).filter(|left| !left.is_zero()).min()
     }
 
-    /// Says that it is known what the boot came to.
+    /// Marks the result of the boot as known.
     pub(crate) fn tell(&self) {
         self.telling.set(true);
     }
@@ -89,8 +89,8 @@ impl Waiting {
         self.telling.get()
     }
 
-    /// Notes why a signal tells of a failure at the end of a good boot, or that it does so no more. Whether its evidence has had
-    /// its time.
+    /// Records why a signal reports a failure at the end of a successful boot, or that it no longer does. Returns
+    /// whether its evidence has had its time.
     pub(crate) fn set_unhealthy(&self, signal: &Address, reason: Option<String>) -> bool {
         let mut unhealthy = self.unhealthy.borrow_mut();
         let had_time = unhealthy.remove(signal).is_some_and(|(_, had_time)| had_time);
@@ -100,7 +100,7 @@ impl Waiting {
         had_time
     }
 
-    /// Notes that the evidence of that has had its time.
+    /// Records that the evidence of that failure has had its time.
     pub(crate) fn has_testified(&self, signal: &Address) {
         if let Some((_, had_time)) = self.unhealthy.borrow_mut().get_mut(signal) {
             *had_time = true;
@@ -111,7 +111,7 @@ impl Waiting {
         self.unhealthy.borrow().values().next().map(|(reason, _)| reason.clone())
     }
 
-    /// Says that the deadline of the boot has passed: there is time to tell others, until then, and for nothing else.
+    /// Marks the deadline of the boot as passed: until `until`, there is time for signals, and for nothing else.
     pub(crate) fn be_late(&self, until: Duration) {
         self.late.set(Some(until));
     }
@@ -120,7 +120,7 @@ impl Waiting {
         self.late.get().is_some()
     }
 
-    /// What is left to tell others. `None` before the deadline.
+    /// The time left for signals. `None` before the deadline.
     pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
         self.late.get().map(|until| until.saturating_sub(now))
     }

@@ -1,4 +1,4 @@
-//! How far a long reading has come, how fast it goes, and how long it will take.
+//! The progress of a long read: how much is done, how fast it is, and how long it will take.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// The rate is that of so much time: long enough to be steady, short enough to show a change.
+/// The period over which the rate is measured: long enough to be steady, short enough to show a change.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// No eye needs it more often.
+/// The least interval between two amounts. Faster updates could not be seen.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Of so many bytes, so many.
+/// Bytes done, out of the total.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Amount {
     pub(crate) done_bytes: u64,
-    /// As far as is known by now.
+    /// The total, as far as it is known by now.
     pub(crate) of_bytes: u64,
     pub(crate) bytes_per_second: u64,
-    /// `None` while nothing can be said.
+    /// `None` while it cannot be estimated.
     pub(crate) left_seconds: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Amount {
     }
 }
 
-/// Makes amounts of what has been read at which time.
+/// Computes amounts from the bytes read so far and the time.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     seen: VecDeque<(Duration, u64)>,
@@ -49,12 +49,12 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// Nothing has been read yet.
+    /// Starts at zero bytes.
     pub(crate) fn begin(now: Duration) -> Self {
         Self { seen: VecDeque::from([(now, 0)]), last: None }
     }
 
-    /// Notes how far it has come. The amount, unless one was given out just before.
+    /// Takes in the bytes read so far. Returns an amount, unless the last one was returned just before.
     pub(crate) fn note(&mut self, now: Duration, done_bytes: u64, of_bytes: u64) -> Option<Amount> {
         if self.last.is_some_and(|last| now < last + EVERY) && done_bytes < of_bytes {
             return None;
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(gauge.note(seconds(0.0), 0, 4 << 30).unwrap().to_string(), "0.0 of 4.0 GiB, 0 MiB/s");
         assert_eq!(gauge.note(seconds(0.1), 1, 4 << 30), None);
         assert_eq!(gauge.note(seconds(2.0), 1 << 30, 4 << 30).unwrap().to_string(), "1.0 of 4.0 GiB, 512 MiB/s, 6 s left");
-        // The standstill is seen once the good times are out of the window.
+        // The standstill shows once the faster times are out of the window.
         let mut amount = gauge.note(seconds(4.0), 1 << 30, 4 << 30).unwrap();
         assert_eq!(amount.bytes_per_second, 256 << 20);
         for second in 5..20 {

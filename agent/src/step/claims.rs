@@ -1,4 +1,4 @@
-//! What the steps of one boot have taken of what there is only one of: device names, volumes, filesystems.
+//! What the steps of one boot have taken of resources that only one may use: device names, volumes, filesystems.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,26 +10,26 @@ use tokio::sync::Mutex;
 use crate::host::disks::DeviceNumber;
 use crate::step::device_name;
 
-/// What the volumes and mounts of one boot have taken, so that two of them never want the same.
+/// What the volumes and mounts of one boot have taken, so that no two of them use the same.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     /// Device names, and the step that has taken each.
     device_names: RefCell<BTreeMap<String, String>>,
-    /// Volumes, and the step that has taken each or, empty, no one: another instance was faster.
+    /// Volumes, and the step that has taken each. Empty if another instance took the volume first.
     volumes: RefCell<BTreeMap<String, String>>,
-    /// Volumes that EC2 has just shown to be available, and that nothing has been done with since.
+    /// Volumes that EC2 has just described as available, and that have not been used since.
     ready: RefCell<BTreeSet<String>>,
-    /// Filesystems by their UUIDs, and the device that has been mounted by each.
+    /// Filesystems by UUID, and the device that was mounted for each.
     filesystems: RefCell<BTreeMap<String, DeviceNumber>>,
-    /// Releases that are built, one application at a time.
+    /// A lock for each release, so that it is built for one application at a time.
     builds: RefCell<BTreeMap<PathBuf, Rc<Mutex<()>>>>,
-    /// The proxy's configuration, written for one application at a time: all have one nginx.
+    /// A lock for the proxy's configuration: all applications share one nginx.
     proxy: Rc<Mutex<()>>,
 }
 
 impl Claims {
-    /// Takes the first device name that is free for a step, or that it took before and did not come to use; `used` are those
-    /// that EC2 or the kernel says are not free.
+    /// Takes the first free device name for a step, or the one that it took before and did not use; `used` are the
+    /// names that are not free according to EC2 or the kernel.
     pub(crate) fn device_name(&self, used: &BTreeSet<String>, step: &str) -> Option<String> {
         let mut taken = self.device_names.borrow_mut();
         let is_free = |name: &String| !used.contains(&device_name::bare(name)) && taken.get(name).is_none_or(|by| by == step);
@@ -43,22 +43,23 @@ impl Claims {
         *self.volumes.borrow_mut().entry(volume.to_owned()).or_insert_with(|| step.to_owned()) == step
     }
 
-    /// Whose turn it is to build a release.
+    /// The lock for building a release.
     pub(crate) fn building(&self, release: &Path) -> Rc<Mutex<()>> {
         self.builds.borrow_mut().entry(release.to_owned()).or_default().clone()
     }
 
-    /// Whose turn it is to write the proxy's configuration.
+    /// The lock for writing the proxy's configuration.
     pub(crate) fn proxy(&self) -> Rc<Mutex<()>> {
         Rc::clone(&self.proxy)
     }
 
-    /// Takes a UUID for the filesystem on a device, unless the one on another device has it: a clone.
+    /// Takes a UUID for the filesystem on a device, unless a filesystem on another device has taken
+    /// it: then one is a clone.
     pub(crate) fn filesystem(&self, uuid: &str, device: DeviceNumber) -> bool {
         *self.filesystems.borrow_mut().entry(uuid.to_owned()).or_insert(device) == device
     }
 
-    /// Notes that EC2 has just shown a volume to be available: who looks next need not ask.
+    /// Records that EC2 has just described a volume as available, so that the next look need not call EC2.
     pub(crate) fn ready(&self, volume: &str) {
         self.ready.borrow_mut().insert(volume.to_owned());
     }
@@ -71,7 +72,7 @@ impl Claims {
         self.ready.borrow().contains(volume)
     }
 
-    /// Notes that another instance has it.
+    /// Records that another instance has the volume.
     pub(crate) fn lost(&self, volume: &str) {
         self.volumes.borrow_mut().insert(volume.to_owned(), String::new());
     }

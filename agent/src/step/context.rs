@@ -21,7 +21,7 @@ use crate::step::{Account, Claims, Definitions, InForce, Known, Leader, Outputs,
 use crate::template::{Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
-/// The worlds outside, and what is remembered of this instance.
+/// The outside world, and what is remembered of this instance.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) host: Host,
@@ -36,32 +36,34 @@ pub(crate) struct World {
     pub(crate) phase: Phase,
     pub(crate) account: Rc<dyn Fn() -> Account>,
     pub(crate) waiting: Rc<Waiting>,
-    /// The release that a reboot goes back to, while another one is tried.
+    /// The release that a reboot returns to while another one is tried.
     pub(crate) in_force: Option<InForce>,
 }
 
 /// The other steps of a plan.
 pub(crate) trait Siblings {
-    /// What a step offers, read again.
+    /// Reads the outputs of a step again.
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
 
-    /// The keys of all steps of one kind that listen, with their ports: also of those that are left out of this boot.
+    /// The keys of all steps of one kind that listen on ports, with those ports. Includes steps
+    /// that are left out of this boot.
     fn listening(&self, kind: &str) -> Vec<(&str, &[u16])>;
 
-    /// The application that leads the `current` of a bundle, the first of several by name. Also if it is left out of this boot.
+    /// The application that leads the `current` of a bundle; the first by name if there are
+    /// several. Includes one that is left out of this boot.
     fn leader(&self, bundle: &Address) -> Option<&Leader>;
 
     /// `claims:` of the document.
     fn claims(&self) -> Option<&Text>;
 
-    /// The services, applications, workers and mounts, each after those that it waits for: also those that are left out of this
-    /// boot.
+    /// The services, applications, workers and mounts, each after those that it waits for. Includes
+    /// those that are left out of this boot.
     fn serving(&self) -> &[Address];
 
-    /// The places in S3 where evidence is written, as far as they can be told.
+    /// The places in S3 to which evidence is written, as far as they can be rendered.
     fn evidence(&self, cx: &Context<'_>) -> Vec<String>;
 
-    /// Writes the evidence that the document asks for of a boot that is about to fail, until S3 takes it.
+    /// Writes the evidence of a boot that is about to fail, if the document asks for it, until S3 takes it.
     fn testify<'a>(&'a self, cx: &'a Context<'a>) -> LocalBoxFuture<'a, ()>;
 }
 
@@ -74,7 +76,7 @@ pub(crate) struct Context<'a> {
     pub(crate) templates: &'a BTreeMap<PathBuf, Template>,
     pub(crate) siblings: &'a dyn Siblings,
     pub(crate) observer: &'a dyn Fn(Progress),
-    /// The time that the document gives to this step.
+    /// The time limit that the document gives this step.
     pub(crate) patience: Duration,
     /// When its time is over, on the clock of [`Clock::elapsed`](crate::host::Clock::elapsed).
     pub(crate) deadline: Duration,
@@ -89,12 +91,12 @@ impl Context<'_> {
         &self.world.net
     }
 
-    /// This step's key in its map of the document.
+    /// This step's key in its section of the document.
     pub(crate) fn key(&self) -> &str {
         self.address.key()
     }
 
-    /// Fills in the references of a document string.
+    /// Renders the references in a document string.
     pub(crate) fn render(&self, text: &Text) -> Result<SecretText, TemplateError> {
         if text.is_plain() {
             return Ok(text.raw().into());
@@ -133,23 +135,23 @@ impl Context<'_> {
         self.progress(Progress::Waiting(reason.into()));
     }
 
-    /// As [`waiting`](Context::waiting), for the answer of AWS to a call that is about to be made.
+    /// As [`waiting`](Context::waiting), for a call to AWS that is about to be made.
     pub(crate) fn asking(&self, reason: impl Into<String>) {
         self.progress(Progress::Asking(reason.into()));
     }
 
-    /// What was waited for has answered: later failures have other reasons.
+    /// Reports that the wait is over: later failures have other causes.
     pub(crate) fn answered(&self) {
         self.progress(Progress::Answered);
     }
 
-    /// A reference of this step for which only a placeholder is known: what a rehearsal renders may have another shape.
+    /// A reference of this step that only has a placeholder. What a rehearsal renders with it may have another shape.
     pub(crate) fn placeholder(&self) -> Option<String> {
         let placeholders = self.world.known.placeholders.borrow();
         self.references.iter().map(ToString::to_string).find(|reference| placeholders.contains(reference))
     }
 
-    /// Makes up something that this step offers and that a rehearsal does not know.
+    /// Makes up an output of this step that a rehearsal does not know.
     pub(crate) fn make_up(&self, field: &str) -> String {
         let reference = format!("{}.{field}", self.address);
         let placeholder = format!("<{reference}>");
@@ -157,15 +159,16 @@ impl Context<'_> {
         placeholder
     }
 
-    /// Whether a placeholder stands in for something that a step offers.
+    /// Whether any output of a step is a placeholder.
     pub(crate) fn is_made_up(&self, address: &Address) -> bool {
         let below = format!("{address}.");
         self.world.known.placeholders.borrow().iter().any(|reference| reference == address.as_str() || reference.starts_with(&below))
     }
 
-    /// Makes a call to EC2, and makes it again as long as EC2 refuses it for its quota and this step has time.
+    /// Makes a call to EC2, with retries while EC2 throttles it and this step has time.
     ///
-    /// In place: a step that began again would repeat every call before this one, and most of a fleet would never end.
+    /// Retried in place: a step that began again would repeat every earlier call, and most of a
+    /// fleet would never finish.
     pub(crate) async fn unthrottled<T, F>(&self, call: impl Fn() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>>,
@@ -186,7 +189,7 @@ impl Context<'_> {
         unreachable!("it is tried until it ends")
     }
 
-    /// What is left of this step's time.
+    /// The time left for this step.
     pub(crate) fn time_left(&self) -> Duration {
         self.deadline.saturating_sub(self.world.host.clock.elapsed())
     }

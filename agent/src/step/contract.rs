@@ -1,4 +1,4 @@
-//! The trait that every kind of step implements, and the erasing of its types.
+//! The trait that every kind of step implements, and its type erasure.
 
 use std::any::Any;
 use std::fmt;
@@ -21,10 +21,10 @@ pub(crate) trait Step: fmt::Debug {
     type Change: fmt::Display;
     type Error: Failure + 'static;
 
-    /// What it is about, in a few words, for the plan. `shown` fills in what is known and no secret.
+    /// What the step is about, in a few words, for the plan. `shown` renders what is known and not a secret.
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
 
-    /// What planning has to know of it; `key` is its own key.
+    /// What planning has to know about the step; `key` is the step's key.
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
 
     /// The template file it renders. Its references count as this step's own.
@@ -32,43 +32,45 @@ pub(crate) trait Step: fmt::Debug {
         None
     }
 
-    /// The programs it runs, as its author wrote them. Asked of an image, not while planning.
+    /// The programs it runs, as written in the document. Used when sealing an image, not when planning.
     fn programs(&self) -> Vec<&Text> {
         Vec::new()
     }
 
-    /// Steps that come with it, under addresses of their own, and after it.
+    /// Steps that accompany this one, with addresses of their own, and run after it.
     fn companions(&self, _key: &str) -> Vec<Companion> {
         Vec::new()
     }
 
-    /// What the document itself says it writes, as far as that is known before a boot: for those whose advice depends on it.
+    /// The content that the step writes, if the document contains it before a boot: for steps whose
+    /// advice depends on it.
     fn content(&self) -> Option<&Text> {
         None
     }
 
-    /// The helper that quotes for what its content is, where that is known. Its content is its template or, where it has
-    /// none, the first of its texts.
+    /// The helper that quotes for the format of its content, if the format is known. The content is its template or, if
+    /// it has none, the first of its texts.
     fn quoted_by(&self, _key: &str) -> Option<&'static str> {
         None
     }
 
-    /// Whether its content is read as a format, so that there may be a [`misfit`](Self::misfit).
+    /// Whether its content is parsed as a format, so that there may be a [`misfit`](Self::misfit).
     fn is_parsed(&self, _key: &str) -> bool {
         false
     }
 
-    /// Why its content cannot be what it becomes when it is filled in.
+    /// Why its rendered content does not parse.
     fn misfit(&self, _key: &str, _filled: &SecretText) -> Option<Misfit> {
         None
     }
 
-    /// What its author should know, though it is not a mistake, in view of what the document writes.
+    /// What its author should know, though it is not a mistake, given what the document writes.
     fn advice_beside(&self, _key: &str, _written: &Written<'_>) -> Vec<Objection> {
         Vec::new()
     }
 
-    /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
+    /// What is wrong with it once its references are known. `key` is the step's key, `secret`
+    /// whether it contains a secret.
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         Vec::new()
     }
@@ -76,12 +78,12 @@ pub(crate) trait Step: fmt::Debug {
     /// Compares this step with the machine. Reads only.
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Self::Change>, Self::Error>;
 
-    /// Prepares a change out of sight: what fails here has changed nothing yet.
+    /// Prepares a change without effect: if this fails, nothing has changed yet.
     async fn stage(&self, _change: &Self::Change, _cx: &Context<'_>) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// Takes back what [`stage`](Step::stage) prepared, as far as possible.
+    /// Undoes what [`stage`](Step::stage) prepared, as far as possible.
     async fn abandon(&self, _change: &Self::Change, _cx: &Context<'_>) {}
 
     /// Makes one change that [`inspect`](Step::inspect) asked for.
@@ -90,20 +92,21 @@ pub(crate) trait Step: fmt::Debug {
     /// What other steps may refer to, read once nothing is left to change.
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
 
-    /// Judges one of its units, which it named by [`Known::set_units`](crate::step::Known::set_units), as it is once every step has ended, this one well.
+    /// Judges one of the units that the step named by [`Known::set_units`](crate::step::Known::set_units), once every
+    /// step has ended and this one has succeeded.
     ///
     /// # Errors
     ///
-    /// If the step is not what it was when it ended.
+    /// If the unit is no longer in the state that it had when the step ended.
     async fn judge(&self, _found: &Unit, _look: Look, _cx: &Context<'_>) -> Result<Judgment, Self::Error> {
         Ok(Judgment::Sound)
     }
 
-    /// What it does from the beginning of a boot, beside everything, for as long as the boot goes on: then it is dropped.
+    /// Runs in the background from the beginning of the boot. Dropped when the boot is over.
     async fn meanwhile(&self, _cx: &Context<'_>) {}
 
-    /// What it does where it has failed, or never runs since a step failed that it needs, and before its turn has come: it sees
-    /// to it that what was up before is up. How that ends, it tells as its progress.
+    /// Makes sure that what was running before is running: if the step has failed, if it never runs because a step that
+    /// it needs failed, or before it runs. The result is reported as progress.
     async fn fall_back(&self, _when: Fallback, _cx: &Context<'_>) {}
 }
 

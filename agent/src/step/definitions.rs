@@ -1,4 +1,4 @@
-//! What systemd has read of what this boot has written.
+//! Which of the files that this boot has written systemd has read.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use tokio::sync::Mutex;
 
 use crate::address::Address;
 
-/// The steps that were done when systemd last read its unit files and ran its generators, as far as this boot had it do so.
+/// The steps that were done when systemd last read its unit files and ran its generators on behalf of this boot.
 ///
-/// Whoever would have it read them again holds this, so that ten services of one boot cost one reading.
+/// Held while systemd is made to read them again, so that ten services of one boot only need one reload.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions(pub(crate) Mutex<BTreeSet<Address>>);

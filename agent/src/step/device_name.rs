@@ -1,10 +1,10 @@
 //! Device names for AttachVolume.
 //!
-//! On Nitro the name means nothing to the kernel, but EC2 wants one that no other volume of the instance has.
+//! On Nitro the kernel does not use the name, but EC2 requires one that no other volume of the instance has.
 //!
 //! Source: <https://docs.aws.amazon.com/ebs/latest/userguide/device_naming.html>
 
-/// A name as all its spellings have it in common: `/dev/sdf`, `sdf` and `/dev/xvdf` are one.
+/// The common form of all spellings of a name: `/dev/sdf`, `sdf` and `/dev/xvdf` are the same.
 pub(crate) fn bare(name: &str) -> String {
     let name = name.trim_start_matches("/dev/");
     match name.strip_prefix("xvd") {
@@ -14,7 +14,7 @@ pub(crate) fn bare(name: &str) -> String {
     }
 }
 
-/// Every name there is: those that AWS recommends for data first.
+/// All names, with those that AWS recommends for data first.
 pub(crate) fn candidates() -> impl Iterator<Item = String> {
     let single = ('f'..='p').chain('b'..='e').map(|letter| format!("/dev/sd{letter}"));
     let double = ('b'..='d').flat_map(|first| ('a'..='x').map(move |second| format!("/dev/xvd{first}{second}")));

@@ -1,4 +1,4 @@
-//! A step with its types erased, as plans hold it.
+//! A step with its types erased, as plans store it.
 
 use std::any::Any;
 use std::cell::LazyCell;
@@ -17,7 +17,7 @@ use crate::text::{SecretText, Text};
 
 /// A [`Step`](crate::step::Step) with its types erased.
 pub(crate) trait AnyStep: fmt::Debug {
-    /// The step itself, for who knows its kind.
+    /// The step itself, for code that knows its kind.
     fn any(&self) -> &dyn Any;
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
@@ -37,52 +37,52 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn fall_back<'a>(&'a self, when: Fallback, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 
-/// Why the content of a step cannot be what it becomes when it is filled in, and where in that.
+/// Why the rendered content of a step does not parse, and where in it.
 #[derive(Debug)]
 pub(crate) struct Misfit {
     pub(crate) objection: Objection,
-    /// From 1.
+    /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-/// When a step falls back on what was up before.
+/// When a step falls back on what was running before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fallback {
-    /// Until its turn comes: what it waits for may take long.
+    /// Before the step runs, because what it waits for may take long.
     Meanwhile,
-    /// In place of its turn.
+    /// Instead of the step.
     Instead,
 }
 
 /// One look at the unit of a step at the end of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// How long ago the first one was.
+    /// The time since the first look.
     pub(crate) waited: Duration,
-    /// Whether no one will look again: the time of the boot is over.
+    /// Whether this is the last look: the time of the boot is over.
     pub(crate) is_last: bool,
-    /// Whether an earlier look found it on its way.
+    /// Whether an earlier look found the unit changing its state.
     pub(crate) moved: bool,
-    /// Whether an earlier look found it restarted.
+    /// Whether an earlier look found the unit restarted.
     pub(crate) restarted: bool,
 }
 
-/// What is to be said of the unit of a step at the end of a boot.
+/// The judgment on the unit of a step at the end of a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgment {
     Sound,
-    /// It is on its way from one state to another: look again.
+    /// The unit is changing its state: look again.
     Open,
-    /// It is up, and was restarted since the step was done: it is watched for a while.
+    /// The unit is up, but was restarted since the step ended: it is watched for a while.
     Restarted,
 }
 
-/// What a document writes to the paths of this machine, each text as its author wrote it, with its references. Collected
-/// for the first step that asks.
+/// What a document writes to the paths of this machine: each text as its author wrote it, with its references.
+/// Collected for the first step that needs it.
 pub(crate) type Written<'a> = LazyCell<BTreeMap<&'a str, &'a str>, Box<dyn FnOnce() -> BTreeMap<&'a str, &'a str> + 'a>>;
 
-/// A step that comes with another one.
+/// A step that accompanies another one.
 #[derive(Debug)]
 pub(crate) struct Companion {
     pub(crate) address: Address,
@@ -90,16 +90,16 @@ pub(crate) struct Companion {
     pub(crate) required: bool,
 }
 
-/// What an inspection found, and the way to remove it.
+/// The result of an inspection, and the way to remove the differences.
 ///
-/// A preview prints the lines and drops it; a boot prints the same lines and goes on. That is why a plan cannot
+/// A preview prints the lines and drops it; a boot prints the same lines and continues. That is why a plan cannot
 /// promise one thing and a boot do another.
 pub(crate) trait Difference {
     /// One line per change, in the order in which they will be made.
     fn lines(&self) -> Vec<String>;
-    /// Prepares every change out of sight.
+    /// Prepares every change, without effect.
     fn stage(&self) -> StepFuture<'_, ()>;
-    /// Takes back what was prepared.
+    /// Undoes what was prepared.
     fn abandon(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
     /// Makes every change.
     fn apply<'a>(self: Box<Self>) -> StepFuture<'a, ()>

@@ -12,13 +12,13 @@ use serde::de::{Unexpected, Visitor};
 
 use crate::failure::Objection;
 
-/// A length of time, written `90s`, `20m`, `1h 30m`, `4d` or `500ms`.
+/// A duration, written `90s`, `20m`, `1h 30m`, `4d` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeLimit(pub Duration);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A year is for ever; clocks overflow further on.
+/// The longest duration: a year is as good as forever, and clocks overflow with far longer ones.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl TryFrom<String> for TimeLimit {
@@ -29,7 +29,7 @@ impl TryFrom<String> for TimeLimit {
     }
 }
 
-/// A time that was waited, as a person would say it: `1s` and not `999.7ms`.
+/// A duration that was waited, as a person would say it: `1s` and not `999.7ms`.
 pub(crate) fn rounded(waited: Duration) -> Duration {
     const STEP: Duration = Duration::from_millis(100);
     if waited < 5 * STEP { waited } else { STEP * ((waited + STEP / 2).as_millis() / STEP.as_millis()) as u32 }
@@ -40,7 +40,7 @@ impl std::str::FromStr for TimeLimit {
 
     fn from_str(text: &str) -> Result<Self, Objection> {
         let refuse = || Objection::new(format!("`{text}` is not a length of time"), "write a number and its unit, as in 90s, 20m or 1h30m");
-        // jiff has no days, which are not all equally long by the clock on the wall.
+        // jiff does not parse days, which are not all equally long on the wall clock.
         let (days, rest) = match text.split_once('d') {
             Some((days, rest)) if days.bytes().all(|byte| byte.is_ascii_digit()) => (days.parse().map_err(|_| refuse())?, rest.trim()),
             _ => (0, text),
@@ -116,7 +116,8 @@ impl JsonSchema for Mode {
     }
 }
 
-/// Reads a string as a `T`. Says what it is, so that whoever writes a number in its place is told how to write that.
+/// Parses a string as a `T`. The name of the type is in the error for a number, so that the
+/// message says how to write it.
 struct Spelled<T>(&'static str, PhantomData<T>);
 
 impl<T: TryFrom<String, Error = Objection>> Visitor<'_> for Spelled<T> {
@@ -131,7 +132,7 @@ impl<T: TryFrom<String, Error = Objection>> Visitor<'_> for Spelled<T> {
     }
 }
 
-/// Reads a whole number from `LOW` to `HIGH`, or of any size from `LOW` on where that is [`u32::MAX`].
+/// Parses a whole number from `LOW` to `HIGH`, or of any size from `LOW` on if `HIGH` is [`u32::MAX`].
 pub(crate) fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
     struct Whole<const LOW: u32, const HIGH: u32>;
 
@@ -162,7 +163,7 @@ pub(crate) fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIG
     deserializer.deserialize_any(Whole::<LOW, HIGH>)
 }
 
-/// Either something short, such as a string or a list, or a map with all that can be said.
+/// Either a short form, such as a string or a list, or a map with all fields.
 #[derive(Debug, Clone)]
 pub(crate) enum OrMap<P, M> {
     Plain(P),
@@ -211,7 +212,7 @@ impl<P: JsonSchema, M: JsonSchema> JsonSchema for OrMap<P, M> {
     }
 }
 
-/// The last lines of what a program or a unit said, as the cause of an error. Already without secrets.
+/// The last lines of a program's or unit's output, as the cause of an error. Already without secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Excerpt {
     lines: std::collections::VecDeque<String>,

@@ -1,4 +1,4 @@
-//! The release that this instance goes back to: what of a bundle is spared while another one is tried.
+//! The release to which this instance returns: what of a bundle is kept while another one is tried.
 
 /// A release that is in force, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,12 +8,12 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
-    /// Whether what has this digest is part of it.
+    /// Whether an archive with this digest is part of the release.
     pub(crate) fn has(&self, sha256: &str) -> bool {
         self.sha256.as_deref() == Some(sha256)
     }
 
-    /// Whether what came from `source` may be part of it, by its name: `v1` may be in that of `shop-v1-rc1`.
+    /// Whether an archive from `source` may be part of the release, by its name: `v1` may also match `shop-v1-rc1`.
     pub(crate) fn may_have(&self, source: &str) -> bool {
         let is_word = |text: &str| text.chars().next().is_some_and(char::is_alphanumeric);
         let is_named = |name: &String| {

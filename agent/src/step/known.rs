@@ -1,4 +1,4 @@
-//! What is known while a boot goes on: facts, values, and what steps offer.
+//! What is known while a boot runs: facts, values, and the outputs of steps.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,30 +10,30 @@ use crate::step::{Outputs, Verdict};
 use crate::template::{Scope, Template};
 use crate::text::Text;
 
-/// Facts, values, and the outputs of the steps that are done.
+/// Facts, values, and the outputs of finished steps.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// `instance` and `values`.
     roots: RefCell<BTreeMap<String, Scope>>,
-    /// What each finished step offers, wiped when the boot is over, and its stamp.
+    /// The outputs of each finished step, wiped when the boot is over, and its stamp.
     outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
-    /// Steps whose outputs are known before they are done.
+    /// Steps whose outputs are known before they have run.
     foretold: RefCell<BTreeSet<Address>>,
-    /// In a rehearsal: what steps would offer, since no one is asked for it.
+    /// In a rehearsal: the outputs that were given for steps, which are not run for them.
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
-    /// Which steps have been given which secrets.
+    /// Which secrets have been given to which steps.
     used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
-    /// Databases that offer the credentials in a secret as their own.
+    /// Databases whose credentials are the content of a secret.
     lenders: RefCell<BTreeMap<Address, Address>>,
-    /// Secrets that have changed since, and the steps that have the value from before.
+    /// Secrets that have changed, and the steps that were given the former value.
     stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
-    /// In a rehearsal: references for which no one gave a value, so that a placeholder stands in.
+    /// In a rehearsal: references without a value, which have a placeholder.
     pub(super) placeholders: RefCell<BTreeSet<String>>,
-    /// What the boot came to, once that is known.
+    /// The result of the boot, once it is known.
     verdict: RefCell<Option<Verdict>>,
-    /// The units of each step that has some, and how often systemd had restarted each when the step last looked at it.
+    /// The units of each step that has any, and how often systemd had restarted each when the step last looked at it.
     units: RefCell<BTreeMap<Address, BTreeMap<String, u32>>>,
-    /// Steps of which something was started before their turn, and no one has looked whether it serves.
+    /// Steps of which something was started early, and has not been checked since.
     unproven: RefCell<BTreeSet<Address>>,
 }
 
@@ -42,12 +42,12 @@ impl Known {
         self.roots.borrow_mut().insert(name.to_owned(), value.into());
     }
 
-    /// Says what the boot came to, as signals tell it. The first word counts.
+    /// Sets the result of the boot that signals report, unless it is set already.
     pub(crate) fn set_verdict(&self, verdict: impl FnOnce() -> Verdict) {
         self.verdict.borrow_mut().get_or_insert_with(verdict);
     }
 
-    /// What the boot came to; before anybody has said so, a good end.
+    /// The result of the boot; success until it is set.
     pub(crate) fn verdict(&self) -> Verdict {
         self.verdict.borrow().clone().unwrap_or(Verdict::Well)
     }
@@ -57,13 +57,13 @@ impl Known {
         self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
     }
 
-    /// Says what a step will offer that is not done yet.
+    /// Sets the outputs of a step that has not run yet.
     pub(crate) fn foretell(&self, address: Address, outputs: Outputs) {
         self.set_outputs(address.clone(), outputs);
         self.foretold.borrow_mut().insert(address);
     }
 
-    /// Names the units of a step, each with its restarts until now, in place of those before.
+    /// Sets the units of a step, each with its number of restarts until now. Replaces those set before.
     pub(crate) fn set_units(&self, address: &Address, units: BTreeMap<String, u32>) {
         self.units.borrow_mut().insert(address.clone(), units);
     }
@@ -72,7 +72,7 @@ impl Known {
         self.units.borrow_mut().entry(address.clone()).or_default().insert(unit.to_owned(), restarts);
     }
 
-    /// Says that something of a step is up that no one has proven, or that it is proven by now.
+    /// Records whether something of a step is running that has not been checked.
     pub(crate) fn set_unproven(&self, address: &Address, is_unproven: bool) {
         let mut unproven = self.unproven.borrow_mut();
         if is_unproven {
@@ -86,25 +86,25 @@ impl Known {
         self.unproven.borrow().contains(address)
     }
 
-    /// The names of the units of a step that is done.
+    /// The names of the units of a finished step.
     pub(crate) fn units(&self, address: &Address) -> Vec<String> {
         self.units.borrow().get(address).map_or_else(Vec::new, |units| units.keys().cloned().collect())
     }
 
-    /// How often systemd has restarted a unit since, of so many restarts now. It counts from zero again once someone
-    /// else has restarted it.
+    /// How often systemd has restarted a unit since the step looked at it; `now` is the number of restarts by now. The
+    /// number starts at zero again when something other than systemd restarts the unit.
     pub(crate) fn restarts_since(&self, address: &Address, unit: &str, now: u32) -> u32 {
         let before = self.units.borrow().get(address).and_then(|units| units.get(unit)).copied().unwrap_or(0);
         now.checked_sub(before).unwrap_or(now)
     }
 
-    /// The steps that are done.
+    /// The finished steps.
     pub(crate) fn done(&self) -> BTreeSet<Address> {
         let foretold = self.foretold.borrow();
         self.outputs.borrow().keys().filter(|address| !foretold.contains(*address)).cloned().gather()
     }
 
-    /// Takes other outputs of a secret that was read again, and notes the steps that were given what was there before.
+    /// Replaces the outputs of a secret that was read again, and records the steps that were given the former value.
     pub(crate) fn replace_outputs(&self, address: &Address, outputs: Outputs) {
         let Some(before) = self.output(address) else { return };
         self.set_outputs(address.clone(), outputs);
@@ -117,7 +117,7 @@ impl Known {
         }
     }
 
-    /// The steps that were given a secret that has changed since, if there are any.
+    /// The steps that were given a secret before it changed. `None` if it has not changed.
     pub(crate) fn stale(&self, secret: &Address) -> Option<Vec<Address>> {
         self.stale.borrow().get(secret).map(|users| users.iter().cloned().collect())
     }
@@ -131,22 +131,22 @@ impl Known {
         }
     }
 
-    /// Says that a database offers what is in a secret.
+    /// Records that the credentials of a database are the content of a secret.
     pub(crate) fn note_lender(&self, database: &Address, secret: &Address) {
         self.lenders.borrow_mut().insert(database.clone(), secret.clone());
     }
 
-    /// The use of a secret that the use of a database's credentials is.
+    /// The reference to a secret that corresponds to a reference to a database's credentials.
     fn lent(&self, reference: &Reference) -> Option<Reference> {
         let secret = self.lenders.borrow().get(&reference.address()?)?.clone();
         let fields = reference.segments.get(2..)?;
-        // A reference to all of a database is one to its credentials, too.
+        // A reference to a whole database includes its credentials.
         let is_lent = fields.first().is_none_or(|field| CREDENTIALS.contains(&field.as_str()));
         let segments = [secret.kind(), secret.key()].into_iter().map(str::to_owned).chain(fields.iter().cloned());
         is_lent.then(|| Reference { segments: segments.collect(), ..reference.clone() })
     }
 
-    /// Wipes the outputs that are secrets: no one needs them any more.
+    /// Wipes the outputs that are secrets, which are no longer needed.
     pub(crate) fn forget_secrets(&self) {
         let mut outputs = self.outputs.borrow_mut();
         outputs.retain(|address, _| address.kind() != "secrets");
@@ -159,7 +159,7 @@ impl Known {
         }
     }
 
-    /// Says what a step offers in place of the step itself.
+    /// Sets the outputs of a step that are used instead of running it.
     pub(crate) fn give(&self, address: Address, value: serde_json::Value) {
         self.given.borrow_mut().insert(address, value);
     }
@@ -168,17 +168,17 @@ impl Known {
         self.given.borrow().get(address).map(|value| Outputs { value: value.clone(), stamp: None })
     }
 
-    /// Where the file of a step that is done lies.
+    /// The path of the file of a finished step.
     pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
         self.text(address, "path").map(PathBuf::from)
     }
 
-    /// A string that a step that is done offers.
+    /// A string in the outputs of a finished step.
     pub(crate) fn text(&self, address: &Address, field: &str) -> Option<String> {
         self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
-    /// The secret that a missing path is a field of, where that has no fields, and what it is instead.
+    /// The secret that a missing path is a field of, if the secret has no fields, and what it is instead.
     pub(super) fn fieldless(&self, template: &Template, path: &str) -> Option<(String, &'static str)> {
         let missing = template.references().iter().find(|reference| reference.to_string() == path)?;
         let address = missing.address().filter(|address| address.kind() == "secrets" && missing.segments.len() > 2)?;
@@ -191,12 +191,12 @@ impl Known {
         Some((address.to_string(), is))
     }
 
-    /// Everything that a step that is done offers.
+    /// All outputs of a finished step.
     pub(crate) fn output(&self, address: &Address) -> Option<Scope> {
         self.outputs.borrow().get(address).map(|(value, _)| value.clone())
     }
 
-    /// The references for which a placeholder stands in.
+    /// The references that have a placeholder.
     pub(crate) fn placeholders(&self) -> BTreeSet<String> {
         self.placeholders.borrow().clone()
     }
@@ -209,9 +209,9 @@ impl Known {
         self.outputs.borrow().get(address).and_then(|(_, stamp)| stamp.clone())
     }
 
-    /// A document string as people may see it: facts and values are filled in. Anything else that it refers to, such as a
-    /// secret, is named: `<secrets.db.password>`. Where that would decide or make what is shown, the text is shown as it is
-    /// written.
+    /// A document string as it may be shown: facts and values are rendered. Every other reference, such
+    /// as one to a secret, is shown by name: `<secrets.db.password>`. If the result depends on such a
+    /// reference in any other way, the string is shown as written.
     pub(crate) fn shown(&self, text: &Text) -> String {
         let template = if text.is_plain() { None } else { Template::parse(text.raw()).ok() };
         let is_known = |reference: &Reference| self.roots.borrow().contains_key(reference.root());
@@ -226,7 +226,7 @@ impl Known {
         rendered.map_or_else(|| text.raw().to_owned(), |rendered| rendered.expose().to_owned())
     }
 
-    /// A scope that holds what `references` name and nothing else: a template cannot see a secret it does not use.
+    /// A scope with what `references` name and nothing else: a template cannot see a secret that it does not use.
     pub(crate) fn scope(&self, references: &[Reference]) -> Scope {
         let (roots, outputs) = (self.roots.borrow(), self.outputs.borrow());
         let mut scope = Scope::new();
@@ -250,7 +250,7 @@ impl Known {
 mod tests {
     use super::*;
 
-    /// A boot was said to have run what it never ran.
+    /// Regression: a boot claimed to have run a command that it never ran.
     #[test]
     fn nothing_is_computed_on_what_is_not_known() {
         let known = Known::default();

@@ -1,11 +1,11 @@
-//! Who says where the `current` of a bundle leads.
+//! The application that decides where the `current` of a bundle points to.
 
-/// The application that says where the `current` of a bundle leads.
+/// The application that decides where the `current` of a bundle points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leader {
-    /// Its key.
+    /// The key of the application.
     pub(crate) application: String,
-    /// Whether `current` leads to the next release once that serves. Where another step needs that before, the bundle
-    /// switches it.
+    /// Whether the application switches `current` to the next release, once that release serves. If another step needs
+    /// it earlier, the bundle switches it.
     pub(crate) switches: bool,
 }

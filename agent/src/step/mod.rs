@@ -1,5 +1,4 @@
-//! What every kind of step is made of: the contract between the kinds in [`steps`](crate::steps) and those who plan and
-//! execute them.
+//! The contract between the kinds of step in [`steps`](crate::steps) and the code that plans and executes them.
 
 mod account;
 pub(crate) mod amount;

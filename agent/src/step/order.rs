@@ -1,35 +1,35 @@
-//! Where a step stands in the plan, besides its edges.
+//! The position of a step in the plan, besides its edges.
 
-/// Where a step stands among those it has no edge to.
+/// The position of a step among those to which it has no edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As soon as its references are there.
+    /// As soon as its references are known.
     ByReferences,
-    /// As [`AfterTheRest`](Order::AfterTheRest), and all of those come after it.
+    /// As [`AfterTheRest`](Order::AfterTheRest), and before all of those.
     BeforeServices,
     /// After every step that is [`ByReferences`](Order::ByReferences).
     AfterTheRest,
-    /// After all of these, applications included, unless they come after it.
+    /// After all of these, including applications, unless they come after it.
     AfterServices,
-    /// As soon as its references are there; and no one waits for it who does not name it, the end of the boot apart.
+    /// As soon as its references are known. Only steps that name it wait for it, and the end of the boot.
     Apart,
-    /// As soon as its references are there; and no one waits for it who does not name it, the end of the boot included.
+    /// As soon as its references are known. Only steps that name it wait for it, and the end of the boot does not.
     Beside,
-    /// After everything that the boot waits for, however it ended; at once when a required step has failed, since nothing
-    /// can make the boot a good one then. No one waits for it but the end of the boot.
+    /// After everything that the boot waits for, whatever its outcome; at once when a required step has failed, since
+    /// the boot can no longer succeed. Only the end of the boot waits for it.
     AfterEverything,
 }
 
-/// For whom, of those that come after everything, a step waits. No step else has a turn.
+/// Which others a step waits for, among those that come after everything. For other steps it has no meaning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// For the evidence of a failure.
+    /// It waits for the evidence of a failure.
     #[default]
     Any,
-    /// As [`Any`](Turn::Any). It completes a lifecycle hook.
+    /// As [`Any`](Turn::Any). The step completes a lifecycle hook.
     Hook,
-    /// For the evidence of a failure; of a boot that went well, for lifecycle hooks.
+    /// It waits for the evidence of a failure or, after a successful boot, for lifecycle hooks.
     AfterHooks,
-    /// For no one. It writes evidence.
+    /// It waits for nothing. The step writes evidence.
     Evidence,
 }

@@ -1,8 +1,9 @@
-//! Warm pools: what is due before an instance goes into its pool, and what when it goes into service.
+//! Warm pools: which steps are due before an instance enters its pool, and which when it goes into service.
 //!
-//! An instance of a warm pool is launched, prepared, and put aside, stopped or running; later it goes into service. So one
-//! document has two phases. `phase: warm` on a step has it done before the pool, and again looked at when the instance
-//! goes into service; `phase: serve` leaves it to then. An instance that is in no warm pool knows no difference.
+//! An instance of a warm pool is launched, prepared, and put aside, stopped or running; later it goes
+//! into service. So a document has two phases. A step with `phase: warm` runs before the pool, and is
+//! checked again when the instance goes into service; one with `phase: serve` runs only then. If the
+//! instance is not in a warm pool, all steps run at once.
 //!
 //! Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html>.
 
@@ -20,7 +21,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// The phase of an instance that its group wants in this state. One without a state goes into service.
+    /// The phase of an instance, given the state in which its group wants it. An instance without a
+    /// state goes into service.
     pub(crate) fn of(target_lifecycle_state: Option<&str>) -> Self {
         if target_lifecycle_state.is_some_and(|state| state.starts_with("Warmed:")) { Self::Warm } else { Self::Serve }
     }

@@ -1,20 +1,20 @@
-//! What steps tell while they run.
+//! What steps report while they run.
 
 use crate::failure::Explanation;
 use crate::step::amount::Amount;
 
-/// What a step says while it runs.
+/// A report of a step while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// What it is waiting for, as in "waiting for …".
     Waiting(String),
-    /// The same of an answer of AWS: until it is there, AWS could not be reached.
+    /// The same for an answer of AWS: until it arrives, AWS counts as unreachable.
     Asking(String),
-    /// What was waited for, or AWS was asked for, is there.
+    /// The wait is over, for something or for an answer of AWS.
     Answered,
-    /// What it has asked for was refused, or no one answered, and it asks again without beginning again.
+    /// A request was refused or not answered, and is retried without restarting the step.
     Refused(Explanation),
-    /// How far it has come with what it reads.
+    /// The progress of a read.
     Advanced(Amount),
     /// A line that a program of this step printed, without secrets.
     Output(String),

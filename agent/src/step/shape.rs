@@ -1,4 +1,4 @@
-//! What planning has to know of a step, as its document says it.
+//! What planning has to know about a step, as the document describes it.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -8,63 +8,64 @@ use crate::address::Address;
 use crate::step::{Order, Phase, Turn};
 use crate::text::Text;
 
-/// The patience of a step that waits for no one but this machine.
+/// The time limit of a step that only waits for this machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is special about a step. A kind states that, and leaves the rest to [`Default`].
+/// What is special about a step. A kind sets some fields, and leaves the rest to [`Default`].
 #[derive(Debug)]
 pub(crate) struct Shape<'a> {
     /// Every field that may hold references. Each reference becomes an edge of the plan.
     pub(crate) texts: Vec<&'a Text>,
-    /// Whole steps it names; files among them are installed together.
+    /// Whole steps that it names; files among them are installed together.
     pub(crate) watches: Vec<&'a Address>,
-    /// Whether it cannot do without any of these, so that it is a mistake if one is not due.
+    /// Whether it needs all of these, so that it is a mistake if one of them is not due.
     pub(crate) needs_watched: bool,
-    /// The names of its outputs; `None` where only running it tells. Default: it offers nothing.
+    /// The names of its outputs; `None` if they are only known after it has run. Default: it has none.
     pub(crate) offers: Option<&'static [&'static str]>,
-    /// Whether what it offers has fields. Default: only running it tells.
+    /// Whether its output has fields. Default: only known after it has run.
     pub(crate) fields: HasFields,
-    /// The paths in what it offers that programs may print although it is a secret.
+    /// The paths in its outputs that may be printed although the step is a secret.
     pub(crate) public: &'a [String],
-    /// The path that others may refer to before it is done, because it follows from its key. Files that are installed
-    /// together may so name each other.
+    /// The path that others may refer to before it has run, because it follows from its key. So files that are
+    /// installed together may refer to each other.
     pub(crate) foretold: Option<Cow<'a, Path>>,
-    /// Where it stands when its author gave it no `after:`. Default: [`Order::ByReferences`].
+    /// Its position if it has no `after:`. Default: [`Order::ByReferences`].
     pub(crate) order: Order,
-    /// Of what comes after everything: whom it waits for. Default: [`Turn::Any`].
+    /// Which others it waits for, among the steps that come after everything. Default: [`Turn::Any`].
     pub(crate) turn: Turn,
-    /// From which phase on it is due when its author says nothing. Default: [`Phase::Warm`].
+    /// From which phase on it is due if it has no `phase:`. Default: [`Phase::Warm`].
     pub(crate) phase: Phase,
-    /// Whether what it does depends on the phase, so that this has to be known.
+    /// Whether what it does depends on the phase, so that the phase has to be known.
     pub(crate) heeds_phase: bool,
-    /// Whether one change only shows what the next one is, as with a disk that has to be attached before anybody can say
-    /// what lies on it. Such a step is inspected again after each round, until nothing differs.
+    /// Whether the next change is only known after the previous one: for example, the content of a disk is only known
+    /// once it is attached. Such a step is inspected again after each round, until nothing differs.
     pub(crate) unfolds: bool,
-    /// The paths on which it works: it comes after the mounts and bundles that hold them.
+    /// The paths on which it works: it comes after the mounts and bundles that contain them.
     pub(crate) paths: Vec<Cow<'a, Path>>,
-    /// Where it puts a whole tree, so that paths below lie in it: a mount point, the current release of a bundle.
+    /// Where it puts a whole tree, so that paths below it belong to it: a mount point, the current release of a bundle.
     pub(crate) mounts_at: Option<Cow<'a, Path>>,
-    /// The ports of this machine that it listens on. No other step may.
+    /// The ports of this machine on which it listens. No other step may use them.
     pub(crate) ports: Vec<u16>,
-    /// What it does that only one step of a document may, as in `listens`.
+    /// What it does that only one step of a document may do, as in `listens`.
     pub(crate) only_one: Option<&'static str>,
-    /// What one instance of the fleet does for all of them. Default: nothing.
+    /// What one instance does for the whole fleet. Default: nothing.
     pub(crate) claims: Option<Claiming>,
-    /// The user to whom it gives what it puts on the machine.
+    /// The user who gets ownership of what it puts on the machine.
     pub(crate) owner: Option<&'a str>,
-    /// The step whose files root runs for it, and the user that its own processes run as; `None` is the owner of those files.
+    /// The step whose files root runs on its behalf, and the user of its own processes; `None` is
+    /// the owner of those files.
     pub(crate) trusts: Option<(&'a Address, Option<&'a str>)>,
-    /// How long it may take when its author gave it no `timeout:`. Default: a minute.
+    /// Its time limit if it has no `timeout:`. Default: a minute.
     pub(crate) patience: Duration,
-    /// What of that it keeps for what it does after a failure. A `timeout:` has to be longer.
+    /// The part of its time that is reserved for what it does after a failure. A `timeout:` has to be longer.
     pub(crate) reserve: Duration,
-    /// The step whose output it works on, and how: two steps cannot make two things of one.
+    /// The step whose output it works on, and how: two steps cannot turn one output into two different things.
     pub(crate) makes: Option<(&'a Address, String)>,
-    /// Whether there is anything to do [`in the meantime`](crate::step::Step::in the meantime).
+    /// Whether it does anything in [`meanwhile`](crate::step::Step::meanwhile).
     pub(crate) goes_on_meanwhile: bool,
-    /// Whether it has something to [`fall_back`](crate::step::Step::fall_back) on.
+    /// Whether it has a [`fall_back`](crate::step::Step::fall_back).
     pub(crate) falls_back: bool,
-    /// Whether it has units of systemd that have to be up, or to have done their work, when the boot ends.
+    /// Whether it has systemd units that must be up, or must have finished, when the boot ends.
     pub(crate) has_units: bool,
     /// Default: [`AsksAws::Never`].
     pub(crate) asks_aws: AsksAws,
@@ -104,7 +105,7 @@ impl Default for Shape<'_> {
 }
 
 impl Shape<'_> {
-    /// What outlives planning.
+    /// The part that is needed after planning.
     pub(crate) fn outline(&self) -> Outline {
         Outline {
             foretold: self.foretold.as_deref().map(Path::to_owned),
@@ -118,7 +119,7 @@ impl Shape<'_> {
     }
 }
 
-/// What of a [`Shape`] is asked for once the plan is made; each field as there.
+/// The part of a [`Shape`] that is needed once the plan is made, with the same fields.
 #[derive(Debug)]
 pub(crate) struct Outline {
     pub(crate) foretold: Option<PathBuf>,
@@ -130,37 +131,36 @@ pub(crate) struct Outline {
     pub(crate) turn: Turn,
 }
 
-/// That a step claims something: see [`claims`](crate::net::claims).
+/// How a step uses claims: see [`claims`](crate::net::claims).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claiming {
-    /// What the author wrote, if nothing goes without `claims:`; otherwise each instance does it for itself.
+    /// What the author wrote, if it is not allowed without `claims:`; otherwise each instance does it for itself.
     pub(crate) says: Option<&'static str>,
-    /// The values of the document that claims are told apart by.
+    /// The fields of the document that distinguish claims.
     pub(crate) values: &'static [&'static str],
 }
 
-/// Whether what a step offers has fields.
+/// Whether the output of a step has fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HasFields {
     Unknown,
-    /// It is one text, or a list. With what to do for fields.
+    /// It is a text, or a list. With the hint on what to do if fields are needed.
     Never(&'static str),
     /// It is a map.
     Always,
 }
 
-/// Whether a step calls AWS, its own references apart.
+/// Whether a step calls AWS, apart from what its references need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AsksAws {
     Never,
-    /// Only where something is left to do: a volume that is not attached, a release that is not there, a signal that was
-    /// not sent.
+    /// Only if something is left to do: a volume to attach, a release to download, a signal to send.
     UnlessDone,
     /// In every boot.
     Always,
 }
 
-/// The shapes of all steps of a document. Made once: planning looks them up for every reference.
+/// The shapes of all steps of a document. Computed once, because planning looks them up for every reference.
 #[derive(Debug)]
 pub(crate) struct Shapes<'a> {
     /// By address.
@@ -168,7 +168,7 @@ pub(crate) struct Shapes<'a> {
 }
 
 impl<'a> Shapes<'a> {
-    /// Those of steps that come in the order of their addresses.
+    /// The shapes of steps that are in the order of their addresses.
     pub(crate) fn in_order(steps: impl Iterator<Item = (&'a Address, Shape<'a>)>) -> Self {
         let shapes: Vec<_> = steps.collect();
         debug_assert!(shapes.is_sorted_by_key(|(address, _)| *address));

@@ -1,14 +1,14 @@
-//! What a boot came to, as signals tell others.
+//! The result of a boot, as signals report it.
 
 use crate::address::Address;
 use crate::redaction::Redactor;
 
-/// As much of a reason as someone reads, and as everybody takes.
+/// The longest reason, in characters: no more would be read, and every receiver accepts it.
 const REASON_LIMIT: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Every step that is required has done its work.
+    /// Every required step has succeeded.
     Well,
     Failed {
         /// Without secrets.
@@ -17,8 +17,8 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// That of a boot that failed: at a step, or before there were any. Only the message is redacted: an address stands in
-    /// the document, and does not lose the word that some secret is, too.
+    /// The verdict on a boot that failed: at a step, or before its first one. Only the message is redacted: an address
+    /// is part of the document, and stays whole even if a part of it equals a secret.
     pub(crate) fn failed(at: Option<&Address>, message: &str, redactor: &Redactor) -> Self {
         let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines.map(|line| redactor.redact(line)).collect::<Vec<_>>().join(" ");
@@ -52,7 +52,7 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn(&serde_json::json!(["shop_rw", "hunter22"]), &[]);
         let address = Address::new("services", "shop_rw.service");
-        // Cut before it is redacted, it would end within the secret.
+        // If it were cut before it is redacted, the cut would be within the secret.
         let message = format!("no login\nfor shop_rw: {}hunter22", ".".repeat(REASON_LIMIT - 60));
         let Verdict::Failed { reason } = Verdict::failed(Some(&address), &message, &redactor) else { panic!("it failed") };
         assert!(reason.starts_with("services.shop_rw.service: no login for [redacted]: ..."), "{reason}");

@@ -1,12 +1,13 @@
-//! `addresses:` — an elastic IP address, which moves to this instance once it serves.
+//! `addresses:` — an elastic IP address that moves to this instance once it serves.
 //!
 //! ```yaml
 //! addresses:
 //!   public: { elastic_ip: eipalloc-0123456789abcdef0 }
 //! ```
 //!
-//! Until then, whoever has the address keeps it and answers. It is looked at in each boot, and stays as it is where this
-//! instance has it. It goes to the primary private address. Making addresses, and giving them back, is for others.
+//! Until then, the current holder of the address keeps it and answers requests. Every boot checks the association, and
+//! changes nothing if this instance already has the address. The address is associated with the primary private IP.
+//! ingot neither allocates nor releases addresses.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::step::{AsksAws, Context, Order, Outputs, Phase, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 
-/// As long as any other call to AWS is tried.
+/// Retries stop after as long as for any other call to AWS.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What every allocation ID begins with.
+/// Prefix of every allocation ID.
 const PREFIX: &str = "eipalloc-";
 
 /// An elastic IP address, associated with this instance once applications and services are ready.
@@ -39,7 +40,7 @@ pub(crate) struct ElasticIp {
 pub(crate) struct Change {
     allocation: String,
     public_ip: String,
-    /// The instance, or else the network interface, that has it.
+    /// The instance that has it, or else the network interface.
     from: Option<String>,
     /// The primary network interface.
     to: String,
@@ -67,10 +68,10 @@ impl Step for ElasticIp {
         Shape {
             texts: vec![&self.elastic_ip],
             order: Order::AfterServices,
-            // An instance in a warm pool answers no one.
+            // An instance in a warm pool serves no requests, so it must not take the address.
             phase: Phase::Serve,
             patience: PATIENCE,
-            // Of two addresses, the second would take the place of the first.
+            // A second address would replace the first on the primary network interface.
             only_one: Some("moves to the primary network interface"),
             asks_aws: AsksAws::Always,
             ..Shape::default()
@@ -112,7 +113,7 @@ impl Step for ElasticIp {
 fn change(allocation: String, address: ElasticAddress, here: &Here, primary: String) -> Option<Change> {
     let ElasticAddress { public_ip, instance, interface, private_ip } = address;
     let is_here = instance.as_ref() == Some(&here.instance);
-    // What leaves the instance has the primary address, and only that is sure to be configured.
+    // Only the primary address is sure to be configured in the guest, and it is also the source of outgoing traffic.
     let secondary = private_ip.filter(|private_ip| *private_ip != here.private_ip && !here.private_ip.is_empty());
     let from = match (interface, secondary) {
         (Some(interface), None) if is_here && interface == primary => return None,
@@ -130,7 +131,7 @@ fn malformed(id: &str) -> Objection {
     )
 }
 
-/// Why the address is not this instance's.
+/// Why the address is not associated with this instance.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
     #[error("cannot fill in the ID of the address")]

@@ -1,23 +1,24 @@
-//! `applications:` — a release that runs, is kept running, and is replaced by the next one without a lost request.
+//! `applications:` — runs a release, keeps it running, and replaces it with the next one without losing a request.
 //!
 //! ```yaml
 //! applications:
 //!   shop:
 //!     bundle: bundles.app
-//!     run: { web: "bin/shop --port $PORT", jobs: "bin/shop jobs" }   # default: the release's Procfile, else its platform's command
+//!     # default: the Procfile of the release, else the command of its platform
+//!     run: { web: "bin/shop --port $PORT", jobs: "bin/shop jobs" }
 //!     user: shop
 //!     environment: { DATABASE_URL: "{{secrets.db.url}}" }
-//!     port: 5000                                   # where this machine reaches it, whichever release serves
+//!     port: 5000                                   # port on this machine, whichever release serves
 //!     ready: { http: /health, timeout: 60s }
 //!     stop: { signal: SIGTERM, grace: 30s }
-//!     overlap: true                                # web alone; [web, clock] widens; false: stop, then start
+//!     overlap: true                                # `web` only; [web, clock] adds more; false: stop, then start
 //! ```
 //!
-//! Each process is a transient unit of systemd: [`launch`](crate::host::Launch). What is run with the same release, commands,
-//! environment and limits is one [`generation`]; an application has two slots for them. A new generation is started in the
-//! free slot, proves that it serves, gets the requests by one rename, and only then is the one before drained and stopped. Where
-//! the new one fails at any point, the one before keeps serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
-//! does it; [`memory`] is what outlasts a reboot.
+//! Each process is a transient systemd unit: [`launch`](crate::host::Launch). A [`generation`] is what runs with the
+//! same release, commands, environment and limits; an application has two slots for generations. A new generation
+//! starts in the free slot, proves that it serves, receives the requests by one rename, and only then is the previous
+//! one drained and stopped. If the new one fails at any point, the previous one keeps serving. [`decide`] determines
+//! what to do, and is pure; [`mod@ground`] does it; [`memory`] is the state that survives a reboot.
 
 mod beanstalk;
 mod build;
@@ -89,10 +90,10 @@ use crate::host::state::Record;
 use crate::step::{AsksAws, Context, Fallback, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
-/// Builds, starting and draining, beside the limits that the application itself sets.
+/// Time for builds, start-up and draining, in addition to the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// What keeps processes from the instance metadata service.
+/// Keeps processes away from the instance metadata service.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>.
 const WITHOUT_METADATA: &str = "IPAddressDeny=169.254.169.254/32 fd00:ec2::254/128";
@@ -114,7 +115,7 @@ impl Step for Application {
             texts: texts.collect(),
             watches: self.bundle.iter().collect(),
             needs_watched: true,
-            // What an image runs is known once it is here.
+            // What an image runs is only known once it is on this machine.
             unfolds: self.image.is_some(),
             claims: self.claiming(),
             asks_aws: if self.image.is_some() { AsksAws::UnlessDone } else { AsksAws::Never },
@@ -152,7 +153,7 @@ impl Step for Application {
         if found.is_lost {
             return Err(ApplicationError::Lost);
         }
-        // What has its requests counts as proven, unless no one has looked.
+        // The generation that receives requests counts as proven, unless it was resumed after a reboot without a check.
         found.is_led &= !cx.world.known.is_unproven(cx.address);
         if let Some(slot) = found.current {
             found.lacks_certificate = self.lacks_certificate(slot, &ground, cx).await.map_err(ApplicationError::Host)?;
@@ -181,12 +182,12 @@ impl Step for Application {
         let mut wanted =
             Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
-        // No one has asked it since it was started again, by a reboot or by systemd.
+        // The generation may have been restarted, by a reboot or by systemd, and not been checked since.
         found.is_led &= self.answers(slot, &found, cx).await?;
         let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
         wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;
         let parts = self.compatible(&wanted.generation, port, &ground, cx).await?;
-        // A process that goes is logged until it is gone.
+        // The log of a process that goes away is followed until the process is gone, so these changes come last.
         let (mut changes, farewells): (Vec<_>, Vec<_>) = parts.into_iter().partition(|change| !change.is_farewell());
         changes.extend(wanted.changes(&found));
         front::former::go(&followed, &mut changes, |former| former.has(port) || !is_free(&slot));
@@ -209,7 +210,7 @@ impl Step for Application {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        // Going back takes time, too.
+        // Rolling back takes time too, so some is reserved for it.
         let reserve = self.time_to_go_back().min(cx.patience / 2);
         let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
         match self.make(&change, &ground, &hurried).await {
@@ -260,7 +261,7 @@ impl Step for Application {
 }
 
 impl Application {
-    /// The container image that it runs.
+    /// The container image that the application runs.
     pub(crate) fn image(&self) -> Option<&Text> {
         self.image.as_ref()
     }
@@ -290,7 +291,7 @@ impl Application {
             Change::Depart { application, .. } => return front::former::depart(application, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { slot, placed, processes } => {
-                // What comes after has its time, too.
+                // The steps that follow need time too.
                 let left = cx.time_left().saturating_sub(self.time_to_go_back()) / 2;
                 let _held = self.held(*slot, placed, processes, left, cx).await;
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -314,18 +315,18 @@ impl Application {
         done.map_err(ApplicationError::Host)
     }
 
-    /// The `current` of its bundle, if that leads to the release before until the next one serves.
+    /// The `current` link of its bundle, if that leads to the previous release until the next one serves.
     fn current_of_before(&self, cx: &Context<'_>) -> Option<String> {
         let bundle = self.bundle.as_ref()?;
         cx.siblings.leader(bundle).filter(|leader| leader.switches).and_then(|_| cx.world.known.text(bundle, "path"))
     }
 
-    /// Whether this is the application that has the `current` of its bundle lead to what serves.
+    /// Whether this application switches the `current` link of its bundle to the release that serves.
     fn leads_current(&self, cx: &Context<'_>) -> bool {
         self.bundle.as_ref().and_then(|bundle| cx.siblings.leader(bundle)).is_some_and(|leader| leader.application == cx.key())
     }
 
-    /// What is wanted to run, and what the release says of it.
+    /// The generation that should run, and what was found out about its release.
     async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
         let record = self.record(cx).await?;
         let image = self.contained(&ground(&record, cx), cx)?;
@@ -346,7 +347,7 @@ impl Application {
         let inside = self.inside(examined.contents.as_ref(), &release, cx).await?;
         let container = image.map(|image| image.container).or(inside.container);
         let user = match &self.user {
-            // As its engine: `user` is that of the container.
+            // The user of the container engine; `user` applies inside the container.
             _ if container.is_some() || inside.composition.is_some() => "root".to_owned(),
             Some(user) => user.clone(),
             None if self.is_for_beanstalk() => cx.host().users.user(fields::USER).await.map_err(ApplicationError::Host)?.name,

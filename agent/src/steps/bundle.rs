@@ -1,23 +1,24 @@
-//! `bundles:` — a release of an application, from S3 or a plain server, unpacked and made the current one.
+//! `bundles:` — a release of an application, downloaded from S3 or a web server, unpacked, and made the current one.
 //!
 //! ```yaml
 //! bundles:
 //!   app:
-//!     s3: "s3://shop-releases/shop-{{values.version}}.tar.zst"   # tar, tar.gz, tar.zst or zip, told by the content
-//!     sha256: "9f86d081…"      # or what S3 keeps of it; a `url` needs it
-//!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and /opt/shop/current leads there
+//!     s3: "s3://shop-releases/shop-{{values.version}}.tar.zst"   # tar, tar.gz, tar.zst or zip, detected by content
+//!     sha256: "9f86d081…"      # default: the checksum stored in S3; required with `url`
+//!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and the link /opt/shop/current
 //!     owner: shop
 //!     keep: 3
 //!   worker: { s3: "s3://shop-releases/worker-2.0.jar", into: /opt/worker, unpack: false, file: worker.jar }
-//! # or { s3: …, version_id: … }, { parameter: /shop/release }, which holds such a place, { url: https://…, sha256: … }
+//! # or { s3: …, version_id: … }, { parameter: /shop/release } with the location in it,
+//! # { url: https://…, sha256: … }
 //! ```
 //!
-//! The archive is unpacked while it comes, out of sight; it gets its name when all of it is verified and on disk, and
-//! `current` is switched from one moment to the next: by the bundle, or by the application that runs it. A release that was
-//! whole once is only switched to. What is whole and current needs no network: a mark beside each release says what it is.
+//! The archive is unpacked as it arrives, in a hidden directory. The release gets its name once all of it is verified
+//! and on disk, and then `current` is switched atomically: by the bundle, or by the application that runs it. A release
+//! that was once complete is only switched to. A complete and current release needs no network: a mark next to each
+//! release describes it.
 //!
-//! How archives are fetched is the business of [`s3`](crate::aws::s3), and what they may hold that of
-//! [`unpack`](crate::host::unpack).
+//! [`s3`](crate::aws::s3) fetches archives, and [`unpack`](crate::host::unpack) restricts their contents.
 
 mod change;
 mod fields;
@@ -47,7 +48,7 @@ use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install;
 use crate::text::Text;
 
-/// A large archive over a slow network, with pauses.
+/// Enough for a large archive over a slow network, with pauses.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
 const GIB: u64 = 1 << 30;
@@ -139,7 +140,8 @@ impl Step for Bundle {
             },
             Change::Switch { link, to, .. } => directories.switch(&link, &to).await,
             Change::RemoveRelease { release, mark } => {
-                // The new one is there and counts: an old one that stays is for the next boot.
+                // The new release is complete and current; an old one that could not be removed is left to the next
+                // boot.
                 if let Err(error) = remove(&release, &mark, cx).await {
                     cx.progress(Progress::Warning(error.to_string()));
                 }
@@ -169,7 +171,7 @@ impl Bundle {
         Layout(&self.fields.into)
     }
 
-    /// Unpacks a release while it comes, out of sight.
+    /// Unpacks a release as it arrives, in a hidden directory.
     async fn fetch(&self, release: &Release, attributes: Attributes, cx: &Context<'_>) -> Result<Unpacked, BundleError> {
         let (layout, host, from) = (self.layout(), cx.host(), release.source.to_string());
         cx.asking(format!("for {from}"));
@@ -218,7 +220,7 @@ impl Bundle {
         unpacking.finish().await.map_err(unpack)
     }
 
-    /// Whether there is room for what will come of it, as far as can be said beforehand.
+    /// Checks whether there is enough free space for the unpacked release, as far as that can be estimated.
     async fn check_room(&self, release: &Release, length: Option<u64>, cx: &Context<'_>) -> Result<(), BundleError> {
         let Some(length) = length else { return Ok(()) };
         let found = find::find(self.layout(), release, cx).await?;
@@ -229,8 +231,8 @@ impl Bundle {
         }
     }
 
-    /// Gives a release that was staged its name. From the first mark on the directory is ours; only the second one says
-    /// that it is whole.
+    /// Gives a staged release its name. The first mark makes the directory ingot's; only the second one declares it
+    /// complete.
     async fn install(&self, release: &Release, unpacked: &Unpacked, cx: &Context<'_>) -> Result<(), HostError> {
         let layout = self.layout();
         let mut mark = Mark {
@@ -260,7 +262,8 @@ impl Bundle {
     }
 }
 
-/// The directory goes first: a mark without one is nothing, and a directory without one would be no one's.
+/// The directory is removed first: a mark without a directory has no effect, but a directory without a mark would
+/// belong to nobody.
 async fn remove(release: &Path, mark: &Path, cx: &Context<'_>) -> Result<(), HostError> {
     cx.host().directories.remove(release).await?;
     cx.host().files.remove(mark).await

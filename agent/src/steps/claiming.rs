@@ -1,7 +1,8 @@
-//! What one instance of a fleet does for all of them, by a [claim](crate::net::claims) in S3.
+//! Work that one instance of a fleet does for all of them, coordinated by a [claim](crate::net::claims) in S3.
 //!
-//! The others wait until it has ended, and fail with its reason if it failed. The claim's key says what it is: below `claims:` of
-//! the document, `once/APPLICATION/ENVIRONMENT/ADDRESS/RELEASE_SHA256`, or `…/fleet` for what is done once for all releases.
+//! The other instances wait until the work is done, and fail with the same reason if it fails. The key of the claim
+//! identifies the work: below `claims:` of the document, `once/APPLICATION/ENVIRONMENT/ADDRESS/RELEASE_SHA256`, or
+//! `…/fleet` for what is done once for all releases.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,15 +17,15 @@ use crate::step::{Context, Progress};
 use crate::template::TemplateError;
 use crate::text::Text;
 
-/// What claims of a release are told apart by, and what people call it.
+/// The values that identify claims of a release; `release` is for display.
 pub(crate) const OF_A_RELEASE: &[&str] = &["application", "environment", "release", "release_sha256"];
-/// The same for claims of the fleet.
+/// The values that identify claims of the fleet.
 pub(crate) const OF_A_FLEET: &[&str] = &["application", "environment"];
 
-/// What is kept of a step's time, so that the others hear how it ended.
+/// Time reserved from the step's time to report the result to the other instances.
 const TELLING: Duration = Duration::from_secs(2);
 
-/// Whose claim it is.
+/// What a claim is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     Release,
@@ -32,11 +33,11 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// What tells this time from the one before: the digest of the release.
+    /// Distinguishes this run from an earlier one: the digest of the release.
     ///
     /// # Errors
     ///
-    /// If the value cannot be known.
+    /// If the value is not known.
     pub(crate) fn mark(self, cx: &Context<'_>) -> Result<String, ClaimingError> {
         match self {
             Self::Release => value("release_sha256", cx),
@@ -44,7 +45,7 @@ impl Scope {
         }
     }
 
-    /// What is claimed, for people.
+    /// The display name of the claim's subject.
     fn label(self, cx: &Context<'_>) -> Result<String, ClaimingError> {
         match self {
             Self::Release => value("release", cx),
@@ -53,12 +54,13 @@ impl Scope {
     }
 }
 
-/// Does `work` here, or waits for the instance that does it; returns whether it was done here. `what` is an address, and what of
-/// it; `said` is the exit code of an error of the work, and the cause that is what the program said.
+/// Does `work` here, or waits for the instance that does it; returns whether it was done here. `what` identifies the
+/// work: an address, and possibly a part of it. `said` extracts from an error of the work the exit code, and the output
+/// of the program.
 ///
 /// # Errors
 ///
-/// Those of the work; or if the claim cannot be taken or is lost, or if the instance that had it failed.
+/// The errors of the work; or if the claim cannot be taken or is lost, or if the instance that held it failed.
 pub(crate) async fn once<E: Failure + From<ClaimingError>>(
     what: &str,
     scope: Scope,
@@ -87,7 +89,7 @@ pub(crate) async fn once<E: Failure + From<ClaimingError>>(
     let done = done.expect("it has ended");
     let told = held.end(done.as_ref().map_or_else(|error| failed(error, said(error), cx), |()| Ending::Done)).await;
     match (done, told) {
-        // That is why it ended badly.
+        // The loss of the claim is the reason for the failure.
         (Err(_), Err(lost @ (ClaimError::Lost { .. } | ClaimError::TakenOver { .. } | ClaimError::Gone { .. }))) => {
             Err(ClaimingError::Claim(lost).into())
         }
@@ -101,7 +103,7 @@ pub(crate) async fn once<E: Failure + From<ClaimingError>>(
     }
 }
 
-/// The object that stands for it.
+/// The object in S3 that represents the claim.
 fn store(what: &str, scope: Scope, cx: &Context<'_>) -> Result<ClaimObject, ClaimingError> {
     let text = cx.siblings.claims().expect("the plan was checked for it");
     let prefix = cx.render(text).map_err(ClaimingError::Render)?;
@@ -110,25 +112,25 @@ fn store(what: &str, scope: Scope, cx: &Context<'_>) -> Result<ClaimObject, Clai
     Ok(ClaimObject { objects: cx.world.aws.objects.clone(), place: prefix.object(&format!("once/{}", parts.join("/"))) })
 }
 
-/// Where the claims of a fleet are that have keys of their own: `KIND/APPLICATION/ENVIRONMENT/` below `claims:`. `None` if the
-/// document has none.
+/// The prefix of a fleet's claims that have their own keys: `KIND/APPLICATION/ENVIRONMENT/` below `claims:`. `None` if
+/// the document has no `claims:`.
 ///
 /// # Errors
 ///
-/// If it cannot be known.
+/// If it cannot be determined.
 pub(crate) fn below(kind: &str, cx: &Context<'_>) -> Result<Option<String>, ClaimingError> {
     let Some(text) = cx.siblings.claims() else { return Ok(None) };
     let prefix = cx.render(text).map_err(ClaimingError::Render)?;
     let [application, environment] = [value("application", cx)?, value("environment", cx)?].map(|part| key(&part));
     let below = format!("{}{kind}/{application}/{environment}/", prefix.expose());
-    // In a rehearsal, a placeholder may stand in for a part of it.
+    // In a dry run, part of it may be a placeholder.
     if cx.world.known.placeholders().is_empty() {
         Prefix::parse(&below).map_err(ClaimingError::Place)?;
     }
     Ok(Some(below))
 }
 
-/// Takes the claim. `None` if another instance has done it.
+/// Takes the claim. `None` if another instance has already done the work.
 async fn taken<'a>(claimant: Claimant<'a>, what: &str, cx: &Context<'_>) -> Result<Option<Held<'a>>, ClaimingError> {
     cx.asking(format!("for S3 to report which instance runs {what}"));
     let taken = claimant.take().await.map_err(ClaimingError::Claim)?;
@@ -145,20 +147,20 @@ async fn taken<'a>(claimant: Claimant<'a>, what: &str, cx: &Context<'_>) -> Resu
     Ok(None)
 }
 
-/// How it failed, for the instances that wait. Without secrets.
+/// The failure, as reported to the instances that wait. Contains no secrets.
 fn failed(error: &dyn Failure, (exit, said): (Option<i32>, Option<&Excerpt>), cx: &Context<'_>) -> Ending {
     let Explanation { message, causes, .. } = Explanation::of(error);
     let why = if said.is_some() || causes.is_empty() { message } else { format!("{message}: {}", causes.join(": ")) };
     Ending::Failed { why: cx.redact(&why), exit, said: said.iter().flat_map(|said| said.lines().map(str::to_owned)).collect() }
 }
 
-/// The time for a program under a claim: it has to be told how that ended.
+/// The time for a program under a claim: some is reserved to report the result.
 pub(crate) fn time_left(cx: &Context<'_>) -> Duration {
     let left = cx.time_left();
     left - TELLING.min(left / 4)
 }
 
-/// A value of the document.
+/// A value from the document.
 fn value(name: &str, cx: &Context<'_>) -> Result<String, ClaimingError> {
     let value = cx.render(&Text::new(format!("{{{{values.{name}}}}}"))).map_err(ClaimingError::Render)?;
     match value.expose().trim() {
@@ -167,7 +169,7 @@ fn value(name: &str, cx: &Context<'_>) -> Result<String, ClaimingError> {
     }
 }
 
-/// A part of a key, without a slash and without a name that means another directory.
+/// A part of a key, escaped so that it contains no slash and does not name another directory.
 pub(crate) fn key(part: &str) -> String {
     part.char_indices().fold(String::new(), |mut key, (at, character)| {
         match character {
@@ -179,7 +181,7 @@ pub(crate) fn key(part: &str) -> String {
     })
 }
 
-/// Why something was not done once.
+/// Why something could not be done once for all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClaimingError {
     #[error("cannot render `claims:` and the values that it needs")]

@@ -3,17 +3,17 @@
 //! ```yaml
 //! commands:
 //!   migrate:
-//!     run: [/opt/shop/bin/migrate, --to, "{{values.version}}"]   # no shell between
+//!   run: [/opt/shop/bin/migrate, --to, "{{values.version}}"]   # without a shell
 //!     as: shop                                # default: the user ingot runs as
-//!     environment: { PGPASSWORD: "{{secrets.db.password}}" }     # all it gets besides PATH, HOME, USER and LANG
+//!     environment: { PGPASSWORD: "{{secrets.db.password}}" }     # only these, plus PATH, HOME, USER, LOGNAME and LANG
 //!     working_directory: /opt/shop            # default: the user's home, or /
 //!     once: instance                          # or boot, always, release, fleet. Default: instance
-//!     run_on: [bundles.app]                   # and again once one of these, or its arguments, has changed
+//!     run_on: [bundles.app]                   # and again if one of these or its arguments have changed
 //! ```
 //!
-//! What a program did cannot be inspected, so a record is kept: before it starts and after it has ended well. One that
-//! failed, or was cut off, runs again at the next boot; write it so that this does no harm. Its output goes to the
-//! journal, without secrets.
+//! The effects of a program cannot be inspected, so a record is kept: one before the program starts, and one after it
+//! succeeded. A program that failed or was interrupted runs again at the next boot, so it must be safe to repeat. Its
+//! output goes to the journal, with secrets removed.
 
 mod once;
 mod run_on;
@@ -40,7 +40,7 @@ use crate::text::{SecretText, Text, shown_on_a_line};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How many lines of a program's output go to the journal; one that prints without end must not fill it.
+/// Maximum number of lines of a program's output that go to the journal, so that endless output cannot fill it.
 const OUTPUT_LINES: usize = 10_000;
 
 /// A program to run.
@@ -94,12 +94,12 @@ fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Te
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Facts and values are filled in; secrets stay references.
+    /// The command line with facts and values filled in; secrets remain references.
     run: String,
     user: Option<String>,
-    /// The record of a run that did not end well, if there was one.
+    /// Whether an earlier run was recorded as not completed.
     again: bool,
-    /// What has changed since the last run, where that is why it runs.
+    /// What has changed since the last run, if that is why it runs.
     because: Vec<String>,
 }
 
@@ -192,7 +192,7 @@ impl Step for Command {
 }
 
 impl Command {
-    /// Runs it, and remembers that it has begun.
+    /// Runs the program, after recording that it has started.
     async fn run(&self, invocation: &Invocation, cx: &Context<'_>) -> Result<(), CommandError> {
         self.record(Recorded::Started, cx).await?;
         cx.waiting(format!("for {} to end", self.run[0]));
@@ -220,24 +220,24 @@ impl Command {
         }
     }
 
-    /// What it would run with now; `None` where it does not matter.
+    /// The inputs of a run now; `None` if they do not matter.
     fn inputs(&self, cx: &Context<'_>) -> Option<String> {
         let Self { run, environment, user, working_directory, run_on, .. } = self;
         let start = Start { run, environment, user: user.as_deref(), directory: working_directory.as_deref() };
         Some(run_on::present(run_on.as_ref()?, &start, cx))
     }
 
-    /// Whether it is to run, by what is on record of it.
+    /// Whether the program has to run, according to its record.
     fn due(&self, recorded: Option<&Entry>, boot_id: &str, changed: Vec<String>, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
         let done = recorded.is_some_and(|entry| match self.once {
             Once::Instance | Once::Release | Once::Fleet => entry.state == Recorded::Done,
-            // Without /proc no one knows which boot this is.
+            // Without /proc, the current boot cannot be identified.
             Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id && !boot_id.is_empty(),
             Once::Always => false,
         });
         let words: Vec<String> = self.run.iter().map(|word| quoted(&shown(word))).collect();
         let again = recorded.is_some_and(|entry| entry.state == Recorded::Started);
-        // Of a first run, and of one that was cut off, that is not the reason.
+        // For a first run, and for one that was interrupted, changes are not the reason.
         let because = if done { changed } else { Vec::new() };
         (!done || !because.is_empty()).then(|| Change { run: words.join(" "), user: self.user.clone(), again, because })
     }
@@ -279,12 +279,12 @@ fn base_environment(user: Option<&User>) -> Vec<(String, SecretText)> {
         .into()
 }
 
-/// A word as it may stand in a line: quoted where it would fall apart.
+/// A word for display on a line, quoted if it is empty or contains whitespace.
 fn quoted(word: &str) -> String {
     if word.is_empty() || word.contains(|c: char| c.is_whitespace()) { format!("{word:?}") } else { word.to_owned() }
 }
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     #[error("cannot fill in an argument or a variable")]
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn runs_as_often_as_told() {
         let rows = [
-            // once, what is on record, is it due in boot `b`?
+            // once, recorded entry, is it due in boot `b`?
             ("instance", None, true),
             ("instance", Some(entry(Recorded::Started, "b")), true),
             ("instance", Some(entry(Recorded::Done, "a")), false),

@@ -5,9 +5,9 @@
 //!   shop-db-password: "{{secrets.db.password}}"
 //! ```
 //!
-//! This is short for `{ value: "…" }`, which also takes the fields of every step. The value becomes /run/credstore/NAME,
-//! which systemd searches for `LoadCredential=NAME`: in memory only, readable by root alone, gone with the next reboot (and
-//! made again by the boot that follows).
+//! This is short for `{ value: "…" }`, which also accepts the fields common to all steps. The value is written to
+//! /run/credstore/NAME, which systemd searches for `LoadCredential=NAME`: only in memory, readable by root only, and
+//! written again by each boot.
 
 use std::path::PathBuf;
 
@@ -23,12 +23,12 @@ use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::TemplateError;
 use crate::text::Text;
 
-/// Where systemd looks for credentials that are not given by an absolute path.
+/// The directory in which systemd looks for credentials that are not given by an absolute path.
 ///
 /// Source: systemd.exec(5), `LoadCredential=`; since systemd 252.
 const STORE: &str = "/run/credstore";
 
-/// systemd refuses a larger credential.
+/// Maximum size of a credential in bytes; systemd refuses larger ones.
 ///
 /// Source: <https://systemd.io/CREDENTIALS/>: 1 MiB.
 const SIZE_LIMIT: usize = 1024 * 1024;
@@ -102,7 +102,7 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(STORE).join(name)
 }
 
-/// Why a credential is not there.
+/// Why a credential could not be provided.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CredentialError {
     #[error("cannot render the value")]

@@ -1,21 +1,24 @@
-//! `databases:` — an RDS instance or Aurora cluster, or any PostgreSQL, MySQL or MariaDB, that takes logins.
+//! `databases:` — an RDS instance or Aurora cluster, or any PostgreSQL, MySQL or MariaDB server, that accepts logins.
 //!
 //! ```yaml
 //! databases:
 //!   main:
-//!     instance: shop-{{values.env}}       # or `cluster: …`; or `host: …`, `engine: postgres|mysql` and, if need be, `port:`
-//!     restore_from: { snapshot: shop-golden, class: db.m7g.large, subnet_group: shop }   # made once if it is not there
-//!     credentials: secrets.db             # {username, password[, dbname]}: set after a restore; login is checked with them;
-//!                                         # or `managed`: RDS makes and keeps them
-//!     tls: verify                         # or require, prefer (the default), disable; against `ca:`, or RDS's and the system's
+//!     instance: shop-{{values.env}}       # or `cluster: …`; or `host: …`, `engine: postgres|mysql`, maybe `port:`
+//!     # restored once if it does not exist:
+//!     restore_from: { snapshot: shop-golden, class: db.m7g.large, subnet_group: shop }
+//!     credentials: secrets.db             # {username, password[, dbname]}: set after a restore, used for logins;
+//!                                         # or `managed`: RDS creates and stores them
+//!     tls: verify                         # or require, prefer (the default), disable; verify uses `ca:`,
+//!                                         # or the CAs of RDS and of the system
 //! ```
 //!
-//! Ready is what takes a login and answers a query, over the network and whatever RDS calls its state: an instance that is
-//! `backing-up` for hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
-//! makes one database, for its name is one: who comes second waits. Whether the master password is still that of the
-//! snapshot is written on the database itself, in a tag, so that any instance of the fleet makes good what another
-//! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`] and [`rotation`], the
-//! password set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
+//! A database is ready when it accepts a login and answers a query over the network, whatever RDS reports as its state:
+//! an instance that is `backing-up` for hours still serves. Each change determines the next one, so this step unfolds.
+//! If a whole fleet asks at once, only one database is restored, because identifiers are unique: the other instances
+//! wait for it. Whether the master password is still that of the snapshot is recorded in a tag of the database itself,
+//! so any instance of the fleet can finish what another one did not complete. [`decide`] determines what to do next,
+//! [`wait`] and [`rotation`] wait, and [`password`] sets the password. [`net::databases`](crate::net::databases)
+//! implements the protocols.
 
 mod change;
 mod credentials;
@@ -44,7 +47,7 @@ pub(crate) use self::fields::Database;
 pub(crate) use self::trouble::DatabaseError;
 use self::trouble::{Unsuitable, clean};
 
-/// The names of its outputs; the last are [`CREDENTIALS`], offered by a database that has some.
+/// The names of its outputs. The last ones are [`CREDENTIALS`], which only a database with credentials has.
 const OFFERED: [&str; 9] =
     ["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint", CREDENTIALS[0], CREDENTIALS[1], CREDENTIALS[2]];
 
@@ -78,7 +81,7 @@ impl Step for Database {
             needs_watched: true,
             offers: Some(match (&self.credentials, self.is_managed()) {
                 (None, _) => &OFFERED[..OFFERED.len() - CREDENTIALS.len()],
-                // RDS's own secret names no database.
+                // The secret that RDS manages does not name a database.
                 (_, true) => &OFFERED[..OFFERED.len() - 1],
                 _ => &OFFERED,
             }),
@@ -147,7 +150,7 @@ impl Step for Database {
                 None => [None; 3],
             };
             for (name, known) in CREDENTIALS.into_iter().zip([user, password, database]) {
-                // Where no one knows the secret, this is a rehearsal.
+                // If the secret is unknown, this is a dry run.
                 value[name] = match known {
                     Some(text) => text.expose().into(),
                     None if made_up => cx.make_up(name).into(),
@@ -166,7 +169,7 @@ impl Step for Database {
 }
 
 impl Database {
-    /// What a database with a host of its own offers, and whom it lets in.
+    /// The outputs of a database given by `host`, and the login that it accepts.
     async fn of_host(&self, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let target = self.plain(self.login(None, cx).await?, cx)?;
         wait::knocks(&target.at(), cx);
@@ -178,13 +181,14 @@ impl Database {
         Ok((value, target.login))
     }
 
-    /// What a database of RDS offers, and whom it lets in.
+    /// The outputs of an RDS database, and the login that it accepts.
     async fn of_rds(&self, name: &Name, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let missing = || Unsuitable::Missing { kind: name.kind, id: name.id.clone() };
         cx.asking(format!("for RDS to describe {}", name.id));
         let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?.ok_or_else(missing)?;
         cx.answered();
-        // It may have changed since it was inspected, and what steps get from here on is not a placeholder.
+        // The database may have changed since it was inspected, and the outputs used from here on must not be
+        // placeholders.
         if !self.has_credentials(&name.id, &found)? {
             return Err(Unsuitable::SecretNotMade { id: name.id.clone() }.into());
         }
@@ -198,8 +202,8 @@ impl Database {
         Ok((value, login))
     }
 
-    /// What a knock comes to: nothing to do, a wait, or an error that no wait would help. A wrong password may be one that is
-    /// being rotated.
+    /// The consequence of a connection attempt: nothing to do, a wait, or an error that waiting cannot fix. A wrong
+    /// password may be one that is being rotated.
     fn knocked(&self, knocked: Result<Server, Refusal>, database: &str, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
         match knocked {
             Ok(_) => Ok(Vec::new()),

@@ -1,18 +1,18 @@
-//! `drains:` — the end of the machine: scale-in, an interrupted Spot Instance, a shutdown.
+//! `drains:` — a clean end of the machine: at scale-in, Spot interruption or shutdown.
 //!
 //! ```yaml
 //! drains:
 //!   leave:
-//!     lifecycle_hook: { name: leaving }      # a termination hook; group by the tag, name where there is one such hook
-//!     grace: 2m                              # how long work in hand and requests may take
-//!     deregistration: 30s                    # how long requests are served at least, where targets do not tell
-//!     targets: ["{{values.target_group}}"]   # served until these no longer list this instance
+//!     lifecycle_hook: { name: leaving }      # termination hook; group from the tag; name optional if there is one
+//!     grace: 2m                              # time limit for work in progress and requests
+//!     deregistration: 30s                    # how long requests are served at least, if `targets` cannot tell
+//!     targets: ["{{values.target_group}}"]   # requests are served until these no longer list this instance
 //!     spot: true
 //!     rebalance: false
 //! ```
 //!
-//! The step writes what has to be known at the end to /run/ingot/drain.json and has `ingot-drain.service` run with it. What
-//! that then does is in [`drain`](crate::drain).
+//! The step writes what is needed at the end to /run/ingot/drain.json, and makes `ingot-drain.service` run with it.
+//! [`drain`](crate::drain) implements that service.
 
 mod change;
 mod drained;
@@ -47,10 +47,10 @@ use crate::text::Text;
 
 pub(crate) const KIND: &str = "drains";
 
-/// How many last lines of a unit that does not start an error shows.
+/// How many of the last output lines an error shows if a unit fails to start.
 const LINES: usize = 10;
 
-/// It is up once it has read its settings.
+/// The unit is up once it has read its settings.
 const START: Duration = Duration::from_secs(30);
 
 impl Step for Drain {
@@ -144,7 +144,7 @@ impl Step for Drain {
 }
 
 impl Drain {
-    /// The file that it is started with.
+    /// The settings file of the service.
     fn wanted(&self, cx: &Context<'_>) -> Result<Wanted, DrainError> {
         let mut content = serde_json::to_vec_pretty(&self.settings(cx)?).expect("settings are plain data");
         content.push(b'\n');
@@ -190,23 +190,23 @@ impl Drain {
     }
 }
 
-/// What is remembered of the end of this machine, in a file of its own: no boot goes on then.
+/// The record about the end of this machine. It is separate, because it is written when no boot is running.
 async fn record(cx: &Context<'_>) -> Result<Record, DrainError> {
     cx.world.record.apart(cx.address.as_str()).await.map_err(DrainError::Host)
 }
 
 async fn forget(cx: &Context<'_>) -> Result<(), DrainError> {
     forget_drain(&record(cx).await?, cx.host()).await.map_err(DrainError::Host)?;
-    // If the restart that follows fails, the next boot makes up for it: who runs still knows what it has seen.
+    // If the restart that follows fails, the next boot repeats it: the running process still has its old state.
     cx.world.record.remove(cx.address.as_str()).await.map_err(DrainError::Host)
 }
 
-/// Ends what watches for the end of a machine whose document does not want that any more, and what it has left. Says whether
-/// there was anything.
+/// Stops the service that watches for the end of a machine whose document no longer has a drain, and removes what it
+/// left. Returns whether there was anything.
 ///
 /// # Errors
 ///
-/// If it stays.
+/// If any of it could not be removed.
 pub(crate) async fn end(host: &Host) -> Result<bool, HostError> {
     let (settings, leaving) = (Path::new(SETTINGS), Path::new(LEAVING));
     if host.files.stat(settings).await?.is_none() && host.files.stat(leaving).await?.is_none() {

@@ -5,13 +5,13 @@
 //!   /etc/shop/shop.toml:
 //!     template: /etc/ingot/templates/shop.toml.hbs   # or content: "text with {{references}}"
 //!     owner: shop                                    # default: the user ingot runs as
-//!     mode: "0640"                                   # default: 0644, or 0600 where it holds a secret
-//!     format: toml                                   # default: by the extension of the path
-//!     directories: { owner: shop, mode: "0750" }     # those that are made on the way; default: as the one they are made in
+//!     mode: "0640"                                   # default: 0644, or 0600 if it contains a secret
+//!     format: toml                                   # default: from the extension of the path
+//!     directories: { owner: shop, mode: "0750" }     # of directories that ingot creates; default: as their parent
 //!     check: [shop, --check, "{path}"]               # run on the staged file; it is installed only if this succeeds
 //! ```
 //!
-//! How a file comes to its place without anyone ever seeing half of it is the business of [`install`].
+//! [`install`] puts a file in place so that no reader ever sees part of it.
 
 mod unparsed;
 
@@ -33,7 +33,7 @@ use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::{self, Format, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
-/// Rendering takes no time; a `check:` of a large configuration may.
+/// Rendering takes no time, but a `check:` of a large configuration may.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A file with exactly this content, owner and mode.
@@ -307,7 +307,7 @@ fn decode(rendered: &SecretText) -> Result<Zeroizing<Vec<u8>>, FileError> {
     base64::engine::general_purpose::STANDARD.decode(packed.as_bytes()).map(Zeroizing::new).map_err(|_| FileError::NotBase64)
 }
 
-/// Why a file could not be made as it should be. What is there already was left as it is.
+/// Why a file could not be written as wanted. An existing file is left as it was.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("cannot render {template}")]

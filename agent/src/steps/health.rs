@@ -1,38 +1,39 @@
-//! Whether a unit is up, as systemd tells of it. Pure: who asks, and how often, is the business of [`ready`](super::ready) and
-//! [`service`](super::service).
+//! Whether a unit is up, according to systemd.
+//!
+//! Pure: [`ready`](super::ready) and [`service`](super::service) determine what is queried, and how often.
 
 use crate::host::Unit;
 
-/// How a unit is.
+/// The state of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It is up or, where it has an end, has come to it.
+    /// It is up, or has finished if it is a unit that finishes.
     Sound,
-    /// No one can say yet: it is starting, stopping or reloading, or is about to.
+    /// Undecided: it is starting, stopping or reloading, or is about to do so.
     Moving,
     Ill(Illness),
 }
 
-/// Why a unit is not up, and will not be by itself.
+/// Why a unit is not up, and will not come up by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Illness {
-    /// systemd says so.
+    /// systemd reports a failure.
     Failed,
-    /// It has died, and systemd is about to start it again.
+    /// It has died, and systemd is about to restart it.
     Restarting,
-    /// systemd did not start it: a condition of it was not met.
+    /// systemd did not start it because a condition was not met.
     Skipped,
-    /// The same for an assertion, or for its `ExecCondition=`.
+    /// The same for an assertion or `ExecCondition=`.
     Refused,
-    /// Its program has ended, with 0, though the unit is not one that has an end.
+    /// Its program has exited with 0, although it should keep running.
     Ended,
-    /// It is down, and no failure is known: someone has stopped it.
+    /// It is down without a known failure, so someone has stopped it.
     Stopped,
 }
 
-/// How a unit is by all that systemd says.
+/// The state of a unit according to its properties in systemd.
 pub(crate) fn health(unit: &Unit) -> Health {
-    // The states around a restart have had several names.
+    // systemd has used several names for the states around a restart.
     if unit.sub.contains("auto-restart") {
         return Health::Ill(Illness::Restarting);
     }
@@ -44,7 +45,7 @@ pub(crate) fn health(unit: &Unit) -> Health {
     }
 }
 
-/// Of a timer with `RemainAfterElapse=no` no one can tell whether it was stopped or has no time left to elapse at.
+/// A timer with `RemainAfterElapse=no` looks the same whether it was stopped or will not elapse again.
 fn down(unit: &Unit) -> Health {
     let has_elapsed = unit.id.ends_with(".timer") && unit.ends_elapsed && unit.result == "success";
     Health::Ill(if unit.condition.is_unmet() {
@@ -60,7 +61,7 @@ fn down(unit: &Unit) -> Health {
     })
 }
 
-/// Whether a unit that is down may be one that has done its work.
+/// Whether a unit that is down may have finished its work.
 pub(crate) fn has_an_end(unit: &Unit) -> bool {
     unit.service_type == "oneshot" && !unit.remains
 }

@@ -1,7 +1,7 @@
-//! How one file comes to its place: staged beside it, then renamed over it.
+//! Puts one file in place: staged next to its destination, then renamed over it.
 //!
-//! Shared by `files:` and `credentials:`. The staged file has its owner and mode before it has its content, and its
-//! content is on disk before it has its name, so that no reader ever sees part of it or more of it than it may.
+//! Shared by `files:` and `credentials:`. The staged file gets its owner and mode before its content, and its content
+//! is on disk before it is renamed, so no reader ever sees part of it, or more than it is allowed to.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -13,23 +13,24 @@ use crate::host::{Attributes, FileKind, HostError, Stat};
 use crate::step::fields::Mode;
 use crate::step::{Context, Outputs};
 
-/// What a file should be.
+/// The wanted state of a file.
 pub(crate) struct Wanted {
     pub(crate) path: PathBuf,
     pub(crate) content: Zeroizing<Vec<u8>>,
     pub(crate) owner: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) mode: Mode,
-    /// The directories that have to be made for it.
+    /// The parent directories that have to be created.
     pub(crate) directories: Directories,
 }
 
-/// Owner and mode of the directories that are made on the way to a file. What is there is left alone.
+/// Owner and mode of the directories created on the way to a file. Existing directories are left alone.
 #[derive(Debug, Clone)]
 pub(crate) enum Directories {
-    /// They belong to the user ingot runs as and have this mode.
+    /// They belong to the user that runs ingot, and have this mode.
     Own(u32),
-    /// They belong to whom the file does, below a directory that does so as well, such as its owner's home; else as [`Own`](Self::Own).
+    /// They belong to the owner of the file if the directory above them does too, such as the owner's home; otherwise
+    /// as [`Own`](Self::Own).
     AsFound(u32),
     Given {
         owner: Option<String>,
@@ -38,9 +39,9 @@ pub(crate) enum Directories {
     },
 }
 
-/// One difference between a file and what it should be.
+/// One difference between a file and its wanted state.
 pub(crate) enum Change {
-    /// A staged file that a boot which was cut off has left.
+    /// A staged file left by an interrupted boot.
     RemoveStaged(PathBuf),
     Write(Wanted),
     SetAttributes(Wanted),
@@ -68,8 +69,8 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// The name under which a file is staged: hidden, in the same directory, with the same extension, and the same every
-/// time, so that what a cut-off boot leaves is found again.
+/// The name under which a file is staged: hidden, in the same directory and with the same extension. It is always the
+/// same, so that leftovers of an interrupted boot are found.
 pub(crate) fn staged(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".ingot-staged.{name}"))
@@ -85,7 +86,7 @@ pub(crate) fn path_objection(key: &str) -> Option<Objection> {
     })
 }
 
-/// Compares a file with what it should be. Reads only.
+/// Compares a file with its wanted state. Reads only.
 pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Change>, HostError> {
     let files = &cx.host().files;
     let attributes = attributes(&wanted, cx).await?;
@@ -115,7 +116,7 @@ pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Chan
     Ok(changes)
 }
 
-/// Puts a change next to where it will go, in a directory that is made where it is missing.
+/// Stages a change next to its destination, creating missing directories.
 pub(crate) async fn stage(change: &Change, cx: &Context<'_>) -> Result<(), HostError> {
     let Change::Write(wanted) = change else { return Ok(()) };
     let attributes = attributes(wanted, cx).await?;
@@ -143,7 +144,7 @@ async fn make_directories(path: &Path, wanted: &Wanted, file: Attributes, cx: &C
     }
 }
 
-/// Who owns the nearest directory on the way that is there; `None` if the whole way is.
+/// The owner of the nearest existing ancestor of a directory; `None` if the directory itself exists.
 async fn nearest_owner(path: &Path, cx: &Context<'_>) -> Result<Option<u32>, HostError> {
     for (steps, above) in path.ancestors().enumerate() {
         if let Some(found) = cx.host().files.stat(above).await? {
@@ -153,7 +154,7 @@ async fn nearest_owner(path: &Path, cx: &Context<'_>) -> Result<Option<u32>, Hos
     Ok(None)
 }
 
-/// Removes what [`stage`] made, but for directories. What cannot be removed is found by the next boot.
+/// Removes what [`stage`] created, except directories. What cannot be removed is found by the next boot.
 pub(crate) async fn abandon(change: &Change, cx: &Context<'_>) {
     if let Change::Write(wanted) = change
         && let Err(error) = cx.host().files.remove(&staged(&wanted.path)).await
@@ -162,7 +163,7 @@ pub(crate) async fn abandon(change: &Change, cx: &Context<'_>) {
     }
 }
 
-/// Makes a change that was staged.
+/// Carries out a staged change.
 pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostError> {
     let files = &cx.host().files;
     match change {
@@ -172,7 +173,7 @@ pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostEr
     }
 }
 
-/// What others may know of an installed file: its path, and a stamp that changes with it.
+/// The outputs of an installed file: its path, and a stamp that changes with it.
 pub(crate) async fn outputs(path: &Path, cx: &Context<'_>) -> Result<Outputs, HostError> {
     let stat = cx.host().files.stat(path).await?;
     let stamp = stat.map(|stat| format!("{}:{}", stat.inode, stat.changed_ns));
@@ -183,7 +184,7 @@ async fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, Hos
     owned(wanted.owner.as_deref(), wanted.group.as_deref(), wanted.mode, cx).await
 }
 
-/// Owner and mode by the names that a document gives: without one, the user ingot runs as.
+/// Owner and mode from the names in a document; the default is the user that runs ingot.
 pub(crate) async fn owned(owner: Option<&str>, group: Option<&str>, mode: Mode, cx: &Context<'_>) -> Result<Attributes, HostError> {
     let users = &cx.host().users;
     let (mut uid, mut gid) = users.own();

@@ -1,8 +1,8 @@
-//! What a boot document can ask for, one file per kind.
+//! Everything that a boot document can ask for, one file per kind.
 //!
-//! A kind is a struct that holds its fields, judges what it finds on the machine, and removes what differs. What planning
-//! has to know of it stands in one [`Shape`](crate::step::Shape); what is not said there is as for any step. To add one:
-//! a file here that implements [`Step`](crate::step::Step), a line in [`document::KINDS`](crate::document::KINDS),
+//! A kind is a struct that holds its fields, compares them with the machine, and removes the differences. What planning
+//! has to know about it is in one [`Shape`](crate::step::Shape), whose defaults fit most steps. To add a kind, add a
+//! file here that implements [`Step`](crate::step::Step), an entry in [`document::KINDS`](crate::document::KINDS), and
 //! an example in `tests/documents/`.
 
 pub(crate) mod address;

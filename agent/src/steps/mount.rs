@@ -1,11 +1,11 @@
-//! `mounts:` — a filesystem at a path, or a swap area that is on.
+//! `mounts:` — a filesystem mounted at a path, or an active swap area.
 //!
 //! ```yaml
 //! mounts:
 //!   /srv/shop:
 //!     device: "{{volumes.data.device}}"   # or a path such as /dev/xvdf
 //!     options: [noatime]                  # as in mount(8)
-//!     owner: shop                         # of the directory that is mounted; default: as it is
+//!     owner: shop                         # of the mounted directory; default: unchanged
 //!     mode: "0750"
 //!     preload: [db]                         # read these first: see [`preload`](super::preload)
 //!   /mnt/shared: { device: "fs-0a1b.efs.eu-central-1.amazonaws.com:/", type: nfs4 }
@@ -14,10 +14,10 @@
 //!   swap:        { device: "{{volumes.swap.device}}", type: swap }
 //! ```
 //!
-//! Mounts by mount(2): systemd sees it by itself, `RequiresMountsFor=` works, and no unit is written and no daemon
-//! reloaded at boot. What is mounted is known by device number, and an EBS volume by what the disk itself says it is, in
-//! the moment in which it is mounted. After a reboot [`remembered`] mounts come back before IMDS is asked for anything.
-//! Which disk is meant, and which filesystem is made on it, is the business of [`volume`](super::volume).
+//! Mounts by mount(2): systemd notices it by itself, `RequiresMountsFor=` works, no unit is written, and no daemon is
+//! reloaded at boot. A mount is identified by its device number, and an EBS volume by the ID that the disk itself
+//! reports at the moment of mounting. After a reboot, [`remembered`] mounts are restored before IMDS is used.
+//! [`volume`](super::volume) determines the disk, and creates its filesystem.
 
 mod change;
 mod decide;
@@ -45,7 +45,7 @@ use crate::text::Text;
 
 pub(crate) use self::fields::Mount;
 
-/// A large journal is replayed, and a dirty filesystem checked, in minutes.
+/// Replaying a large journal or checking a dirty filesystem takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Step for Mount {

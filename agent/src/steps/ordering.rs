@@ -1,9 +1,9 @@
-//! The deadlock: a unit that is ordered after the one ingot runs in cannot start before ingot ends.
+//! Detects deadlocks: a unit ordered after the one that ingot runs in cannot start before ingot exits.
 //!
-//! systemd holds the start job of a unit until every unit named in its `After=` that has a job of its own is done. While
-//! ingot.service (or the cloud-init unit that called us) is starting, it has such a job, and it waits for us. So we read
-//! `After=` first, also through units that are themselves waiting and through those that would be started along
-//! (`Requires=` and its like), and refuse with the line to change.
+//! systemd holds the start job of a unit until every unit in its `After=` that has a job of its own is done. While
+//! ingot.service (or the cloud-init unit that runs ingot) is starting, it has such a job, and it waits for ingot. ingot
+//! therefore reads `After=` first, also through units that are themselves waiting and through those that would be
+//! started along (`Requires=` and similar), and refuses with the line to change.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -13,23 +13,23 @@ use crate::host::units::file::settings;
 use crate::host::{HostError, Unit};
 use crate::step::Context;
 
-/// Our own units: nothing that ingot starts may be ordered after them, whoever called ingot this time.
+/// ingot's own units: nothing that ingot starts may be ordered after them, whatever started ingot this time.
 const OURS: [&str; 2] = ["ingot.service", "ingot.target"];
 
-/// Larger than any chain of units that wait for each other at boot; a bound, not a tuning knob.
+/// Upper bound, larger than any chain of units that wait for each other at boot.
 const UNITS_LOOKED_AT: usize = 500;
 
-/// Unit files larger than this are not searched for the line.
+/// Maximum size in bytes of unit files that are searched for the line.
 const UNIT_FILE_LIMIT: u64 = 256 * 1024;
 
-/// Why a unit cannot start while we run.
+/// Why a unit cannot start while ingot runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deadlock {
-    /// The unit to start, what it is ordered after, and so on to the unit that waits for us.
+    /// The unit to start, the unit it is ordered after, and so on up to the unit that waits for ingot.
     chain: Vec<String>,
-    /// Which of them is to be ordered otherwise: the last that would be started with the first.
+    /// The unit in the chain whose ordering has to change: the last one that would be started with the first.
     culprit: usize,
-    /// The line that orders it after the next, with its file, where it was found.
+    /// The line that orders it after the next unit, with its file and line number, if found.
     line: Option<(PathBuf, usize, String)>,
 }
 
@@ -55,7 +55,7 @@ impl Deadlock {
     }
 }
 
-/// Looks for a chain of orderings from `unit` to the unit we run in.
+/// Looks for a chain of orderings from `unit` to the unit that ingot runs in.
 pub(crate) async fn deadlock(unit: &Unit, cx: &Context<'_>) -> Result<Option<Deadlock>, HostError> {
     let own = cx.host().units.own().filter(|own| own.ends_with(".service"));
     let mut known = BTreeMap::new();
@@ -63,7 +63,7 @@ pub(crate) async fn deadlock(unit: &Unit, cx: &Context<'_>) -> Result<Option<Dea
         let (chain, culprit) = match look(unit, &known, own.as_deref()) {
             Seen::Deadlock { chain, culprit } => (chain, culprit),
             Seen::Nothing => return Ok(None),
-            // Run by hand, no unit waits for us but by name.
+            // If ingot was started by hand, units wait for it only by name.
             Seen::TooLittle(_) if own.is_none() || known.len() >= UNITS_LOOKED_AT => return Ok(None),
             Seen::TooLittle(names) => {
                 let shown = cx.host().units.show(&names).await?;
@@ -76,7 +76,7 @@ pub(crate) async fn deadlock(unit: &Unit, cx: &Context<'_>) -> Result<Option<Dea
     }
 }
 
-/// What can be said from the units known so far.
+/// The conclusion from the units known so far.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Deadlock { chain: Vec<String>, culprit: usize },
@@ -118,7 +118,7 @@ fn look(unit: &Unit, known: &BTreeMap<String, Unit>, own: Option<&str>) -> Seen 
     if unknown.is_empty() { Seen::Nothing } else { Seen::TooLittle(unknown.into_iter().collect()) }
 }
 
-/// `unit`, and what is not running and would be started with it.
+/// `unit`, and the units that do not run and would be started with it.
 fn started_along<'u>(unit: &'u Unit, known: &'u BTreeMap<String, Unit>, unknown: &mut BTreeSet<String>) -> BTreeSet<&'u str> {
     let mut started = BTreeSet::new();
     started.insert(unit.id.as_str());
@@ -137,7 +137,7 @@ fn started_along<'u>(unit: &'u Unit, known: &'u BTreeMap<String, Unit>, unknown:
     started
 }
 
-/// The `After=` line of `unit` that names `after`, in its file or its drop-ins.
+/// The `After=` line of `unit` that names `after`, in its unit file or drop-ins.
 async fn find_line(unit: &Unit, after: &str, cx: &Context<'_>) -> Option<(PathBuf, usize, String)> {
     for path in std::iter::once(&unit.fragment).chain(&unit.drop_ins).map(PathBuf::from) {
         let Ok(Some(bytes)) = cx.host().files.read(&path, UNIT_FILE_LIMIT).await else { continue };

@@ -1,21 +1,22 @@
-//! `preload:` of a mount — what is read first of a volume that its snapshot is loaded into lazily.
+//! `preload:` of a mount — what to read first from a volume that is loaded lazily from its snapshot.
 //!
 //! ```yaml
 //! mounts:
 //!   /srv/shop:
 //!     device: "{{volumes.data.device}}"
-//!     preload: [db, "index/*.idx"]                  # directories, files and patterns, relative to the mount; or in full:
+//!     preload: [db, "index/*.idx"]                  # directories, files, patterns, relative to the mount; long form:
 //!     preload:
 //!       paths: [db]
-//!       list: /etc/ingot/preload/shop.list          # made by `ingot record-preload`: one path a line, relative to the mount
+//!       list: /etc/ingot/preload/shop.list          # created by `ingot record-preload`: one path per line, as above
 //!       into_cache: true                         # what is read stays in memory. Default: false
-//!       in_flight: 64                            # reads at the same time. Default: 64
-//!       rest_mib_s: 100                          # then the rest of the device, at this rate. Default: not at all
+//!       in_flight: 64                            # number of parallel reads. Default: 64
+//!       rest_mib_s: 100                          # then read the rest of the device at this rate. Default: not at all
 //! ```
 //!
-//! A mount brings the steps `preload./srv/shop`, the paths, and `preload./srv/shop:rest`, the rest. The boot does not wait for
-//! them; a service does that says `after: [preload./srv/shop]`. Each is done once for a volume and the paths that are given, and once a
-//! boot where it is to fill the cache. How the reading is done is the business of [`host::reading`](crate::host::reading).
+//! A mount adds the steps `preload./srv/shop` for the paths and `preload./srv/shop:rest` for the rest. The boot does
+//! not wait for them, but a service that says `after: [preload./srv/shop]` does. Each runs once for a volume and the
+//! given paths, and once per boot if it has to fill the cache. [`host::reading`](crate::host::reading) does the
+//! reading.
 
 mod done;
 mod fields;
@@ -34,7 +35,7 @@ use crate::step::Companion;
 
 pub(crate) use self::fields::Preload;
 
-/// The steps that a mount with the key `mount` brings.
+/// The steps that a mount with the key `mount` adds.
 pub(crate) fn companions(preload: &Preload, mount: &str) -> Vec<Companion> {
     let preload = Rc::new(preload.clone());
     let address = Address::new("preload", mount);

@@ -1,4 +1,4 @@
-//! `ready:` of a service — how it proves that it serves.
+//! `ready:` of a service — the check that it serves.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::text::Text;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One probe may take no longer; a service that accepts connections and then says nothing is not ready.
+/// Maximum duration of one probe: a service that accepts connections but does not answer is not ready.
 const ONE_PROBE: Duration = Duration::from_secs(5);
 
-/// How often the state of the unit is read while it is probed; each time costs a run of systemctl.
+/// How often the state of the unit is read while it is probed; each time runs systemctl.
 const STATE_EVERY: Duration = Duration::from_millis(250);
 
-/// A unit that restarts this often while we watch will not come up by itself.
+/// A unit that restarts this often during the check will not come up by itself.
 pub(crate) const RESTARTS: u32 = 3;
 
-/// Without `ready:`, a unit whose start says nothing (Type=simple) is looked at again after this: a program that
-/// cannot even read its configuration is gone by then.
+/// Without `ready:`, a unit whose type reports no readiness (Type=simple) is checked again after this time: a program
+/// that cannot even read its configuration has exited by then.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How the service proves that it serves: one of `http`, `tcp` and `exec`.
+/// The check that the service serves: one of `http`, `tcp` and `exec`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Fields")]
 pub(crate) struct Ready {
@@ -88,7 +88,7 @@ impl TryFrom<Fields> for Ready {
     }
 }
 
-/// `HOST:PORT`, as far as that is known.
+/// `HOST:PORT`, checked as far as it is known.
 fn checked(address: Text) -> Result<Text, Objection> {
     let raw = address.raw();
     let (host, port) = raw.rsplit_once(':').unwrap_or(if raw.parse::<u32>().is_ok() { ("", raw) } else { (raw, "") });
@@ -101,7 +101,7 @@ fn checked(address: Text) -> Result<Text, Objection> {
 }
 
 impl Ready {
-    /// The probe in a few words.
+    /// A short description of the probe.
     pub(crate) fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         match &self.probe {
             Probe::Http(url) => shown(url),
@@ -110,7 +110,7 @@ impl Ready {
         }
     }
 
-    /// How long it may take.
+    /// The time limit for becoming ready.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -122,7 +122,7 @@ impl Ready {
         }
     }
 
-    /// The program that is asked, if it is one.
+    /// The program of an `exec` probe.
     pub(crate) fn program(&self) -> Option<&Text> {
         match &self.probe {
             Probe::Exec(argv) => argv.first(),
@@ -130,7 +130,7 @@ impl Ready {
         }
     }
 
-    /// Asks once. The error is a sentence for people.
+    /// Probes once. The error is a sentence for the user.
     async fn probe(&self, within: Duration, cx: &Context<'_>) -> Result<(), String> {
         let render = |text: &Text| cx.render(text).map_err(|error| error.to_string());
         match &self.probe {
@@ -175,7 +175,7 @@ pub(crate) enum NotReady {
     Host(HostError),
 }
 
-/// Looks at a unit that was just started and that says nothing of itself.
+/// Checks a unit that has just been started and whose type reports no readiness.
 pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
     let first = state(cx).await?;
     let quiet = matches!(first.service_type.as_str(), "simple" | "exec" | "idle");
@@ -188,7 +188,7 @@ pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
     hopeful(settled, first.restarts, 1, cx).await.map(drop)
 }
 
-/// The unit, unless it will not come up by itself: also by what its journal and the units that trigger it say.
+/// The unit, unless it will not come up by itself; its journal and the units that trigger it are taken into account.
 async fn hopeful(mut unit: Unit, restarts_before: u32, allowed: u32, cx: &Context<'_>) -> Result<Unit, NotReady> {
     if was_skipped(&unit, cx).await {
         unit.condition = Checked::UNMET;
@@ -197,8 +197,8 @@ async fn hopeful(mut unit: Unit, restarts_before: u32, allowed: u32, cx: &Contex
     if is_well { Ok(unit) } else { Err(NotReady::Failed(Box::new(unit))) }
 }
 
-/// Whether a unit is down because it has nothing to do: its program ended well, with 0 or with a status of its
-/// `SuccessExitStatus=`, and a socket, path or timer that is up starts it when there is something.
+/// Whether a unit is down because it has nothing to do: its program succeeded, with 0 or with a status listed in
+/// `SuccessExitStatus=`, and an active socket, path or timer will start it when needed.
 pub(crate) async fn idles(unit: &Unit, cx: &Context<'_>) -> Result<bool, HostError> {
     let ended_well = match health(unit) {
         Health::Ill(Illness::Ended) => true,
@@ -212,13 +212,14 @@ pub(crate) async fn idles(unit: &Unit, cx: &Context<'_>) -> Result<bool, HostErr
     Ok(triggers.iter().any(|trigger| trigger.active == "active"))
 }
 
-/// Whether the journal says that a unit was skipped of which nothing else is known: systemctl comes too late to be told.
+/// Whether the journal says that a unit was skipped about which systemctl knows nothing any more, because it was
+/// queried too late.
 async fn was_skipped(unit: &Unit, cx: &Context<'_>) -> bool {
     let unknown = unit.active == "inactive" && has_an_end(unit) && unit.condition == Checked::default();
     unknown && cx.host().units.journal(cx.key(), 1).await.iter().any(|line| line.contains(" was skipped because "))
 }
 
-/// Waits until the service serves, or until it is plain that it will not.
+/// Waits until the service serves, or until it is certain that it will not.
 pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady> {
     let summary = ready.summary(&|text| cx.shown(text));
     let clock = &cx.host().clock;
@@ -230,7 +231,7 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         let waited = clock.elapsed() - begun;
         let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(Backoff::PROBE.first);
         let last = match ready.probe(within, cx).await {
-            // Someone answers, and it may not be this unit: another process has its port.
+            // The answer may not come from this unit, because another process may use its port.
             Ok(()) => match hopeful_now(cx).await? {
                 unit if health(&unit) == Health::Ill(Illness::Restarting) => {
                     "something answers, but the unit is being restarted".to_owned()
@@ -260,7 +261,7 @@ async fn hopeful_now(cx: &Context<'_>) -> Result<Unit, NotReady> {
     hopeful(unit, restarts, RESTARTS, cx).await
 }
 
-/// Whether a unit will not come up by itself, or not for long.
+/// Whether a unit will not come up by itself, or not stay up.
 fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
     let restarts = unit.restarts.checked_sub(restarts_before).unwrap_or(unit.restarts);
     match health(unit) {
@@ -270,7 +271,7 @@ fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
     }
 }
 
-/// The step's unit as it is now. What it was when the step last looked is what it is measured by at the end of the boot.
+/// The current state of the step's unit. The end of the boot compares with the state at the last call.
 pub(crate) async fn look(cx: &Context<'_>) -> Result<Unit, HostError> {
     let units = cx.host().units.show(&[cx.key().to_owned()]).await?;
     let unit = units.into_iter().next().unwrap_or_default();
@@ -286,14 +287,14 @@ async fn state(cx: &Context<'_>) -> Result<Unit, NotReady> {
 mod tests {
     use super::*;
 
-    /// A probe that can never be met was tried until the time of the service was over.
+    /// Regression: a probe that can never succeed was tried until the time limit of the service.
     #[test]
     fn what_can_never_be_probed_is_a_mistake() {
         let read = |fields: &str| serde_yaml::from_str::<Ready>(fields).map(|_| ()).map_err(|error| error.to_string());
         for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
             assert_eq!(read(fields), Ok(()), "{fields}");
         }
-        // What the probe takes.
+        // The probe accepts this form.
         assert_eq!(read("tcp: ':8080'"), Ok(()));
         for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
             assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");

@@ -6,13 +6,14 @@
 //!   pinned: { secrets_manager: prod/shop/old, version_stage: AWSPREVIOUS }   # or version_id
 //!   token:  { parameter: /prod/shop/token }           # {{secrets.token}}; a StringList is a list
 //!   mail:   { parameter: /prod/shop/mail, json: true }   # an object in a parameter: {{secrets.mail.password}}
-//!   shared: { secrets_manager: "arn:aws:secretsmanager:us-east-1:210987654321:secret:db-a1b2c3" }   # asked for in us-east-1
+//!   # read from us-east-1:
+//!   shared: { secrets_manager: "arn:aws:secretsmanager:us-east-1:210987654321:secret:db-a1b2c3" }
 //!   flags:  { parameters_under: /prod/shop/flags/ }   # a tree: {{secrets.flags.checkout}}
 //! ```
 //!
-//! Whatever of it a program prints is redacted, except the fields that `public:` names. A binary secret reads as base64;
-//! `files:` with `encoding: base64` writes its bytes. Nothing is ever written here: files, credentials and commands are
-//! what takes a secret out of memory.
+//! Secret values are removed from the output of programs, except for the fields that `public:` names. A binary secret
+//! is available as base64; `files:` with `encoding: base64` writes its bytes. This step itself never writes anything:
+//! files, credentials and commands take secrets out of memory.
 
 mod value;
 
@@ -31,7 +32,7 @@ use crate::text::Text;
 
 pub(crate) use self::value::given;
 
-/// How long a throttled or unreachable service is asked again: a fleet that starts together shares 40 reads a second.
+/// How long a throttled or unreachable service is retried: a fleet that starts at once shares 40 reads per second.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A value from Secrets Manager or SSM Parameter Store.
@@ -40,10 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[schemars(with = "Fields")]
 pub(crate) struct Secret {
     source: Source,
-    /// Whether it has to be a JSON object, or is kept as it is. Where nothing is said, an object in Secrets Manager is
-    /// offered field by field.
+    /// Whether the secret must be a JSON object, or is used as it is. By default, an object in Secrets Manager is
+    /// available by its fields.
     json: Option<bool>,
-    /// What of it may be shown, by paths such as `user.name`.
+    /// Fields that may be printed, as paths such as `user.name`.
     public: Vec<String>,
 }
 
@@ -55,14 +56,14 @@ enum Source {
 }
 
 impl Source {
-    /// The name it has in AWS.
+    /// Its name in AWS.
     fn name(&self) -> &Text {
         match self {
             Self::SecretsManager { id: name, .. } | Self::Parameter(name) | Self::ParametersUnder(name) => name,
         }
     }
 
-    /// Whether a name, once it is known, can be right.
+    /// Whether a known name is valid.
     fn check(&self, name: &str) -> Result<(), Objection> {
         match self {
             Self::SecretsManager { .. } => arn::check_secret(name),
@@ -76,7 +77,7 @@ impl Source {
 }
 
 impl Secret {
-    /// Its name in AWS, and whether that is of a parameter.
+    /// Its name in AWS, and whether that is the name of a parameter.
     pub(crate) fn name(&self) -> (&Text, bool) {
         (self.source.name(), !matches!(self.source, Source::SecretsManager { .. }))
     }
@@ -184,7 +185,7 @@ impl Step for Secret {
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
-        // Names are shown: in the plan, in errors, while they are waited for.
+        // Names are printed: in the plan, in errors, and while ingot waits for them.
         let shown = secret.then(|| Objection {
             message: "the name of a secret cannot come from another secret".into(),
             hint: "make the name of values and facts".into(),
@@ -235,7 +236,7 @@ impl Step for Secret {
 }
 
 impl Secret {
-    /// Makes a value known to the redactor, except what `public:` names.
+    /// Registers a value for redaction, except the fields that `public:` names.
     fn learned(&self, value: Value, cx: &Context<'_>) -> Outputs {
         for field in self.public.iter().filter(|field| !is_there(&value, field)) {
             cx.progress(Progress::Warning(format!("`public` names `{field}`, which this secret does not have")));
@@ -255,7 +256,7 @@ fn is_there(value: &Value, path: &str) -> bool {
         .is_some()
 }
 
-/// Why a secret is not there.
+/// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
     #[error("cannot make the name of the secret")]
@@ -311,7 +312,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Names are shown while they are waited for, and in errors.
+    /// Names are printed while ingot waits for them, and in errors.
     #[test]
     fn refuses_a_name_that_is_a_secret_itself() {
         let secret: Secret = serde_json::from_value(json!({"parameter": "/{{secrets.other}}"})).unwrap();

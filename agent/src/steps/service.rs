@@ -1,21 +1,21 @@
-//! `services:` — a systemd unit that runs, with the present configuration, and serves.
+//! `services:` — a systemd unit that runs with the current configuration, and serves.
 //!
 //! ```yaml
 //! services:
 //!   shop.service:
 //!     ready: { http: "http://127.0.0.1:8080/health", timeout: 60s }   # or tcp: "127.0.0.1:5432", or exec: [argv]
 //!   nginx.service:
-//!     restart_on: [files./etc/nginx/conf.d/shop.conf]   # restarted when one of these has changed since its last start
+//!     restart_on: [files./etc/nginx/conf.d/shop.conf]   # restarted if one of these has changed since its last start
 //!     reload_on: [files./etc/nginx/allow.conf]          # the same, by reload
 //! ```
 //!
-//! A unit that is up when its step ends is looked at again when the boot ends, together with all others. One that is
-//! skipped, that has died or that was stopped by then is a failure, and so is one that is started again and again. A single
-//! restart is not: [`last`].
+//! A unit that is up when its step ends is checked again at the end of the boot, together with all others. A unit that
+//! was skipped, has died or has been stopped by then is a failure, and so is one that is restarted again and again. A
+//! single restart is not: [`last`].
 //!
-//! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is the image's
-//! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
-//! is the business of [`ordering`]; whether it serves, of [`ready`].
+//! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is defined by
+//! the image; units that ingot starts should not be enabled. [`ordering`] detects units that cannot be started during
+//! the boot, and [`ready`] checks whether a unit serves.
 
 mod definitions;
 mod last;
@@ -42,7 +42,7 @@ use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
 use crate::text::Text;
 
-/// The start of the unit, and then its readiness, which has a limit of its own.
+/// For the start of the unit; its readiness check, which follows, has its own limit.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A systemd unit that runs with the current configuration, and serves.
@@ -149,7 +149,7 @@ impl Step for Service {
         let done = match change {
             Change::ReadDefinitions => {
                 read_again(cx).await?;
-                // What was inspected was the old definition.
+                // The old definition was inspected, so the checks are repeated with the new one.
                 let unit = show(cx).await?;
                 loaded(cx.key(), &unit, true)?;
                 self.reloadable(cx.key(), &unit)?;
@@ -188,14 +188,14 @@ impl Step for Service {
 }
 
 impl Service {
-    /// The steps whose change means a restart or a reload.
+    /// The steps whose change causes a restart or a reload.
     fn watches(&self) -> Vec<&Address> {
         self.restart_on.iter().chain(&self.reload_on).collect()
     }
 
     /// Decides what to do about a unit as it was found.
     ///
-    /// `recorded` is what was on record at its last start by ingot, `present` what its files are now.
+    /// `recorded` are the stamps recorded when ingot last started it, `present` the current ones.
     fn changes(&self, key: &str, unit: &Unit, recorded: Option<&str>, present: &Stamps) -> Result<Vec<Change>, ServiceError> {
         loaded(key, unit, false)?;
         self.reloadable(key, unit)?;
@@ -203,10 +203,11 @@ impl Service {
         if unit.stale {
             changes.push(Change::ReadDefinitions);
         }
-        // One that is still starting may have read its old files: to start it again would only join that.
+        // A unit that is still starting may have read its old files, and another start request would only join the
+        // running one.
         let up = matches!(unit.active.as_str(), "active" | "reloading");
         if !up && unit.active != "activating" {
-            // Its result does not tell whether it also hit its start limit.
+            // Its result does not say whether it also hit its start limit.
             if unit.active == "failed" {
                 changes.push(Change::ResetFailed);
             }
@@ -228,7 +229,8 @@ impl Service {
         Ok(changes)
     }
 
-    /// Refuses a unit that is to be reloaded one day and cannot be. One whose file has changed is asked once that is read.
+    /// Rejects a unit that may have to be reloaded later but does not support it. If its file has changed, the check is
+    /// made after systemd has read the new one.
     fn reloadable(&self, key: &str, unit: &Unit) -> Result<(), ServiceError> {
         if self.reload_on.is_empty() || unit.can_reload || unit.stale {
             return Ok(());
@@ -236,8 +238,8 @@ impl Service {
         Err(ServiceError::CannotReload { unit: key.to_owned() })
     }
 
-    /// Remembers what the unit now runs with. Written after the start: a boot that is cut off in between starts it
-    /// again, which is harmless; the other order would leave it with its old configuration.
+    /// Records the stamps with which the unit now runs. They are written after the start: if the boot is interrupted in
+    /// between, the unit is started again, which is harmless. In the other order it would keep its old configuration.
     async fn record(&self, cx: &Context<'_>) -> Result<(), ServiceError> {
         let watches = self.watches();
         if watches.is_empty() {
@@ -253,7 +255,7 @@ impl Service {
     }
 }
 
-/// Refuses a unit that waits for us.
+/// Rejects a unit that waits for the unit that ingot runs in.
 async fn startable(unit: &Unit, cx: &Context<'_>) -> Result<(), ServiceError> {
     match ordering::deadlock(unit, cx).await.map_err(ServiceError::Host)? {
         Some(deadlock) => Err(ServiceError::Deadlock { unit: unit.id.clone(), deadlock }),
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(lines(&unit("active"), Some(&then), &now), ["restart, for files./a"]);
     }
 
-    /// It was recorded as running with files that it had never read.
+    /// Regression: it was recorded as running with files that it had never read.
     #[test]
     fn restarts_a_unit_that_is_still_starting_with_its_old_files() {
         let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(lines(&found, None, &stamps(&[])), ["make systemd read its unit files again", "start"]);
     }
 
-    /// systemd refused to start it, with its new configuration too.
+    /// Regression: systemd refused to start it, even with its new configuration.
     #[test]
     fn a_unit_that_hit_its_start_limit_is_started_all_the_same() {
         assert_eq!(lines(&unit("failed"), None, &stamps(&[])), ["reset its failed state", "start"]);

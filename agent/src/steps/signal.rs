@@ -1,24 +1,25 @@
-//! `signals:` — what the boot came to, told to those that wait for this instance.
+//! `signals:` — reports the result of the boot to services that wait for this instance.
 //!
 //! ```yaml
 //! signals:
 //!   stack: { cloudformation: {} }                      # stack and resource by the instance's tags, or given:
 //!   web:   { cloudformation: { stack: shop, resource: WebGroup } }
-//!   wait:  { cloudformation: { wait_condition_url: "{{secrets.wait}}" } }    # the only one that takes a reason along
-//!   hook:  { lifecycle_hook: { name: ready } }         # group by the tag; no name needed where there is one launch hook
-//!   lb:    { cloudformation: {}, targets: ["{{values.target_group}}"] }      # a success once the balancer finds it healthy
-//!   proof: { s3: "s3://shop-evidence/shop/prod/", logs: [shop.service] }     # report and journal of a boot that failed
+//!   wait:  { cloudformation: { wait_condition_url: "{{secrets.wait}}" } }    # the only kind that carries a reason
+//!   hook:  { lifecycle_hook: { name: ready } }         # group from the tag; name optional if there is one launch hook
+//!   lb:    { cloudformation: {}, targets: ["{{values.target_group}}"] }      # SUCCESS once it is healthy there
+//!   proof: { s3: "s3://shop-evidence/shop/prod/", logs: [shop.service] }     # report and journal of a failed boot
 //! ```
 //!
-//! A signal comes after everything, however that ended; after the failure of a required step at once, for nothing can
-//! make the boot a good one any more. Others are told SUCCESS and CONTINUE, or FAILURE and ABANDON. What was sent is on
-//! record before and after, and is sent again until AWS has taken it: the same signal twice counts as one. No one is told
-//! of a failure who has been told of a success: a stack waits for the first boot only. A lifecycle hook waits again when
-//! the instance leaves a warm pool, so it is told once in each phase of each start of the machine.
+//! Signals are sent after all other steps, whatever their results; after the failure of a required step they are sent
+//! at once, because the boot can no longer succeed. They are SUCCESS and CONTINUE, or FAILURE and ABANDON. Each signal
+//! is recorded before and after it is sent, and retried until AWS accepts it; a repeated signal has no further effect.
+//! Once success has been signaled, failure never is, because a stack only waits for the first boot. A lifecycle hook
+//! waits again when the instance leaves a warm pool, so it is signaled once in each phase of each start of the
+//! machine.
 //!
-//! Whom a signal goes to is found in [`target`]; whether the balancer finds it healthy, in [`healthy`]; what evidence is, in
-//! [`evidence`]; that a hook waits as long as the boot goes on is the business of
-//! [`heartbeat`]; when it is time, that of [`Order::AfterEverything`].
+//! [`target`] finds the receiver of a signal, [`healthy`] waits for the load balancer, and [`evidence`] defines the
+//! evidence. [`heartbeat`] keeps a hook waiting while the boot runs, and [`Order::AfterEverything`] determines when
+//! signals are sent.
 
 mod due;
 mod evidence;
@@ -50,13 +51,13 @@ pub(crate) use self::evidence::{Ended, Moment, of_end};
 pub(crate) use self::fields::Signal;
 pub(crate) use self::trouble::SignalError;
 
-/// As long as any other call to AWS is tried.
+/// Retries stop after as long as for any other call to AWS.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Evidence that S3 has not taken by then is of no use to anybody: the instance may be gone.
+/// Evidence that S3 has not accepted by then is too late: the instance may be gone.
 const PATIENCE_FOR_EVIDENCE: Duration = Duration::from_secs(30);
 
-/// Twice as long is less than what a boot has left for its signals once its deadline has passed.
+/// Twice this time is less than what a boot reserves for its signals after its deadline.
 const RECORDED_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -139,14 +140,14 @@ impl Step for Signal {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, SignalError> {
         let verdict = cx.world.known.verdict();
         if verdict == Verdict::Well && matches!(self.to, To::Evidence(_)) {
-            // That of a good boot is written once it is over.
+            // The evidence of a successful boot is written after the boot.
             return Ok(Vec::new());
         }
         let target = self.target(cx).await?;
         let (status, reason, healthy_in) = match verdict {
             Verdict::Well => match self.groups(cx) {
                 Ok(groups) => (SignalStatus::Success, None, groups),
-                // Someone waits: it is told once this is applied.
+                // A receiver is waiting, so the failure is signaled when this is applied.
                 Err(why) if cx.world.waiting.is_telling() => (SignalStatus::Failure, Some(Explanation::of(&why).message), Vec::new()),
                 Err(why) => return Err(why),
             },
@@ -188,21 +189,21 @@ impl Step for Signal {
 }
 
 impl Signal {
-    /// Whether it keeps evidence of a boot that is over.
+    /// Whether this signal keeps evidence of the finished boot.
     pub(crate) fn testifies(&self, failed: bool) -> bool {
         matches!(&self.to, To::Evidence(evidence) if failed || evidence.on == On::Always)
     }
 
-    /// Where it keeps evidence.
+    /// The place for its evidence.
     pub(crate) fn prefix(&self) -> Option<&Text> {
         if let To::Evidence(evidence) = &self.to { Some(&evidence.s3) } else { None }
     }
 
-    /// Writes evidence, until S3 takes it.
+    /// Writes evidence, retrying until S3 accepts it.
     ///
     /// # Errors
     ///
-    /// What is not worth another try.
+    /// The first error that is not worth a retry.
     pub(crate) async fn testify(&self, moment: Moment, cx: &Context<'_>) -> Result<(), SignalError> {
         let To::Evidence(evidence) = &self.to else { return Ok(()) };
         let place = evidence.place(cx)?;
@@ -215,7 +216,7 @@ impl Signal {
         unreachable!("it is tried until it ends")
     }
 
-    /// Tells of a failure in place of a success: the instance was not found healthy in time.
+    /// Signals failure instead of success, because the instance did not become healthy in time.
     async fn tell_unhealthy(&self, change: Change, why: SignalError, cx: &Context<'_>) -> Result<(), SignalError> {
         let reason = Explanation::of(&why);
         let reason = [&[reason.message], reason.causes.as_slice()].concat().join(": ");
@@ -223,18 +224,20 @@ impl Signal {
         let failure = Change { status: SignalStatus::Failure, reason: Some(reason), healthy_in: Vec::new(), ..change };
         cx.progress(Progress::Output(failure.to_string()));
         match self.tell(failure, cx).await {
-            // It begins again, and tells so at once.
+            // The step is retried, and then signals the failure at once.
             Err(error) if error.is_transient() => Err(error),
             _ => Err(why),
         }
     }
 
-    /// Has the evidence of this failure written before anybody hears of it: what the boot had written as it came to its end
-    /// knew of none. Load balancers know the instance only once its hooks are complete, so no hook waits any more.
+    /// Has the evidence of this failure written before any receiver learns of it, because the evidence written at the
+    /// end of the boot does not contain it. No hook is waiting any more, since load balancers only know an instance
+    /// whose hooks are complete.
     async fn testify_first(&self, reason: &str, cx: &Context<'_>) {
         let (waiting, clock) = (&cx.world.waiting, &cx.host().clock);
         let Verdict::Failed { reason } = Verdict::failed(Some(cx.address), reason, &cx.world.redactor) else { return };
-        // Begun again, as at the deadline of the boot, it may have been cut off while this was written.
+        // If the step is repeated, for example at the deadline of the boot, writing the evidence may have been
+        // interrupted.
         if waiting.set_unhealthy(cx.address, Some(reason)) {
             return;
         }
@@ -247,14 +250,14 @@ impl Signal {
         waiting.has_testified(cx.address);
     }
 
-    /// Sends a signal, and notes before and after how far it has come.
+    /// Sends a signal, and records the progress before and after.
     async fn tell(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let detail = detail(&change.target, change.status, cx.world.phase);
         record(EntryState::Started, &detail, cx).await;
         cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
         match self.send(&change, cx).await {
             Ok(()) => {}
-            // Others have told it, or their time was over: there is no one left to tell.
+            // The signal has been sent elsewhere, or the receiver has timed out, so nothing waits for it any more.
             Err(SignalError::Refused(error)) if waits_no_more(&error) || no_action(&error) => {
                 let nobody = format!("nothing waits for it any longer: {error}");
                 cx.progress(match change.status {
@@ -287,8 +290,7 @@ impl Signal {
     }
 }
 
-/// Notes how far the signal has come. A disk that is full, or hangs, does not keep it from those who wait for it: at the
-/// worst it is sent again.
+/// Records the progress of the signal. A full or hanging disk does not prevent the signal: at worst it is sent again.
 async fn record(state: EntryState, detail: &str, cx: &Context<'_>) {
     let clock = &cx.host().clock;
     let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: clock.now().to_string(), detail: Some(detail.into()) };

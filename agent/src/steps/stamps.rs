@@ -1,7 +1,7 @@
-//! What a service was last started with: the stamps of the files, credentials and commands it watches.
+//! The stamps of the files, credentials, commands and bundles that a service watches, as of its last start.
 //!
-//! Kept in the record of the instance and compared with those of the present, so that a boot which was cut off between
-//! writing a file and restarting its service is made good by the next.
+//! They are kept in the record of the instance and compared with the current ones, so that the next boot repairs an
+//! interruption between writing a file and restarting its service.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +10,12 @@ use crate::address::Address;
 use crate::gather::Gather as _;
 use crate::step::Context;
 
-/// What the watched steps put on the machine, each with its stamp.
+/// The watched steps, each with the stamp of its result.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamps(pub(crate) BTreeMap<Address, String>);
 
 impl Stamps {
-    /// Reads what [`Display`](fmt::Display) wrote.
+    /// Parses the output of [`Display`](fmt::Display).
     pub(crate) fn parse(recorded: &str) -> Self {
         let lines = recorded.lines().filter_map(|line| line.split_once(' '));
         Self(lines.filter_map(|(stamp, address)| Some((address.parse().ok()?, stamp.to_owned()))).gather())
@@ -28,7 +28,7 @@ impl fmt::Display for Stamps {
     }
 }
 
-/// The stamps of the watched steps as they are now.
+/// The current stamps of the watched steps.
 pub(crate) fn stamps(watches: &[&Address], cx: &Context<'_>) -> Stamps {
     let stamp = |address: &&Address| Some(((*address).clone(), cx.world.known.stamp(address)?));
     Stamps(watches.iter().filter_map(stamp).gather())

@@ -1,22 +1,23 @@
-//! `volumes:` — a disk: an EBS volume restored from a snapshot, found, reused or made, or one that is there already.
+//! `volumes:` — a disk: an EBS volume restored from a snapshot, reused or created, or one already attached.
 //!
 //! ```yaml
 //! volumes:
 //!   data:
 //!     from: { snapshot: { newest_with_tags: { app: shop, role: data } } }   # or one of
-//!           # { snapshot: snap-… }, { volume: vol-… }, { volume: { with_tags: … } }, { device: /dev/sdf }, { device: vol-… },
+//!           # { snapshot: snap-… }, { volume: vol-… }, { volume: { with_tags: … } },
+//!           # { device: /dev/sdf }, { device: vol-… },
 //!           # { instance_store: 0 }, { blank: {} }
 //!     reuse: { with_tags: { app: shop, role: data } }   # attach an available one of these before restoring anything
 //!     size_gib: 200
 //!     type: gp3
-//!     filesystem: xfs       # made on a blank device only; anything else that is found is a refusal
+//!     filesystem: xfs       # created on a blank device only; anything else on it is an error
 //! ```
 //!
-//! One change shows what the next one is: a volume is made, then attached, and only then can be said what lies on it. So
-//! this step unfolds: after each change the world is looked at again, EC2 included, which is also how a boot that was cut
-//! off goes on. Which volume is meant is decided in [`find`], what becomes of its content in [`content`]; the work is done
-//! in [`make`], [`attach`], [`settle`] and [`format`](mod@format). Where it is mounted, and that its filesystem grows, is the business
-//! of [`mount`](super::mount).
+//! Each change determines the next one: a volume is created, then attached, and only then can its contents be read.
+//! This step therefore unfolds: after each change everything is inspected again, EC2 included, which also lets an
+//! interrupted boot resume. [`find`] decides which volume is meant, and [`content`] what happens with its contents;
+//! [`make`], [`attach`], [`settle`] and [`format`](mod@format) do the work. [`mount`](super::mount) mounts it and grows
+//! its filesystem.
 
 mod attach;
 mod change;
@@ -50,7 +51,7 @@ use crate::text::Text;
 pub(crate) use self::fields::Volume;
 pub(crate) use self::trouble::VolumeError;
 
-/// EC2 makes a volume in a minute and attaches it in seconds, when nothing is wrong; 15 minutes are its worst days.
+/// Normally EC2 creates a volume within a minute and attaches it within seconds; 15 minutes cover its worst days.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 impl Step for Volume {
@@ -145,7 +146,7 @@ impl Step for Volume {
             cx.progress(Progress::Warning(warning));
         }
         let settled = if self.is_managed() { Some(self.settings(cx)?) } else { memory.settled.clone() };
-        // What is there now is whole, whoever made it: it is not ours to overwrite any more.
+        // The current content is complete, whoever created it, so ingot must not overwrite it any more.
         let ended = Memory { settled, formatting: None, ..memory.clone() };
         if ended != memory {
             ended.keep(cx).await.map_err(VolumeError::Host)?;
@@ -156,7 +157,7 @@ impl Step for Volume {
 }
 
 impl Volume {
-    /// Whether EC2 has to know of it: it is attached by ingot.
+    /// Whether ingot attaches it, so that EC2 has to be involved.
     fn is_managed(&self) -> bool {
         !matches!(self.from, Source::Device(_) | Source::InstanceStore(_))
     }
@@ -174,7 +175,7 @@ impl Volume {
         Ok(found.map_or(Found::Next(Change::Await(wanted)), Found::Disk))
     }
 
-    /// The disk, or the partition of it, that is meant.
+    /// The disk or partition that is meant.
     async fn device(&self, disk: &Disk, cx: &Context<'_>) -> Result<Device, VolumeError> {
         let content = match disk.partitions.is_empty() {
             true => Content::Unspecified,

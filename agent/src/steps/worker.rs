@@ -1,4 +1,4 @@
-//! `workers:` — a queue of SQS whose messages are posted to an application of this machine.
+//! `workers:` — an SQS queue whose messages are posted to an application on this machine.
 //!
 //! ```yaml
 //! workers:
@@ -12,8 +12,8 @@
 //!     retry: { delay: 2s, backoff: exponential, max_delay: 15m }
 //! ```
 //!
-//! The step writes what the worker has to know to /run/ingot/workers/NAME.json and has `ingot-worker@NAME.service` run with
-//! it. What the worker then does is in [`worker`](crate::worker).
+//! The step writes the settings of the worker to /run/ingot/workers/NAME.json, and makes `ingot-worker@NAME.service`
+//! run with them. [`worker`](crate::worker) implements that service.
 
 mod change;
 pub(crate) mod cron;
@@ -45,7 +45,7 @@ use crate::steps::health::{Health, health};
 use crate::steps::install::{self, Directories, Wanted};
 use crate::text::Text;
 
-/// How many last lines of a worker that does not start an error shows.
+/// How many of the last output lines an error shows if a worker fails to start.
 const LINES: usize = 10;
 
 impl Step for Worker {
@@ -65,7 +65,7 @@ impl Step for Worker {
             phase: Phase::Serve,
             has_units: true,
             offers: Some(&["path"]),
-            // One that runs with other settings finishes what it has in hand first.
+            // A worker that runs with outdated settings first finishes its messages in progress.
             patience: settings::START + self.drain(),
             ..Shape::default()
         }
@@ -97,7 +97,8 @@ impl Step for Worker {
     async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), WorkerError> {
         match change {
             Change::File(change) => {
-                // What a worker is started with the next time stays as it was.
+                // Checked before staging, so that after a failure the settings for the next start of the worker are
+                // unchanged.
                 self.prove_zones(cx).await?;
                 install::stage(change, cx).await.map_err(WorkerError::Host)
             }
@@ -150,7 +151,7 @@ impl Step for Worker {
     async fn judge(&self, found: &Unit, look: Look, _cx: &Context<'_>) -> Result<Judgment, WorkerError> {
         match health(found) {
             Health::Sound => Ok(Judgment::Sound),
-            // systemd starts it again, and again, for as long as its queue is not there.
+            // systemd restarts it again and again while its queue does not exist.
             Health::Moving if !look.is_last => Ok(Judgment::Open),
             _ => Err(WorkerError::Ended { unit: found.id.clone(), state: found.active.clone() }),
         }
@@ -158,7 +159,7 @@ impl Step for Worker {
 }
 
 impl Worker {
-    /// The file that the worker is started with.
+    /// The settings file of the worker.
     async fn wanted(&self, cx: &Context<'_>) -> Result<Wanted, WorkerError> {
         let settings = self.settings(cx).await?;
         let mut content = serde_json::to_vec_pretty(&settings).expect("settings are plain data");
@@ -218,7 +219,7 @@ async fn shown(cx: &Context<'_>) -> Result<Unit, WorkerError> {
     }))
 }
 
-/// Sentences about workers that run and are not among the steps of the document, `kept`.
+/// Sentences about running workers that are not among the steps of the document, `kept`.
 pub(crate) async fn left_behind(kept: &BTreeSet<&str>, host: &Host) -> Result<Vec<String>, HostError> {
     let names = host.files.list(Path::new(DIRECTORY)).await?;
     let names = names.iter().filter_map(|name| name.strip_suffix(".json"));
@@ -236,12 +237,13 @@ pub(crate) fn unit(name: &str) -> String {
     format!("ingot-worker@{name}.service")
 }
 
-/// The settings of a worker.
+/// The settings file of a worker.
 pub(crate) fn path(name: &str) -> PathBuf {
     format!("{DIRECTORY}/{name}.json").into()
 }
 
-/// What a worker was started with: its settings, and the program, which may be replaced while it runs.
+/// Identifies what a worker was started with: its settings, and the version of the program, which may be replaced while
+/// the worker runs.
 fn digest(content: &[u8]) -> String {
     Sha256::of(&[content, env!("CARGO_PKG_VERSION").as_bytes()].concat()).to_string()
 }

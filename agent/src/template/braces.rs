@@ -1,7 +1,7 @@
 //! The braces that open and close a tag.
 
-/// Where two such braces stand side by side for the first time. As `str::find` of both, whose preparation would cost more
-/// than the search of so short a text.
+/// The position of the first pair of adjacent `brace`s. Equivalent to `str::find` of the pair, whose set-up would cost
+/// more than the search of such short texts.
 pub(super) fn first_pair(text: &str, brace: u8) -> Option<usize> {
     text.as_bytes().windows(2).position(|pair| pair == [brace, brace])
 }

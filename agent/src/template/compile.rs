@@ -1,7 +1,7 @@
-//! From the text of a template to its [tree](super::tree): parses, then resolves every name.
+//! Turns the text of a template into its [tree](super::tree): parses it, then resolves every name.
 //!
-//! The `handlebars` crate parses: the grammar and its rules of white space are its work. What it accepts and
-//! we do not offer (partials, decorators, helpers of its own) is refused here, with a place and a hint.
+//! The `handlebars` crate does the parsing, including the grammar and its white space rules. Features that it accepts
+//! but ingot does not offer (partials, decorators, its own helpers) are rejected here, with a place and a hint.
 
 use handlebars::Template as Parsed;
 use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElement};
@@ -16,11 +16,11 @@ use super::tree::{BLOCKS, Base, Block, BlockKind, Call, Expression, Local, Node,
 use super::unreadable::unreadable;
 use super::{parts, plain};
 
-/// How deep blocks, or brackets in one tag, may be nested. The parser recurses, and has no limit but its
-/// stack; no template written by a person comes near this.
+/// How deep blocks, or brackets in one tag, may be nested. The parser recurses without any limit except its stack; no
+/// template written by a person comes near this depth.
 const DEEPEST: usize = 100;
 
-/// What a path of ours begins with.
+/// The first segments of paths that refer to ingot's own data.
 const ROOTS: [&str; 12] = [
     "values",
     "instance",
@@ -41,7 +41,7 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
-    // As most texts of a document are.
+    // Most texts in a document are of this kind.
     if source.len() <= parts::LENGTH
         && let Some(nodes) = plain::nodes(source, 0)
     {
@@ -50,7 +50,8 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
     in_parts(&parts::of(source)).unwrap_or_else(|| in_one_piece(source))
 }
 
-/// What the parts make together, if each can be read: a mistake of the parser is told of the whole.
+/// The nodes of all parts, if every part can be parsed. Otherwise the whole template is parsed again, so that the
+/// parser's error is about the whole.
 fn in_parts(cut: &[(&str, usize)]) -> Option<Result<Vec<Node>, TemplateError>> {
     let nodes: Option<Vec<Result<Vec<Node>, TemplateError>>> =
         cut.iter().map(|(source, lines_before)| part(source, *lines_before)).collect();
@@ -72,7 +73,7 @@ pub(super) fn in_one_piece(source: &str) -> Result<Vec<Node>, TemplateError> {
 }
 
 struct Compiler<'s> {
-    /// A template, or a part of one that so many lines stand before.
+    /// A template, or a part of one that is preceded by this many lines.
     source: &'s str,
     lines_before: usize,
     /// The enclosing `each` and `with` blocks, outermost first.
@@ -81,7 +82,7 @@ struct Compiler<'s> {
 
 struct Level {
     each: bool,
-    /// What the block is about, where that is known from the text alone: `{{#with secrets.db}}`.
+    /// The subject of the block, if the text alone tells it: `{{#with secrets.db}}`.
     subject: Option<Vec<String>>,
     parameters: Vec<String>,
 }
@@ -90,7 +91,7 @@ impl Compiler<'_> {
     fn nodes(&mut self, parsed: &Parsed, outer: Position) -> Result<Vec<Node>, TemplateError> {
         let mut nodes = Vec::with_capacity(parsed.elements.len());
         for (n, element) in parsed.elements.iter().enumerate() {
-            // The parser keeps no place for `{{else if}}`: the block it belongs to is the nearest known.
+            // The parser records no place for `{{else if}}`: the enclosing block's place is the nearest one known.
             let at = parsed.mapping.get(n).map_or(outer, |place| Position { line: self.lines_before + place.0, column: place.1 });
             match element {
                 TemplateElement::RawString(text) => nodes.push(Node::Text(text.clone())),
@@ -200,7 +201,7 @@ impl Compiler<'_> {
             Parameter::Name(_) | Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default(), at).map(Expression::Path),
             Parameter::Subexpression(inner) => match inner.as_element() {
                 TemplateElement::Expression(call) if !matches!(&call.name, Parameter::Path(_)) => self.call(call, at),
-                // `(x)` calls x, as everywhere in Handlebars, and no helper does without arguments.
+                // `(x)` calls x, as everywhere in Handlebars, but every helper takes arguments.
                 TemplateElement::Expression(call) => {
                     let name = call.name.as_name().unwrap_or_default();
                     Err(match Helper::named(name) {
@@ -240,7 +241,7 @@ impl Compiler<'_> {
         Ok(Path { base, segments, written: written.to_owned(), position })
     }
 
-    /// What `this` is inside of `depth` levels.
+    /// What `this` refers to within `depth` levels.
     fn context(&self, depth: usize) -> (Base, Vec<String>) {
         match depth.checked_sub(1).map(|level| (level, &self.levels[level].subject)) {
             None => (Base::Root, Vec::new()),
@@ -249,14 +250,14 @@ impl Compiler<'_> {
         }
     }
 
-    /// The level and the number of the block parameter that a path starts with.
+    /// The level and the index of the block parameter that a path starts with.
     fn block_parameter(&self, path: &Written) -> Option<(usize, usize)> {
         let first = path.segments.first().filter(|_| !path.this && path.up == 0)?;
         let find = |(level, block): (usize, &Level)| Some((level, block.parameters.iter().position(|name| name == first)?));
         self.levels.iter().enumerate().rev().find_map(find)
     }
 
-    /// `@index` and its kind belong to the nearest `each`, also from within a `with`.
+    /// `@index` and similar variables belong to the nearest `each`, even inside a `with`.
     fn local(&self, path: &Written, depth: usize) -> Result<Base, (&'static str, &'static str)> {
         let local = match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["index"] => Local::Index,
@@ -269,7 +270,7 @@ impl Compiler<'_> {
         level.map(|level| Base::Local(level, local)).ok_or(("has a value only inside `each`", "move it into an {{#each}} block"))
     }
 
-    /// Where `written` stands at or after `at`, or `at` if it cannot be found.
+    /// The position of `written` at or after `at`, or `at` if it cannot be found.
     fn position_of(&self, written: &str, at: Position) -> Position {
         let within = Position { line: at.line.saturating_sub(self.lines_before), ..at };
         let found = within.offset_in(self.source).and_then(|from| path::find(self.source, written, from));
@@ -292,7 +293,7 @@ fn wrong_use(name: &str, needs: &str, position: Position) -> TemplateError {
     TemplateError::Arguments { helper: name.to_owned(), needs: needs.to_owned(), position }
 }
 
-/// A lookup of a path by a literal key is the longer path, and as a path it is a better reference.
+/// Converts a lookup in a path by a literal key into the longer path, which is a more precise reference.
 fn known_lookup(arguments: Vec<Expression>) -> Result<Path, Vec<Expression>> {
     let key = match arguments.as_slice() {
         [Expression::Path(path), Expression::Literal(key)] if !matches!(path.base, Base::Local(..)) => match key {
@@ -311,14 +312,14 @@ fn known_lookup(arguments: Vec<Expression>) -> Result<Path, Vec<Expression>> {
     }
 }
 
-/// The path of ours that is all of a literal: `{{values.x}}`. The braces of other programs are texts like any other.
+/// The path to ingot's data if it is the whole literal: `{{values.x}}`. Braces of other programs are ordinary text.
 fn own_path(literal: &str) -> Option<&str> {
     let inner = literal.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
     let (root, _) = inner.split_once('.').filter(|_| !inner.contains("{{"))?;
     ROOTS.contains(&root).then_some(inner)
 }
 
-/// The one option there is: whether `if` takes zero for true.
+/// The only option: whether `if` treats zero as true.
 fn include_zero(block: &HelperTemplate, at: Position) -> Result<bool, TemplateError> {
     let mut include_zero = false;
     for (name, value) in &block.hash {
@@ -330,9 +331,9 @@ fn include_zero(block: &HelperTemplate, at: Position) -> Result<bool, TemplateEr
     Ok(include_zero)
 }
 
-/// Where `source` is nested deeper than the parser should be asked to go.
+/// The position where `source` is nested too deep for the parser.
 fn too_deep(source: &str) -> Option<usize> {
-    // Each level takes a character at least.
+    // Each level takes at least one character.
     if source.len() <= DEEPEST {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Reads files of `KEY=value` lines, as systemd's `EnvironmentFile=` and dotenv libraries do.
 //!
-//! Stricter than systemd, which drops in silence what it cannot read: a line without `=`, a name that is not
-//! one, a quote that never ends.
+//! Stricter than systemd, which silently drops what it cannot read: a line without `=`, an invalid name, an unclosed
+//! quote.
 //!
 //! Source: systemd.exec(5), `EnvironmentFile=`
 
@@ -10,13 +10,13 @@ use std::str::Chars;
 
 use zeroize::Zeroizing;
 
-/// A line, counted from 1, and what is wrong with it.
+/// The number of a line, counted from 1, and what is wrong with it.
 pub(super) type Mistake = (usize, &'static str);
 
-/// Hands every assignment to `see`, in order: the name, and the value as systemd would set it.
+/// Passes every assignment to `see`, in order: the name, and the value as systemd would set it.
 pub(super) fn parse(text: &str, mut see: impl FnMut(&str, &str)) -> Result<(), Mistake> {
     let mut reader = Reader { rest: text.chars().peekable(), line: 1 };
-    // One for all values, and large enough for any: a string that grows leaves its former self in memory.
+    // One buffer for all values, large enough for any of them: a string that grows leaves its old content in memory.
     let mut value = Zeroizing::new(String::with_capacity(text.len()));
     loop {
         reader.skip(char::is_whitespace);

@@ -45,12 +45,12 @@ impl TemplateError {
         Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
     }
 
-    /// `what` is said of what the template becomes.
+    /// `what` completes a sentence whose subject is the rendered text.
     pub(crate) fn too_large(what: String) -> Self {
         Self::TooLarge { what, position: Position::START }
     }
 
-    /// The value of the document that is wrong, so that what else is not known cannot help.
+    /// The document value that is wrong, in which case other unknown values do not matter.
     pub(crate) fn value(&self) -> Option<&str> {
         match self {
             Self::WrongType { path, .. } | Self::Unwritable { path, .. } if path.starts_with("values.") => Some(path),
@@ -58,7 +58,7 @@ impl TemplateError {
         }
     }
 
-    /// Where in the source of the template.
+    /// The position in the source of the template.
     pub(crate) fn position(&self) -> Position {
         match self {
             Self::Syntax { position, .. }
@@ -104,7 +104,7 @@ impl Failure for TemplateError {
             Self::Arguments { helper, .. } => format!("write {{{{#{helper} VALUE}}}} … {{{{/{helper}}}}}"),
             Self::Path { hint, .. } => (*hint).into(),
             Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
-            // Not a path that `has` could test, but what a helper gave.
+            // This is not a path that `has` could test, but the result of a helper.
             Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
             Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::NoFields { whole, .. } => format!("store a JSON object in it, or write {{{{{whole}}}}} for all of its text"),

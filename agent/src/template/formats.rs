@@ -1,7 +1,7 @@
-//! Parses rendered text again, in the format its file's name promises, before it is installed.
+//! Parses rendered text again before it is installed, in the format that its file name implies.
 //!
-//! Only says where a mistake is, and never quotes the text: parsers like to cite the offending line, and that line may hold a
-//! secret. [`file`](crate::steps::file) cites it without secrets.
+//! Reports only where a mistake is, and never quotes the text: parsers tend to quote the offending line, which may hold
+//! a secret. [`file`](crate::steps::file) quotes it with secrets removed.
 
 mod properties;
 mod xml;
@@ -35,7 +35,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that a file's extension promises. `.conf` promises nothing: every program has its own.
+    /// The format that a file's extension implies. `.conf` implies none, because every program has its own format.
     pub(crate) fn from_path(path: &Path) -> Option<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         match extension {
@@ -46,13 +46,13 @@ impl Format {
             Some("env") => Some(Self::Env),
             Some("xml") => Some(Self::Xml),
             Some("properties") => Some(Self::Properties),
-            // `.env` itself has no extension, and is the best known of them all.
+            // A file named `.env`, the best known of these files, has no extension.
             None if path.file_name().is_some_and(|name| name == ".env") => Some(Self::Env),
             _ => None,
         }
     }
 
-    /// Parses `text`. YAML may be several documents.
+    /// Parses `text`. A YAML text may hold several documents.
     pub(crate) fn check(self, text: &str) -> Result<(), FormatError> {
         let refuse = |position: Option<Position>, reason| {
             let (line, column) = (position.map(|position| position.line), position.map(|position| position.column));
@@ -100,7 +100,7 @@ impl Format {
         }
     }
 
-    /// The helper that quotes for this format, if one does.
+    /// The helper that quotes for this format. `None` if there is none.
     pub(crate) fn helper(self) -> Option<&'static str> {
         Some(match self {
             Self::Json => "json",
@@ -115,8 +115,8 @@ impl Format {
     }
 }
 
-/// The helper that quotes for a file: by its format or, where none is given, by its name. Some files are known by name that
-/// are not parsed again.
+/// The helper that quotes for a file: by its format or, if none is given, by its name. Some files are recognised by
+/// name although they are not parsed again.
 pub(crate) fn helper_for(path: &Path, format: Option<Format>) -> Option<&'static str> {
     if let Some(format) = format.or_else(|| Format::from_path(path)) {
         return format.helper();
@@ -129,14 +129,14 @@ pub(crate) fn helper_for(path: &Path, format: Option<Format>) -> Option<&'static
     }
 }
 
-/// Why rendered text is not what it should be. Places count from 1, in the rendered text.
+/// Why rendered text is invalid. Places count from 1, in the rendered text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rendered text is not {}: {}{reason}", .format.name(), Place(.line, .column))]
 pub(crate) struct FormatError {
     pub(crate) format: Format,
     pub(crate) line: Option<usize>,
     pub(crate) column: Option<usize>,
-    /// Text of ours, so that nothing of the file can be in it.
+    /// A fixed text, so that it cannot contain anything from the file.
     pub(crate) reason: &'static str,
 }
 

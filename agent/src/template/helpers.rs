@@ -1,20 +1,20 @@
-//! The helpers a template may call, and what each makes of its arguments.
+//! The helpers that a template may call, and their results.
 //!
 //! | call | gives |
 //! |---|---|
-//! | `toml x` `json x` `yaml x` | the value, lists and maps too, as that format writes it |
-//! | `shell x` `env x` `ini x` `url x` `xml x` `properties x` `pgpass x` | a string, number or boolean, quoted for that format |
+//! | `toml x` `json x` `yaml x` | the value in that format, including lists and maps |
+//! | `shell x` `env x` `ini x` `url x` `xml x` `properties x` `pgpass x` | a string, number or boolean in that format |
 //! | `env x "docker"` `ini x "mysql"` … | the same for one reader of that format |
 //! | `base64 x` `unbase64 x` | a string, number or boolean in base64, and back |
 //! | `join list separator` `split x separator` | the items of a list in one string, and back |
 //! | `concat x y…` `replace x from to` `trim x` | another string |
 //! | `lookup map key` | the value at a key that is itself computed |
-//! | `default x fallback` | `x`, or `fallback` where `x` is missing or null |
-//! | `has x` | whether `x` is there and not null |
+//! | `default x fallback` | `x`, or `fallback` if `x` is missing or null |
+//! | `has x` | whether `x` exists and is not null |
 //! | `eq a b` `ne a b` `not x` `and x y…` `or x y…` | true or false |
 //!
-//! How each format is written is the business of [`quote`], what becomes of strings that of [`strings`]. `default`, `has`, `and`, `or` and
-//! `lookup` do not need all of their arguments, so the [renderer](super::render) evaluates those itself.
+//! [`quote`] writes each format, and [`strings`] transforms strings. `default`, `has`, `and`, `or` and `lookup` do not
+//! need all of their arguments, so the [renderer](super::render) evaluates those itself.
 
 use std::ops::RangeInclusive;
 
@@ -55,7 +55,7 @@ pub(super) enum Helper {
     Or,
 }
 
-/// Every helper: its name, how many arguments it takes, and how to say so.
+/// Every helper: its name, its number of arguments, and their description for messages.
 const HELPERS: [(Helper, &str, RangeInclusive<usize>, &str); 25] = [
     (Helper::Toml, "toml", 1..=1, "one value"),
     (Helper::Json, "json", 1..=1, "one value"),
@@ -94,7 +94,7 @@ impl Helper {
     }
 
     fn signature(self) -> &'static (Helper, &'static str, RangeInclusive<usize>, &'static str) {
-        // The table is in the order of the enum; a test holds it there.
+        // The table is in the order of the enum, which a test checks.
         &HELPERS[self as usize]
     }
 
@@ -106,30 +106,30 @@ impl Helper {
         self.signature().2.contains(&arguments)
     }
 
-    /// What its arguments are, for messages.
+    /// Describes its arguments, for messages.
     pub(super) fn arguments(self) -> &'static str {
         self.signature().3
     }
 
-    /// Whether it writes a value for a format, so that nothing in the value is taken for more than itself there.
+    /// Whether it writes a value for a format so that nothing in the value has a special meaning there.
     pub(super) fn quotes(self) -> bool {
         use Helper::*;
         matches!(self, Toml | Json | Yaml | Shell | Env | Ini | Url | Xml | Properties | Pgpass | Base64)
     }
 
-    /// Whether it only gives true or false.
+    /// Whether its result is always true or false.
     pub(super) fn decides(self) -> bool {
         matches!(self, Self::Has | Self::Eq | Self::Ne | Self::Not | Self::And | Self::Or)
     }
 
-    /// Whether it makes text of its arguments in which they may not be found again as they were.
+    /// Whether its result is text in which its arguments may not occur in their original form.
     pub(super) fn transforms(self) -> bool {
         use Helper::*;
         matches!(self, Url | Xml | Properties | Pgpass | Base64 | Unbase64 | Join | Split | Concat | Replace | Trim)
     }
 
-    /// Calls the helper with arguments that are all there. What it makes is never so large that another could not be
-    /// called with it: each one that quotes may write several bytes for one.
+    /// Calls the helper with arguments that all exist. The result is never so large that another helper could not be
+    /// called with it: a helper that quotes may write several bytes for one.
     pub(super) fn call(self, arguments: &[&Value]) -> Result<Wiped, Refusal> {
         let made = self.make(arguments)?;
         Refusal::beyond_limit(made.value().as_str().map_or(0, str::len)).map(|()| made)
@@ -167,7 +167,7 @@ impl Helper {
             Self::Eq => Ok(equal(first, second).into()),
             Self::Ne => Ok((!equal(first, second)).into()),
             Self::Not => Ok((!is_truthy(first, false)).into()),
-            // Evaluated by the renderer, which asks for these only what it has at hand.
+            // The renderer evaluates these; it calls this only with the arguments it has.
             Self::And => Ok(arguments.iter().all(|argument| is_truthy(argument, false)).into()),
             Self::Or => Ok(arguments.iter().any(|argument| is_truthy(argument, false)).into()),
             Self::Has => Ok((!first.is_null()).into()),
@@ -177,7 +177,7 @@ impl Helper {
     }
 }
 
-/// What Handlebars takes for true: everything but null, false, zero, and the empty string, list and map.
+/// Truth as in Handlebars: everything is true except null, false, zero, and the empty string, list and map.
 pub(super) fn is_truthy(value: &Value, include_zero: bool) -> bool {
     match value {
         Value::Null => false,
@@ -189,7 +189,7 @@ pub(super) fn is_truthy(value: &Value, include_zero: bool) -> bool {
     }
 }
 
-/// What stands in a map or a list at `key`.
+/// The value at `key` in a map or a list.
 pub(super) fn look_up<'a>(within: &'a Value, key: &Value) -> Option<&'a Value> {
     match (within, key) {
         (Value::Object(map), Value::String(key)) => map.get(key),
@@ -200,7 +200,7 @@ pub(super) fn look_up<'a>(within: &'a Value, key: &Value) -> Option<&'a Value> {
     }
 }
 
-/// Numbers are compared to the last digit, however they are written: 1, 1.0 and 0x1 are equal; "1" and 1 are not.
+/// Numbers are compared exactly, regardless of notation: 1, 1.0 and 0x1 are equal; "1" and 1 are not.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => number::equal(a, b),
@@ -280,7 +280,7 @@ mod tests {
             assert_eq!(call("eq", &[a.clone(), b.clone()]), Ok(json!(expected)));
             assert_eq!(call("ne", &[a, b]), Ok(json!(!expected)));
         }
-        // Two large integers that are the same float are still two.
+        // Two large integers that map to the same float are still different.
         assert_eq!(call("eq", &[json!(u64::MAX), json!(u64::MAX - 1)]), Ok(json!(false)));
     }
 

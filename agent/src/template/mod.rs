@@ -10,16 +10,16 @@
 //! | file | holds |
 //! |---|---|
 //! | [`compile`], [`parts`], [`plain`] | parsing, and the resolution of every name |
-//! | [`tree`], [`path`] | what that makes |
+//! | [`tree`], [`path`] | the result of parsing |
 //! | [`references`], [`uses`], [`needs`] | what a template refers to, and how |
-//! | [`render`], [`scope`] | filling it in |
+//! | [`render`], [`scope`] | rendering |
 //! | [`helpers`], [`quote`], [`strings`], [`refusal`] | the functions a template may call |
 //! | [`formats`], [`environment`] | parsing the rendered text again |
 //! | [`error`], [`position`] | what is wrong with a template, and where |
 //!
-//! Strict means: a missing key is an error wherever it stands, unless `has` or `default` tests it; a null, a
-//! list or a map is not printed without a helper. No HTML is escaped; `{{{x}}}` is `{{x}}`. Nothing here does
-//! I/O, and no message holds a value: any value may be a secret.
+//! "Strict" means that a missing key is an error wherever it is used, unless `has` or `default` tests it, and that a
+//! null, a list or a map is not printed without a helper. There is no HTML escaping; `{{{x}}}` is the same as `{{x}}`.
+//! This module does no I/O, and no message contains a value, because any value may be a secret.
 
 mod braces;
 mod compile;
@@ -62,7 +62,7 @@ pub(crate) use self::render::Told;
 pub(crate) use self::scope::{SIZE_LIMIT, Scope, descend};
 pub(crate) use self::uses::{Bare, Inert, Stands, announces_block_text};
 
-/// Where template files lie in an image.
+/// The directory of template files in an image.
 pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
 
 /// A template that has been parsed and checked, ready to be rendered any number of times.
@@ -73,7 +73,7 @@ pub(crate) struct Template(Rc<Compiled>);
 struct Compiled {
     nodes: Vec<Node>,
     references: Vec<Reference>,
-    /// Where each of the references stands first.
+    /// The position where each reference first occurs.
     positions: Vec<Position>,
 }
 
@@ -82,8 +82,8 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// The first mistake: syntax, a helper that does not exist, a helper with the wrong arguments, a path that
-    /// goes nowhere. Whether the values a path names will be there is known only to [`render`](Self::render).
+    /// The first mistake: syntax, an unknown helper, a helper with the wrong arguments, a path that leads nowhere.
+    /// Whether the values that a path names exist is known only to [`render`](Self::render).
     pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
         Ok(Self::of(compile::compile(source)?))
     }
@@ -103,23 +103,23 @@ impl Template {
         &self.0.references
     }
 
-    /// The same, for whoever needs the template no more.
+    /// The same, for callers that no longer need the template.
     pub(crate) fn into_references(self) -> Vec<Reference> {
         Rc::try_unwrap(self.0).map_or_else(|shared| shared.references.clone(), |compiled| compiled.references)
     }
 
-    /// Where one of the [`references`](Self::references) stands first.
+    /// The position where one of the [`references`](Self::references) first occurs.
     pub(crate) fn position_of(&self, reference: &Reference) -> Option<Position> {
         let n = self.0.references.iter().position(|known| known == reference)?;
         self.0.positions.get(n).copied()
     }
 
-    /// Whether it goes over a list within another, so that a few of them become gigabytes.
+    /// Whether it loops over a list inside a loop over another, so that a few short lists can produce gigabytes.
     pub(crate) fn multiplies(&self) -> bool {
         tree::rounds(&self.0.nodes) > 1
     }
 
-    /// Whether it does nothing but print what stands at paths.
+    /// Whether it only prints text and values at paths.
     pub(crate) fn only_prints(&self) -> bool {
         self.0.nodes.iter().all(|node| match node {
             Node::Text(_) => true,
@@ -128,22 +128,22 @@ impl Template {
         })
     }
 
-    /// The paths that decide which parts of it are there, and whether any of them is compared.
+    /// The paths that decide which parts of the template are rendered, and whether any of them is compared.
     pub(crate) fn choices(&self) -> (Vec<&[String]>, bool) {
         tree::choices(&self.0.nodes)
     }
 
-    /// Fills the template in. The result is a secret, because any value may have been one.
+    /// Renders the template. The result is a secret, because any value may have been one.
     ///
     /// # Errors
     ///
-    /// The first value that is missing, is of a type that cannot stand where it does, or cannot be written in
-    /// the format its helper is for; [`TemplateError::TooLarge`] if it grows beyond [`SIZE_LIMIT`].
+    /// The first value that is missing, has an unsuitable type, or cannot be written in the format of its helper;
+    /// [`TemplateError::TooLarge`] if the result exceeds [`SIZE_LIMIT`].
     pub(crate) fn render(&self, scope: &Scope) -> Result<SecretText, TemplateError> {
         self.render_telling(scope, &|_| {})
     }
 
-    /// As [`render`](Self::render), and tells what has to be known of the result.
+    /// As [`render`](Self::render), and passes facts about the result to `tell`.
     pub(crate) fn render_telling(&self, scope: &Scope, tell: &dyn Fn(Told<'_>)) -> Result<SecretText, TemplateError> {
         let mut out = scope::Buffer::new();
         render::render(&self.0.nodes, scope.tree(), tell, &mut out)?;
@@ -155,7 +155,7 @@ impl Template {
         uses::bare(&self.0.nodes)
     }
 
-    /// The shapes that the values have to have which the template uses.
+    /// The shapes that the values used by the template must have.
     pub(crate) fn needs(&self) -> Vec<Need> {
         needs::needs(&self.0.nodes)
     }

@@ -1,30 +1,30 @@
-//! What a template needs of a value that is not known: whether it goes over it, looks into it, decodes it or prints it. A dry
-//! run makes what stands in for the value of that shape.
+//! The shape a template needs an unknown value to have: whether the template loops over it, looks into it, decodes it
+//! or prints it. A dry run gives its placeholders that shape.
 
 use super::helpers::Helper;
 use super::tree::{Base, Block, BlockKind, Expression, Local, Node};
 use crate::address::EACH;
 
-/// One use of the value at a path. [`EACH`] in the path is any item of a list or a map.
+/// One use of the value at a path. [`EACH`] in a path stands for any item of a list or a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Need {
     pub(crate) path: Vec<String>,
     pub(crate) shape: Needed,
 }
 
-/// The shape that a use asks for.
+/// The shape that a use requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Needed {
     Any,
     List,
-    /// Its keys are used.
+    /// A map, because its keys are used.
     Map,
     /// A map that has the value at this path as a key.
     Key(Vec<String>),
     Base64,
 }
 
-/// Every use of a value, the outer ones first.
+/// Every use of a value, outer ones first.
 pub(super) fn needs(nodes: &[Node]) -> Vec<Need> {
     let mut walk = Walk { levels: Vec::new(), found: Vec::new() };
     walk.nodes(nodes);
@@ -32,7 +32,7 @@ pub(super) fn needs(nodes: &[Node]) -> Vec<Need> {
 }
 
 struct Walk {
-    /// For each enclosing `each` and `with`, outermost first, the path of what it is about, if it is at one.
+    /// For each enclosing `each` and `with`, outermost first, the path of its subject, if the subject is a path.
     levels: Vec<Option<Vec<String>>>,
     found: Vec<Need>,
 }
@@ -61,7 +61,7 @@ impl Walk {
         } else {
             let mut about = self.path(&block.subject);
             about.iter_mut().for_each(|path| path.extend(is_each.then(|| EACH.to_owned())));
-            // An item need not be used to be there.
+            // An item exists even if it is not used.
             let item = about.clone().filter(|_| is_each);
             self.found.extend(item.map(|path| Need { path, shape: Needed::Any }));
             self.levels.push(about);
@@ -108,7 +108,7 @@ fn within(mut path: Vec<String>, key: &str) -> Vec<String> {
     path
 }
 
-/// Whether the keys of the block at this level are used in it.
+/// Whether the keys of the block at this level are used inside it.
 fn uses_keys(nodes: &[Node], level: usize) -> bool {
     nodes.iter().any(|node| match node {
         Node::Text(_) => false,

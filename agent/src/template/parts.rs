@@ -1,18 +1,18 @@
-//! Cuts a long template into parts that mean the same one after the other.
+//! Splits a long template into parts that can be parsed one after another with the same result.
 //!
-//! For the place of each tag the parser counts from the start of what it parses: a template of a thousand tags in one
-//! piece takes a hundred times as long as one of a hundred. A cut is made between two lines that hold nothing but text and
-//! plain tags, outside of all blocks: no rule of white space reaches across. Where it is not certain what stands there,
-//! nothing is cut from there on.
+//! To determine the position of each tag, the parser counts from the start of its input: a template of a thousand tags
+//! takes a hundred times as long in one piece as one of a hundred tags. A cut is made between two lines that contain
+//! only text and plain tags, outside of all blocks, because no white space rule reaches across it. If a line cannot be
+//! classified with certainty, there is no further cut from there on.
 
 use super::braces::first_pair;
 
-/// A part is this long before the next cut, if the text allows it; in tests, as short as the text allows.
+/// The minimum length of a part before the next cut, if the text allows it. In tests, parts are as short as possible.
 pub(super) const LENGTH: usize = if cfg!(test) { 1 } else { 1024 };
 
-/// The parts, and how many lines stand before each.
+/// The parts, each with the number of lines before it.
 pub(super) fn of(source: &str) -> Vec<(&str, usize)> {
-    // Most texts of a document are shorter than that.
+    // Most texts in a document are shorter than that.
     if source.len() <= LENGTH {
         return vec![(source, 0)];
     }
@@ -29,11 +29,11 @@ pub(super) fn of(source: &str) -> Vec<(&str, usize)> {
     parts
 }
 
-/// Where lines begin that may be cut off from those before, in order.
+/// The positions of lines before which the text may be cut, in order.
 fn cuts(source: &str) -> Vec<usize> {
     let mut cuts = Vec::new();
     let (mut open, mut after_plain, mut at) = (0_usize, false, 0);
-    // To the parser a `~` is not over at the next text, but at the next tag that is not a comment.
+    // For the parser, a `~` remains in effect until the next tag that is not a comment, not only until the next text.
     let (has_tilde, mut trimming) = (source.contains('~'), false);
     while at < source.len() {
         let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);
@@ -48,8 +48,8 @@ fn cuts(source: &str) -> Vec<usize> {
     cuts
 }
 
-/// Reads the line from `at` to `end`, and further if a tag does. Gives where the next one begins, and whether this one is
-/// plain; nothing where that cannot be said.
+/// Reads the line from `at` to `end`, and further if a tag extends beyond it. Returns where the next line begins, and
+/// whether this one is plain; `None` if that is uncertain.
 fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option<(usize, bool)> {
     let mut plain = *open == 0 && !source[at..end].trim_start().is_empty() && !source[at..end].contains('~');
     while let Some(tag) = first_pair(&source[at..end], b'{').map(|found| at + found) {
@@ -67,7 +67,7 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
             b'!' => plain = false,
             b'#' | b'^' => (*open, plain) = (*open + 1, false),
             b'/' => (*open, plain) = (open.checked_sub(1)?, false),
-            // A quoted text may hold anything.
+            // A quoted text may contain anything.
             _ if content.bytes().filter(|byte| matches!(byte, b'"' | b'\'')).count() % 2 == 1 => return None,
             first => plain &= (first.is_ascii_alphanumeric() || first == b'@') && !kind.starts_with("else") && !content.contains('\n'),
         }
@@ -80,8 +80,8 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
     Some((end, plain))
 }
 
-/// Where the braces are that end a comment, given what follows those that open it. One that begins with two dashes ends
-/// with two, whatever it holds; if none do, it ends as any other.
+/// The position of the braces that end a comment; `inner` is the text after the opening braces. A comment that begins
+/// with two dashes ends with two dashes, whatever it contains. If there are none, it ends like any other tag.
 fn end_of_comment(inner: &str) -> Option<usize> {
     let dashes = inner.find('!').map(|mark| inner[mark + 1..].trim_start()).and_then(|text| text.strip_prefix("--"));
     let long = dashes.and_then(|text| Some(inner.len() - text.len() + text.find("--}}")? + 2));
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// A line within a comment is not plain, however the comment looks.
+    /// A line within a comment is not plain, whatever the comment looks like.
     #[test]
     fn does_not_cut_a_comment() {
         for comment in ["{{!-- a -- b {{c}}\nd\ne\n--}}", "{{! -- b }}\nd\ne\n--}}", "{{!--}}\nd\ne\n--}}"] {
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(cuts("{{!-- a }}\nb\nc\n"), [13], "no dashes end it");
     }
 
-    /// To the parser it trims the text after the comment as well.
+    /// For the parser, it trims the text after the comment as well.
     #[test]
     fn does_not_cut_between_a_tilde_and_the_next_tag() {
         assert!(cuts("{{a~}}\nb\nc\n{{! d }}\n{{e}}\n").is_empty());
@@ -155,7 +155,7 @@ mod tests {
     ];
 
     proptest! {
-        /// In parts as in one piece, whatever stands side by side.
+        /// The result is the same in parts and in one piece, for any sequence of lines.
         #[test]
         fn parts_render_as_the_whole_does(picked in prop::collection::vec(0..LINES.len(), 0..30)) {
             let source: String = picked.iter().map(|at| format!("{}\n", LINES[*at])).collect();

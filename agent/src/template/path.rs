@@ -1,7 +1,7 @@
 //! Reads a path as it is written: `values.domain`, `files.[/etc/motd].path`, `../name`, `@index`, `this`.
 //!
-//! The grammar has accepted it already; this only takes it apart. The parsed path of the `handlebars` crate
-//! will not do: it drops every `this`, and with it the difference between `name` and `this.name`.
+//! The parser has already accepted the path; this only splits it. The parsed path of the `handlebars` crate is not
+//! sufficient: it drops every `this`, and therefore the difference between `name` and `this.name`.
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
@@ -9,9 +9,9 @@ pub(super) struct Written {
     pub(super) root: bool,
     /// Is one of `@index`, `@key`, `@first`, `@last`.
     pub(super) local: bool,
-    /// How many `../` it starts with.
+    /// The number of `../` at its start.
     pub(super) up: usize,
-    /// Starts with `this` or `./`, so that no block parameter is meant.
+    /// Starts with `this` or `./`, so it cannot refer to a block parameter.
     pub(super) this: bool,
     pub(super) segments: Vec<String>,
 }
@@ -33,7 +33,7 @@ impl Written {
         while let Some(after) = rest.strip_prefix("../").or_else(|| rest.strip_prefix("...")) {
             (path.up, rest) = (path.up + 1, after);
         }
-        // `../this` is what a bare `..` would mean, which the grammar does not have.
+        // `../this` means what a bare `..` would mean, which the grammar does not allow.
         if let Some(after) = strip_word(rest, "this").filter(|_| path.up > 0) {
             rest = after;
         }
@@ -50,18 +50,18 @@ impl Written {
     }
 }
 
-/// What follows `word` and the separator after it.
+/// The text after `word` and the separator that follows it.
 fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let after = text.strip_prefix(word)?;
     if after.is_empty() { Some(after) } else { after.strip_prefix(['.', '/']) }
 }
 
-/// Whether `character` may stand in a segment without brackets.
+/// Whether `character` may occur in a segment without brackets.
 pub(super) fn is_symbol(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-_$:".contains(character) || character >= '\u{80}'
 }
 
-/// The byte offset of the path or name `token` in `source`, at or after `from`, where it stands alone.
+/// The byte offset of the path or name `token` in `source`, at or after `from`, where it is not part of a longer word.
 pub(super) fn find(source: &str, token: &str, from: usize) -> Option<usize> {
     let joins = |character: char| is_symbol(character) || "./@[]\"'".contains(character);
     let rest = source.get(from..)?;

@@ -1,7 +1,8 @@
-//! Reads what most templates hold: text, and tags of a path (`{{values.port}}`) or of a helper and paths (`{{toml secrets.db}}`).
+//! Reads the content of most templates without the parser: text, and tags with a path (`{{values.port}}`) or a helper
+//! and paths (`{{toml secrets.db}}`).
 //!
-//! What these mean is beyond doubt, and the parser takes some 50,000 instructions for each. Whatever else stands in a
-//! template, and every mistake, is left to the parser.
+//! The meaning of these is unambiguous, and the parser takes some 50,000 instructions for each. All other constructs,
+//! and all mistakes, are left to the parser.
 
 use super::braces::first_pair;
 use super::helpers::Helper;
@@ -9,7 +10,7 @@ use super::path::is_symbol;
 use super::position::Position;
 use super::tree::{BLOCKS, Base, Call, Expression, Node, Path};
 
-/// The nodes of `source`, before which so many lines stand, if it holds nothing but text and plain tags.
+/// The nodes of `source`, which is preceded by this many lines, if it contains only text and plain tags.
 pub(super) fn nodes(source: &str, lines_before: usize) -> Option<Vec<Node>> {
     let mut nodes = Vec::new();
     let (mut rest, mut at) = (source, Position { line: lines_before + 1, column: 1 });
@@ -30,7 +31,7 @@ pub(super) fn nodes(source: &str, lines_before: usize) -> Option<Vec<Node>> {
     Some(nodes)
 }
 
-/// What stands between the braces that are opened at `tag`.
+/// The expression between the braces opened at `tag`.
 fn expression(inside: &str, tag: Position) -> Option<Expression> {
     let word = |word: &str| {
         let before = word.as_ptr().addr() - inside.as_ptr().addr();
@@ -38,7 +39,7 @@ fn expression(inside: &str, tag: Position) -> Option<Expression> {
     };
     let mut words = inside.split(' ').filter(|word| !word.is_empty());
     let first = words.next()?;
-    // No helper has a dot in its name, and nearly every path has.
+    // No helper name contains a dot, and nearly every path does.
     let helper = if first.as_bytes().contains(&b'.') { None } else { Helper::named(first) };
     match helper {
         None if BLOCKS.contains(&first) || first.starts_with("else") || words.next().is_some() => None,
@@ -143,11 +144,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// If it is read here at all.
+        /// Applies to templates that can be read without the parser.
         #[test]
         fn reads_the_same_as_the_parser(picked in prop::collection::vec(0..PIECES.len(), 0..12)) {
             let source: String = picked.iter().map(|at| PIECES[*at]).collect();
-            // The parser keeps no places within a tag: a word that is there twice is found where it stands first.
+            // The parser records no positions within a tag: a repeated word is reported where it first occurs.
             let repeats = |tag: &str| {
                 let words: Vec<&str> = tag.split(['{', ' ']).filter(|word| !word.is_empty()).collect();
                 words.iter().enumerate().any(|(at, word)| words[..at].contains(word))

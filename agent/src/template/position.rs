@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A place in the source of a template. Both count from 1; columns count characters.
+/// A position in the source of a template. Both fields count from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) line: usize,
@@ -16,12 +16,12 @@ impl Position {
         Self::START.past(&source[..offset])
     }
 
-    /// Where `text` ends that begins here.
+    /// The position after `text`, which begins at this one.
     pub(super) fn past(self, text: &str) -> Self {
-        // In one go, for most texts are shorter than what a search of them has to prepare.
+        // A single pass, because most texts are too short for the set-up of a search to pay off.
         text.bytes().fold(self, |at, byte| match byte {
             b'\n' => Self { line: at.line + 1, column: 1 },
-            // Further bytes of a character.
+            // Further bytes of the same character.
             0x80..0xc0 => at,
             _ => Self { column: at.column + 1, ..at },
         })
@@ -33,7 +33,7 @@ impl Position {
             Some(newlines) => source.match_indices('\n').nth(newlines)?.0 + 1,
         };
         let line = &source[line_start..];
-        // Faster than to look at each.
+        // Faster than examining each character.
         let mut rest = line.chars();
         if let Some(last_before) = self.column.checked_sub(2) {
             rest.nth(last_before)?;

@@ -1,7 +1,8 @@
-//! Writes a value so that a format reads back exactly that value, whatever is in it.
+//! Writes a value so that a format reads back exactly that value, whatever it contains.
 //!
-//! `toml`, `json` and `yaml` write whole values on one line. `shell`, and each file in this directory, writes one string,
-//! number or boolean. What a format cannot hold is refused: a wrong file is worse than none.
+//! `toml`, `json` and `yaml` write whole values on one line. `shell`, and each file in this directory, writes one
+//! string, number or boolean. A value that a format cannot represent is rejected, because a wrong file is worse than
+//! none.
 
 pub(super) mod env;
 pub(super) mod ini;
@@ -21,8 +22,8 @@ use super::refusal::Refusal;
 use super::scope::Buffer;
 use crate::number;
 
-/// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no integers above
-/// 2^63 - 1. Here and below, a [number] keeps its digits wherever the format has them.
+/// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no integers above 2^63
+/// - 1. Here and below, a [number] keeps its digits where the format supports them.
 ///
 /// Source: <https://toml.io/en/v1.0.0>
 pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
@@ -53,7 +54,7 @@ pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Why TOML cannot hold a number.
+/// Why TOML cannot represent a number.
 pub(super) const TOO_LARGE_FOR_TOML: &str = "is or has a number too large for TOML, whose integers end at 2^63 - 1";
 
 /// JSON without white space.
@@ -69,8 +70,8 @@ pub(super) fn json(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A YAML value that YAML 1.1 and 1.2 read alike: strings always in double quotes, so that `no` and `012`
-/// stay strings, lists and maps in flow style, and exponents with a point and a sign.
+/// A YAML value that YAML 1.1 and 1.2 read identically: strings always in double quotes, so that `no` and `012` stay
+/// strings, lists and maps in flow style, and exponents with a decimal point and a sign.
 pub(super) fn yaml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     match value {
         Value::Number(number) => out.push_str(&number::in_yaml(number)),
@@ -81,8 +82,8 @@ pub(super) fn yaml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// One word of a POSIX shell, always in single quotes: an unquoted `2` before `>` is a file descriptor, an
-/// unquoted `if` a keyword.
+/// One POSIX shell word, always in single quotes: an unquoted `2` before `>` is a file descriptor, and an unquoted `if`
+/// is a keyword.
 pub(super) fn shell(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains('\0') {
@@ -99,7 +100,7 @@ pub(super) fn shell(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A string, number or boolean as it is.
+/// A string, number or boolean without any quoting.
 pub(super) fn scalar(value: &Value) -> Result<Zeroizing<String>, Refusal> {
     match value {
         Value::String(text) => Ok(Zeroizing::new(text.clone())),
@@ -114,10 +115,10 @@ fn display(value: &dyn std::fmt::Display, out: &mut Buffer) {
     let _ = write!(out, "{value}");
 }
 
-/// A string in double quotes as JSON, YAML and TOML all read it.
+/// A string in double quotes in a form that JSON, YAML and TOML all accept.
 ///
-/// Beyond what JSON asks for, it escapes what YAML does not hold or takes for a line break, and what TOML
-/// forbids: DEL, the C1 controls, U+2028, U+2029, the byte order mark and noncharacters.
+/// In addition to what JSON requires, it escapes characters that YAML does not allow or treats as line breaks, and
+/// characters that TOML forbids: DEL, the C1 controls, U+2028, U+2029, the byte order mark and noncharacters.
 fn double_quoted(text: &str, out: &mut Buffer) {
     out.push('"');
     let mut unwritten = 0;

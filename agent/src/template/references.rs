@@ -1,9 +1,9 @@
-//! Finds what a template refers to: every path in it that reads from the root.
+//! Finds the references of a template: every path in it that reads from the root.
 //!
-//! These become the edges of the plan, so no one writes an order twice. What is local to a block (`this`,
-//! `@index`, the parameters of `each … as |item|`) is not a reference, but the list or map the block is about is
-//! one. A `with` over a path only abbreviates: inside `{{#with secrets.db}}`, `{{password}}` refers to
-//! `secrets.db.password`.
+//! References become the edges of the plan, so the order need not be written by hand. Paths that are local to a block
+//! (`this`, `@index`, the parameters of `each … as |item|`) are not references, but the list or map that is the block's
+//! subject is one. A `with` over a path is only an abbreviation: inside `{{#with secrets.db}}`, `{{password}}` refers
+//! to `secrets.db.password`.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::position::Position;
 use super::tree::{Block, BlockKind, Expression, Node, Path};
 use crate::address::{Reference, Usage};
 
-/// Every reference once for each [`Usage`], ordered by first occurrence, with its place.
+/// Every reference once for each [`Usage`], ordered by first occurrence, with its position.
 pub(super) fn references(nodes: &[Node]) -> Vec<(Reference, Position)> {
     let mut walk = Walk { tested: Vec::new(), known: BTreeSet::new(), found: Vec::new() };
     walk.nodes(nodes);
@@ -20,7 +20,7 @@ pub(super) fn references(nodes: &[Node]) -> Vec<(Reference, Position)> {
 }
 
 struct Walk<'t> {
-    /// The paths that a test around this place has found to be there.
+    /// The paths that an enclosing test has shown to exist.
     tested: Vec<&'t [String]>,
     known: BTreeSet<(&'t [String], Usage)>,
     found: Vec<(Reference, Position)>,
@@ -72,7 +72,7 @@ impl<'t> Walk<'t> {
                 _ => Usage::Given,
             };
             self.expression(argument, usage);
-            // These two stop at the first argument that decides.
+            // These two stop at the first argument that determines the result.
             match call.helper {
                 Helper::And => self.tested.extend(there_when(argument, true)),
                 Helper::Or => self.tested.extend(there_when(argument, false)),
@@ -95,7 +95,7 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// The paths that are surely there if `condition` came out as `outcome`.
+/// The paths that certainly exist if `condition` evaluates to `outcome`.
 fn there_when(condition: &Expression, outcome: bool) -> Vec<&[String]> {
     let Expression::Call(call) = condition else { return Vec::new() };
     match (call.helper, call.arguments.as_slice()) {

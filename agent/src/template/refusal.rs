@@ -1,10 +1,10 @@
-//! Why a helper refuses a value.
+//! Why a helper rejects a value.
 
 use serde_json::Value;
 
 use super::scope::SIZE_LIMIT;
 
-/// What a value is, for messages: never the value.
+/// The type of a value, for messages, which never show the value.
 pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -16,13 +16,13 @@ pub(super) fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// Why a helper will not take an argument. Has only text of ours in it: a value may be a secret.
+/// Why a helper rejects an argument. Contains only fixed text, because a value may be a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Which argument, from 0.
+    /// The index of the argument, from 0.
     pub(super) argument: usize,
     pub(super) reason: Reason,
-    /// What to do about it, where that is not what helps with any value.
+    /// The hint, if it differs from the general one.
     pub(super) hint: Option<&'static str>,
 }
 
@@ -42,7 +42,7 @@ impl Refusal {
         Self { argument: 0, reason: Reason::Content(what), hint: None }
     }
 
-    /// Refuses what a helper would make of so many bytes, before they are there.
+    /// Rejects a result of this many bytes before it is built.
     pub(super) fn beyond_limit(bytes: usize) -> Result<(), Self> {
         if bytes <= SIZE_LIMIT { Ok(()) } else { Err(Self::of_content("becomes larger than 16 MiB").hint("use a shorter text")) }
     }

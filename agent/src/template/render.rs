@@ -1,8 +1,8 @@
-//! Fills a compiled template in, and refuses whatever is not there.
+//! Renders a compiled template, and rejects missing values.
 //!
-//! The `handlebars` crate could render what it parsed, but it passes over a missing key in `{{#if}}`, prints
-//! null as nothing and a map as `[object]`, logs the arguments of every helper at debug level, and leaves
-//! copies of them in memory. A secret allows none of that.
+//! The `handlebars` crate could render what it parsed, but it ignores a missing key in `{{#if}}`, prints null as
+//! nothing and a map as `[object]`, logs the arguments of every helper at debug level, and leaves copies of them in
+//! memory. None of that is acceptable for secrets.
 
 use std::cell::Cell;
 
@@ -18,23 +18,24 @@ use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use crate::address::is_secret;
 use crate::failure::nearest;
 
-/// What is told while a template is rendered.
+/// A fact reported while a template is rendered.
 pub(crate) enum Told<'a> {
-    /// A text that a helper [made](Helper::transforms) of secrets, and in which they may not be found as they were.
+    /// A text that a helper [made](Helper::transforms) from secrets, which may not occur in it in their original form.
     Made { made: &'a Value, of: &'a [&'a Value] },
-    /// The value of this path stands in an environment file in a form that only systemd and shells read back.
+    /// The value at this path is written to an environment file in a form that only systemd and shells read back.
     ForSystemdOnly(String),
 }
 
-/// How many parts of a template are gone through, those of each round of an `each` included: half a second's work.
+/// How many parts of a template are rendered, including those of each iteration of an `each`: about half a second of
+/// work.
 const PARTS_LIMIT: usize = 10_000_000;
 
-/// Appends `nodes`, filled in from `root`, to `out`.
+/// Appends `nodes`, rendered with the data in `root`, to `out`.
 pub(super) fn render(nodes: &[Node], root: &Value, tell: &dyn Fn(Told<'_>), out: &mut Buffer) -> Result<(), TemplateError> {
     Renderer { root, level: None, tell, parts: &Cell::new(0) }.nodes(nodes, out)
 }
 
-/// What an expression comes to.
+/// The value of an expression.
 enum Found<'v> {
     Missing,
     There(&'v Value),
@@ -62,21 +63,21 @@ struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
     tell: &'v dyn Fn(Told<'_>),
-    /// How many parts have been gone through.
+    /// How many parts have been rendered.
     parts: &'v Cell<usize>,
 }
 
-/// The innermost block that has a context of its own, and those around it.
+/// The innermost block that has its own context, and the blocks around it.
 struct Level<'v> {
     number: usize,
     outer: Option<&'v Level<'v>>,
     value: &'v Value,
     item: Option<Item<'v>>,
-    /// Whether the block is about a secret.
+    /// Whether the block's subject is a secret.
     secret: bool,
 }
 
-/// Which round of an `each` this is.
+/// The current iteration of an `each`.
 #[derive(Clone, Copy)]
 struct Item<'v> {
     index: usize,
@@ -140,7 +141,7 @@ impl Renderer<'_> {
 }
 
 impl<'v> Renderer<'v> {
-    /// The value of an expression, or that it has none; only what a helper cannot do without is an error.
+    /// The value of an expression, or that it has none. A missing value is an error only if a helper requires it.
     fn evaluate<'e>(self, expression: &'e Expression) -> Result<Found<'e>, TemplateError>
     where
         'v: 'e,
@@ -227,7 +228,7 @@ impl<'v> Renderer<'v> {
         }
     }
 
-    /// Whether any of it comes from a secret.
+    /// Whether any part of it comes from a secret.
     fn is_secret(self, expression: &Expression) -> bool {
         match expression {
             Expression::Literal(_) => false,
@@ -264,12 +265,12 @@ impl<'v> Renderer<'v> {
         level
     }
 
-    /// The value that was found for `expression`, which must be there.
+    /// The value that was found for `expression`, which must exist.
     fn there<'f>(self, expression: &Expression, found: &'f Found<'_>) -> Result<&'f Value, TemplateError> {
         if let Some(value) = found.value() {
             return Ok(value);
         }
-        // Where there is no map to look in, that is what to say.
+        // If the map of a `lookup` is missing, that is the error to report.
         if let Expression::Call(Call { helper: Helper::Lookup, arguments, .. }) = expression
             && let Some(within) = arguments.first()
             && matches!(self.evaluate(within)?, Found::Missing)
@@ -284,7 +285,7 @@ impl<'v> Renderer<'v> {
         Err(TemplateError::Missing { path: expression.to_string(), nearest, position })
     }
 
-    /// The path that may have been meant. Says nothing of secrets, where keys come out of the secret itself.
+    /// The path that was probably meant. `None` for secrets, because it would reveal keys of the secret itself.
     fn nearest(self, path: &Path) -> Option<String> {
         if path.segments.first().is_some_and(|root| root == "secrets") {
             return None;

@@ -1,4 +1,4 @@
-//! What a helper writes, its format reads back: for any value at all.
+//! Tests that each format reads back what its helper writes, for any value.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -25,10 +25,10 @@ fn ini_for_mysql(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     ini(value, Some(&json!("mysql")), out)
 }
 
-/// What has broken quoting somewhere before, in one string.
+/// Characters that have broken quoting elsewhere, in one string.
 const HOSTILE: &str = "a\"b'c\\d\ne\tf\r$HOME `id` %s #x ;y {{z}} \u{1}\u{7f}\u{85}\u{2028}\u{feff}ü🦀";
 
-/// One word of a POSIX shell: single-quoted parts, and single characters behind a backslash.
+/// Reads one POSIX shell word: single-quoted parts, and single characters escaped by a backslash.
 fn shell_word(word: &str) -> Option<String> {
     let mut read = String::new();
     let mut rest = word.chars();
@@ -77,8 +77,8 @@ fn a_hostile_string_comes_back_whole() {
     assert_eq!(env_value(&quoted(env_for_systemd, &value).unwrap()), HOSTILE);
 }
 
-/// Values as they come from YAML and JSON. Floats that are whole numbers are left out: `1.0` is equal to
-/// nothing but itself in these trees, and no format promises to keep the difference.
+/// Values as they come from YAML and JSON. Floats that are whole numbers are left out: `1.0` is equal only to itself in
+/// these trees, and no format guarantees to keep the difference.
 fn values(null: bool) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<String>().prop_map(Value::from),

@@ -1,7 +1,7 @@
-//! What a template may see, and the memory it is seen in: everything here is wiped when dropped.
+//! The values that a template may read, and the memory that holds them, which is wiped when dropped.
 //!
-//! A rendered value may have come from a secret, and so may whatever a helper made of it, so neither
-//! [`Scope`] nor the two types a render works with can be printed or leave a copy behind.
+//! A rendered value may come from a secret, and so may the result of a helper. Therefore neither [`Scope`] nor the two
+//! types used for rendering can be printed or leave a copy behind.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::text::SecretText;
 
-/// How large a template may become once it is filled in, and a text that a helper makes, in bytes: as large as user data may
-/// be. Lists that are gone over within each other multiply, and so do helpers.
+/// The maximum size of a rendered template, and of a text that a helper returns, in bytes: the same as for user data.
+/// Nested loops over lists multiply the size, and so do helpers.
 pub(crate) const SIZE_LIMIT: usize = 16 << 20;
 
 /// The values a template may refer to, as one tree: `{instance: {…}, values: {…}, secrets: {…}}`.
@@ -23,11 +23,11 @@ impl Scope {
         Self(Value::Object(Map::new()))
     }
 
-    /// Puts `value` at the path `segments`, in the place of what was there.
+    /// Sets the value at the path `segments`, replacing any existing value.
     pub(crate) fn insert(&mut self, segments: &[String], value: Value) {
         let mut slot = &mut self.0;
         for segment in segments {
-            // A list that is there already holds its own items: `values.hosts` before `values.hosts.0`.
+            // An existing list already contains its items: `values.hosts` is inserted before `values.hosts.0`.
             if let Value::Array(items) = slot {
                 match segment.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
                     Some(item) => slot = item,
@@ -46,7 +46,7 @@ impl Scope {
         *slot = value;
     }
 
-    /// What stands at the path `segments`, if anything does.
+    /// The value at the path `segments`, if there is one.
     pub(crate) fn get(&self, segments: &[String]) -> Option<&Value> {
         descend(&self.0, segments)
     }
@@ -56,7 +56,7 @@ impl Scope {
     }
 }
 
-/// What stands in `value` under `segments`: keys of maps, and indices of lists.
+/// The value in `value` at `segments`, which are keys of maps and indices of lists.
 pub(crate) fn descend<'a>(value: &'a Value, segments: &[String]) -> Option<&'a Value> {
     segments.iter().try_fold(value, |value, segment| match value {
         Value::Object(map) => map.get(segment),
@@ -71,7 +71,7 @@ impl From<Value> for Scope {
     }
 }
 
-/// Says that something is there, never what.
+/// Shows that there are values, but never the values.
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scope([redacted])")
@@ -86,7 +86,7 @@ impl Drop for Scope {
 
 impl ZeroizeOnDrop for Scope {}
 
-/// A value that a helper made.
+/// A value returned by a helper.
 pub(super) struct Wiped(Value);
 
 impl Wiped {
@@ -107,8 +107,8 @@ impl Drop for Wiped {
     }
 }
 
-/// Overwrites every string of `value`, keys included: a JSON secret names its users in its keys. The digits of numbers are
-/// out of reach, and only freed.
+/// Overwrites every string in `value`, including keys, because a JSON secret may have user names as keys. The digits of
+/// numbers cannot be reached, and are only freed.
 fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
@@ -123,8 +123,7 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// A string under construction. A `String` that grows leaves its old, shorter self in freed memory; this
-/// one wipes it.
+/// A string under construction. A `String` that grows leaves its old content in freed memory; this one wipes it.
 pub(super) struct Buffer(Zeroizing<String>);
 
 impl Buffer {
@@ -154,7 +153,7 @@ impl Buffer {
         self.push_str(character.encode_utf8(&mut [0; 4]));
     }
 
-    /// Lets `write` append to the string, which has room for `bytes` more and must not outgrow it.
+    /// Lets `write` append to the string, which has room for `bytes` more and must not grow beyond that.
     pub(super) fn append(&mut self, bytes: usize, write: impl FnOnce(&mut String)) {
         let mut larger = Zeroizing::new(String::with_capacity(self.0.len() + bytes));
         larger.push_str(&self.0);

@@ -1,4 +1,4 @@
-//! Helpers that make one string of another: `concat`, `replace`, `trim`, `split`, `base64`, `unbase64`.
+//! Helpers that turn one string into another: `concat`, `replace`, `trim`, `split`, `base64`, `unbase64`.
 
 use base64::Engine;
 use base64::alphabet;
@@ -10,11 +10,11 @@ use super::quote::scalar;
 use super::refusal::Refusal;
 use super::scope::{Buffer, Wiped};
 
-/// Reads base64 with padding or without.
+/// Reads base64 with or without padding.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
-/// Into how many parts a text is split: each takes memory, however short it is.
+/// The maximum number of parts of a split text: each takes memory, however short it is.
 const PARTS_LIMIT: usize = 1_000_000;
 
 pub(super) fn concat(parts: &[&Value]) -> Result<Wiped, Refusal> {
@@ -27,7 +27,7 @@ pub(super) fn concat(parts: &[&Value]) -> Result<Wiped, Refusal> {
     Ok(out.into_value())
 }
 
-/// Every `from` of a text becomes `to`.
+/// Replaces every `from` in a text with `to`.
 pub(super) fn replace(value: &Value, from: &Value, to: &Value) -> Result<Wiped, Refusal> {
     let text = scalar(value)?;
     let from = not_empty(from)?;
@@ -44,12 +44,12 @@ pub(super) fn replace(value: &Value, from: &Value, to: &Value) -> Result<Wiped, 
     Ok(out.into_value())
 }
 
-/// Takes white space away at both ends, line breaks included.
+/// Removes white space at both ends, including line breaks.
 pub(super) fn trim(value: &Value) -> Result<Wiped, Refusal> {
     Ok(scalar(value)?.trim().into())
 }
 
-/// The parts of a text between separators. A text without one is the only part.
+/// The parts of a text between separators. A text without a separator is the only part.
 pub(super) fn split(value: &Value, separator: &Value) -> Result<Wiped, Refusal> {
     let text = scalar(value)?;
     let separator = not_empty(separator)?;
@@ -60,7 +60,7 @@ pub(super) fn split(value: &Value, separator: &Value) -> Result<Wiped, Refusal> 
     Ok(Value::from(parts).into())
 }
 
-/// The second argument, which has to be a string that can be looked for.
+/// The second argument, which must be a non-empty string.
 fn not_empty(text: &Value) -> Result<&str, Refusal> {
     match text {
         Value::String(text) if text.is_empty() => Err(Refusal::of_content("is empty, so it would be found everywhere").at(1)),
@@ -76,11 +76,11 @@ pub(super) fn base64(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The text that a value is base64 of. White space, as in wrapped lines, is passed over.
+/// The text that is encoded in a base64 value. White space, as in wrapped lines, is ignored.
 ///
 /// # Errors
 ///
-/// What is not base64, and bytes that are not UTF-8 text.
+/// A value that is not base64, or encodes bytes that are not UTF-8 text.
 pub(super) fn unbase64(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     let mut packed = Zeroizing::new(String::with_capacity(text.len()));
@@ -128,7 +128,7 @@ mod tests {
         assert!(replace(&json!([]), &json!("a"), &json!("b")).is_err());
     }
 
-    /// One `replace` within another made terabytes of a few kilobytes, and the process aborted.
+    /// Regression: one `replace` inside another turned a few kilobytes into terabytes, and the process aborted.
     #[test]
     fn what_would_become_too_large_is_refused_before_it_is_made() {
         let large = json!(format!("{}{}", "a".repeat(5_000), "b".repeat(60_000)));
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(plain(replace(&large, &json!("a"), &large)), refused);
         assert_eq!(plain(concat(&[&large; 300])), refused);
         assert!(replace(&large, &json!("a"), &json!("cc")).is_ok());
-        // As long as before.
+        // As long as the original.
         let long = json!("a".repeat(9 << 20));
         assert!(replace(&long, &json!("a"), &json!("b")).is_ok());
         assert!(split(&json!("a".repeat(1_000_000)), &json!("a")).is_err());

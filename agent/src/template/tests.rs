@@ -1,4 +1,4 @@
-//! What a template may say, what it refers to, and what it refuses.
+//! What a template may contain, what it refers to, and what is rejected.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::*;
 use crate::address::Usage;
 use crate::failure::Explanation;
 
-/// In every value of the [`scope`] that no message may repeat.
+/// Contained in every value of the [`scope`] that no message may repeat.
 const SECRET: &str = "hunter2";
 
 fn scope() -> Scope {
@@ -37,7 +37,7 @@ fn message(source: &str) -> String {
     }
 }
 
-/// Templates, and what they render.
+/// Templates and their rendered text.
 const RENDERED: &[(&str, &str)] = &[
     ("", ""),
     ("{{values.domain}}:{{values.port}} {{values.ratio}} {{values.on}}", "shop.example.com:8080 0.5 true"),
@@ -83,7 +83,7 @@ const RENDERED: &[(&str, &str)] = &[
     ("{{default values.missing \"d\"}} {{default values.nothing 1}} {{default values.domain \"d\"}}", "d 1 shop.example.com"),
     ("{{default values.empty \"d\"}}.{{default values.off true}}", ".false"),
     ("{{default values.a (default values.b values.port)}}", "8080"),
-    // Braces and bars of other programs.
+    // Braces and vertical bars of other programs.
     ("{{default values.missing \"{{ .Name }}\"}}", "{{ .Name }}"),
     ("{{default values.missing \"{{name.first}}|{{x}}\"}}", "{{name.first}}|{{x}}"),
     ("{{join values.hosts \", \"}} {{base64 values.domain}}", "a, b c2hvcC5leGFtcGxlLmNvbQ=="),
@@ -168,7 +168,7 @@ fn refuses_to_print_what_is_no_text() {
     }
 }
 
-/// Two gigabytes, and then it was aborted.
+/// Regression: it took two gigabytes, and then the process was aborted.
 #[test]
 fn lists_within_each_other_do_not_take_all_memory() {
     let list = Value::Array((0..2000).map(Value::from).collect());
@@ -244,7 +244,7 @@ fn refuses_to_parse_what_can_never_render() {
     assert!(Template::parse("{{values.x").is_err());
 }
 
-/// Braces and bars in a literal belong to other programs, unless they are a path of ours.
+/// Braces and vertical bars in a literal belong to other programs, unless the literal is a path to ingot's data.
 #[test]
 fn a_literal_may_hold_braces_and_bars() {
     for (source, expected) in [
@@ -263,7 +263,7 @@ fn a_literal_may_hold_braces_and_bars() {
     ] {
         assert_eq!(message(source), expected, "{source}");
     }
-    // What else is wrong with the tag is not the bar in its literal.
+    // If something else is wrong with the tag, the bar in its literal must not be reported.
     assert!(!message(r#"{{default values.nothing "a|b" (}}"#).contains("filters"));
 }
 

@@ -1,7 +1,7 @@
-//! A compiled template: what is left of the parsed one once every name in it has been resolved.
+//! A compiled template: the parsed template with every name resolved.
 //!
-//! Both the walk that finds [references](super::references) and the one that [renders](super::render) go
-//! over this tree, so they cannot disagree about what a path means.
+//! Both the search for [references](super::references) and the [renderer](super::render) walk this tree, so they cannot
+//! disagree about the meaning of a path.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub(super) struct Block {
     pub(super) otherwise: Option<Vec<Node>>,
 }
 
-/// How many lists are gone over within each other, at the most.
+/// The maximum depth of nested `each` loops.
 pub(super) fn rounds(nodes: &[Node]) -> usize {
     let of_block = |node: &Node| match node {
         Node::Block(block) => {
@@ -41,7 +41,8 @@ pub(super) fn rounds(nodes: &[Node]) -> usize {
     nodes.iter().map(of_block).max().unwrap_or(0)
 }
 
-/// What decides which parts are there: the paths in the subjects of `if` and `unless`, and whether any of them is compared.
+/// The paths in the subjects of `if` and `unless`, which decide which parts are rendered, and whether any of them is
+/// compared.
 pub(super) fn choices(nodes: &[Node]) -> (Vec<&[String]>, bool) {
     let (mut paths, mut compares) = (Vec::new(), false);
     for node in nodes {
@@ -92,11 +93,11 @@ pub(super) struct Path {
     pub(super) position: Position,
 }
 
-/// Where a path starts. Levels count the enclosing `each` and `with` blocks from the outside, from 0.
+/// Where a path starts. Levels count the enclosing `each` and `with` blocks from the outside, starting at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
     Root,
-    /// What the block at this level is about: its item, or its subject.
+    /// The context of the block at this level: its item or its subject.
     Context(usize),
     Local(usize, Local),
 }
@@ -113,13 +114,13 @@ pub(super) enum Local {
 }
 
 impl Path {
-    /// Whether this reads from the root, and so is a reference.
+    /// Whether this path reads from the root, which makes it a reference.
     pub(super) fn is_reference(&self) -> bool {
         self.base == Base::Root
     }
 }
 
-/// For messages: the whole path from the root, or as it was written where it does not start there.
+/// For messages: the whole path from the root, or the path as written if it does not start at the root.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_reference() {
@@ -149,7 +150,7 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
-    /// Adds the paths from the root in it. Returns whether any is compared.
+    /// Adds its paths from the root. Returns whether any of them is compared.
     fn chooses<'t>(&'t self, paths: &mut Vec<&'t [String]>) -> bool {
         match self {
             Self::Literal(_) => false,

@@ -1,4 +1,4 @@
-//! Why a text is not a template: the parser only says where it stopped.
+//! Explains why a text is not a template; the parser only says where it stopped.
 
 use handlebars::TemplateErrorReason;
 
@@ -36,7 +36,7 @@ pub(super) fn unreadable(source: &str, error: &handlebars::TemplateError) -> Tem
     TemplateError::Syntax { reason, hint, position }
 }
 
-/// What is wrong with the tag in which the parser stopped, what to do, and where it begins.
+/// The mistake in the tag in which the parser stopped, the hint, and the position of the tag.
 fn in_tag(source: &str, stopped: usize) -> Option<(String, String, usize)> {
     let offset = source[..source.floor_char_boundary(stopped.saturating_add(2).min(source.len()))].rfind("{{")?;
     let rest = &source[offset + 2..];
@@ -47,7 +47,7 @@ fn in_tag(source: &str, stopped: usize) -> Option<(String, String, usize)> {
     let tag = rest[..end].trim_matches(['~', '{', ' ']);
     let says = |reason: String, hint: String| Some((reason, hint, offset));
     if let Some(name) = tag.strip_prefix('/') {
-        // The parser stops behind the last block that is closed, and another may be open.
+        // The parser stops after the last block that is closed, but another block may be open.
         if unclosed_block(source).is_some() {
             return None;
         }
@@ -77,7 +77,8 @@ fn in_tag(source: &str, stopped: usize) -> Option<(String, String, usize)> {
     says(format!("a call in parentheses begins with a helper, and `{inner}` is not one"), "write a helper first, as in (concat a b)".into())
 }
 
-/// The parser puts a block without an end at the end of the file, which helps no one.
+/// The innermost block that is not closed. The parser reports it at the end of the file, which does not help the
+/// author.
 fn unclosed_block(source: &str) -> Option<(&str, usize)> {
     let mut open = Vec::new();
     for (offset, _) in source.match_indices("{{") {

@@ -1,6 +1,6 @@
-//! How a template uses values: which it prints as they are, and which without [`trim`](super::helpers).
+//! How a template uses values: which ones it prints unquoted, and which ones it uses without [`trim`](super::helpers).
 //!
-//! Only for advice to the author: what a template may do is decided where it is compiled and rendered.
+//! This is only used for advice to the author. Compiling and rendering decide what a template may do.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use super::position::Position;
 use super::tree::{Base, Block, BlockKind, Expression, Node};
 use crate::address::EACH;
 
-/// Stands in a line for what another tag prints.
+/// Represents the output of another tag in a line.
 const TAG: char = '\0';
 
 /// A value that is printed without a helper that quotes it.
@@ -20,44 +20,45 @@ const TAG: char = '\0';
 pub(crate) struct Bare {
     /// The first path in it, as the author wrote it.
     pub(crate) written: String,
-    /// What to give to a helper instead.
+    /// What to pass to a helper instead.
     pub(crate) argument: String,
-    /// The paths that its text comes from; [`EACH`] where it is any of several.
+    /// The paths that its text comes from; [`EACH`] stands for any item.
     pub(crate) origins: Vec<Vec<String>>,
     pub(crate) position: Position,
     pub(crate) place: Stands,
     pub(crate) inert: Option<Inert>,
 }
 
-/// Where text stands that is not a value to some formats, so that nothing is to be quoted for them.
+/// Places that are not values in some formats, so that nothing needs quoting for these formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inert {
-    /// A comment that is a line of its own, with the sign that it begins with: one of some formats.
+    /// A comment on a line of its own, with the sign that starts it in some formats.
     Comment(&'static str),
-    /// What follows a `#` in a line.
+    /// The text after a `#` in a line.
     Remark,
-    /// A line in brackets, as the header of a section.
+    /// A line in brackets, such as a section header.
     Header,
     /// The lines of a YAML block scalar: `a: |`.
     BlockText,
 }
 
-/// Where in its line a value stands.
+/// The surroundings of a value in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stands {
-    /// By itself, as a whole value.
+    /// Alone, as a whole value.
     Alone,
-    /// By itself between quotes that the author wrote.
+    /// Alone between quotes that the author wrote.
     InQuotes,
-    /// Beside other text.
+    /// Next to other text.
     Within,
-    /// In the user, the password or the query of a URL. A path may be of several segments, and a host is what it is.
+    /// In the user, the password or the query of a URL. Paths and hosts are excluded: a path may consist of several
+    /// segments, and a host is used literally.
     InUrl,
-    /// Anywhere, written by `env` for docker: not bare, but no other reader is sure to read it back.
+    /// Anywhere, written by `env` for docker. The value is quoted, but other readers may not read it back.
     ForDocker,
 }
 
-/// Every value that is printed bare. One that is all there is in a template is a file of its own, and not among them.
+/// Every value that is printed bare. A value that is the whole template makes up the whole file, and is not included.
 pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
     let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: None, found: Vec::new() };
     let blank = |node: &&Node| matches!(node, Node::Text(text) if text.trim().is_empty());
@@ -68,32 +69,32 @@ pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
 }
 
 struct Walk {
-    /// For each enclosing `each` and `with`, outermost first, the paths of what it is about.
+    /// For each enclosing `each` and `with`, outermost first, the paths of its subject.
     levels: Vec<Vec<Vec<String>>>,
-    /// What stands before.
+    /// The text before the current position.
     before: String,
-    /// Where in that the present line begins.
+    /// The start of the current line within `before`.
     line: usize,
-    /// The last line above.
+    /// The previous line that is not blank.
     above: Option<Rc<Above>>,
     found: Vec<Bare>,
 }
 
-/// A line above. Shared, as what a block puts there is forgotten when it ends.
+/// An earlier line. Shared, because the lines added by a block are forgotten when the block ends.
 #[derive(Debug)]
 struct Above {
     indent: usize,
-    /// Whether what is indented more is the text of a block scalar.
+    /// Whether more deeply indented lines below it are the text of a block scalar.
     begins_text: bool,
-    /// The next one above it that is indented less.
+    /// The nearest line above it that is indented less.
     enclosing: Option<Rc<Self>>,
 }
 
-/// How much of a line is looked at on each side of a value, in bytes: a file may be one line of megabytes.
+/// How much of a line is examined on each side of a value, in bytes: a file may be a single line of megabytes.
 const NEAR: usize = 4096;
 
 impl Walk {
-    /// `after`: what follows the nodes in the last line.
+    /// `after` is the text that follows the nodes in their last line.
     fn nodes(&mut self, nodes: &[Node], after: &str) {
         for (n, node) in nodes.iter().enumerate() {
             match node {
@@ -123,7 +124,7 @@ impl Walk {
         }
     }
 
-    /// The nearest of the lines above that encloses one that is indented so far.
+    /// The nearest line above that encloses a line with this indentation.
     fn enclosing(&self, indent: usize) -> Option<&Rc<Above>> {
         std::iter::successors(self.above.as_ref(), |above| above.enclosing.as_ref()).find(|above| above.indent < indent)
     }
@@ -171,7 +172,7 @@ impl Walk {
         self.before.push(TAG);
     }
 
-    /// Forgets what a block has put there.
+    /// Forgets what a block has added.
     fn go_back(&mut self, before: usize, line: usize, above: Option<&Rc<Above>>) {
         self.before.truncate(before);
         (self.line, self.above) = (line, above.cloned());
@@ -214,7 +215,7 @@ fn first_path(expression: &Expression) -> Option<String> {
     }
 }
 
-/// What `nodes` put into the line that they begin in, and `after` behind them, as far as it is [near](NEAR).
+/// The rest of the current line as written by `nodes` and followed by `after`, up to [`NEAR`] bytes.
 fn rest_of_line(nodes: &[Node], after: &str) -> String {
     let mut rest = String::new();
     for node in nodes {
@@ -251,7 +252,7 @@ fn place(before: &str, after: &str) -> Stands {
     if begins && ends { Stands::Alone } else { Stands::Within }
 }
 
-/// How comments begin, in one format or another.
+/// The signs that start a comment in one format or another.
 const COMMENTS: [&str; 5] = ["#", ";", "!", "//", "<!--"];
 
 fn inert(before: &str, after: &str) -> Option<Inert> {
@@ -262,7 +263,7 @@ fn inert(before: &str, after: &str) -> Option<Inert> {
     (begins.starts_with('[') && after.trim_end().ends_with(']')).then_some(Inert::Header)
 }
 
-/// Whether a line has a `#` after white space and outside of quotes.
+/// Whether a line contains a `#` after a space and outside of quotes.
 fn is_remark(before: &str) -> bool {
     let (mut in_double, mut in_single, mut last) = (false, false, 0);
     for byte in before.bytes() {
@@ -281,7 +282,8 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Whether a line ends with `|` or `>` and what YAML allows behind it, as a word of its own behind a key or a dash.
+/// Whether a line ends with a block scalar indicator: `|` or `>` with optional modifiers, as a separate word after a
+/// key or a dash.
 pub(crate) fn announces_block_text(line: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim_end();
     let Some((key, sign)) = line.rsplit_once(' ') else { return false };
@@ -290,7 +292,7 @@ pub(crate) fn announces_block_text(line: &str) -> bool {
     indicators && (key.contains(": ") || key.trim_end().ends_with([':', '-']))
 }
 
-/// Whether this is in a URL what has no signs of the URL in it: its user, its password, or a part of its query.
+/// Whether a value that itself contains no URL syntax is in a URL: as its user, its password, or a part of its query.
 fn in_url(before: &str, after: &str) -> bool {
     let ends = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');
     let Some((_, begun)) = before.rsplit_once("://") else { return false };
@@ -304,7 +306,7 @@ fn in_url(before: &str, after: &str) -> bool {
     !begun.contains('@') && authority.is_some_and(|rest| rest.contains('@'))
 }
 
-/// Whether the value at `path` stands anywhere without `trim` around it.
+/// Whether the value at `path` is used anywhere without `trim`.
 pub(super) fn untrimmed(nodes: &[Node], path: &[String]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Text(_) => false,

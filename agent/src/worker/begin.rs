@@ -1,4 +1,4 @@
-//! The beginning of a worker: the way to AWS, and its queue.
+//! The start of a worker: the connection to AWS, and its queue.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use crate::backoff::Backoff;
 use crate::failure::{Explanation, Failure as _};
 use crate::host::Clock;
 
-/// How long AWS may be out of reach at the start.
+/// How long AWS may be unreachable at the start.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 
-/// How long a refusal may last at the start. A right that was given with the instance may come seconds after it.
+/// How long a denial may last at the start. A permission granted together with the instance may
+/// take effect seconds later.
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html>, eventual consistency.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
@@ -23,7 +24,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(15);
 pub(crate) struct Found {
     pub(crate) queue: Rc<dyn Queue>,
     pub(crate) name: QueueName,
-    /// What tells it from every other queue.
+    /// An identifier that no other queue has.
     pub(crate) known_as: String,
 }
 
@@ -35,11 +36,11 @@ pub(crate) struct Begin<'a> {
 }
 
 impl Begin<'_> {
-    /// Finds the queue, and warns if messages that fail have nowhere to go.
+    /// Finds the queue, and warns if it has no dead-letter queue.
     ///
     /// # Errors
     ///
-    /// If it is not there, if this role may not use it, or if AWS is out of reach.
+    /// If the queue does not exist, if this role may not use it, or if AWS is unreachable.
     pub(crate) async fn find(self) -> Result<Found, AwsError> {
         let begun = self.clock.elapsed();
         let call = Call::new(SERVICE, "GetQueueUrl", &self.name.written);
@@ -75,7 +76,7 @@ impl Begin<'_> {
                 "{} has no redrive policy: a message that always fails is delivered until it expires\n  hint: give the queue a dead-letter queue with a maxReceiveCount",
                 self.name.written
             ),
-            // Nothing else is needed of them.
+            // The permission is needed for nothing else.
             Err(error) if error.kind == AwsErrorKind::Denied => {
                 log::warn!("cannot tell whether messages that fail go to a dead-letter queue: {}", Explanation::of(&error));
             }

@@ -1,9 +1,10 @@
-//! What a worker does next, by what has happened. Pure: it gives orders, the daemon carries them out and tells how they ended.
+//! Decides what a worker does next, given what has happened. Pure: it gives orders, and the
+//! daemon carries them out and reports their results.
 //!
-//! It asks for messages only while the application is ready and only for as many as can be handled. What comes while it is
-//! not waits for a probe: a message that goes back has used up one of the deliveries that its queue grants. Asked to stop, a
-//! worker takes no more: receptions that are on their way are waited for, and what they bring goes back at once; what is
-//! handled has the time that the document gives it.
+//! It only receives messages while the application is ready, and only as many as can be handled. Messages that arrive
+//! while the application is not ready wait for a probe: returning a message uses up one of the deliveries that its
+//! queue allows. When the worker is asked to stop, it receives no more. It waits for receptions in flight, whose
+//! messages go back at once; messages that are being handled have the time that the document gives them.
 
 mod happened;
 
@@ -21,29 +22,30 @@ use crate::failure::Explanation;
 use crate::net::posts::Answered;
 use crate::steps::worker::settings::Settings;
 
-/// How many receptions go on at the same time while each brings all that it asks for.
+/// How many receptions are in flight at the same time while each returns as many messages as it asked for.
 const RECEPTIONS: usize = 5;
 
-/// How long receptions that are on their way when the worker stops are waited for. SQS does not notice that no one waits any
-/// longer: what it hands out then is hidden for the whole of `visibility`.
+/// How long a stopping worker waits for receptions in flight. SQS does not notice that the caller is gone: messages
+/// that it then hands out are hidden for the whole of `visibility`.
 ///
 /// Source: <https://github.com/aws/aws-sdk-java-v2/issues/1395>, <https://github.com/aws/aws-sdk-js/issues/2350>.
 const ON_ITS_WAY: Duration = Duration::from_secs(LONG_POLL + 1);
 
-/// How long SQS may take to be told what became of the last messages.
+/// How long SQS may take to accept the results of the last messages.
 const SETTLING: Duration = Duration::from_secs(30);
 
-/// How long a free place waits for others to be free, where the queue has more than there is room for: else every second call
-/// would be for a single message.
+/// How long a free place waits for others to become free while the queue has more messages than fit: otherwise every
+/// second call would be for a single message.
 const TOGETHER: Duration = Duration::from_millis(5);
 
-/// How long a message waits for an application that is tried with others.
+/// How long a message waits while the application is being tried with others.
 const WAITS: Duration = Duration::from_secs(5);
 
-/// When a periodic message comes again whose time could not be claimed. Each time is one of the deliveries that its queue grants.
+/// When a periodic message becomes visible again whose time could not be claimed. Each time
+/// uses up one of the deliveries that its queue allows.
 const CLAIMED_AGAIN: Duration = Duration::from_secs(120);
 
-/// What is to be done.
+/// An order for the daemon.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Receive(Receive),
@@ -52,20 +54,20 @@ pub(super) enum Order {
         message: Message,
     },
     Delete(Vec<(Ticket, String)>),
-    /// Hide each from others for so long.
+    /// Hide each message from other receivers for this long.
     Hide(Vec<(Ticket, String, Duration)>),
-    /// Ask whether the application is ready.
+    /// Probe whether the application is ready.
     Probe,
-    /// Leave the answers of receptions that are on their way.
+    /// Drop the receptions in flight.
     LeaveReceptions,
-    /// Cut off all requests.
+    /// Abort all requests.
     CutOff,
 }
 
 /// What has happened.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// `time`: by SQS.
+    /// `time` is the time according to SQS.
     Received {
         wanted: Receive,
         asked: Duration,
@@ -88,30 +90,30 @@ pub(super) enum Event {
         asked: Duration,
         result: Result<Vec<Rejected>, AwsError>,
     },
-    /// A periodic message that is not posted.
+    /// A periodic message was not posted.
     Withheld {
         ticket: Ticket,
         why: Withheld,
     },
-    /// `is_late`: there was no answer.
+    /// `is_late` means that there was no answer.
     Probed {
         answer: Result<(), String>,
         is_late: bool,
     },
-    /// Whether someone is about to stop the application.
+    /// Whether another process is about to stop the application.
     Held(bool),
-    /// The worker is asked to stop; the second time, at once.
+    /// The worker is asked to stop; the second time, immediately.
     Stop,
 }
 
-/// Why a periodic message is not posted.
+/// Why a periodic message was not posted.
 #[derive(Debug)]
 pub(super) enum Withheld {
-    /// Another one of the same due time is, or was.
+    /// Another message for the same due time is or was posted.
     Duplicate,
-    /// No one can tell now whether that is so.
+    /// It cannot be determined now whether another message was posted.
     Unclaimed(Explanation),
-    /// Meanwhile someone is about to stop the application.
+    /// In the meantime, another process is about to stop the application.
     Held,
 }
 
@@ -119,7 +121,7 @@ pub(super) struct Course {
     settings: Settings,
     fifo: bool,
     hand: Hand,
-    /// What was received and is not posted yet, with since when.
+    /// Messages that were received and are not posted yet, and since when they have been waiting.
     waiting: Vec<(Ticket, Message, Duration)>,
     gate: Gate,
     leaving: Option<Leaving>,
@@ -131,27 +133,27 @@ pub(super) struct Course {
     events: u64,
 }
 
-/// Receptions that are on their way.
+/// The receptions in flight.
 #[derive(Debug, Default)]
 struct Receptions {
     count: usize,
-    /// How many messages they may bring.
+    /// The most messages that they may return.
     asked: usize,
-    /// Whether the last one brought all that it asked for.
+    /// Whether the last one returned as many messages as it asked for.
     is_full: bool,
-    /// Until when free places wait for others.
+    /// Until when free places wait for others to become free.
     together: Option<Duration>,
-    /// Of a FIFO queue: those whose answer was lost, which are made again as they were.
+    /// Receptions from a FIFO queue whose answer was lost. They are repeated unchanged.
     lost: Vec<Receive>,
 }
 
-/// The end of a worker.
+/// The state of a worker that is stopping.
 #[derive(Debug, Clone, Copy)]
 struct Leaving {
     since: Duration,
     until: Duration,
     has_cut_off: bool,
-    /// Since when nothing is handled.
+    /// Since when no message is being handled.
     idle: Option<Duration>,
 }
 
@@ -174,7 +176,7 @@ impl Course {
         }
     }
 
-    /// What is to be done now.
+    /// The orders that are due now.
     pub(super) fn orders(&mut self, now: Duration) -> Vec<Order> {
         let mut orders = Vec::new();
         match self.leaving {
@@ -206,7 +208,7 @@ impl Course {
         orders
     }
 
-    /// Posts what waits, as far as the application may have it, and gives back what waits in vain.
+    /// Posts as many waiting messages as the application may have, and gives back those that wait in vain.
     fn post(&mut self, now: Duration, orders: &mut Vec<Order>) {
         let is_in_vain = self.gate.has_failed() || self.gate.is_held();
         let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.tried(self.gate.trial())) } else { 0 };
@@ -246,7 +248,7 @@ impl Course {
         self.leaving = Some(leaving);
     }
 
-    /// Until when a worker that stops waits for receptions: not for longer than it does for messages.
+    /// The time until which a stopping worker waits for receptions: no longer than for messages in hand.
     fn receptions_end(&self, leaving: Leaving) -> Duration {
         (leaving.since + ON_ITS_WAY).min(leaving.until.max(leaving.since + Duration::from_secs(1)))
     }
@@ -282,7 +284,7 @@ impl Course {
         Some(Receive { most: most.min(free), visibility: self.settings.visibility, attempt })
     }
 
-    /// When something is due that is not due now.
+    /// When the next thing is due.
     pub(super) fn next_due(&self, now: Duration) -> Option<Duration> {
         let own = match self.leaving {
             Some(leaving) => {
@@ -303,7 +305,7 @@ impl Course {
         own.into_iter().chain(deletion).chain(change).min()
     }
 
-    /// Whether a worker that was asked to stop has stopped.
+    /// Whether a worker that was asked to stop is done.
     pub(super) fn is_over(&self, now: Duration) -> bool {
         let is_settled = |idle: Duration| (self.hand.len() == 0 && self.receptions.count == 0) || now >= idle + SETTLING;
         self.leaving.is_some_and(|leaving| leaving.idle.is_some_and(is_settled))
@@ -317,7 +319,7 @@ impl Course {
         self.leaving.is_some()
     }
 
-    /// How much has happened.
+    /// The number of events so far.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
@@ -335,7 +337,7 @@ impl Course {
         }
     }
 
-    /// What it says of itself.
+    /// The status of the worker.
     pub(super) fn status(&self, now: Duration) -> Status {
         let (doing, waiting) = (self.doing(now), self.waiting(now).map(str::to_owned));
         let (in_hand, oldest_sent_ms) = (self.hand.open(), self.hand.oldest_ms());

@@ -1,15 +1,16 @@
-//! Periodic tasks: each due time reaches the application through one message, whoever of the fleet sends it.
+//! Periodic tasks: each due time reaches the application through one message, no matter which
+//! instance of the fleet sends it.
 //!
 //! | | what |
 //! |---|---|
 //! | [`timetable`] | what is due, and what was missed; pure |
-//! | [`claim`] | what follows from the claim of a due time, for who sends it and for who delivers it; pure |
+//! | [`claim`] | what follows from the claim of a due time, when sending and when delivering its message; pure |
 //! | [`errand`] | settles one due time: claims it, sends its message, marks it as sent |
 //! | [`delivery`] | lets one message of each due time through |
-//! | [`begun`] | from when on the times of a task count |
+//! | [`begun`] | since when the times of a task count |
 //!
-//! A FIFO queue needs no claims: SQS takes the messages that several instances send for one due time as one, if they come
-//! within five minutes.
+//! A FIFO queue needs no claims: SQS deduplicates the messages that several instances send for
+//! one due time, if they arrive within five minutes.
 
 mod begun;
 mod claim;
@@ -40,18 +41,19 @@ use crate::steps::claiming::key;
 use crate::steps::worker::cron::{Schedule, zone};
 use crate::steps::worker::settings::Settings;
 
-/// How long it sleeps at most: a clock that was set, or a machine that has slept, is noticed by then.
+/// The longest sleep, after which a changed clock or a suspended machine is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 
-/// How many objects it works on at the same time: all tasks may be due at midnight. Each task has its part of that, and one at
-/// the least, so that one which cannot be sent holds up no other.
+/// The most objects that are worked on at the same time, because all tasks may be due at midnight. Each task has its
+/// share of this, at least one, so that a task that cannot be sent does not delay the others.
 const AT_ONCE: usize = 50;
 
-/// Later than this, a due time was missed, and is caught up.
+/// A due time that is later than this counts as missed, and is caught up.
 const LATE: Duration = Duration::from_secs(60);
 
-/// The attribute that tells our messages for one due time apart. As all of this prefix, it is not shown to the application. A
-/// message that comes back from a dead-letter queue has a new ID, and still this.
+/// The attribute that distinguishes our messages for one due time. Like all attributes with
+/// this prefix, it is not passed to the application. A message that was redriven from a
+/// dead-letter queue has a new ID, but keeps this attribute.
 const MARK: &str = "beanstalk.sqsd.mark";
 
 /// The periodic tasks of a worker.
@@ -61,26 +63,26 @@ pub(crate) struct Cron {
     claims: Option<Claims>,
     host: Host,
     timetable: RefCell<Timetable>,
-    /// Counts what has happened.
+    /// Counts changes of the status.
     changes: Cell<u64>,
 }
 
-/// Where due times are claimed.
+/// Where and how due times are claimed.
 struct Claims {
     objects: Rc<dyn Objects>,
     below: Prefix,
-    /// The part of the queue in their names.
+    /// The part of the objects' names that identifies the queue.
     queue: String,
     holder: String,
 }
 
-/// What is to be done about a task.
+/// A job for a task.
 #[derive(Clone, Copy)]
 enum Job {
-    /// Find out from when on its times count.
+    /// Find out since when the times of the task count.
     Begin(usize),
     Settle(Due),
-    /// Note up to when its times are settled.
+    /// Record until when the times of the task are settled.
     Note(Due),
 }
 
@@ -93,11 +95,11 @@ impl Job {
 }
 
 impl Cron {
-    /// What the settings of a worker say of periodic tasks; `None` if that is nothing. `known_as` tells its queue from all others.
+    /// Creates the periodic tasks from a worker's settings; `None` if there are none. `known_as` identifies the queue.
     ///
     /// # Errors
     ///
-    /// If that cannot be done on this machine.
+    /// If the settings cannot be applied on this machine.
     pub(crate) async fn of(
         settings: &Settings,
         queue: Rc<dyn Queue>,
@@ -126,17 +128,17 @@ impl Cron {
         Ok(Some(Rc::new(Self { queue, name, claims, host, timetable, changes: Cell::default() })))
     }
 
-    /// Sends what is due, for ever. It may be left at any moment.
+    /// Sends what is due. Never returns, and may be dropped at any moment.
     pub(super) async fn run(self: Rc<Self>) {
         let (mut started, mut looked) = (self.now(), self.now());
         let tasks = self.timetable.borrow().len();
         let mut going: FuturesUnordered<LocalBoxFuture<'static, usize>> = FuturesUnordered::new();
         let mut jobs: VecDeque<Job> = (0..tasks).map(Job::Begin).collect();
-        // What each task may begin now.
+        // How many jobs each task may start now.
         let mut places = vec![(AT_ONCE / tasks.max(1)).max(1); tasks];
         loop {
             let now = self.now();
-            // It was suspended, or its clock was set: what others did in the meantime, they have noted.
+            // The machine was suspended, or its clock was set. What others did in the meantime is on record.
             if self.claims.is_some() && now.duration_since(looked).unsigned_abs() > LATE {
                 self.timetable.borrow_mut().wait();
                 started = now;
@@ -149,7 +151,7 @@ impl Cron {
                 jobs.push_back(Job::Note(Due { task, at: missed.last }));
             }
             if self.claims.is_some() {
-                // A fleet that begins at different ends is done sooner.
+                // The instances of a fleet start with different times, so together they are done sooner.
                 fastrand::shuffle(&mut turn.due);
             }
             jobs.extend(turn.due.into_iter().map(Job::Settle));
@@ -176,7 +178,7 @@ impl Cron {
         }
     }
 
-    /// Returns the task that has a place again.
+    /// Carries out a job. Returns its task, which has a free place again.
     async fn carry_out(self: Rc<Self>, job: Job, started: Timestamp) -> usize {
         match job {
             Job::Begin(task) => self.begin(task, started).await,
@@ -186,14 +188,14 @@ impl Cron {
         job.task()
     }
 
-    /// What time it is: by this machine's clock, unless that is far from what AWS says.
+    /// The current time: by this machine's clock, unless that is far from what AWS reports.
     fn now(&self) -> Timestamp {
         let (own, known) = (self.host.clock.now(), self.queue.time());
         let (soonest, latest) = (known.checked_sub(LATE).unwrap_or(own), known.checked_add(LATE).unwrap_or(own));
         own.max(soonest).min(latest)
     }
 
-    /// How much has happened.
+    /// The number of changes so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes.get()
     }
@@ -202,7 +204,7 @@ impl Cron {
         self.timetable.borrow().status()
     }
 
-    /// Notes what has happened to a task.
+    /// Changes the status of a task.
     fn note(&self, task: usize, what: impl FnOnce(&mut Periodic)) {
         what(self.timetable.borrow_mut().status_of(task));
         self.changes.set(self.changes.get() + 1);
@@ -218,7 +220,7 @@ impl Cron {
         });
     }
 
-    /// Tells what keeps a task from being sent, once.
+    /// Reports why a task cannot be sent. The same reason is logged only once.
     fn trouble(&self, task: usize, why: &Explanation) {
         let what = why.to_string();
         self.note(task, |status| {
@@ -229,7 +231,7 @@ impl Cron {
         });
     }
 
-    /// The object that stands for a due time of a task, or for the task.
+    /// The object for a due time of a task, or for the task itself.
     fn object(&self, claims: &Claims, task: &str, end: &str) -> ClaimObject {
         let place = claims.below.object(&format!("{}/{}/{end}", claims.queue, key(task)));
         ClaimObject { objects: claims.objects.clone(), place }

@@ -1,4 +1,4 @@
-//! The daemon: carries out the orders of its [`Course`], and tells it what has happened. It decides nothing.
+//! The daemon: carries out the orders of its [`Course`], and reports to it what has happened. It decides nothing.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -26,25 +26,25 @@ use crate::net::Probes;
 use crate::net::posts::{Post, Posts};
 use crate::steps::worker::settings::{Settings, Slots, Target};
 
-/// How often the status file is written at most, as long as the worker does what it did.
+/// The least interval between two writes of the status file, while the worker does not change what it is doing.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How often CloudWatch is told.
+/// The interval of metrics for CloudWatch.
 const MEASURE_EVERY: Duration = Duration::from_secs(60);
 
-/// How long CloudWatch may take for the last counts of a worker that stops.
+/// How long CloudWatch may take for the last metrics of a stopping worker.
 const MEASURE_LAST: Duration = Duration::from_secs(2);
 
 /// How long a probe of the application may take.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// How often systemd is told, while the worker stops, that this still goes on; and for how long each time.
+/// How often systemd is told that the worker is still stopping, and how long each such notice is valid.
 const STOPPING_EVERY: Duration = Duration::from_secs(10);
 const STOPPING_FOR: Duration = Duration::from_secs(30);
 
-/// A worker with everything that it talks to.
+/// A worker, with everything that it communicates with.
 pub(crate) struct Daemon {
-    /// By which the document knows it.
+    /// The worker's name in the document.
     pub(crate) name: String,
     pub(crate) settings: Rc<Settings>,
     pub(crate) queue: Rc<dyn Queue>,
@@ -52,15 +52,15 @@ pub(crate) struct Daemon {
     pub(crate) posts: Rc<dyn Posts>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) host: Host,
-    /// Where whoever is about to stop the application finds it.
+    /// The socket by which a process that is about to stop the application can hold the worker.
     pub(crate) hold: Option<PathBuf>,
     /// Where metrics go, if the document asks for them.
     pub(crate) metrics: Option<Rc<CloudWatch>>,
-    /// Its periodic tasks, if there may be any.
+    /// Its periodic tasks, if it can have any.
     pub(crate) cron: Option<Rc<Cron>>,
 }
 
-/// What goes on, by kind: receptions and requests may be left in the middle.
+/// Futures in progress, by kind, because receptions and requests can be aborted.
 type Going = FuturesUnordered<LocalBoxFuture<'static, Option<Event>>>;
 
 #[derive(Default)]
@@ -69,22 +69,23 @@ struct Ongoing {
     posts: Going,
     calls: Going,
     posted: Posted,
-    /// Whether someone is about to stop the application.
+    /// Whether another process is about to stop the application.
     is_held: Rc<Cell<bool>>,
-    /// It goes on while messages are in hand, also of a worker that stops: it may be the only one.
+    /// Continues while messages are in hand, even when the worker is stopping: it may be the only
+    /// one that sends periodic messages.
     cron: Going,
 }
 
-/// What was told to whom, and when.
+/// What was reported to whom, and when.
 struct Told {
-    /// How much had happened when the file was written last.
+    /// The number of events when the status file was last written.
     events: u64,
     doing: Doing,
     at: Duration,
     measured: Rc<Measured>,
     measured_at: Duration,
     stopping_at: Duration,
-    /// Whether the file could not be written. Said once.
+    /// Whether the file could not be written. Logged once.
     is_lost: bool,
 }
 
@@ -103,7 +104,7 @@ impl Told {
 }
 
 impl Daemon {
-    /// Works until `stop` says so and everything in hand is done. Told so again, it cuts off what it has in hand.
+    /// Works until `stop` yields an item and everything in hand is done. A second item aborts what is in hand.
     pub(crate) async fn work(self, stop: impl Stream<Item = ()>) {
         let mut stop = pin!(stop);
         let begun = Status::starting(&self.settings.queue, &self.host);
@@ -157,7 +158,8 @@ impl Daemon {
         let _ = self.host.files.remove(&path(&self.name)).await;
     }
 
-    /// Which of two releases messages go to is asked anew each time: meanwhile, requests may be led to the other one.
+    /// Checks each time which of two releases gets the messages, because requests may be switched
+    /// to the other one in the meantime.
     async fn look_who_holds(&self, standing: &Standing, course: &mut Course) {
         let held = standing.is_held() && standing.is_held_at(address(&self.settings.to, &self.host).await.port());
         if held != course.is_held() {
@@ -200,7 +202,8 @@ impl Daemon {
         }
     }
 
-    /// Posts a message, if it is one that may be: a periodic one is nowhere before that is known.
+    /// Posts a message if it may be posted. While a periodic one is being claimed, it does not
+    /// count as posted to any port.
     fn post(&self, ticket: Ticket, message: Message, going: &Ongoing) -> LocalBoxFuture<'static, Option<Event>> {
         let (posts, host, settings, cron) = (self.posts.clone(), self.host.clone(), self.settings.clone(), self.cron.clone());
         let (posted, is_held, queue) = (going.posted.clone(), going.is_held.clone(), self.queue_name.name.clone());
@@ -229,7 +232,7 @@ impl Daemon {
         })
     }
 
-    /// Tells the file, CloudWatch and systemd what they are to know now. When the next of them is due, if one is.
+    /// Updates the status file, CloudWatch and systemd if they are due. Returns when the next update is due.
     async fn tell(&self, course: &Course, told: &mut Told, going: &mut Ongoing) -> Option<Duration> {
         let now = self.host.clock.elapsed();
         let mut due = None;
@@ -270,7 +273,7 @@ impl Daemon {
         }
     }
 
-    /// Beside everything: no message waits for CloudWatch. What it was not told, the next call tells.
+    /// Sends metrics in the background: no message waits for CloudWatch. What was not sent is part of the next call.
     fn measured(
         &self,
         cloudwatch: &Rc<CloudWatch>,
@@ -295,12 +298,13 @@ impl Daemon {
 fn bytes(message: &Message, queue: &str, settings: &Settings, host: &Host) -> Vec<u8> {
     let Settings { to, mime_type, max_duration, timeout, .. } = settings;
     let now = host.clock.now();
-    // One that sends nothing is cut off before its time is over.
+    // If the application sends nothing, the request is cut off by `timeout`, which may be shorter.
     let deadline = now.checked_add((*max_duration).min(*timeout)).unwrap_or(now);
     request(message, About { queue, path: &to.path, mime_type, deadline })
 }
 
-/// Where the application listens that serves now. One whose releases overlap is followed as its proxy follows it: by the link.
+/// The address at which the application currently serves. If its releases overlap, the address
+/// comes from the same link that its proxy follows.
 async fn address(to: &Target, host: &Host) -> std::net::SocketAddr {
     let Some(Slots { link, a, b }) = &to.slots else { return to.at };
     let slot = host.directories.link(link).await.ok().flatten();

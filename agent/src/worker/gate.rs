@@ -1,66 +1,67 @@
-//! Whether the application is ready, as far as that is known, and how many messages it may have at the same time. While it is
-//! not, no messages are asked for, and those that come wait for what a probe says. Pure.
+//! Whether the application is ready, as far as that is known, and how many messages it may have at the same time. While
+//! it is not ready, no messages are received, and those that arrive wait for the result of a probe. Pure.
 //!
-//! One that was gone is tried with one message first, and with twice as many after each answer: a message that ends it takes
-//! few others with it, and is soon known. What it had before, and still has, does not count: one of its processes has ended, and
-//! others go on.
+//! An application that was gone is first tried with one message, and with twice as many after each answer: so a message
+//! that crashes it takes few others with it, and is identified soon. Messages that it had before, and still has, do not
+//! count: one of its processes has ended, while others continue.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// How often an application is asked that answers in a way that leaves it open.
+/// The interval of probes after an answer that leaves open whether the application is ready.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 
-/// How often one is asked that has messages and says nothing.
+/// The interval of probes while the application has messages and does not answer.
 const WHILE_BUSY: Duration = Duration::from_secs(10);
 
-/// As many answers of a proxy in a row, and none of the application's own, say that it is gone.
+/// After this many consecutive answers of a proxy, without one of the application, the application counts as gone.
 const SUSPECTS: u32 = 5;
 
-/// What an answer says of the application.
+/// What an answer means for the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It works, or asks to be left alone for a while.
+    /// It works, or asks for a pause.
     Alive,
-    /// It answers, and fails.
+    /// It answers with a failure.
     Failed,
     /// It does not answer in time.
     Silent,
-    /// It may be gone: a proxy in front of it has answered in its place.
+    /// It may be gone: a proxy in front of it has answered instead.
     Suspect,
     /// It is gone.
     Gone,
 }
 
-/// Why no messages are taken while it is held.
+/// Why no messages are taken while the worker is held.
 const HELD: &str = "the application is being replaced";
 
-/// Begins shut: what was never ready is asked first.
+/// Starts closed: an application that was never ready is probed first.
 #[derive(Debug)]
 pub(super) struct Gate {
     is_open: bool,
-    /// Whether someone is about to stop it.
+    /// Whether another process is about to stop the application.
     is_held: bool,
     is_asking: bool,
-    /// Whether another one may have been asked than is there now.
+    /// Whether the probe in flight may have reached another process than the current one.
     is_outdated: bool,
-    /// Probes that failed, one after the other.
+    /// The number of consecutive probes that failed.
     tries: u32,
-    /// When a shut one is asked next.
+    /// When a closed gate is probed next.
     next: Duration,
-    /// How often it was gone, since it last had as many messages as it may.
+    /// How often the application was gone since it last had as many messages as it may.
     doubts: u32,
-    /// As many messages of this trial it may have.
+    /// How many messages of this trial the application may have.
     window: usize,
-    /// Counts how often it was shut. What it was given before goes on in those of its processes that have not ended.
+    /// Counts how often the gate was closed. Messages of earlier trials are still being handled by
+    /// processes that have not ended.
     trial: u32,
     suspects: u32,
-    /// Whether an answer has left it open whether it is ready.
+    /// Whether an answer has left open whether the application is ready.
     is_suspected: bool,
-    /// When it was last known to be ready.
+    /// When the application was last known to be ready.
     known: Duration,
-    /// Why it is not ready.
+    /// Why the application is not ready.
     why: String,
 }
 
@@ -89,17 +90,17 @@ impl Gate {
         self.is_open && !self.is_held
     }
 
-    /// How many messages of this [trial](Self::trial) it may have at the same time.
+    /// How many messages of this [trial](Self::trial) the application may have at the same time.
     pub(super) fn window(&self) -> usize {
         self.window
     }
 
-    /// Which trial this is: one begins each time that it is shut.
+    /// The number of the trial: a new one begins each time the gate is closed.
     pub(super) fn trial(&self) -> u32 {
         self.trial
     }
 
-    /// Whether the application is to be asked now. `is_busy`: it has messages.
+    /// Whether to probe the application now. `is_busy` means that it has messages.
     pub(super) fn asks(&mut self, now: Duration, is_busy: bool) -> bool {
         let is_due = self.next_due(is_busy).is_some_and(|due| now >= due);
         self.is_asking |= is_due;
@@ -110,7 +111,8 @@ impl Gate {
         self.is_held
     }
 
-    /// Someone is about to stop the application, or is done with that: whether another one is there then is asked.
+    /// Another process is about to stop the application, or is done: then the application is
+    /// probed, since it may be another one.
     pub(super) fn hold(&mut self, held: bool, now: Duration) {
         match held {
             true => self.is_held = true,
@@ -121,7 +123,7 @@ impl Gate {
         }
     }
 
-    /// When the application is to be asked.
+    /// When the next probe is due.
     pub(super) fn next_due(&self, is_busy: bool) -> Option<Duration> {
         match self.is_open {
             _ if self.is_asking || self.is_held => None,
@@ -131,7 +133,7 @@ impl Gate {
         }
     }
 
-    /// What an answer to a message says. `room`: as many as it may have when nothing is wrong.
+    /// Takes in an answer to a message. `room` is how many messages the application may have when nothing is wrong.
     pub(super) fn answered(&mut self, sign: Sign, now: Duration, room: usize) {
         match sign {
             Sign::Alive => (self.is_suspected, self.known, self.suspects) = (false, now, 0),
@@ -153,7 +155,8 @@ impl Gate {
         }
     }
 
-    /// The application may be gone. However soon it is ready again, it rests: each time for longer.
+    /// Closes the gate because the application may be gone. However soon it is ready again, it gets
+    /// a pause, longer each time.
     fn doubt(&mut self, now: Duration) {
         if self.is_open {
             self.doubts += 1;
@@ -166,7 +169,7 @@ impl Gate {
         (self.next, self.tries, self.trial) = (next, tries, self.trial + 1);
     }
 
-    /// What the application has answered to a probe; `is_late` if it has not, in all the time of one.
+    /// Takes in the result of a probe; `is_late` if there was no answer in time.
     pub(super) fn probed(&mut self, answer: Result<(), String>, is_late: bool, now: Duration) {
         self.is_asking = false;
         if std::mem::take(&mut self.is_outdated) {
@@ -181,7 +184,7 @@ impl Gate {
             (self.is_open, self.why) = (true, String::new());
             return;
         };
-        // One that does a message at a time has none for a probe in the meantime.
+        // An application that handles one message at a time cannot answer a probe in the meantime.
         if self.is_open && is_late && !was_suspected {
             return;
         }
@@ -198,12 +201,12 @@ impl Gate {
         }
     }
 
-    /// Whether a probe has said that it is not ready.
+    /// Whether a probe has found that the application is not ready.
     pub(super) fn has_failed(&self) -> bool {
         !self.is_open && self.tries > 0
     }
 
-    /// Why no messages are taken.
+    /// Why no messages are taken. `None` if they are.
     pub(super) fn why(&self) -> Option<&str> {
         match self.is_held {
             true => Some(HELD),
@@ -323,7 +326,7 @@ mod tests {
         gate.hold(true, at(10));
         gate.answered(Sign::Gone, at(10), ROOM);
         assert_eq!((gate.is_open(), gate.asks(at(20), true), gate.next_due(true), gate.why()), (false, false, None, Some(HELD)));
-        // One that was asked before.
+        // The answer to a probe from before.
         gate.probed(Ok(()), false, at(10));
         assert!(!gate.is_open());
         gate.hold(false, at(20));

@@ -1,9 +1,10 @@
-//! The messages that a worker has in hand: which are handled, which are to be deleted, which go back, and how long each is
-//! hidden from others. Pure: it knows what is due, and others do it.
+//! The messages that a worker has in hand: which are being handled, which are to be deleted, which go back, and how
+//! long each is hidden from other receivers. Pure: it knows what is due, and the daemon does it.
 //!
-//! A message is in hand from its reception until SQS has taken its deletion or its return. Of a standard queue, at most
-//! [`SLACK`] that are done wait for that beside those that are being handled, so that a kill at any moment has no more of them
-//! delivered twice than that, and a queue whose messages cannot be given back is not emptied into this worker.
+//! A message is in hand from its reception until SQS has accepted its deletion or return. For a standard
+//! queue, at most [`SLACK`] finished messages wait for that in addition to those being handled. So a kill
+//! at any moment makes no more than that many of them be delivered twice, and a queue to which no messages
+//! can be given back is not drained into this worker.
 
 mod held;
 #[cfg(test)]
@@ -15,16 +16,17 @@ use std::time::Duration;
 use self::held::{Changing, Doing, Held};
 use crate::aws::sqs::{BATCH, Message};
 
-/// How many messages that are done may wait for SQS without taking the place of another.
+/// How many finished messages may wait for SQS without occupying a place.
 const SLACK: usize = BATCH;
 
-/// How long a deletion waits for others to go with it.
+/// How long a deletion waits for others, to be sent in one call.
 const GATHERING: Duration = Duration::from_millis(100);
 
-/// The rest between calls for what others would see soon, where SQS is else to be left alone.
+/// The pause between urgent calls, for messages that would soon become visible to others, while
+/// other calls to SQS are paused.
 const URGENT: Duration = Duration::from_secs(1);
 
-/// What names a message in hand.
+/// Identifies a message in hand.
 pub(super) type Ticket = u64;
 
 #[derive(Debug)]
@@ -34,15 +36,15 @@ pub(super) struct Hand {
     visibility: Duration,
     held: BTreeMap<Ticket, Held>,
     next: Ticket,
-    /// When calls for what is urgent may be made.
+    /// From when on urgent calls may be made.
     urgent_from: Duration,
 }
 
-/// What a message is that was received.
+/// How a received message was taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     New(Ticket),
-    /// It is in hand already: SQS delivers some twice.
+    /// It was in hand already: SQS delivers some messages twice.
     Again,
 }
 
@@ -51,7 +53,7 @@ impl Hand {
         Self { room, fifo, visibility, held: BTreeMap::new(), next: 0, urgent_from: Duration::ZERO }
     }
 
-    /// Takes a message that was asked for at `asked`. It waits until it is [handled](Self::handle).
+    /// Takes a message that was requested at `asked`. It waits until it is [handled](Self::handle).
     pub(super) fn take(&mut self, message: &Message, asked: Duration, now: Duration) -> Taken {
         if let Some(held) = self.held.values_mut().find(|held| held.id == message.id) {
             held.again(message, asked, now, self.visibility);
@@ -66,7 +68,8 @@ impl Hand {
         self.held.values().filter(|held| is(&held.doing)).count()
     }
 
-    /// How many more may be asked for, where `asked` are already and `window` of this trial may be handled at the same time.
+    /// How many more messages may be requested, if `asked` are requested already and `window` of
+    /// this trial may be handled at the same time.
     pub(super) fn free(&self, asked: usize, (window, trial): (usize, u32)) -> usize {
         let done = self.held.len() - self.open();
         let slack = if self.fifo { 0 } else { SLACK };
@@ -75,12 +78,12 @@ impl Hand {
         self.room.saturating_sub(self.open() + beyond).min(window.saturating_sub(tried + beyond))
     }
 
-    /// How many are being handled that were posted in this trial.
+    /// How many messages of this trial are being handled.
     pub(super) fn tried(&self, trial: u32) -> usize {
         self.held.values().filter(|held| held.doing == Doing::Handling && held.trial == trial).count()
     }
 
-    /// Whether it is the only one that was posted in this trial.
+    /// Whether it is the only message of this trial that is being handled.
     pub(super) fn is_tried_alone(&self, ticket: Ticket, trial: u32) -> bool {
         self.tried(trial) == 1 && self.held.get(&ticket).is_some_and(|held| held.trial == trial)
     }
@@ -89,7 +92,7 @@ impl Hand {
         self.count(|doing| *doing == Doing::Handling)
     }
 
-    /// How many are handled or wait for that.
+    /// How many messages are being handled or are waiting for it.
     pub(super) fn open(&self) -> usize {
         self.count(|doing| matches!(doing, Doing::Waiting | Doing::Handling))
     }
@@ -98,7 +101,7 @@ impl Hand {
         self.held.len()
     }
 
-    /// When the oldest of them was sent, in milliseconds since 1970.
+    /// When the oldest message was sent, in milliseconds since 1970.
     pub(super) fn oldest_ms(&self) -> Option<i64> {
         self.held.values().filter_map(|held| held.sent_ms).min()
     }
@@ -116,12 +119,12 @@ impl Hand {
         self.set(ticket, Doing::Handled { since: now });
     }
 
-    /// Gives a message back: it is visible after this.
+    /// Gives a message back. It is visible again after `after`.
     pub(super) fn give_back(&mut self, ticket: Ticket, after: Duration) {
         self.set(ticket, Doing::Returning { after });
     }
 
-    /// Gives back all that are being handled.
+    /// Gives back all messages that are waiting or being handled.
     pub(super) fn give_all_back(&mut self) {
         for held in self.held.values_mut().filter(|held| matches!(held.doing, Doing::Waiting | Doing::Handling)) {
             held.doing = Doing::Returning { after: Duration::ZERO };
@@ -134,7 +137,7 @@ impl Hand {
         }
     }
 
-    /// Those that are to be deleted now, in one call.
+    /// The messages to delete now, in one call.
     pub(super) fn take_deletions(&mut self, now: Duration) -> Vec<(Ticket, String)> {
         if self.next_deletion().is_none_or(|due| now < due) {
             return Vec::new();
@@ -149,7 +152,7 @@ impl Hand {
             .collect()
     }
 
-    /// When a deletion is due.
+    /// When the next deletion is due.
     pub(super) fn next_deletion(&self) -> Option<Duration> {
         let since = |held: &Held| if let Doing::Handled { since } = held.doing { Some(since) } else { None };
         let waiting = || self.held.values().filter_map(since);
@@ -157,12 +160,13 @@ impl Hand {
         Some(if self.fifo || waiting().count() >= BATCH { first } else { first + GATHERING })
     }
 
-    /// A deletion that has to be tried again.
+    /// Makes a deletion be retried.
     pub(super) fn still_there(&mut self, ticket: Ticket, now: Duration) {
         self.handled(ticket, now);
     }
 
-    /// SQS has deleted it, or never will. One that was received again meanwhile is not deleted by the older receipt.
+    /// SQS has deleted the message, or never will. A message that was received again in the
+    /// meantime is not deleted by its older receipt.
     pub(super) fn deleted(&mut self, ticket: Ticket, now: Duration) {
         match self.held.get(&ticket).map(|held| (held.doing, held.generation)) {
             Some((Doing::Deleting { generation }, newest)) if generation != newest => self.still_there(ticket, now),
@@ -170,8 +174,8 @@ impl Hand {
         }
     }
 
-    /// Those whose visibility is to be changed now, in one call: what goes back, and what is handled for long. Where SQS is
-    /// to be left alone, only what others would see soon.
+    /// The messages whose visibility to change now, in one call: those that go back, and those that take long to
+    /// handle. While calls to SQS are paused, only those that would soon become visible to others.
     pub(super) fn take_changes(&mut self, now: Duration, is_resting: bool) -> Vec<(Ticket, String, Duration)> {
         if is_resting && now < self.urgent_from {
             return Vec::new();
@@ -197,15 +201,15 @@ impl Hand {
         changes
     }
 
-    /// The message whose visibility is no longer being changed, and whether it was to go back; `None` if it was received
-    /// again in the meantime, so that what became of its older receipt does not matter.
+    /// Ends a change of visibility. Returns its message, and whether it was a return; `None` if the message was
+    /// received again in the meantime, so that the result for the older receipt does not matter.
     fn changed(&mut self, ticket: Ticket) -> Option<(&mut Held, bool)> {
         let held = self.held.get_mut(&ticket)?;
         let Changing { generation, is_return } = held.changing.take()?;
         (generation == held.generation).then_some((held, is_return))
     }
 
-    /// SQS hides it for so long, from `asked` on. What went back is out of hand.
+    /// SQS hides the message for `length`, from `asked` on. A message that was returned leaves the hand.
     pub(super) fn hidden(&mut self, ticket: Ticket, asked: Duration, length: Duration, now: Duration) {
         let visibility = self.visibility;
         match self.changed(ticket) {
@@ -215,14 +219,16 @@ impl Hand {
         }
     }
 
-    /// SQS has not changed it, and may yet. What others see again anyway is out of hand.
+    /// SQS has not changed the visibility, but may do so later. A message that is to be returned
+    /// leaves the hand if it is visible to others anyway.
     pub(super) fn not_hidden(&mut self, ticket: Ticket, now: Duration) {
         if self.changed(ticket).is_some_and(|(held, _)| held.is_returning() && held.is_seen(now)) {
             self.held.remove(&ticket);
         }
     }
 
-    /// SQS will not change it: it is gone, or another has received it. One that is being handled is handled to its end.
+    /// SQS will not change the visibility: the message is gone, or another worker has received it.
+    /// If it is being handled, that continues.
     pub(super) fn is_lost(&mut self, ticket: Ticket) {
         match self.changed(ticket) {
             Some((held, _)) if held.is_returning() => drop(self.held.remove(&ticket)),
@@ -231,7 +237,8 @@ impl Hand {
         }
     }
 
-    /// When a change of visibility is due; where SQS is to be left alone until `rest`, when one is urgent, at the soonest.
+    /// When the next change of visibility is due. While calls to SQS are paused until `rest`, also
+    /// considers the earliest urgent one.
     pub(super) fn next_change(&self, rest: Option<Duration>) -> Option<Duration> {
         let due = self.held.values().filter_map(Held::change_due).min();
         let Some(rest) = rest else { return due };

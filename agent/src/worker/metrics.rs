@@ -1,4 +1,4 @@
-//! What CloudWatch is told once a minute, if the document asks for it.
+//! The metrics that are sent to CloudWatch once a minute, if the document asks for them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use crate::aws::cloudwatch::Metric;
 
 pub(super) const NAMESPACE: &str = "ingot/Worker";
 
-/// What CloudWatch was told. One call at a time, so that nothing is counted twice.
+/// What was sent to CloudWatch. One call at a time, so that nothing is counted twice.
 pub(super) struct Measured {
     last: RefCell<Status>,
     is_under_way: Cell<bool>,
@@ -21,12 +21,13 @@ impl Measured {
         Self { last: RefCell::new(begun), is_under_way: Cell::default() }
     }
 
-    /// What a call tells that begins now. `None` while another one is under way: the next one tells what that leaves out.
+    /// The metrics for a call that begins now. `None` while another one is in flight: the next call
+    /// includes what this one leaves out.
     pub(super) fn begin(&self, now: &Status, time: Timestamp) -> Option<Vec<Metric>> {
         (!self.is_under_way.replace(true)).then(|| metrics(&self.last.borrow(), now, time))
     }
 
-    /// The call has ended, and has told `now`, if anything.
+    /// Notes that the call has ended. `now` is the status that it sent, if it succeeded.
     pub(super) fn end(&self, now: Option<Status>) {
         self.is_under_way.set(false);
         if let Some(now) = now {
@@ -35,7 +36,7 @@ impl Measured {
     }
 }
 
-/// What a minute has brought: counts since `before`, and what is so at its end.
+/// The metrics of a minute: counts since `before`, and values at its end.
 fn metrics(before: &Status, now: &Status, time: Timestamp) -> Vec<Metric> {
     let count = |name, value: u64| Metric { name, value: value as f64, unit: "Count" };
     let age = now.oldest_sent_ms.map_or(0, |sent| time.as_millisecond().saturating_sub(sent).max(0));
@@ -50,7 +51,7 @@ fn metrics(before: &Status, now: &Status, time: Timestamp) -> Vec<Metric> {
     ]
 }
 
-/// What they are about.
+/// The dimensions of the metrics.
 pub(super) fn dimensions<'a>(worker: &'a str, queue: &'a str) -> BTreeMap<&'static str, &'a str> {
     BTreeMap::from([("Queue", queue), ("Worker", worker)])
 }
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(told, expected);
     }
 
-    /// One that took 90 seconds and the next one both told of the first minute.
+    /// Regression: when a call took 90 seconds, it and the next one both sent the counts of the first minute.
     #[test]
     fn what_takes_longer_than_a_minute_is_told_once() {
         let measured = Measured::since(Status::default());

@@ -1,17 +1,18 @@
-//! The worker: takes messages from a queue and posts them to an application of this machine, as the daemon of Elastic
+//! The worker: takes messages from a queue and posts them to an application on this machine, as the daemon of Elastic
 //! Beanstalk's worker environments does, for as long as the machine runs.
 //!
 //! | pure | what |
 //! |---|---|
-//! | [`request`] | the request that a message becomes, byte for byte |
-//! | [`verdict`] | what becomes of a message by its answer |
-//! | [`hand`] | the messages in hand: what is to be deleted, given back, hidden for longer |
-//! | [`gate`], [`pause`] | whether the application is ready, and whether SQS is to be left alone |
-//! | [`standing`] | what is in hand at which port, and who is about to stop the application there |
-//! | [`course`] | what follows from all of these: events in, orders out |
+//! | [`request`] | the request for a message, byte for byte |
+//! | [`verdict`] | what happens to a message after its answer |
+//! | [`hand`] | the messages in hand: what to delete, to give back, to hide for longer |
+//! | [`gate`], [`pause`] | whether the application is ready, and whether calls to SQS are paused |
+//! | [`standing`] | what is in hand at which port, and whether the application there is about to be stopped |
+//! | [`course`] | combines all of these: events in, orders out |
 //!
-//! [`cron`] sends the messages of periodic tasks when they are due. [`daemon`] carries the orders out, [`begin`] finds the queue, [`metrics`] tells CloudWatch, and [`status`] is what the
-//! daemon says of itself in a file. Its settings are made by the step: [`steps::worker`](crate::steps::worker).
+//! [`cron`] sends the messages of periodic tasks when they are due. [`daemon`] carries out the orders, [`begin`] finds
+//! the queue, [`metrics`] sends metrics to CloudWatch, and [`status`] is the daemon's status file. The settings come
+//! from the step: [`steps::worker`](crate::steps::worker).
 
 mod begin;
 mod course;

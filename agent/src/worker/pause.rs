@@ -1,5 +1,5 @@
-//! How long calls to SQS rest after one has failed. Nothing ends a worker for a failure: what is denied may be allowed in a
-//! minute, and a queue that is gone may be made again.
+//! How long calls to SQS pause after a failure. No failure ends a worker: what is denied may be allowed a minute later,
+//! and a deleted queue may be created again.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use crate::aws::{AwsError, AwsErrorKind};
 use crate::backoff::Backoff;
 use crate::failure::{Explanation, Failure as _};
 
-/// The longest rest that SQS may ask for.
+/// The longest pause that SQS may ask for.
 const ASKED_FOR: Duration = Duration::from_secs(60);
 
-/// The rest between calls of one kind.
+/// The pause of calls of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     tries: u32,
-    /// When the last failure was told.
+    /// When the last failure was reported.
     failed: Duration,
     until: Duration,
-    /// What was told last: the same is not told again.
+    /// The last failure, which is not logged again.
     told: String,
 }
 
 impl Pause {
-    /// Rests after a failure, which it tells, of a call that was made at `asked`. Calls that were on their way together fail
-    /// together, and count once.
+    /// Starts a pause after the failure of a call that was made at `asked`, and logs it. Calls that were in flight at
+    /// the same time fail together, and count once.
     pub(super) fn failed(&mut self, error: &AwsError, asked: Duration, now: Duration) {
         if self.tries > 0 && asked < self.failed {
             return;
@@ -44,7 +44,7 @@ impl Pause {
         }
     }
 
-    /// A batch was answered: it rests if SQS wants entries of it again.
+    /// Takes in the answer to a batch: pauses if SQS asks for some entries again.
     pub(super) fn answered(&mut self, rejected: &[Rejected], now: Duration) {
         let Some(again) = rejected.iter().find(|rejected| rejected.transient) else { return self.worked() };
         self.tries += 1;
@@ -59,12 +59,12 @@ impl Pause {
         *self = Self::default();
     }
 
-    /// Until when it rests, if it does.
+    /// The end of the pause. `None` if there is none.
     pub(super) fn rest(&self, now: Duration) -> Option<Duration> {
         (now < self.until).then_some(self.until)
     }
 
-    /// What it rests for.
+    /// The reason for the pause. `None` if there is none.
     pub(super) fn why(&self, now: Duration) -> Option<&str> {
         self.rest(now).map(|_| self.told.as_str())
     }

@@ -1,4 +1,5 @@
-//! What is posted for a message, byte for byte as the daemon of Elastic Beanstalk posts it, and one header more.
+//! The request that is posted for a message, byte for byte as the daemon of Elastic Beanstalk
+//! posts it, plus one header.
 //!
 //! | header | of |
 //! |---|---|
@@ -6,10 +7,10 @@
 //! | `X-Aws-Sqsd-Msgid`, `-Queue`, `-Path`, `-Receive-Count`, `-First-Received-At`, `-Sent-At`, `-Sender-Id` | every request |
 //! | `X-Aws-Sqsd-Attr-NAME` | an attribute of type `String` or `Number` |
 //! | `X-Aws-Sqsd-Taskname`, `-Scheduled-At` | a periodic message |
-//! | `X-Ingot-Deadline` | every request: when it is cut off, if nothing comes until then |
+//! | `X-Ingot-Deadline` | every request: when it is cut off if there is no answer until then |
 //!
-//! A periodic message has the attributes `beanstalk.sqsd.path` and `beanstalk.sqsd.scheduled_time`: it goes to that path,
-//! without a body. Whoever sends a message chooses its attributes, so that none may end a line of the head.
+//! A periodic message has the attributes `beanstalk.sqsd.path` and `beanstalk.sqsd.scheduled_time`: it is posted to
+//! that path, without a body. The sender of a message chooses its attributes, so no attribute may end a header line.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,27 +19,27 @@ use jiff::Timestamp;
 
 use crate::aws::sqs::{Message, Said};
 
-/// Applications look for its beginning: `aws-sdk-rails`, `django-eb-sqs-worker` and others answer 403 to anybody else.
+/// Applications check its beginning: `aws-sdk-rails`, `django-eb-sqs-worker` and others answer other clients with 403.
 const USER_AGENT: &str = concat!("aws-sqsd/3.0 ingot/", env!("CARGO_PKG_VERSION"));
 
-/// Attributes by which a message is periodic; they are never sent as attributes.
+/// The prefix of the attributes of periodic messages; they are never sent as attributes.
 const PERIODIC: &str = "beanstalk.sqsd.";
 const PATH: &str = "beanstalk.sqsd.path";
 const TASK_NAME: &str = "beanstalk.sqsd.task_name";
 const SCHEDULED_TIME: &str = "beanstalk.sqsd.scheduled_time";
 
-/// How long a head is without attributes.
+/// The usual length of a head without attributes, in bytes.
 const USUAL: usize = 1024;
 
-/// What a request needs besides its message.
+/// What a request needs in addition to its message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
     /// The name of the queue.
     pub(super) queue: &'a str,
-    /// The path for messages that have none of their own.
+    /// The path for messages without one of their own.
     pub(super) path: &'a str,
     pub(super) mime_type: &'a str,
-    /// When the request is cut off if nothing comes until then.
+    /// When the request is cut off if there is no answer until then.
     pub(super) deadline: Timestamp,
 }
 
@@ -66,9 +67,9 @@ pub(super) fn request(message: &Message, about: About<'_>) -> Vec<u8> {
     let mut sent = BTreeSet::new();
     for (name, said) in message.said.iter().filter(|(name, _)| !name.starts_with(PERIODIC)) {
         match attribute(said) {
-            // Header names that differ in their case are the same.
+            // Header names are not case-sensitive.
             Some(value) if sent.insert(name.to_ascii_lowercase()) && is_token(name) => head.line(&format!("X-Aws-Sqsd-Attr-{name}"), value),
-            // Not where an operator looks: it is so for each message of its kind.
+            // Not logged for operators: it is the same for every message of its kind.
             _ => log::debug!("message {}: its attribute {name} is not sent: it is binary, or there is one of the same name", message.id),
         }
     }
@@ -78,13 +79,13 @@ pub(super) fn request(message: &Message, about: About<'_>) -> Vec<u8> {
     head.0.into_bytes()
 }
 
-/// How old a message is, counted from when it was first received by anybody.
+/// Whether a message is older than `retention`, counted from when any worker first received it.
 pub(super) fn is_expired(message: &Message, retention: Duration, now: Timestamp) -> bool {
     let first = message.first_received_ms().unwrap_or_else(|| now.as_millisecond());
     u128::try_from(now.as_millisecond().saturating_sub(first)).is_ok_and(|age| age > retention.as_millis())
 }
 
-/// What a periodic message is about.
+/// The attributes of a periodic message.
 struct Task<'a> {
     path: &'a str,
     name: Option<&'a str>,
@@ -92,14 +93,14 @@ struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// One with a path and no time goes where all others do.
+    /// A message with a path and no time is posted like all others.
     fn of(message: &'a Message) -> Option<Self> {
         let (path, scheduled) = message.text(PATH).zip(message.text(SCHEDULED_TIME))?;
         Some(Self { path, name: message.text(TASK_NAME), scheduled })
     }
 }
 
-/// The lines of a head so far.
+/// The header lines so far.
 struct Head(String);
 
 impl Head {
@@ -109,7 +110,7 @@ impl Head {
         if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             self.0.push_str(value);
         } else {
-            // What breaks a line would begin another header.
+            // A line break would start another header.
             self.0.extend(value.chars().map(|character| if character.is_control() && character != '\t' { ' ' } else { character }));
         }
         self.0.push_str("\r\n");
@@ -122,7 +123,7 @@ impl Head {
     }
 }
 
-/// The value of an attribute that is sent.
+/// The value of an attribute, if it is sent.
 fn attribute(said: &Said) -> Option<&str> {
     let kind = said.data_type.split('.').next()?;
     said.string_value.as_deref().filter(|_| matches!(kind, "String" | "Number"))
@@ -133,7 +134,7 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// A path as it is, but for what would end it, and what no path may have.
+/// Percent-encodes a path where necessary: what would end it, and what no path may contain.
 fn encoded(path: &str) -> String {
     let slash = if path.starts_with('/') { "" } else { "/" };
     path.bytes().fold(slash.to_owned(), |mut encoded, byte| {
@@ -145,12 +146,12 @@ fn encoded(path: &str) -> String {
     })
 }
 
-/// `2019-11-14T00:47:00Z`.
+/// The time in the form `2019-11-14T00:47:00Z`.
 fn seconds(ms: i64) -> Option<String> {
     Timestamp::from_second(ms.div_euclid(1000)).ok().map(|time| time.to_string())
 }
 
-/// `2019-11-14 00:47:00 UTC`, as messages have it, in the form of headers.
+/// Converts a time such as `2019-11-14 00:47:00 UTC` from the form of messages to that of headers.
 fn iso(scheduled: &str) -> String {
     let bare = scheduled.strip_suffix(" UTC").map(|time| format!("{}Z", time.replacen(' ', "T", 1)));
     bare.unwrap_or_else(|| scheduled.to_owned())

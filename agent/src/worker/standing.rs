@@ -1,7 +1,8 @@
-//! What is in hand at which port, and who is about to stop the application there.
+//! What is in hand at which port, and whether the application there is about to be stopped.
 //!
-//! Whoever stops an application holds the worker in the meantime ([`holds`](crate::net::holds)). While that is where messages go, none
-//! are taken. What another release answers already goes on: then only what the release before has is waited for.
+//! A process that stops an application holds the worker in the meantime ([`holds`](crate::net::holds)). If messages go
+//! to the port that is being stopped, none are taken. If they already go to another release, work continues, and the
+//! process only waits for the messages of the former release.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use super::hand::Ticket;
 use crate::net::holds::Holding;
 
-/// Where the messages are that are being posted. Which port that is, is known a moment later than that there is one.
+/// The port of each message that is being posted. The port is only known a moment after the message has been added.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Posted(Rc<RefCell<Vec<OnItsWay>>>);
 
@@ -36,18 +37,18 @@ impl Posted {
         self.0.borrow_mut().retain(|own| own.ticket != ticket);
     }
 
-    /// All were cut off.
+    /// Removes all, because they were cut off.
     pub(super) fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 
-    /// Whether nothing is, or may be, at a port.
+    /// Whether no message is, or may be, at a port.
     fn is_free(&self, port: u16) -> bool {
         self.0.borrow().iter().all(|own| own.port.is_some_and(|own| own != port))
     }
 }
 
-/// Where others hold the worker. No one can where that could not be had.
+/// The socket by which others hold the worker. `None` if it could not be created, so that nothing can.
 pub(super) struct Standing(Option<Holding>);
 
 impl Standing {
@@ -72,12 +73,12 @@ impl Standing {
         self.0.as_ref().is_some_and(|holding| holding.ports().next().is_some())
     }
 
-    /// Whether what is at a port is about to be stopped.
+    /// Whether the application at a port is about to be stopped.
     pub(super) fn is_held_at(&self, port: u16) -> bool {
         self.0.as_ref().is_some_and(|holding| holding.ports().any(|held| held == port))
     }
 
-    /// Tells those who wait that nothing is in hand there any more.
+    /// Tells the waiting processes which ports no longer have a message in hand.
     pub(super) fn tell(&mut self, posted: &Posted) {
         if let Some(holding) = &mut self.0 {
             holding.tell(|port| posted.is_free(port));

@@ -1,4 +1,4 @@
-//! What a worker says of itself, in a file that anybody may read: for `ingot status worker`.
+//! The status of a worker, in a world-readable file: for `ingot status worker`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::host::{Attributes, Host, HostError};
 use crate::steps::install::staged;
 
-/// What a worker has done since it was started, and does.
+/// What a worker is doing, and has done since it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) pid: u32,
-    /// As the document names it.
+    /// The queue as the document names it.
     pub(crate) queue: String,
     pub(crate) doing: Doing,
     /// Why it takes no messages, if it should.
@@ -21,9 +21,9 @@ pub(crate) struct Status {
     /// How many messages are being handled.
     pub(crate) in_hand: usize,
     pub(crate) handled: u64,
-    /// How many deliveries failed, by the status of the answer, or by what was in place of one.
+    /// The number of deliveries that failed, by the status of the answer, or by what happened instead of one.
     pub(crate) failed: BTreeMap<String, u64>,
-    /// How many messages were deleted for their age.
+    /// The number of messages that were deleted because of their age.
     pub(crate) expired: u64,
     /// When the oldest message in hand was sent, in milliseconds since 1970.
     pub(crate) oldest_sent_ms: Option<i64>,
@@ -32,7 +32,7 @@ pub(crate) struct Status {
     /// The periodic tasks that it sends.
     #[serde(default)]
     pub(crate) tasks: Vec<Periodic>,
-    /// How many messages of periodic tasks were deleted, since another was posted for the same due time.
+    /// The number of messages of periodic tasks that were deleted because another one was posted for the same due time.
     #[serde(default)]
     pub(crate) duplicates: u64,
 }
@@ -41,19 +41,19 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Periodic {
     pub(crate) name: String,
-    /// When it is due next.
+    /// The next due time.
     pub(crate) next: Option<String>,
-    /// How many times this worker has sent; others may have sent the rest.
+    /// How many times this worker has sent; other workers may have sent the rest.
     pub(crate) sent: u64,
     pub(crate) last_sent: Option<String>,
     /// How many times were too late to be sent.
     pub(crate) missed: u64,
     pub(crate) last_missed: Option<String>,
-    /// What keeps it from being sent, or from being marked as sent.
+    /// Why it cannot be sent, or not be marked as sent.
     pub(crate) trouble: Option<String>,
 }
 
-/// What a worker does.
+/// What a worker is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Doing {
@@ -61,7 +61,7 @@ pub(crate) enum Doing {
     Starting,
     /// It takes messages.
     Working,
-    /// It waits for its application, or for SQS.
+    /// It finishes the messages in hand, and takes no more.
     Paused,
     /// It finishes what it has in hand, and takes no more.
     Draining,
@@ -75,7 +75,7 @@ pub(crate) struct LastError {
 }
 
 impl Status {
-    /// That of a worker that has done nothing yet.
+    /// The status of a worker that has done nothing yet.
     pub(crate) fn starting(queue: &str, host: &Host) -> Self {
         Self { pid: std::process::id(), queue: queue.to_owned(), started_at: host.clock.now().to_string(), ..Self::default() }
     }
@@ -85,12 +85,12 @@ impl Status {
     }
 }
 
-/// The file of a worker.
+/// The status file of a worker.
 pub(crate) fn path(name: &str) -> PathBuf {
     format!("/run/ingot-worker/{name}/status.json").into()
 }
 
-/// Writes what a worker says of itself.
+/// Writes the status of a worker.
 pub(crate) async fn put(name: &str, status: &Status, host: &Host) -> Result<(), HostError> {
     let (path, files) = (path(name), &host.files);
     let content = serde_json::to_vec(status).expect("a status is plain data");

@@ -1,4 +1,4 @@
-//! The whole daemon, over a queue and an application in memory.
+//! The whole daemon, with a queue and an application in memory.
 
 mod admission;
 mod held;
@@ -38,23 +38,23 @@ fn status(status: u16) -> Answered {
 
 type Handle = Box<dyn Fn(&str, u32) -> (Duration, Answered)>;
 
-/// An application: what it does with a message by its body and how often it has seen it, and for how long.
+/// An application: what it does with a message and for how long, by the message's body and how often it has seen it.
 struct Application {
     host: Host,
     handle: Handle,
     seen: RefCell<BTreeMap<String, u32>>,
-    /// The order of beginnings, with their times.
+    /// The starts of requests, with their times, in order.
     began: RefCell<Vec<(Duration, String)>>,
     ended: RefCell<Vec<String>>,
     running: Cell<usize>,
     most: Cell<usize>,
     is_up: Cell<bool>,
     is_ready: Cell<bool>,
-    /// Ends everything that it does.
+    /// Aborts all requests.
     crash: Notify,
 }
 
-/// Counts down when a request ends, however it ends.
+/// Counts down when a request ends, in whatever way.
 struct Running<'a>(&'a Cell<usize>);
 
 impl Drop for Running<'_> {
@@ -119,7 +119,7 @@ impl Probes for Application {
     }
 }
 
-/// A queue, an application, and what leads from one to the other.
+/// A queue, an application, and the worker between them.
 struct Scene {
     machine: FakeMachine,
     queue: Rc<FakeQueue>,
@@ -187,12 +187,12 @@ impl Scene {
         daemon.work(stops).await;
     }
 
-    /// Works for so long, is asked to stop, and stops.
+    /// Works for `time`, is asked to stop, and stops.
     async fn work_for(&self, time: Duration) {
         self.work(self.machine.host().clock.sleep(time)).await;
     }
 
-    /// Works for so long, and is killed.
+    /// Works for `time`, and is killed.
     async fn killed_after(&self, time: Duration) {
         let clock = self.machine.host().clock;
         tokio::select! {
@@ -281,7 +281,7 @@ async fn an_idle_worker_stops_with_its_long_poll() {
     assert!(scene.elapsed() <= Duration::from_millis(20_100), "{:?}", scene.elapsed());
 }
 
-/// A message that comes with the answer that was on its way.
+/// Such a message arrives with the answer to a reception that was in flight.
 #[tokio::test(start_paused = true)]
 async fn what_comes_after_the_stop_goes_back_at_once() {
     let scene = Scene::new(false, soon);

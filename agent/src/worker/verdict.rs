@@ -1,4 +1,4 @@
-//! What becomes of a message by what the application has answered. Pure.
+//! Decides what happens to a message, given the application's answer. Pure.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use super::gate::Sign;
 use crate::net::posts::Answered;
 use crate::steps::worker::settings::Retry;
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It was handled.
     Delete,
     /// It failed, and is delivered again after this.
     Retry(Duration),
-    /// The application is gone: it is visible again at once, here or elsewhere.
+    /// The application is gone: the message is visible again at once, here or elsewhere.
     Release,
 }
 
-/// 200 alone is success: 204 and 302 are failures, as with Elastic Beanstalk. `is_suspect`: it was alone with an application
-/// that had died before, so that it may be what ends it.
+/// Only 200 is a success: 204 and 302 are failures, as with Elastic Beanstalk. `is_suspect` means that the message was
+/// alone with an application that had crashed before, and so may be the cause.
 pub(super) fn verdict(answered: &Answered, receive_count: u32, is_suspect: bool, retry: &Retry, now: Timestamp) -> Verdict {
     match answered {
         Answered::CutOff(_) if is_suspect => Verdict::Retry(delay(receive_count, retry)),
@@ -35,7 +35,8 @@ pub(super) fn verdict(answered: &Answered, receive_count: u32, is_suspect: bool,
     }
 }
 
-/// What the answer says of the application. A proxy in front of one that is gone answers in its place, and asks for no time.
+/// What the answer means for the application. A proxy answers in place of an application that
+/// is gone, but asks for no pause.
 pub(super) fn sign(answered: &Answered) -> Sign {
     match answered {
         Answered::Status { status: 200, .. } | Answered::Status { status: 429 | 503, retry_after: Some(_) } => Sign::Alive,
@@ -46,7 +47,7 @@ pub(super) fn sign(answered: &Answered) -> Sign {
     }
 }
 
-/// How a failure is counted and told.
+/// The name under which a failure is counted and logged.
 pub(super) fn named(answered: &Answered) -> String {
     match answered {
         Answered::Status { status, .. } => status.to_string(),
@@ -59,7 +60,7 @@ pub(super) fn named(answered: &Answered) -> String {
     }
 }
 
-/// The delay after a delivery that failed.
+/// The delay after a failed delivery.
 fn delay(receive_count: u32, retry: &Retry) -> Duration {
     match retry.doubled_up_to {
         None => retry.delay,
@@ -70,7 +71,7 @@ fn delay(receive_count: u32, retry: &Retry) -> Duration {
     }
 }
 
-/// What `Retry-After` asks for: seconds, or a date.
+/// The delay that `Retry-After` asks for: seconds, or a date.
 fn asked_for(after: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = after.parse() {
         return Some(Duration::from_secs(seconds));

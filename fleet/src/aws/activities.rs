@@ -10,14 +10,14 @@ use crate::failure::Failure;
 use crate::story::Activity;
 
 impl Groups {
-    /// The activities of a group that began since then, the oldest first.
+    /// Returns the activities of a group that began after `since`, oldest first.
     pub(crate) async fn activities(&self, group: &str, since: Timestamp) -> Result<Vec<Activity>, Failure> {
         let mut pages = self.scaling.describe_scaling_activities().auto_scaling_group_name(group).into_paginator().send();
         let mut found = Vec::new();
-        // The newest come first.
+        // AWS returns the newest first.
         'pages: while let Some(page) = pages.next().await {
             let on = format!("the group {group}");
-            let call = Call { action: "autoscaling:DescribeScalingActivities", doing: "look at", on, region: &self.region };
+            let call = Call { action: "autoscaling:DescribeScalingActivities", doing: "read", on, region: &self.region };
             let page = page.map_err(|error| trouble::of(&error).failure(&call))?;
             for one in page.activities() {
                 let Some(begun) = one.start_time().and_then(of_aws) else { continue };

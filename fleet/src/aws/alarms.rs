@@ -1,4 +1,4 @@
-//! How the alarms stand that a deployment is to be watched by.
+//! States of the alarms that watch a deployment.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
 pub(super) const CLOUDWATCH: Api = Api { service: "monitoring", id: "CloudWatch", version: "2010-08-01", is_global: false };
 
-/// Those that exist, by name.
+/// Existing alarms by name.
 pub(crate) type Alarms = BTreeMap<String, Alarm>;
 
 /// An alarm that exists.
@@ -20,7 +20,7 @@ pub(crate) struct Alarm {
     pub(crate) state: String,
     /// Why it is in that state, in CloudWatch's words.
     pub(crate) why: Option<String>,
-    /// Whether it is made of other alarms: CloudFormation asks for that.
+    /// Whether it is a composite alarm; CloudFormation needs to know.
     pub(crate) is_composite: bool,
 }
 
@@ -30,7 +30,7 @@ impl Alarm {
     }
 }
 
-/// Looks alarms up, composite ones included. What does not exist is not in the answer. `names` are no more than one answer has.
+/// Looks up alarms, composite ones included, and leaves out those that do not exist. `names` must fit in one page.
 pub(crate) async fn named(aws: &Aws, names: &[&str]) -> Result<Alarms, Failure> {
     if names.is_empty() {
         // Without names, CloudWatch describes all alarms.
@@ -40,7 +40,7 @@ pub(crate) async fn named(aws: &Aws, names: &[&str]) -> Result<Alarms, Failure> 
     let types = [("AlarmTypes.member.1", "MetricAlarm"), ("AlarmTypes.member.2", "CompositeAlarm")];
     let parameters: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(names.iter().copied()).chain(types).collect();
     let on = format!("the alarms {}", names.join(", "));
-    let call = Call { action: "cloudwatch:DescribeAlarms", doing: "look at", on, region: &aws.region };
+    let call = Call { action: "cloudwatch:DescribeAlarms", doing: "read", on, region: &aws.region };
     let answer = signed::query(aws, &CLOUDWATCH, "DescribeAlarms", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
     let kinds = [("MetricAlarms", false), ("CompositeAlarms", true)];
     let result = answer.child("DescribeAlarmsResult").into_iter();

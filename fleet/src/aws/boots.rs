@@ -1,4 +1,4 @@
-//! Run Command of Systems Manager: boots of another release, on many instances at once.
+//! Boots another release on many instances at once, through Systems Manager Run Command.
 
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{CommandInvocation, CommandInvocationStatus as Status};
@@ -11,58 +11,58 @@ use crate::deployment::record::Release;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The document; fleet/templates/account.yaml makes it.
+/// The SSM document, created by fleet/templates/account.yaml.
 const DOCUMENT: &str = "ingot-boot";
 
-/// How long the agent of an instance may take to begin, in seconds.
+/// Time in which an instance's agent must start the command, in seconds.
 const DELIVERY: i32 = 60;
 
-/// So many characters of what is no answer of ingot are shown.
+/// Maximum number of characters shown of output that is not ingot's JSON report.
 const SHOWN: usize = 300;
 
-/// How a boot of a release on one instance stands.
+/// State of a release's boot on one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Boot {
     GoesOn,
     Done,
-    /// Another release was asked for since, so this one did nothing.
+    /// A newer request replaced this one, so it did nothing.
     Overtaken,
-    /// It has ended and says nothing, as when the instance restarts.
+    /// It ended without a report, for example because the instance restarted.
     CutOff(String),
     Failed(String),
 }
 
-/// What became of a command.
+/// Result of sending a command.
 #[derive(Debug)]
 pub(crate) enum Sent {
-    /// Its ID.
+    /// The command ID.
     Command(String),
-    /// Nothing was sent: the agent of one of them is not there.
+    /// Nothing was sent, because the agent of at least one instance is unreachable.
     OutOfReach(Failure),
 }
 
-/// Whoever reaches the instances.
+/// Access to the instances of an environment.
 pub(crate) trait Instances {
-    /// All of the group, each with its tags.
+    /// Returns all instances of the group with their tags.
     async fn standees(&self) -> Result<Vec<Standee>, Failure>;
 
-    /// Tags instances: with the deployment, and with the release once it runs.
+    /// Tags instances with the deployment, and with the release once it runs.
     async fn mark(&self, ids: &[String], deployment: u64, release: Option<&Release>) -> Result<(), Failure>;
 
-    /// Has instances boot a release.
+    /// Sends instances the command to boot a release.
     async fn send(&self, release: &Release, ids: &[String], comment: &str) -> Result<Sent, Failure>;
 
-    /// How the boots of a command stand. One that is not known yet goes on.
+    /// Returns the state of each boot of a command. A boot that AWS does not list yet counts as running.
     async fn look(&self, command: &str, ids: &[String]) -> Result<Vec<(String, Boot)>, Failure>;
 
-    /// Whether a command with this comment was ever sent to an instance.
+    /// Returns whether a command with this comment was ever sent to an instance.
     async fn was_sent(&self, id: &str, comment: &str) -> Result<bool, Failure>;
 
-    /// Has the group end an instance, and launch another one.
+    /// Lets the group terminate an instance and launch a replacement.
     async fn replace(&self, id: &str) -> Result<(), Failure>;
 }
 
-/// Sends instances a release, as `NAME@sha256:DIGEST`.
+/// Sends instances the command to boot `release`, written as `NAME@sha256:DIGEST`.
 pub(crate) async fn send(aws: &Aws, release: &str, ids: &[String], comment: &str) -> Result<Sent, Failure> {
     let on = format!("{DOCUMENT} to {}", ids.join(", "));
     let call = Call { action: "ssm:SendCommand", doing: "send", on, region: &aws.region };
@@ -82,13 +82,13 @@ pub(crate) async fn send(aws: &Aws, release: &str, ids: &[String], comment: &str
 }
 
 fn out_of_reach(ids: &[String], why: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("Systems Manager does not reach {}", ids.join(", "))).why(why).hint(
-        "look at `aws ssm describe-instance-information`: the image has to have the SSM agent, 3.3.40 or newer, and the instance a way \
+    Failure::new(Exit::Failed, format!("Systems Manager cannot reach {}", ids.join(", "))).why(why).hint(
+        "check `aws ssm describe-instance-information`: the image needs SSM agent 3.3.40 or newer, and the instance a network path \
          to Systems Manager",
     )
 }
 
-/// How the boots of a command stand.
+/// Returns the state of each boot of a command.
 pub(crate) async fn look(aws: &Aws, command: &str, ids: &[String]) -> Result<Vec<(String, Boot)>, Failure> {
     let found = invocations(aws, Some(command), None).await?;
     let mut boots = Vec::new();
@@ -103,9 +103,10 @@ async fn of(aws: &Aws, command: &str, id: &str, found: Option<&CommandInvocation
     let details = found.and_then(|one| one.status_details()).unwrap_or_default();
     match found.and_then(|one| one.status()) {
         Some(Status::Success) => Ok(Boot::Done),
-        // Of one that has ended, the output says why.
+        // A failed boot reports its cause on stdout.
         Some(Status::Failed) => {
-            let call = Call { action: "ssm:GetCommandInvocation", doing: "read", on: format!("what {id} says"), region: &aws.region };
+            let call =
+                Call { action: "ssm:GetCommandInvocation", doing: "read", on: format!("the boot report of {id}"), region: &aws.region };
             let answer = Client::new(&aws.sdk).get_command_invocation().command_id(command).instance_id(id).send().await;
             match answer.map_err(|error| trouble::of(&error)) {
                 Ok(answer) => {
@@ -117,40 +118,40 @@ async fn of(aws: &Aws, command: &str, id: &str, found: Option<&CommandInvocation
                 Err(trouble) => Err(trouble.failure(&call)),
             }
         }
-        Some(Status::TimedOut) => Ok(Boot::Failed(format!("the SSM agent has not carried out the command in time ({details})"))),
-        Some(Status::Cancelled | Status::Cancelling) => Ok(Boot::CutOff("somebody has cancelled the command".to_owned())),
+        Some(Status::TimedOut) => Ok(Boot::Failed(format!("the SSM agent did not run the command in time ({details})"))),
+        Some(Status::Cancelled | Status::Cancelling) => Ok(Boot::CutOff("the command was cancelled".to_owned())),
         _ => Ok(Boot::GoesOn),
     }
 }
 
-/// What follows from what a boot that did not go well has printed.
+/// Derives the outcome of an unsuccessful boot from its output and exit code.
 fn ended(stdout: &str, stderr: &str, code: i32) -> Boot {
     let said = serde_json::from_str::<Json>(stdout).ok();
     let text = |key: &str| said.as_ref().and_then(|said| said.get(key)).and_then(Json::as_str);
     match text("outcome") {
         Some("superseded") => Boot::Overtaken,
-        Some(outcome) => Boot::Failed(text("cause").map_or_else(|| format!("the boot is {outcome}"), str::to_owned)),
+        Some(outcome) => Boot::Failed(text("cause").map_or_else(|| format!("outcome of the boot: {outcome}"), str::to_owned)),
         None => {
             let words = if stderr.trim().is_empty() { stdout.trim() } else { stderr.trim() };
             let shown: String = words.chars().take(SHOWN).collect();
             let why = match shown.is_empty() {
-                true => format!("the boot ended with exit code {code}, and said nothing"),
-                false => format!("the boot ended with exit code {code}: {shown}"),
+                true => format!("the boot exited with code {code} and printed nothing"),
+                false => format!("the boot exited with code {code}: {shown}"),
             };
-            // ingot itself ends with these.
+            // Exit codes of ingot itself; any other code means the boot was cut off.
             if matches!(code, 1 | 2 | 75 | 78) { Boot::Failed(why) } else { Boot::CutOff(why) }
         }
     }
 }
 
-/// Whether a command with this comment was sent to an instance.
+/// Returns whether a command with this comment was sent to an instance.
 pub(crate) async fn was_sent(aws: &Aws, id: &str, comment: &str) -> Result<bool, Failure> {
     Ok(invocations(aws, None, Some(id)).await?.iter().any(|one| one.comment() == Some(comment)))
 }
 
 async fn invocations(aws: &Aws, command: Option<&str>, instance: Option<&str>) -> Result<Vec<CommandInvocation>, Failure> {
     let on = "the commands of Systems Manager".to_owned();
-    let call = Call { action: "ssm:ListCommandInvocations", doing: "look at", on, region: &aws.region };
+    let call = Call { action: "ssm:ListCommandInvocations", doing: "read", on, region: &aws.region };
     let request = Client::new(&aws.sdk).list_command_invocations();
     let request = request.set_command_id(command.map(str::to_owned)).set_instance_id(instance.map(str::to_owned));
     let answer = request.send().await.map_err(|error| -> Trouble { trouble::of(&error) });
@@ -166,14 +167,14 @@ mod tests {
         let failed = r#"{"version": 1, "outcome": "failed", "cause": "applications.shop: it ended with exit code 5", "lines": []}"#;
         assert_eq!(ended(failed, "", 1), Boot::Failed("applications.shop: it ended with exit code 5".into()));
         assert_eq!(ended(r#"{"outcome": "superseded", "cause": null}"#, "", 1), Boot::Overtaken);
-        assert_eq!(ended(r#"{"outcome": "refused", "cause": null}"#, "", 78), Boot::Failed("the boot is refused".into()));
+        assert_eq!(ended(r#"{"outcome": "refused", "cause": null}"#, "", 78), Boot::Failed("outcome of the boot: refused".into()));
     }
 
     #[test]
-    fn one_that_says_nothing_was_cut_off() {
-        assert_eq!(ended("", "", 143), Boot::CutOff("the boot ended with exit code 143, and said nothing".into()));
-        assert_eq!(ended("", "sh: ingot: not found", 127), Boot::CutOff("the boot ended with exit code 127: sh: ingot: not found".into()));
+    fn a_boot_without_a_report_was_cut_off() {
+        assert_eq!(ended("", "", 143), Boot::CutOff("the boot exited with code 143 and printed nothing".into()));
+        assert_eq!(ended("", "sh: ingot: not found", 127), Boot::CutOff("the boot exited with code 127: sh: ingot: not found".into()));
         // The document of an older ingot-account prints text.
-        assert_eq!(ended("failed: no disk", "", 1), Boot::Failed("the boot ended with exit code 1: failed: no disk".into()));
+        assert_eq!(ended("failed: no disk", "", 1), Boot::Failed("the boot exited with code 1: failed: no disk".into()));
     }
 }

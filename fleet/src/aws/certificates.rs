@@ -1,4 +1,4 @@
-//! Certificates of ACM, as load balancers take them.
+//! ACM certificates, which load balancers use.
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -11,22 +11,22 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/acm/latest/APIReference/API_DescribeCertificate.html>
 const ACM: Api = Api { service: "acm", id: "ACM", version: "CertificateManager", is_global: false };
 
-/// What ACM says of a certificate.
+/// A certificate as ACM describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Certificate {
     /// Such as `ISSUED` or `PENDING_VALIDATION`.
     pub(crate) status: String,
-    /// The first name that it is for.
+    /// The primary domain name.
     pub(crate) domain: String,
-    /// Of one that could not be issued, or was revoked: why.
+    /// Why it could not be issued, or why it was revoked.
     pub(crate) why: Option<String>,
     pub(crate) from: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
 }
 
-/// Looks a certificate up. `None` if it is gone.
+/// Looks up a certificate. Returns `None` if it does not exist.
 pub(crate) async fn certificate(aws: &Aws, arn: &str) -> Result<Option<Certificate>, Failure> {
-    let call = Call { action: "acm:DescribeCertificate", doing: "look at", on: format!("the certificate {arn}"), region: &aws.region };
+    let call = Call { action: "acm:DescribeCertificate", doing: "read", on: format!("the certificate {arn}"), region: &aws.region };
     match signed::json(aws, &ACM, "DescribeCertificate", &json!({ "CertificateArn": arn })).await {
         Ok(answer) => Ok(Some(read(&answer["Certificate"]))),
         Err(trouble) if trouble.has(&["ResourceNotFoundException"]) => Ok(None),
@@ -36,7 +36,7 @@ pub(crate) async fn certificate(aws: &Aws, arn: &str) -> Result<Option<Certifica
 
 fn read(found: &Json) -> Certificate {
     let text = |name: &str| found[name].as_str().map(str::to_owned);
-    // Times are seconds, with a fraction or without.
+    // Times are seconds since the epoch, possibly with a fraction.
     let time = |name: &str| found[name].as_f64().and_then(|seconds| Timestamp::from_second(seconds as i64).ok());
     Certificate {
         status: text("Status").unwrap_or_default(),
@@ -56,7 +56,7 @@ mod tests {
     const ARN: &str = "arn:aws:acm:eu-central-1:123456789012:certificate/1";
 
     #[tokio::test(start_paused = true)]
-    async fn a_certificate_is_there_or_gone_or_not_told() {
+    async fn a_certificate_is_found_missing_or_denied() {
         let there: Answer = Some((
             200,
             &[],
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_of_somebody_else_is_said_to_be_one() {
+    async fn a_login_page_is_reported_as_such() {
         let page: Answer = Some((200, &[("content-type", "text/html")], "<html><body>Please log in</body></html>"));
         let failure = certificate(&Script::of(&[page; 4]).aws(), ARN).await.unwrap_err();
         assert!(failure.exit == Exit::Unreachable, "{failure}");

@@ -1,7 +1,8 @@
-//! Change sets: what an update of a stack would change. They are made, read, and deleted again.
+//! Change sets: what an update of a stack would change. Each is created, read and deleted.
 //!
-//! One that is left over, because ingot-fleet was killed, is in nobody's way: CloudFormation updates the stack all the same.
-//! The next one deletes it. None is made of a stack that is not there: that would leave a stack in REVIEW_IN_PROGRESS.
+//! If ingot-fleet is killed, a change set may be left behind. It does not block updates of the stack, and the next run
+//! deletes it. A change set is never created for a stack that does not exist: that would leave a stack in
+//! REVIEW_IN_PROGRESS.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,45 +20,45 @@ use crate::deployment::change::{Change, Effect, Property, Replaces};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// What the names of change sets begin with that are made here.
+/// Prefix of the names of change sets created here.
 const OURS: &str = "ingot-plan-";
 
-/// After so long, one of ours is left over, and not that of another operator. In seconds.
+/// Age in seconds after which a change set created by ingot-fleet counts as left over, not as another operator's.
 const LEFT_OVER: i64 = 60 * 60;
 
-/// How often a change set is looked at, and how long CloudFormation may take to make one.
+/// Polling interval, and how long CloudFormation may take to create a change set.
 const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
-/// What CloudFormation says of an update that changes nothing: of properties, and of a template with its parameters.
+/// CloudFormation's messages for an update without changes: of properties, and of a template with its parameters.
 const NOTHING: [&str; 2] = ["didn't contain changes", "No updates are to be performed"];
 
-/// What a change set said.
+/// The content of a change set.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) changes: Vec<Change>,
-    /// Why a change set is left over.
+    /// Why a change set could not be deleted.
     pub(crate) left: Option<Failure>,
 }
 
 impl CloudFormation {
-    /// What an update would change. Nothing is changed, and no change set stays.
+    /// Returns what an update would change, without changing anything. The change set is deleted again.
     pub(crate) async fn changes(&self, order: &Order<'_>) -> Result<Said, Failure> {
         let old = self.delete_left_over(order.stack).await.err();
         let name = format!("{OURS}{:016x}", fastrand::u64(..));
         let read = match self.make(order, &name).await {
             Ok(()) => self.read(order.stack, &name).await,
-            // It may have arrived.
+            // Delete it even so: the request may have arrived.
             Err(failure) => Err(failure),
         };
         let deleted = self.delete_change_set(order.stack, &name).await;
         Ok(Said { changes: read?, left: deleted.err().or(old) })
     }
 
-    /// The template that a stack has, as it was given.
+    /// Returns the template of a stack as it was submitted.
     pub(crate) async fn template(&self, stack: &str) -> Result<String, Failure> {
         let found = self.client.get_template().stack_name(stack).send().await;
-        let found = found.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:GetTemplate", "look at", stack)))?;
+        let found = found.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:GetTemplate", "read", stack)))?;
         Ok(found.template_body().unwrap_or_default().to_owned())
     }
 
@@ -72,14 +73,14 @@ impl CloudFormation {
         match request.capabilities(CAPABILITY).send().await {
             Ok(_) => Ok(()),
             Err(error) => match trouble::of(&error) {
-                // The answer of a call before got lost.
+                // An earlier attempt succeeded and its answer was lost.
                 trouble if trouble.has(&["AlreadyExistsException"]) => Ok(()),
-                trouble => Err(trouble.failure(&self.call("cloudformation:CreateChangeSet", "make a change set of", order.stack))),
+                trouble => Err(trouble.failure(&self.call("cloudformation:CreateChangeSet", "create a change set for", order.stack))),
             },
         }
     }
 
-    /// Waits until a change set is made, and reads all of it.
+    /// Waits until a change set is created, then reads all of it.
     async fn read(&self, stack: &str, name: &str) -> Result<Vec<Change>, Failure> {
         let begun = Instant::now();
         let mut found = Vec::new();
@@ -98,17 +99,18 @@ impl CloudFormation {
                     continue;
                 }
                 Some(ChangeSetStatus::Failed) => return failed(stack, page.as_ref().and_then(|page| page.status_reason())),
-                // It may not be known yet.
+                // CloudFormation may not list it yet.
                 _ if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
                 _ => {
-                    let message = format!("CloudFormation makes no change set of the stack {stack}");
-                    return Err(Failure::new(Exit::Unreachable, message).hint("look at AWS's health, and run it again"));
+                    let minutes = PATIENCE.as_secs() / 60;
+                    let message = format!("CloudFormation did not create a change set for the stack {stack} within {minutes} minutes");
+                    return Err(Failure::new(Exit::Unreachable, message).hint("check the AWS Health Dashboard, then run it again"));
                 }
             }
         }
     }
 
-    /// A page of a change set; `None` if there is no such change set.
+    /// Returns one page of a change set, or `None` if the change set does not exist.
     async fn page(&self, stack: &str, name: &str, next: Option<String>) -> Result<Option<DescribeChangeSetOutput>, Failure> {
         let request = self.client.describe_change_set().stack_name(stack).change_set_name(name).set_next_token(next);
         match request.send().await {
@@ -130,7 +132,7 @@ impl CloudFormation {
         }
     }
 
-    /// Deletes the change sets that others who were killed have left.
+    /// Deletes change sets that killed runs left behind.
     async fn delete_left_over(&self, stack: &str) -> Result<(), Failure> {
         let now = Timestamp::now().as_second();
         let mut names = Vec::new();
@@ -156,14 +158,14 @@ fn is_gone(trouble: &Trouble) -> bool {
     trouble.has(&["ChangeSetNotFound", "ChangeSetNotFoundException"])
 }
 
-/// What a change set comes to that could not be made. One without changes is such a one.
+/// Interprets a change set that failed. CloudFormation also fails change sets that contain no changes.
 fn failed(stack: &str, why: Option<&str>) -> Result<Vec<Change>, Failure> {
-    let why = why.unwrap_or("CloudFormation does not say why");
+    let why = why.unwrap_or("CloudFormation gives no reason");
     if NOTHING.iter().any(|nothing| why.contains(nothing)) {
         return Ok(Vec::new());
     }
-    let failure = Failure::new(Exit::Failed, format!("CloudFormation refuses what would be done to the stack {stack}"));
-    Err(failure.why(why).hint("correct what it names in fleet.yaml"))
+    let failure = Failure::new(Exit::Failed, format!("CloudFormation rejected the changes to the stack {stack}"));
+    Err(failure.why(why).hint("correct in fleet.yaml what CloudFormation names"))
 }
 
 fn change(of: &ResourceChange) -> Change {
@@ -173,10 +175,10 @@ fn change(of: &ResourceChange) -> Change {
         (Some(ChangeAction::Remove), _) => Effect::Remove,
         (Some(ChangeAction::Modify), Some(Replacement::True)) => Effect::Replace,
         (Some(ChangeAction::Modify), None | Some(Replacement::False)) => Effect::Change,
-        // Conditional, or an action that CloudFormation does not know yet.
+        // A conditional replacement, or an action that CloudFormation can only determine at run time.
         _ => Effect::MayReplace,
     };
-    // One property may have several reasons to change.
+    // A property may be listed several times, once per reason.
     let mut properties: BTreeMap<String, Replaces> = BTreeMap::new();
     for target in of.details().iter().filter_map(|detail| detail.target()) {
         let replaces = properties.entry(name(target)).or_insert(Replaces::Never);
@@ -195,7 +197,7 @@ fn change(of: &ResourceChange) -> Change {
     }
 }
 
-/// That of a property, or of an attribute such as `Tags`.
+/// Returns the name of the property, or of the attribute, such as `Tags`.
 fn name(target: &ResourceTargetDefinition) -> String {
     let attribute = target.attribute().map(|attribute| attribute.as_str());
     target.name().or(attribute).unwrap_or_default().to_owned()
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_by_action_and_replacement() {
+    fn effect_of_a_change_follows_from_action_and_replacement() {
         let told = |action: ChangeAction, replacement: Option<Replacement>| {
             change(&ResourceChange::builder().action(action).set_replacement(replacement).build()).effect
         };
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_replaces_by_its_heaviest_reason() {
+    fn a_property_has_the_most_severe_of_its_effects() {
         let found = ResourceChange::builder()
             .details(detail(Some("Engine"), RequiresRecreation::Never))
             .details(detail(Some("Engine"), RequiresRecreation::Conditionally))
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_changes_are_no_failure() {
+    fn a_change_set_without_changes_is_not_a_failure() {
         let nothing = "The submitted information didn't contain changes. Submit different information to create a change set.";
         assert_eq!(failed("shop-prod", Some(nothing)).unwrap(), []);
         assert_eq!(failed("shop-prod", Some("No updates are to be performed.")).unwrap(), []);

@@ -1,4 +1,4 @@
-//! Run Command of Systems Manager: what an instance prints.
+//! Runs a command on one instance through Systems Manager Run Command and returns its output.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::trouble::{self, Call};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How long the agent of an instance may take, to begin and to end.
+/// Time in which the agent must start and finish the command.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// So many characters of what a command prints are kept.
+/// Number of characters of a command's output that Systems Manager keeps.
 ///
 /// Source: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html>
 pub(crate) const KEPT: usize = 24_000;
 
-/// What a command has printed.
+/// Output of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Printed {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// Exit code; `None` where it did not get that far.
+    /// Exit code; `None` if the command did not run to its end.
     pub(crate) code: Option<i32>,
 }
 
-/// Sends a document to one instance, and waits for what it prints.
+/// Runs an SSM document on one instance and waits for its output.
 pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], instance: &str) -> Result<Printed, Failure> {
     let client = Client::new(&aws.sdk);
     let on = format!("{document} to {instance}");
@@ -68,15 +68,13 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
                         code: Some(answer.response_code()).filter(|code| *code >= 0),
                     });
                 }
-                Some(Status::TimedOut) => return Err(no_agent(instance, "the command was not carried out in time")),
+                Some(Status::TimedOut) => return Err(no_agent(instance, "the command did not run in time")),
                 Some(Status::Cancelled | Status::Cancelling) => {
-                    return Err(
-                        Failure::new(Exit::Failed, format!("somebody cancelled the command {id} on {instance}")).hint("run it again")
-                    );
+                    return Err(Failure::new(Exit::Failed, format!("the command {id} on {instance} was cancelled")).hint("run it again"));
                 }
                 _ => {}
             },
-            // It may take a moment until it is known.
+            // A new invocation may not be listed yet.
             Err(error) => match trouble::of(&error) {
                 trouble if trouble.has(&["InvocationDoesNotExist"]) => {}
                 trouble => return Err(trouble.failure(&call("ssm:GetCommandInvocation"))),
@@ -91,8 +89,8 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
 
 fn no_agent(instance: &str, why: &str) -> Failure {
     Failure::new(Exit::Failed, format!("the SSM agent of {instance} does not answer")).why(why).hint(format!(
-        "look at `aws ssm describe-instance-information --filters Key=InstanceIds,Values={instance}`: the image has to have the agent, \
-         3.3.40 or newer, and the instance a way to Systems Manager; `aws ec2 get-console-output --latest --output text --instance-id \
+        "check `aws ssm describe-instance-information --filters Key=InstanceIds,Values={instance}`: the image needs the agent, \
+         3.3.40 or newer, and the instance a network path to Systems Manager; `aws ec2 get-console-output --latest --output text --instance-id \
          {instance}` works without it"
     ))
 }

@@ -1,4 +1,4 @@
-//! EC2's few calls: what an image is, where subnets are, how many addresses there are.
+//! The few EC2 calls made here: images, subnets, and the number of elastic IP addresses.
 
 use super::Aws;
 use super::signed::{self, Api};
@@ -9,28 +9,30 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html>
 pub(super) const EC2: Api = Api { service: "ec2", id: "EC2", version: "2016-11-15", is_global: false };
 
-/// What DescribeImages says of an AMI.
+/// An AMI as DescribeImages returns it.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Image.html>
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) id: String,
-    /// `x86_64`, `arm64`, or one that no instance type of an environment has.
+    /// `x86_64`, `arm64`, or an architecture that no instance type of an environment has.
     pub(crate) architecture: String,
-    /// Instances can be launched while it is `available`.
+    /// Instances can be launched only while this is `available`.
     pub(crate) state: String,
 }
 
-/// Looks an AMI up.
+/// Looks up an AMI.
 ///
 /// # Errors
 ///
-/// What stands in the way: there is no such image in the region, or AWS does not say.
+/// If the region has no such image, or the call fails.
 pub(crate) async fn image(aws: &Aws, id: &str) -> Result<Image, Failure> {
     let call = Call { action: "ec2:DescribeImages", doing: "look up", on: format!("the image {id}"), region: &aws.region };
     let none = || {
-        Failure::new(Exit::Document, format!("there is no image {id} in {}", aws.region))
-            .hint("correct `image:` in fleet.yaml or `--image`, or share the image with this account: it may be deregistered, of another region or of another account")
+        Failure::new(Exit::Document, format!("there is no image {id} in {}", aws.region)).hint(
+            "correct `image:` in fleet.yaml or `--image`, or share the image with this account: it may be deregistered, in another \
+             region, or owned by another account",
+        )
     };
     match signed::query(aws, &EC2, "DescribeImages", &[("ImageId.1", id)]).await {
         Ok(answer) => {
@@ -51,7 +53,7 @@ fn is_missing(trouble: &Trouble) -> bool {
         || trouble.has(&["AuthFailure"]) && trouble.says("Not authorized for images")
 }
 
-/// Where a subnet is.
+/// A subnet and its location.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +63,11 @@ pub(crate) struct Subnet {
     pub(crate) zone: String,
 }
 
-/// Looks subnets up.
+/// Looks up subnets.
 ///
 /// # Errors
 ///
-/// What stands in the way: one is not there, or AWS does not say.
+/// If a subnet does not exist, or the call fails.
 pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Failure> {
     let call = Call { action: "ec2:DescribeSubnets", doing: "look up", on: "the subnets of `network:`".into(), region: &aws.region };
     let names: Vec<String> = (1..=ids.len()).map(|number| format!("SubnetId.{number}")).collect();
@@ -78,7 +80,7 @@ pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Fail
             });
             Ok(found.collect())
         }
-        // EC2 names the first that is not there.
+        // EC2's message names the first subnet it did not find.
         Err(Trouble::Answer { code, message, .. }) if code.starts_with("InvalidSubnetI") => {
             Err(Failure::new(Exit::Document, format!("`network:` names a subnet that is not in {}", aws.region))
                 .why(message)
@@ -88,7 +90,7 @@ pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Fail
     }
 }
 
-/// How many elastic IP addresses there are.
+/// Counts the elastic IP addresses of the region.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddresses.html>
 pub(crate) async fn addresses(aws: &Aws) -> Result<u64, Failure> {

@@ -1,4 +1,4 @@
-//! Evidence: what instances leave in S3 before they go. What it says is the business of [`crate::story`].
+//! Evidence: what instances leave in S3 before they end. [`crate::story`] interprets it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,23 +10,23 @@ use super::objects::{Listed, Objects};
 use crate::failure::Failure;
 use crate::story::{self, Content, Evidence, Key, Unread};
 
-/// So many failures are read, and so many objects at once: whoever waits for them wants them now.
+/// How many failures are read at most, and how many objects in parallel. The operator is waiting for them.
 pub(crate) const MOST: usize = 50;
 const AT_ONCE: usize = 8;
 
-/// So many keys are looked at: an instance may be looked for in vain.
+/// How many keys are searched at most, since the wanted instance may have left nothing.
 const KEYS: usize = 20_000;
 
-/// So many parts of a key, after the environment, are of its day: year, month and day.
+/// Number of parts of a key, after the environment, that name the day: year, month and day.
 const DAY: usize = 3;
 
-/// By how much the clock of an instance, which keys are made of, may differ.
+/// How far the clock of an instance, which names the keys, may be off.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 
-/// What was read already: objects, by key and time, and the failure that each tells of.
+/// Objects already read, by key and time, and the failure that each reports.
 pub(crate) type Known = RefCell<BTreeMap<(String, Timestamp), Option<Evidence>>>;
 
-/// Where the evidence of one environment is.
+/// The evidence of one environment.
 #[derive(Debug)]
 pub(crate) struct Left<'a, O> {
     pub(crate) objects: &'a O,
@@ -35,7 +35,7 @@ pub(crate) struct Left<'a, O> {
     pub(crate) environment: &'a str,
 }
 
-/// An object that a boot left.
+/// An object left by a boot.
 #[derive(Debug)]
 pub(crate) struct Boot {
     name: String,
@@ -43,7 +43,7 @@ pub(crate) struct Boot {
     modified: Timestamp,
 }
 
-/// What is in one.
+/// The content of such an object.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) key: Key,
@@ -60,10 +60,10 @@ impl<O: Objects> Left<'_, O> {
         format!("s3://{}/{key}", self.bucket)
     }
 
-    /// The boots that left something since then, the oldest first.
+    /// Returns the boots that left evidence since `since`, oldest first.
     pub(crate) async fn boots(&self, since: Timestamp) -> Result<Vec<Boot>, Failure> {
         let prefix = self.prefix();
-        // Boots take at most half an hour.
+        // A key names the start of its boot, and a boot takes at most half an hour.
         let first = since.checked_sub(SKEW).unwrap_or(since);
         let mut listed = self.objects.list_after(&prefix, &format!("{prefix}{}", first.strftime("%Y/%m/%d/%H%M%S"))).await?;
         listed.retain(|one| one.modified >= since);
@@ -72,7 +72,7 @@ impl<O: Objects> Left<'_, O> {
         Ok(listed.into_iter().filter_map(boot).collect())
     }
 
-    /// The failures that they tell of. What cannot be read is left out.
+    /// Returns the failures that these boots report. Unreadable objects are left out.
     pub(crate) async fn failures(&self, boots: Vec<&Boot>, known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
         let mut read = stream::iter(boots).map(|boot| self.known_failure(boot, known)).buffered(AT_ONCE);
@@ -101,12 +101,12 @@ impl<O: Objects> Left<'_, O> {
         Ok(Content::read(&object.content).ok().and_then(|content| Evidence::of(key, &content, self.url(name))))
     }
 
-    /// What there is, but for ends of machines, day by day from the newest on.
+    /// Returns the evidence of boots day by day, newest first. Evidence of terminations is left out.
     pub(crate) fn days(&self) -> Days<'_, O> {
         Days { left: self, open: vec![self.prefix()], most: KEYS }
     }
 
-    /// Whether a boot of this instance has left anything.
+    /// Returns whether a boot of this instance left evidence.
     pub(crate) async fn has(&self, instance: &str) -> Result<bool, Failure> {
         let mut days = self.days();
         while let Some(keys) = days.next().await? {
@@ -117,31 +117,32 @@ impl<O: Objects> Left<'_, O> {
         Ok(false)
     }
 
-    /// What a boot left about itself; `None` if it is gone, or of another format.
+    /// Reads the evidence of a boot. Returns `None` if it is gone or in another format.
     pub(crate) async fn read_boot(&self, Boot { name, key, .. }: &Boot) -> Result<Option<story::Boot>, Failure> {
         let Some(object) = self.objects.get(name).await? else { return Ok(None) };
         Ok(Content::read(&object.content).ok().and_then(|content| story::Boot::of(key, &content)))
     }
 
-    /// Reads one of them; `None` if it is gone.
+    /// Reads one object. Returns `None` if it is gone.
     pub(crate) async fn read(&self, name: &str, key: Key) -> Result<Option<Found>, Failure> {
         let object = self.objects.get(name).await?;
         Ok(object.map(|object| Found { key, url: self.url(name), content: Content::read(&object.content) }))
     }
 }
 
-/// Goes through what was left. Each day is listed when it is asked for, so that what is old costs nothing.
+/// Iterates over the evidence. A day is listed only when it is requested, so old evidence costs nothing.
 #[derive(Debug)]
 pub(crate) struct Days<'a, O> {
     left: &'a Left<'a, O>,
-    /// Prefixes of years, months and days, the next one last.
+    /// Prefixes of years, months and days still to visit, the next one last.
     open: Vec<String>,
-    /// So many keys are still looked at.
+    /// Number of keys that may still be searched.
     most: usize,
 }
 
 impl<O: Objects> Days<'_, O> {
-    /// The keys of a day and what they say, the newest first; `None` when there is none left. A day may have none.
+    /// Returns the keys of the next day and what they say, newest first, or `None` after the last day. A day may be
+    /// empty.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<(String, Key)>>, Failure> {
         let own = self.left.prefix();
         while let Some(prefix) = self.open.pop_if(|_| self.most > 0) {
@@ -159,13 +160,13 @@ impl<O: Objects> Days<'_, O> {
         Ok(None)
     }
 
-    /// Whether older ones were not looked at, because there are too many.
+    /// Returns whether older evidence was skipped because there is too much.
     pub(crate) fn is_cut(&self) -> bool {
         !self.open.is_empty()
     }
 }
 
-/// What a key says, if it is that of a boot: machines that end leave something as well.
+/// Parses the key of a boot. Instances also leave evidence when they are terminated; those keys are skipped.
 fn boot(key: &str) -> Option<Key> {
     Key::read(key).filter(|key| !key.is_of_end)
 }
@@ -180,7 +181,7 @@ mod tests {
         zstd::encode_all(text.as_bytes(), 0).unwrap()
     }
 
-    /// A key of now.
+    /// A key with the current time.
     fn key(instance: &str, phase: &str) -> String {
         format!("shop/prod/{}-{instance}-0a0b-{phase}.json.zst", Timestamp::now().strftime("%Y/%m/%d/%H%M%SZ"))
     }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_is_not_read_again() {
+    async fn objects_are_read_only_once() {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
         let at = key("i-1", "serve");
@@ -218,7 +219,7 @@ mod tests {
         let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
         let (since, known) = (Timestamp::now() - SignedDuration::from_mins(1), Known::default());
         assert_eq!(since_then(&left, since, &known).await.len(), 1);
-        // Nobody changes an object without its time.
+        // Content without a new time is not read again.
         let file = root.path().join(&at);
         let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
         objects.place(&at, b"no evidence");
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_call_lists_what_is_new_however_much_is_old() {
+    async fn one_call_lists_the_new_evidence_however_much_is_old() {
         let (root, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
         let objects = Directory::new(root.path());
         let old = (now - SignedDuration::from_hours(3)).strftime("%Y/%m/%d/%H%M%SZ").to_string();
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_old_is_not_listed_before_it_is_asked_for() {
+    async fn old_evidence_is_listed_only_on_request() {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
         for (day, instance) in

@@ -1,4 +1,5 @@
-//! A bucket in a directory, for tests: conditional writes are atomic between processes, and each write can go wrong.
+//! A bucket in a directory, for tests. Conditional writes are atomic between processes, and each write can be made to
+//! fail.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,16 +15,16 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::release::content::Content;
 
-/// What goes wrong with a write.
+/// How a write fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It does not reach the bucket.
     NotSent,
-    /// It takes effect, and no answer comes, however often it is sent.
+    /// It takes effect, but is never answered, however often it is sent.
     NotAnswered,
-    /// It takes effect, the answer gets lost, and the call is sent again.
+    /// It takes effect, its answer is lost, and the call is repeated.
     SentTwice,
-    /// The process waits to be killed before it, or after it took effect.
+    /// The process waits to be killed, before or after the write takes effect.
     HangBefore,
     HangAfter,
 }
@@ -31,11 +32,11 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Directory {
     root: PathBuf,
-    /// The write that goes wrong, counted from 0, and how.
+    /// The write that fails, counted from 0, and how.
     fault: Cell<Option<(usize, Fault)>>,
     writes: Cell<usize>,
     pub(crate) log: RefCell<Vec<String>>,
-    /// How often all below a prefix was listed.
+    /// How often a prefix was listed.
     pub(crate) lists: Cell<usize>,
 }
 
@@ -51,7 +52,7 @@ impl Directory {
         new
     }
 
-    /// Writes past all faults and conditions, as somebody with a console.
+    /// Writes without faults or conditions, as an operator in the AWS console would.
     pub(crate) fn place(&self, key: &str, content: &[u8]) {
         let at = self.at(key);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
@@ -131,7 +132,7 @@ fn etag(content: &[u8]) -> String {
     Sha256::of(content).to_string()
 }
 
-/// Says so on stdout, and waits for the end.
+/// Reports on stdout that it hangs, then waits to be killed.
 fn hang() -> ! {
     let mut out = io::stdout();
     out.write_all(b"\nhanging\n").and_then(|()| out.flush()).unwrap();

@@ -1,4 +1,4 @@
-//! Whether an environment is frozen, as an object beside the records of its deployments.
+//! The freeze of an environment, stored as an object next to its deployment records.
 
 use super::objects::{Condition, Object, Objects, Put};
 use crate::deployment::freeze::Freeze;
@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::Place;
 
-/// The object of one environment.
+/// The freeze object of one environment.
 #[derive(Debug)]
 pub(crate) struct Freezes<'a, O> {
     objects: &'a O,
@@ -19,22 +19,22 @@ impl<'a, O: Objects> Freezes<'a, O> {
         Self { objects, place, environment }
     }
 
-    /// The freeze that is in force, if there is one.
+    /// Returns the freeze in force, if any.
     pub(crate) async fn in_force(&self) -> Result<Option<Freeze>, Failure> {
         Ok(self.read().await?.map(|(freeze, _)| freeze).filter(|freeze| freeze.is_frozen))
     }
 
-    /// Writes what is in force from now on, in place of what was read a moment ago.
+    /// Replaces the current freeze.
     pub(crate) async fn write(&self, freeze: &Freeze) -> Result<(), Failure> {
         let before = self.read().await?;
         let condition = before.as_ref().map_or(Condition::Absent, |(_, etag)| Condition::Unchanged(etag));
         match self.objects.put(&self.key(), freeze.write(), condition).await? {
             Put::Done { .. } => Ok(()),
-            // The answer of a call before may have got lost.
+            // An earlier attempt may have succeeded and its answer been lost.
             Put::Refused if self.read().await?.is_some_and(|(found, _)| found == *freeze) => Ok(()),
             Put::Refused => Err(Failure::new(Exit::Failed, format!("cannot change whether {} is frozen", self.environment))
-                .why("somebody else has changed it at the same moment")
-                .hint(format!("look with `ingot-fleet status {}`, and run it again", self.environment))),
+                .why("another operator changed it at the same time")
+                .hint(format!("check `ingot-fleet status {}`, then run it again", self.environment))),
         }
     }
 
@@ -43,8 +43,8 @@ impl<'a, O: Objects> Freezes<'a, O> {
         match Freeze::read(&content) {
             Some(freeze) => Ok(Some((freeze, etag))),
             None => Err(Failure::new(Exit::Failed, format!("cannot tell whether {} is frozen", self.environment))
-                .why(format!("{} is not what this ingot-fleet writes", self.place.url(&self.key())))
-                .hint("update ingot-fleet, or bring back the version before")),
+                .why(format!("{} is not in the format of this ingot-fleet", self.place.url(&self.key())))
+                .hint("update ingot-fleet, or restore the previous version of the object")),
         }
     }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_in_force_until_it_is_ended() {
+    async fn a_freeze_is_in_force_until_it_is_ended() {
         let root = tempfile::tempdir().unwrap();
         let (objects, place) = (Directory::new(root.path()), Place::of_shop());
         let freezes = Freezes::new(&objects, &place, "prod");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_no_refusal() {
+    async fn a_lost_answer_is_not_a_refusal() {
         let root = tempfile::tempdir().unwrap();
         let (objects, place) = (Directory::with(root.path(), 0, Fault::SentTwice), Place::of_shop());
         let freezes = Freezes::new(&objects, &place, "prod");

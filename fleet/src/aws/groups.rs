@@ -1,4 +1,4 @@
-//! The groups of an environment and the instances in them: Auto Scaling, and the target group behind a load balancer.
+//! The Auto Scaling groups of an environment with their instances, and the target groups of its load balancer.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::deployment::record::Capacity;
 use crate::failure::Failure;
 use crate::story::Target;
 
-/// A group.
+/// An Auto Scaling group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) capacity: Capacity,
     pub(crate) members: Vec<Member>,
     pub(crate) targets: Option<String>,
-    /// Processes that are suspended.
+    /// Suspended processes.
     pub(crate) suspended: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Member {
     /// LifecycleState, such as `InService` or `Pending:Wait`.
     pub(crate) state: String,
     pub(crate) is_healthy: bool,
-    /// Version of the launch template that it was launched with.
+    /// Version of the launch template it was launched from.
     pub(crate) version: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Groups {
         }
     }
 
-    /// The groups of an environment: one, or two while one replaces the other.
+    /// Returns the groups of an environment: one, or two while one replaces the other.
     pub(crate) async fn of(&self, application: &str, environment: &str) -> Result<Vec<Group>, Failure> {
         let filter = |key: &str, value: &str| Filter::builder().name(format!("tag:ingot:{key}")).values(value).build();
         let request = self.scaling.describe_auto_scaling_groups();
@@ -66,23 +66,23 @@ impl Groups {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let on = format!("the group of {application}-{environment}");
-            let call = || Call { action: "autoscaling:DescribeAutoScalingGroups", doing: "look at", on: on.clone(), region: &self.region };
+            let call = || Call { action: "autoscaling:DescribeAutoScalingGroups", doing: "read", on: on.clone(), region: &self.region };
             let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
             found.extend(page.auto_scaling_groups().iter().map(group));
         }
         Ok(found)
     }
 
-    /// How healthy the targets of a target group are, by instance.
+    /// Returns the health of the targets of a target group, by instance.
     pub(crate) async fn health(&self, targets: &str) -> Result<BTreeMap<String, Target>, Failure> {
         let on = format!("the target group {targets}");
-        let call = Call { action: "elasticloadbalancing:DescribeTargetHealth", doing: "look at", on, region: &self.region };
+        let call = Call { action: "elasticloadbalancing:DescribeTargetHealth", doing: "read", on, region: &self.region };
         let found = self.balancing.describe_target_health().target_group_arn(targets).send().await;
         let found = found.map_err(|error| trouble::of(&error).failure(&call))?;
         let one = found.target_health_descriptions().iter().filter_map(|one| {
             let health = one.target_health()?;
             let state = health.state().map_or_else(|| "unknown".to_owned(), |state| state.as_str().to_owned());
-            // In words, with the code that the runbook has.
+            // With the code, since the runbook lists codes.
             let why = match (health.description(), health.reason().map(|reason| reason.as_str())) {
                 (Some(words), Some(code)) => Some(format!("{words} ({code})")),
                 (words, code) => words.or(code).map(str::to_owned),
@@ -92,7 +92,7 @@ impl Groups {
         Ok(one.collect())
     }
 
-    /// How many application load balancers there are.
+    /// Counts the application load balancers of the region.
     pub(crate) async fn balancers(&self) -> Result<u64, Failure> {
         let on = "the load balancers".to_owned();
         let call = Call { action: "elasticloadbalancing:DescribeLoadBalancers", doing: "count", on, region: &self.region };
@@ -105,7 +105,7 @@ impl Groups {
         Ok(count)
     }
 
-    /// How many target groups there are, of all load balancers.
+    /// Counts the target groups of the region, for load balancers of all types.
     pub(crate) async fn target_groups(&self) -> Result<u64, Failure> {
         let on = "the target groups".to_owned();
         let call = Call { action: "elasticloadbalancing:DescribeTargetGroups", doing: "count", on, region: &self.region };
@@ -117,7 +117,7 @@ impl Groups {
         Ok(count)
     }
 
-    /// How many Auto Scaling groups there may be, and how many there are.
+    /// Returns the maximum and the current number of Auto Scaling groups.
     ///
     /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAccountLimits.html>
     pub(crate) async fn most(&self) -> Result<(u64, u64), Failure> {
@@ -129,7 +129,7 @@ impl Groups {
         Ok((most, count(found.number_of_auto_scaling_groups()).unwrap_or(0)))
     }
 
-    /// Sets how many instances a group is to have.
+    /// Sets the desired capacity of a group.
     pub(crate) async fn scale(&self, group: &str, wanted: u32) -> Result<(), Failure> {
         let on = format!("the group {group}");
         let call = Call { action: "autoscaling:SetDesiredCapacity", doing: "scale", on, region: &self.region };
@@ -139,7 +139,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Has a group end an instance, and launch another one.
+    /// Lets a group terminate an instance and launch a replacement.
     pub(crate) async fn replace(&self, instance: &str) -> Result<(), Failure> {
         let on = format!("the instance {instance}");
         let call = Call { action: "autoscaling:TerminateInstanceInAutoScalingGroup", doing: "replace", on, region: &self.region };
@@ -149,7 +149,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Has a group do nothing by these processes.
+    /// Suspends these processes of a group.
     pub(crate) async fn suspend(&self, group: &str, processes: &[&str]) -> Result<(), Failure> {
         let on = format!("the group {group}");
         let call = Call { action: "autoscaling:SuspendProcesses", doing: "suspend processes of", on, region: &self.region };
@@ -159,7 +159,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Has a group go on with these processes.
+    /// Resumes these processes of a group.
     pub(crate) async fn resume(&self, group: &str, processes: &[&str]) -> Result<(), Failure> {
         let on = format!("the group {group}");
         let call = Call { action: "autoscaling:ResumeProcesses", doing: "resume processes of", on, region: &self.region };

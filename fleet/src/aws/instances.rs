@@ -1,4 +1,4 @@
-//! What EC2 knows of instances, and what they wrote to their consoles.
+//! Instances as EC2 describes them, and their console output.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use super::signed;
 use super::trouble::Call;
 use crate::failure::Failure;
 
-/// So many values a filter takes.
+/// Maximum number of values in a filter.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html>
 const MOST_VALUES: usize = 200;
 
-/// An instance as EC2 knows it. It knows one for about an hour after its end.
+/// An instance as EC2 describes it. EC2 lists an instance for about an hour after its termination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) id: String,
@@ -29,13 +29,13 @@ pub(crate) struct Known {
     pub(crate) tags: BTreeMap<String, String>,
 }
 
-/// Looks instances up. Those that EC2 does not know are left out.
+/// Looks up instances. Those that EC2 does not list are left out.
 pub(crate) async fn instances(aws: &Aws, ids: &[&str]) -> Result<Vec<Known>, Failure> {
     let mut all = Vec::new();
     for ids in ids.chunks(MOST_VALUES) {
         let on = format!("the instances {}", ids.join(", "));
         let call = Call { action: "ec2:DescribeInstances", doing: "look up", on, region: &aws.region };
-        // By a filter: one that is not known is no mistake then.
+        // By a filter, since an unknown ID among `InstanceId`s fails the whole call.
         let names: Vec<String> = (1..=ids.len()).map(|number| format!("Filter.1.Value.{number}")).collect();
         let mut parameters = vec![("Filter.1.Name", "instance-id")];
         parameters.extend(names.iter().map(String::as_str).zip(ids.iter().copied()));
@@ -70,7 +70,7 @@ fn known(instance: &Element) -> Option<Known> {
     })
 }
 
-/// What an instance has written to its console, as far as EC2 has it; `None` if it has none.
+/// Returns the console output of an instance, as far as EC2 has it, or `None` if it has none.
 pub(crate) async fn console(aws: &Aws, id: &str) -> Result<Option<String>, Failure> {
     let call = Call { action: "ec2:GetConsoleOutput", doing: "read", on: format!("the console of {id}"), region: &aws.region };
     let answer = signed::query(aws, &EC2, "GetConsoleOutput", &[("InstanceId", id)]).await.map_err(|trouble| trouble.failure(&call))?;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_instance_is_and_was_launched_with_is_read() {
+    fn an_instance_and_its_tags_are_read() {
         let answer = Element::parse(
             b"<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><imageId>ami-1</imageId><instanceState>\
               <code>48</code><name>terminated</name></instanceState><launchTime>2026-12-01T09:00:00.000Z</launchTime><tagSet><item>\

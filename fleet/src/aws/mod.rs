@@ -1,4 +1,4 @@
-//! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
+//! AWS, configured like the AWS CLI: region and credentials from the environment, profiles, SSO, roles and programs.
 
 pub(crate) mod activities;
 pub(crate) mod alarms;
@@ -46,14 +46,14 @@ use self::trouble::Call;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How long a connection may take to be made, and an answer to begin. The largest answers are lists of a thousand names.
+/// Timeouts for connecting, and for an answer to begin. The largest answers are lists of a thousand names.
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How often a call is made that is throttled or gets no answer; the pauses between are of 1, 2, 4 seconds at the most.
+/// How often a throttled or unanswered call is made in total. The pauses in between are at most 1, 2 and 4 seconds.
 const ATTEMPTS: u32 = 4;
 
-/// AWS with credentials that were there a moment ago.
+/// AWS in one region, with credentials that were found at start.
 #[derive(Debug, Clone)]
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
@@ -63,7 +63,7 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// Finds region and credentials.
+    /// Determines the region and the credentials.
     pub(crate) async fn connect() -> Result<Self, Failure> {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
@@ -76,22 +76,23 @@ impl Aws {
             return Err(Failure::new(Exit::Usage, "no region is configured").hint("set AWS_REGION, or `region` in the profile"));
         };
         let Some(provider) = sdk.credentials_provider() else {
-            return Err(Failure::new(Exit::Failed, "there are no credentials").hint(trouble::LOG_IN));
+            return Err(Failure::new(Exit::Failed, "no credentials were found").hint(trouble::LOG_IN));
         };
         provider.provide_credentials().await.map_err(|error| trouble::no_credentials(&error))?;
         Ok(Self { sdk, region, connector })
     }
 
-    /// Who calls: an ARN, as CloudTrail has it.
+    /// Returns the ARN of the caller, as CloudTrail shows it.
     pub(crate) async fn caller(&self) -> Result<String, Failure> {
-        let call = Call { action: "sts:GetCallerIdentity", doing: "ask who calls", on: "AWS STS".into(), region: &self.region };
+        let call =
+            Call { action: "sts:GetCallerIdentity", doing: "get", on: "the caller's identity from AWS STS".into(), region: &self.region };
         let answer = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
         let answer = answer.map_err(|error| trouble::of(&error).failure(&call))?;
         Ok(answer.arn().unwrap_or("unknown").to_owned())
     }
 }
 
-/// Whose certificates are trusted. `AWS_CA_BUNDLE` names some besides those of the system, as for the AWS CLI.
+/// Returns the trusted CA certificates: those of the system and, as in the AWS CLI, those of `AWS_CA_BUNDLE`.
 fn trusted() -> Result<TlsContext, Failure> {
     let mut trusted = TrustStore::default();
     if let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) {

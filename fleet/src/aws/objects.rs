@@ -1,4 +1,4 @@
-//! What releases and records ask of a bucket: objects that are made once, or changed only by who knows how they are.
+//! What releases and records need of a bucket: objects created once, or changed only if they are as last read.
 
 use jiff::Timestamp;
 
@@ -16,22 +16,23 @@ pub(crate) struct Object {
 /// What must hold for an object to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition<'a> {
-    /// There is none (If-None-Match).
+    /// The object does not exist (If-None-Match).
     Absent,
-    /// It is still the one with this ETag (If-Match).
+    /// The object still has this ETag (If-Match).
     Unchanged(&'a str),
 }
 
-/// What came of a write.
+/// Result of a write.
 ///
-/// A call whose answer got lost is made again, so `Refused` may also mean that the first one took effect: read it back.
+/// A call whose answer is lost is repeated, so `Refused` may also mean that the first attempt took effect: read the
+/// object back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Put {
     Done { etag: String },
     Refused,
 }
 
-/// One entry of a list.
+/// One entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) key: String,
@@ -45,23 +46,23 @@ pub(crate) trait Objects {
 
     async fn put(&self, key: &str, content: Vec<u8>, condition: Condition<'_>) -> Result<Put, Failure>;
 
-    /// Writes an object of any size, if there is none; `progress` gets how many bytes there are by then.
+    /// Creates an object of any size unless it exists. `progress` receives the number of bytes written so far.
     async fn upload(&self, key: &str, content: &Content, progress: &dyn Fn(u64)) -> Result<Put, Failure>;
 
-    /// Whether the object has this content; `None` if there is no such object.
+    /// Returns whether the object has this content, or `None` if it does not exist.
     async fn compare(&self, key: &str, content: &Content) -> Result<Option<bool>, Failure>;
 
-    /// Every object below a prefix, by key.
+    /// Lists all objects below a prefix, by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
         self.list_after(prefix, "").await
     }
 
-    /// Those whose keys sort after this one.
+    /// Lists the objects below a prefix whose keys sort after `after`.
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, Failure>;
 
-    /// The names that follow a prefix up to the next slash, sorted.
+    /// Returns the names that follow a prefix, up to the next slash, sorted.
     async fn below(&self, prefix: &str) -> Result<Vec<String>, Failure>;
 
-    /// Removes an object with all versions that it had.
+    /// Removes an object with all its versions.
     async fn remove(&self, key: &str) -> Result<(), Failure>;
 }

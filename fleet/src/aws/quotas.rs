@@ -1,4 +1,4 @@
-//! Quotas of the account, as Service Quotas has them.
+//! Quotas of the account, from Service Quotas.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_GetServiceQuota.html>
 const QUOTAS: Api = Api { service: "servicequotas", id: "Service Quotas", version: "ServiceQuotasV20190624", is_global: false };
 
-/// How much of something an account may have in a region.
+/// A quota of the account in a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quota {
     /// Such as `L-1216C47A`.
@@ -21,7 +21,7 @@ pub(crate) struct Quota {
     pub(crate) value: u64,
 }
 
-/// Looks a quota up: that of the account, or AWS's default where it was never changed.
+/// Looks up the account's quota, or AWS's default if the quota was never changed.
 pub(crate) async fn quota(aws: &Aws, service: &str, code: &str) -> Result<Quota, Failure> {
     let parameters = json!({ "ServiceCode": service, "QuotaCode": code });
     let actions =
@@ -41,7 +41,7 @@ pub(crate) async fn quota(aws: &Aws, service: &str, code: &str) -> Result<Quota,
             Err(trouble) => return Err(trouble.failure(&call)),
         }
     }
-    let none = || Failure::new(Exit::Failed, format!("Service Quotas does not say what the quota {code} of {service} is"));
+    let none = || Failure::new(Exit::Failed, format!("Service Quotas has no value for the quota {code} of {service}"));
     Err(last.unwrap_or_else(none))
 }
 
@@ -54,7 +54,7 @@ mod tests {
     const OWN: Answer = Some((200, &[], r#"{"Quota":{"QuotaName":"Running On-Demand","Value":32.0}}"#));
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_never_changed_is_the_default() {
+    async fn an_unchanged_quota_has_the_default_value() {
         for (answers, calls) in [(vec![OWN], 1), (vec![NONE, OWN], 2)] {
             let script = Script::of(&answers);
             let found = quota(&script.aws(), "ec2", "L-1216C47A").await.unwrap();
@@ -63,13 +63,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_said_is_named() {
+    async fn a_missing_quota_is_named() {
         let denied: Answer = Some((400, &[], r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#));
         for (answers, said) in [
             (vec![denied], "allow servicequotas:GetServiceQuota"),
             (vec![NONE, denied], "allow servicequotas:GetAWSDefaultServiceQuota"),
             (vec![NONE, NONE], "cannot look up the quota L-1 of ec2"),
-            (vec![Some((200, &[], "{}")); 2], "does not say what the quota L-1 of ec2 is"),
+            (vec![Some((200, &[], "{}")); 2], "has no value for the quota L-1 of ec2"),
         ] {
             let failure = quota(&Script::of(&answers).aws(), "ec2", "L-1").await.unwrap_err();
             assert!(failure.to_string().contains(said), "{failure}");

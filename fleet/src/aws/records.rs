@@ -1,9 +1,9 @@
-//! The records of an environment's deployments, and the documents that they name.
+//! The records of an environment's deployments, and the documents they refer to.
 //!
-//! `deployments/N.json` is made only where there is none, and N only where N-1 has ended: whoever makes it is the one that
-//! deploys. Answers get lost, so whoever is refused reads back whether the record is its own. Whoever orders an operation of
-//! CloudFormation changes the record first, and whoever ends a deployment of which nothing is to be seen on the stack does
-//! so only if the record is as it was read: so no operation begins after the end.
+//! `deployments/N.json` is the lock: it is created only if it does not exist, and only after N-1 has ended. Answers can
+//! get lost, so a refused process reads the record back to see whether it is its own. A process updates the record
+//! before it starts a CloudFormation operation, and ends a deployment that left no trace on the stack only if the
+//! record is unchanged since it was read. So no operation starts after the end of its deployment.
 
 use ingot::desk::LARGEST_DOCUMENT;
 use jiff::Timestamp;
@@ -25,33 +25,33 @@ pub(crate) struct Records<'a, O> {
     environment: &'a str,
 }
 
-/// A record, and the ETag that it has in the bucket.
+/// A record and its ETag in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) record: Record,
     etag: String,
 }
 
-/// A deployment that is to begin.
+/// A deployment about to begin.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) kind: Kind,
     pub(crate) goal: Goal,
-    /// Where its terms are kept.
+    /// Where its terms are stored.
     pub(crate) terms: Document,
     pub(crate) beginner: Beginner,
-    /// The number of the newest record that it was planned on; 0 if there was none.
+    /// Number of the newest record at planning time; 0 if there was none.
     pub(crate) after: u64,
 }
 
-/// What came of beginning a deployment.
+/// Result of beginning a deployment.
 #[derive(Debug)]
 pub(crate) enum Begun {
-    /// This one has the lock.
+    /// The lock is ours.
     Mine(Kept),
-    /// Another deployment has it.
+    /// Another deployment holds the lock.
     Taken(Kept),
-    /// Another one had it meanwhile, and has ended: what was planned may be out of date.
+    /// Another deployment held the lock and has ended since: the plan may be out of date.
     Overtaken(Kept),
 }
 
@@ -68,13 +68,13 @@ impl<'a, O: Objects> Records<'a, O> {
         format!("{}{number}.json", self.prefix())
     }
 
-    /// The numbers of all records, the newest first.
+    /// Returns the numbers of all records, newest first.
     pub(crate) async fn numbers(&self) -> Result<Vec<u64>, Failure> {
         let prefix = self.prefix();
         let found = self.objects.list(&prefix).await?;
         let number = |key: &str| {
             let text = key.strip_prefix(&prefix)?.strip_suffix(".json")?;
-            // Anything else is nobody's record: 007 would be a second one of 7.
+            // Only the canonical spelling counts: 007 would be a second record 7.
             text.parse().ok().filter(|number: &u64| *number > 0 && number.to_string() == text)
         };
         let mut numbers: Vec<u64> = found.iter().filter_map(|object| number(&object.key)).collect();
@@ -82,25 +82,27 @@ impl<'a, O: Objects> Records<'a, O> {
         Ok(numbers)
     }
 
-    /// One record; `None` if there is none.
+    /// Reads one record. Returns `None` if it does not exist.
     pub(crate) async fn read(&self, number: u64) -> Result<Option<Kept>, Failure> {
         let Some(Object { content, etag }) = self.objects.get(&self.key(number)).await? else { return Ok(None) };
         match Record::read(&content, &self.place.application, self.environment, number) {
             Ok(record) => Ok(Some(Kept { record, etag })),
-            Err(error) => Err(Failure::new(Exit::Failed, format!("cannot tell how deployment {number} of {} stands", self.environment))
-                .why(format!("{}: {}", self.place.url(&self.key(number)), chain(&error)))
-                .hint(match error {
-                    NoRecord::Newer(_) => "update ingot-fleet".to_owned(),
-                    _ => format!(
-                        "bring back the version before: `aws s3api list-object-versions --bucket {} --prefix {}`",
-                        self.place.bucket,
-                        self.key(number)
-                    ),
-                })),
+            Err(error) => {
+                Err(Failure::new(Exit::Failed, format!("cannot determine the state of deployment {number} of {}", self.environment))
+                    .why(format!("{}: {}", self.place.url(&self.key(number)), chain(&error)))
+                    .hint(match error {
+                        NoRecord::Newer(_) => "update ingot-fleet".to_owned(),
+                        _ => format!(
+                            "restore the previous version: `aws s3api list-object-versions --bucket {} --prefix {}`",
+                            self.place.bucket,
+                            self.key(number)
+                        ),
+                    }))
+            }
         }
     }
 
-    /// The records that count now.
+    /// Returns the records that currently count.
     pub(crate) async fn counting(&self) -> Result<Counting, Failure> {
         let mut counting = Counting::default();
         for number in self.numbers().await? {
@@ -113,7 +115,7 @@ impl<'a, O: Objects> Records<'a, O> {
         Ok(counting)
     }
 
-    /// The newest record.
+    /// Returns the newest record.
     pub(crate) async fn newest(&self) -> Result<Option<Kept>, Failure> {
         match self.numbers().await?.first() {
             Some(number) => self.read(*number).await,
@@ -121,7 +123,7 @@ impl<'a, O: Objects> Records<'a, O> {
         }
     }
 
-    /// Begins the next deployment, unless one is under way, or has been since it was planned.
+    /// Begins the next deployment, unless one is under way or has taken place since the plan was made.
     pub(crate) async fn begin(&self, draft: Draft) -> Result<Begun, Failure> {
         let Draft { kind, goal, terms, beginner, after } = draft;
         let newest = self.newest().await?;
@@ -144,18 +146,18 @@ impl<'a, O: Objects> Records<'a, O> {
         }
     }
 
-    /// Writes down that an operation is ordered now. `None` if the record is another one than it was read, so that it has to
-    /// be looked at again.
+    /// Records that an operation starts now. Returns `None` if the record has changed since it was read; the caller
+    /// must then read it again.
     pub(crate) async fn order(&self, kept: &Kept, token: &str) -> Result<Option<Kept>, Failure> {
         self.change(kept, kept.record.order(token, Timestamp::now())).await
     }
 
-    /// Writes down which way a deployment goes, and why. `None` if the record is another one than it was read.
+    /// Records the direction of a deployment, and why. Returns `None` if the record has changed since it was read.
     pub(crate) async fn turn(&self, kept: &Kept, token: &str, cause: Option<String>) -> Result<Option<Kept>, Failure> {
         self.change(kept, kept.record.turn(token, Timestamp::now(), cause)).await
     }
 
-    /// Writes how a deployment has ended, as is to be seen on the stack, and why where that was not well.
+    /// Records the outcome of a deployment as the stack shows it, with the cause if it was not successful.
     pub(crate) async fn finish(&self, kept: &Kept, state: State, at: Timestamp, cause: Option<String>) -> Result<Kept, Failure> {
         let number = kept.record.number;
         let mut kept = kept.clone();
@@ -165,30 +167,34 @@ impl<'a, O: Objects> Records<'a, O> {
             }
             let is_bad = |state| matches!(state, State::Failed | State::Undone);
             match self.read(number).await?.ok_or_else(|| self.gone(number))? {
-                // Somebody has ordered an operation that came too late for it.
+                // Another process started an operation too late to affect this outcome.
                 found if found.record.attempt == kept.record.attempt && found.record.state == State::UnderWay => kept = found,
-                // Another one saw the same end; perhaps it knows less of why it was so.
+                // Another process recorded the same outcome, perhaps without its cause.
                 found if found.record.state == state || (is_bad(found.record.state) && is_bad(state)) => return Ok(found),
                 found => {
-                    return Err(Failure::new(Exit::Failed, format!("deployment {number} of {} is not {state} any more", self.environment))
-                        .why(found.record.told())
-                        .hint("somebody else went on with it: look at `ingot-fleet releases`"));
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        format!("cannot record deployment {number} of {} as {state}", self.environment),
+                    )
+                    .why(found.record.told())
+                    .hint("another operator has continued it: check `ingot-fleet releases`"));
                 }
             }
         }
     }
 
-    /// Ends a deployment if its record is as it was read; `None` if it is not, so that it has to be looked at again.
+    /// Ends a deployment. Returns `None` if the record has changed since it was read; the caller must then read it
+    /// again.
     pub(crate) async fn end(&self, kept: &Kept, state: State, at: Timestamp, cause: Option<String>) -> Result<Option<Kept>, Failure> {
         self.change(kept, kept.record.end(state, at, cause)).await
     }
 
-    /// Writes another record in place of the one that was read. `None` if that is not there any more.
+    /// Replaces the record that was read. Returns `None` if it has changed since.
     async fn change(&self, kept: &Kept, record: Record) -> Result<Option<Kept>, Failure> {
         let number = record.number;
         match self.objects.put(&self.key(number), record.write(), Condition::Unchanged(&kept.etag)).await? {
             Put::Done { etag } => Ok(Some(Kept { record, etag })),
-            // The answer of a call before may have got lost.
+            // An earlier attempt may have succeeded and its answer been lost.
             Put::Refused => Ok(Some(self.read(number).await?.ok_or_else(|| self.gone(number))?).filter(|found| found.record == record)),
         }
     }
@@ -197,30 +203,30 @@ impl<'a, O: Objects> Records<'a, O> {
         Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint("find out who deletes records")
     }
 
-    /// Keeps the terms of a deployment, once. Returns where.
+    /// Stores the terms of a deployment once, and returns where.
     pub(crate) async fn keep_terms(&self, terms: &Terms) -> Result<Document, Failure> {
         let content = terms.write();
         let sha256 = Sha256::of(&content);
         let kept = Document { key: self.place.terms(self.environment, sha256), sha256 };
-        // Refused: they are there, by their name the same.
+        // Refused means they exist, and their name is their digest.
         self.objects.put(&kept.key, content, Condition::Absent).await?;
         Ok(kept)
     }
 
-    /// The terms of a deployment; `None` of one that was begun before terms were kept.
+    /// Returns the terms of a deployment, or `None` if it began before terms were stored.
     pub(crate) async fn terms(&self, record: &Record) -> Result<Option<Terms>, Failure> {
         let Some(Document { key, sha256 }) = &record.terms else { return Ok(None) };
         let content = self.objects.get(key).await?.map(|object| object.content);
         let read = content.filter(|content| Sha256::of(content) == *sha256).and_then(|content| Terms::read(&content));
         let unread = || {
-            Failure::new(Exit::Failed, format!("cannot tell what deployment {} of {} sets", record.number, self.environment))
-                .why(format!("{} is not what this ingot-fleet writes", self.place.url(key)))
+            Failure::new(Exit::Failed, format!("cannot determine the settings of deployment {} of {}", record.number, self.environment))
+                .why(format!("{} is not in the format of this ingot-fleet", self.place.url(key)))
                 .hint(format!("update ingot-fleet, or end the deployment with `ingot-fleet abort {}`", self.environment))
         };
         read.map(Some).ok_or_else(unread)
     }
 
-    /// Where a boot document is kept, by its digest.
+    /// Returns where a boot document is stored, by its digest.
     pub(crate) fn document(&self, content: &[u8]) -> Result<Document, Failure> {
         if content.len() as u64 > LARGEST_DOCUMENT {
             let message = format!(
@@ -228,15 +234,15 @@ impl<'a, O: Objects> Records<'a, O> {
                 self.environment,
                 content.len()
             );
-            return Err(Failure::new(Exit::Document, message).hint("take content out of it: into the release, the image, or secrets"));
+            return Err(Failure::new(Exit::Document, message).hint("move content from it into the release, the image, or secrets"));
         }
         let sha256 = Sha256::of(content);
         Ok(Document { key: self.place.document(self.environment, sha256), sha256 })
     }
 
-    /// Keeps a boot document, once.
+    /// Stores a boot document once.
     pub(crate) async fn keep_document(&self, document: &Document, content: &[u8]) -> Result<(), Failure> {
-        // Refused: it is there, by its name the same.
+        // Refused means it exists, and its name is its digest.
         self.objects.put(&document.key, content.to_vec(), Condition::Absent).await?;
         Ok(())
     }

@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::story::Refresh;
 
 impl Groups {
-    /// The newest refreshes of a group that began since then, the oldest first.
+    /// Returns the newest refreshes of a group that began after `since`, oldest first.
     pub(crate) async fn refreshes(&self, group: &str, since: Timestamp) -> Result<Vec<Refresh>, Failure> {
         let on = format!("the group {group}");
-        let call = Call { action: "autoscaling:DescribeInstanceRefreshes", doing: "look at", on, region: &self.region };
+        let call = Call { action: "autoscaling:DescribeInstanceRefreshes", doing: "read", on, region: &self.region };
         let answer = self.scaling.describe_instance_refreshes().auto_scaling_group_name(group).send().await;
         let answer = answer.map_err(|error| trouble::of(&error).failure(&call))?;
         let one = |one: &InstanceRefresh| {

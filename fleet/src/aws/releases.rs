@@ -1,6 +1,8 @@
-//! Releases in a bucket: `NAME.tar.zst`, whatever kind of archive that is, and `NAME.json` beside it, which makes it a release.
+//! Releases in a bucket: `NAME.tar.zst`, an archive of any format, and its description `NAME.json`, which makes it a
+//! release.
 //!
-//! Neither is ever overwritten. Killed between the two, the next run with the same content goes on.
+//! Neither is ever overwritten. If a run is killed between the two writes, the next run with the same content completes
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +20,18 @@ use crate::release::name::Name;
 const ARCHIVE: &str = ".tar.zst";
 const MANIFEST: &str = ".json";
 
-/// How many descriptions are read at a time.
+/// How many descriptions are read in parallel.
 const PARALLEL: usize = 8;
 
-/// What came of publishing.
+/// Result of publishing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Published {
     Made(Manifest),
-    /// The same content under the same name, made before.
+    /// The same content already existed under the same name.
     AlreadyThere(Manifest),
 }
 
-/// One release in a bucket, or what is left of one.
+/// A release in a bucket, complete or not.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) name: Name,
@@ -43,9 +45,9 @@ pub(crate) struct Found {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Described {
     By(Box<Manifest>),
-    /// An upload that goes on, or was given up.
+    /// The upload is still running, or was abandoned.
     NotYet,
-    /// The description cannot be read, and why.
+    /// The description cannot be read, for this reason.
     Badly(String),
 }
 
@@ -57,7 +59,7 @@ fn manifest_key(place: &Place, name: &Name) -> String {
     format!("{}{name}{MANIFEST}", place.releases())
 }
 
-/// Makes a release of an archive, once.
+/// Publishes an archive as a release, once.
 pub(crate) async fn publish(
     objects: &impl Objects,
     place: &Place,
@@ -67,12 +69,12 @@ pub(crate) async fn publish(
 ) -> Result<Published, Failure> {
     let (archive, described) = (archive_key(place, &manifest.name), manifest_key(place, &manifest.name));
     let before = described_before(objects, place, &manifest).await?;
-    // Also below a description: somebody may have deleted the archive alone.
+    // Even if there is a description: the archive alone may have been deleted.
     let is_there = match objects.compare(&archive, content).await? {
         Some(same) => same,
         None => match objects.upload(&archive, content, progress).await? {
             Put::Done { .. } => true,
-            // By somebody else, or by a call of ours whose answer got lost.
+            // Another process uploaded it, or our call succeeded and its answer was lost.
             Put::Refused => objects.compare(&archive, content).await?.unwrap_or(false),
         },
     };
@@ -87,9 +89,8 @@ pub(crate) async fn publish(
         Put::Refused => match described_before(objects, place, &manifest).await? {
             Some(found) if found == manifest => Ok(Published::Made(found)),
             Some(found) => Ok(Published::AlreadyThere(found)),
-            None => {
-                Err(Failure::new(Exit::Failed, format!("{} came and went", place.url(&described))).hint("find out who deletes releases"))
-            }
+            None => Err(Failure::new(Exit::Failed, format!("{} was deleted right after it was written", place.url(&described)))
+                .hint("find out who deletes releases, then run it again")),
         },
     }
 }
@@ -97,45 +98,48 @@ pub(crate) async fn publish(
 fn other_content(name: &Name, archive: &str, is_described: bool) -> Failure {
     let failure = |message: String| Failure::new(Exit::Failed, message);
     match is_described {
-        true => failure(format!("{name} is broken"))
+        true => failure(format!("the release {name} is damaged"))
             .why(format!("{archive} is not the archive that was released"))
-            .hint("find out who has replaced it; give another name with --name"),
-        false => failure(format!("{name} is taken"))
-            .why(format!("{archive} has other content, and is not described yet: its upload goes on somewhere, or was given up"))
-            .hint("give another name with --name; `ingot-fleet releases prune` removes what was given up more than a day ago"),
+            .hint("find out who replaced it, and choose another name with --name"),
+        false => failure(format!("the name {name} is taken"))
+            .why(format!("{archive} has other content and no description: its upload is still running elsewhere, or was abandoned"))
+            .hint("choose another name with --name; `ingot-fleet releases prune` removes uploads abandoned more than a day ago"),
     }
 }
 
-/// The description of a release of this name, which must be of the same content.
+/// Reads the description of a release of this name, which must have the same content.
 async fn described_before(objects: &impl Objects, place: &Place, manifest: &Manifest) -> Result<Option<Manifest>, Failure> {
     let key = manifest_key(place, &manifest.name);
     let Some(object) = objects.get(&key).await? else { return Ok(None) };
     let found = Manifest::read(&object.content, &place.application, &manifest.name).map_err(|error| {
-        Failure::new(Exit::Failed, format!("{} is taken, and {} is not understood", manifest.name, place.url(&key)))
+        Failure::new(Exit::Failed, format!("the name {} is taken, and {} cannot be read", manifest.name, place.url(&key)))
             .because(&error)
-            .hint("give another name with --name, or update ingot-fleet if it says so")
+            .hint("choose another name with --name, or update ingot-fleet if it is too old")
     })?;
     if found.sha256 != manifest.sha256 {
-        return Err(Failure::new(Exit::Failed, format!("{} is another release", manifest.name))
-            .why(format!("it was made {} by {} with SHA-256 {}, and this is {}", found.at, found.by, found.sha256, manifest.sha256))
-            .hint("a release never changes: give this one another name with --name"));
+        return Err(Failure::new(Exit::Failed, format!("the release {} exists with other content", manifest.name))
+            .why(format!(
+                "it was made {} by {} with SHA-256 {}, and this content has {}",
+                found.at, found.by, found.sha256, manifest.sha256
+            ))
+            .hint("choose another name with --name: a release never changes"));
     }
     Ok(Some(found))
 }
 
-/// One release by its name.
+/// Finds a release by its name.
 pub(crate) async fn find(objects: &impl Objects, place: &Place, name: &Name) -> Result<Manifest, Failure> {
     match describe(objects, place, name).await? {
         Described::By(manifest) => Ok(*manifest),
         Described::NotYet => Err(Failure::new(Exit::Usage, format!("there is no release {name} of {}", place.application))
-            .hint("see `ingot-fleet releases`, or make it: `ingot-fleet release DIR --name NAME`")),
-        Described::Badly(why) => Err(Failure::new(Exit::Failed, format!("the release {name} is not understood"))
+            .hint("choose one that `ingot-fleet releases` lists, or make it with `ingot-fleet release DIR --name NAME`")),
+        Described::Badly(why) => Err(Failure::new(Exit::Failed, format!("cannot read the description of the release {name}"))
             .why(why)
-            .hint("update ingot-fleet if it says so; otherwise make the release again under another name")),
+            .hint("update ingot-fleet if it is too old; otherwise make the release again under another name")),
     }
 }
 
-/// All releases of an application, the newest first.
+/// Lists all releases of an application, newest first.
 pub(crate) async fn list(objects: &impl Objects, place: &Place) -> Result<Vec<Found>, Failure> {
     let prefix = place.releases();
     let mut all: BTreeMap<Name, (Timestamp, Option<u64>, bool)> = BTreeMap::new();
@@ -144,7 +148,7 @@ pub(crate) async fn list(objects: &impl Objects, place: &Place) -> Result<Vec<Fo
         let (name, bytes) = match (file.strip_suffix(ARCHIVE), file.strip_suffix(MANIFEST)) {
             (Some(name), _) => (name, Some(object.bytes)),
             (None, Some(name)) => (name, None),
-            // Nothing of ours.
+            // Not written by ingot-fleet.
             (None, None) => continue,
         };
         let Ok(name) = name.parse() else { continue };
@@ -168,19 +172,19 @@ async fn describe(objects: &impl Objects, place: &Place, name: &Name) -> Result<
     })
 }
 
-/// Whether there is a description by now.
+/// Returns whether the release has a description by now.
 pub(crate) async fn is_described(objects: &impl Objects, place: &Place, name: &Name) -> Result<bool, Failure> {
     Ok(objects.get(&manifest_key(place, name)).await?.is_some())
 }
 
 impl Found {
-    /// When it was made, as far as that is known.
+    /// Returns when it was made or, without a description, last written.
     pub(crate) fn at(&self) -> Timestamp {
         if let Described::By(manifest) = &self.described { manifest.at } else { self.modified }
     }
 }
 
-/// Removes a release: first what makes it one, so that nobody deploys half of it.
+/// Removes a release. The description goes first, so that an incomplete release cannot be deployed.
 pub(crate) async fn remove(objects: &impl Objects, place: &Place, name: &Name) -> Result<(), Failure> {
     objects.remove(&manifest_key(place, name)).await?;
     objects.remove(&archive_key(place, name)).await

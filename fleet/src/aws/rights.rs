@@ -1,4 +1,4 @@
-//! What a caller may do, as IAM finds by simulating his policies.
+//! What the caller may do, found by letting IAM simulate the caller's policies.
 
 use ingot::desk::Element;
 
@@ -10,16 +10,16 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>
 pub(super) const IAM: Api = Api { service: "iam", id: "IAM", version: "2010-05-08", is_global: true };
 
-/// Somebody whose policies can be simulated.
+/// A role or user whose policies can be simulated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
-    /// Of the role or of the user, with its path.
+    /// ARN of the role or user, including its path.
     pub(crate) arn: String,
-    /// Of the role, where IAM tells them.
+    /// Tags of the role, where IAM returns them.
     pub(crate) tags: Option<Vec<(String, String)>>,
 }
 
-/// What is asked: whether all of these actions are allowed on this resource, under these circumstances.
+/// The question whether all of these actions are allowed on this resource, in this context.
 #[derive(Debug, Clone)]
 pub(crate) struct Question<'a> {
     pub(crate) actions: &'a [&'static str],
@@ -28,16 +28,16 @@ pub(crate) struct Question<'a> {
     pub(crate) context: Vec<(String, String)>,
 }
 
-/// What IAM finds of one action.
+/// IAM's decision on one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) action: String,
     pub(crate) decision: Decision,
-    /// Context keys that decide, and that were not given.
+    /// Context keys that the decision depends on and that were not given.
     pub(crate) missing: Vec<String>,
 }
 
-/// How it is decided.
+/// A decision and its origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     Allowed,
@@ -51,7 +51,8 @@ pub(crate) enum Decision {
     OutOfOrganization,
 }
 
-/// Who an ARN of STS is to IAM. `None` for the root user, whom nothing limits, and for sessions of no role.
+/// Maps an STS caller ARN to an IAM principal. Returns `None` for the root user, whom no policy limits, and for
+/// sessions without a role.
 pub(crate) async fn principal(aws: &Aws, caller: &str) -> Result<Option<Principal>, Failure> {
     let mut parts = caller.splitn(6, ':').skip(1);
     let (partition, account, who) = (parts.next(), parts.nth(2), parts.next());
@@ -63,9 +64,9 @@ pub(crate) async fn principal(aws: &Aws, caller: &str) -> Result<Option<Principa
     }
 }
 
-/// A session has the name of its role alone: the role has a path, and tags.
+/// Looks up the role, since a session's ARN lacks the role's path and tags.
 async fn role(aws: &Aws, name: &str) -> Result<Principal, Failure> {
-    let call = Call { action: "iam:GetRole", doing: "look at", on: format!("the role {name}"), region: &aws.region };
+    let call = Call { action: "iam:GetRole", doing: "read", on: format!("the role {name}"), region: &aws.region };
     let answer = signed::query(aws, &IAM, "GetRole", &[("RoleName", name)]).await.map_err(|trouble| trouble.failure(&call))?;
     let role = answer.child("GetRoleResult").and_then(|result| result.child("Role"));
     let text = |element: &Element, name: &str| element.text(name).unwrap_or_default().to_owned();
@@ -73,7 +74,7 @@ async fn role(aws: &Aws, name: &str) -> Result<Principal, Failure> {
     Ok(Principal { arn: role.map(|role| text(role, "Arn")).unwrap_or_default(), tags: Some(tags.collect()) })
 }
 
-/// Has IAM find what a question comes to. Policies of resources, and of sessions, are not part of it.
+/// Lets IAM answer a question. Resource policies and session policies are not taken into account.
 pub(crate) async fn simulate(aws: &Aws, principal: &Principal, question: &Question<'_>) -> Result<Vec<Verdict>, Failure> {
     let on = format!("the policies of {}", principal.arn);
     let call = Call { action: "iam:SimulatePrincipalPolicy", doing: "simulate", on, region: &aws.region };
@@ -118,7 +119,7 @@ mod tests {
     ));
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_is_its_role_and_nobody_limits_root() {
+    async fn a_session_maps_to_its_role_and_root_to_none() {
         let script = Script::of(&[ROLE]);
         let aws = script.aws();
         let role = principal(&aws, "arn:aws:sts::123456789012:assumed-role/ci/run-7").await.unwrap().unwrap();
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_decision_is_told_apart() {
+    async fn each_decision_is_distinguished() {
         let results = |inner: &str| format!("<R><EvaluationResults><member>{inner}</member></EvaluationResults></R>");
         for (inner, decision) in [
             ("<EvalDecision>allowed</EvalDecision>", Decision::Allowed),

@@ -1,4 +1,4 @@
-//! A bucket of S3.
+//! An S3 bucket.
 
 mod upload;
 
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::release::content::Content;
 
-/// The largest object that is read into memory, in bytes: the terms of a deployment have a template, and may have a fleet.yaml.
+/// Largest object read into memory, in bytes. The terms of a deployment contain a template and perhaps a fleet.yaml.
 const LARGEST: usize = 16 << 20;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Bucket {
         Call { action, doing, on: format!("s3://{}/{key}", self.name), region: &self.region }
     }
 
-    /// Reads an object to its end for its digest.
+    /// Computes the digest of an object by reading all of it.
     async fn digest(&self, key: &str) -> Result<Option<Sha256>, Failure> {
         let call = || self.call("s3:GetObject", "read", key);
         let mut answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
@@ -47,7 +47,7 @@ impl Bucket {
         Ok(Some(hasher.finish()))
     }
 
-    /// All versions of an object, delete markers included, the newest first.
+    /// Lists all versions of an object, delete markers included, newest first.
     async fn versions(&self, key: &str) -> Result<Vec<String>, Failure> {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
@@ -60,7 +60,7 @@ impl Bucket {
             let of_key = kept.chain(deleted).filter(|(found, ..)| *found == Some(key));
             found.extend(of_key.filter_map(|(_, version, at)| Some((at?.secs(), version?.to_owned()))));
             match (page.is_truncated(), page.next_key_marker(), page.next_version_id_marker()) {
-                // What follows has longer keys.
+                // Later pages hold only longer keys with this prefix.
                 (Some(true), Some(marker), Some(version)) if marker == key => next = Some((marker.to_owned(), version.to_owned())),
                 _ => break,
             }
@@ -70,7 +70,7 @@ impl Bucket {
     }
 }
 
-/// `None` if the trouble is that there is no such object.
+/// Returns `None` if the object does not exist, and the failure otherwise.
 fn absent<T>(trouble: Trouble, call: &Call<'_>) -> Result<Option<T>, Failure> {
     match trouble.status() == Some(404) && !trouble.has(&["NoSuchBucket"]) {
         true => Ok(None),
@@ -91,8 +91,8 @@ impl Objects for Bucket {
             if content.len() > LARGEST {
                 let failure = Failure::new(Exit::Failed, format!("cannot read s3://{}/{key}", self.name));
                 return Err(failure
-                    .why(format!("it has more than {LARGEST} bytes, so ingot-fleet has not written it"))
-                    .hint("find out who has"));
+                    .why(format!("it has more than {LARGEST} bytes, so ingot-fleet did not write it"))
+                    .hint("find out who wrote it"));
             }
         }
         Ok(Some(Object { content, etag: answer.e_tag.unwrap_or_default() }))
@@ -116,7 +116,7 @@ impl Objects for Bucket {
         let request = self.client.head_object().bucket(&self.name).key(key).checksum_mode(ChecksumMode::Enabled);
         let found = match request.send().await {
             Ok(found) => found,
-            Err(error) => return absent(trouble::of(&error), &self.call("s3:GetObject", "look at", key)),
+            Err(error) => return absent(trouble::of(&error), &self.call("s3:GetObject", "read", key)),
         };
         if found.content_length().is_some_and(|length| length != content.bytes as i64) {
             return Ok(Some(false));
@@ -125,7 +125,7 @@ impl Objects for Bucket {
         if found.checksum_sha256().is_some_and(is_known) {
             return Ok(Some(true));
         }
-        // Somebody else's upload, in other parts.
+        // Another tool uploaded it, in other parts.
         Ok(self.digest(key).await?.map(|sha256| sha256 == content.sha256))
     }
 
@@ -156,7 +156,7 @@ impl Objects for Bucket {
     }
 
     async fn remove(&self, key: &str) -> Result<(), Failure> {
-        // The oldest first: what is in force until the end is the newest, and none comes to light behind it.
+        // Oldest first, so that the current version goes last and no older one becomes current.
         for version in self.versions(key).await?.iter().rev() {
             let request = self.client.delete_object().bucket(&self.name).key(key).version_id(version);
             request.send().await.map_err(|error| trouble::of(&error).failure(&self.call("s3:DeleteObjectVersion", "delete", key)))?;

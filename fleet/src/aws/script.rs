@@ -1,4 +1,4 @@
-//! AWS that gives the answers of a script, in order, for tests.
+//! A fake AWS for tests, which gives scripted answers in order.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,10 +13,10 @@ use aws_smithy_types::retry::RetryConfig;
 
 use super::Aws;
 
-/// An answer; none for a connection that ends.
+/// An answer; `None` for a dropped connection.
 pub(super) type Answer = Option<(u16, &'static [(&'static str, &'static str)], &'static str)>;
 
-/// Answers in order, and what was asked: method, path, conditions.
+/// The answers left, and the requests received: method, path and conditions.
 #[derive(Debug, Clone)]
 pub(super) struct Script(Arc<Mutex<(Vec<Answer>, Vec<String>)>>);
 
@@ -59,10 +59,10 @@ impl Script {
         Aws { sdk, region: "eu-central-1".into(), connector }
     }
 
-    /// What was asked. There are no answers left.
+    /// Returns the requests received, after checking that no answers are left.
     pub(super) fn asked(&self) -> Vec<String> {
         let script = self.0.lock().unwrap();
-        assert_eq!(script.0, [], "nobody asked for these");
+        assert_eq!(script.0, [], "answers that were never requested");
         script.1.clone()
     }
 }

@@ -1,5 +1,5 @@
-//! Calls that are signed here: for the services whose SDK would cost more than the few calls made of it. `aws-sdk-ec2` alone
-//! would be ten minutes of build. A form goes out and XML comes back, or JSON both ways.
+//! Calls signed here, for services of which only a few calls are needed and whose SDK would cost too much:
+//! `aws-sdk-ec2` alone adds ten minutes to the build. Requests are forms answered in XML, or JSON both ways.
 
 mod api;
 mod endpoint;
@@ -27,13 +27,13 @@ use super::trouble::{Trouble, came, is_throttling};
 use super::{ANSWER, ATTEMPTS, Aws};
 use crate::failure::chain;
 
-/// How far a clock may be off, in seconds, for a signature to be valid.
+/// How far the local clock may be off before a call is signed with the service's clock, in seconds.
 ///
-/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>: 5 minutes; less, for
-/// the time on the way.
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>: 5 minutes,
+/// minus some time in transit.
 const SKEW: u64 = 240;
 
-/// Makes one call by AWS's Query protocol, again where it is throttled or gets no answer, and returns the answer.
+/// Makes one call by AWS's Query protocol and returns the answer. A throttled or unanswered call is retried.
 pub(super) async fn query(aws: &Aws, api: &Api, action: &str, parameters: &[(&str, &str)]) -> Result<Element, Trouble> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("Action", action).append_pair("Version", api.version);
@@ -42,7 +42,7 @@ pub(super) async fn query(aws: &Aws, api: &Api, action: &str, parameters: &[(&st
     called(aws, api, &message, &Dialect { read: xml, refusal: xml_refusal }).await
 }
 
-/// Makes one call by AWS's JSON protocol, likewise.
+/// Makes one call by AWS's JSON protocol, with the same retries.
 pub(super) async fn json(aws: &Aws, api: &Api, action: &str, parameters: &Json) -> Result<Json, Trouble> {
     let target = Some(format!("{}.{action}", api.version));
     let message = Message { kind: "application/x-amz-json-1.1", target, body: parameters.to_string() };
@@ -50,7 +50,7 @@ pub(super) async fn json(aws: &Aws, api: &Api, action: &str, parameters: &Json) 
 }
 
 async fn called<T: Default>(aws: &Aws, api: &Api, message: &Message, dialect: &Dialect<T>) -> Result<T, Trouble> {
-    let provider = aws.sdk.credentials_provider().ok_or_else(|| Trouble::Credentials("there are no credentials".into()))?;
+    let provider = aws.sdk.credentials_provider().ok_or_else(|| Trouble::Credentials("no credentials were found".into()))?;
     let credentials = provider.provide_credentials().await.map_err(|error| Trouble::Credentials(chain(&error)))?;
     let line = Line { aws, api, endpoint: endpoint::of(aws, api).await?, identity: credentials.into() };
     let mut pause = Duration::from_secs(1);
@@ -64,7 +64,7 @@ async fn called<T: Default>(aws: &Aws, api: &Api, message: &Message, dialect: &D
     line.call(message, dialect).await
 }
 
-/// Whether the same call may have an answer in a moment.
+/// Returns whether the same call may succeed in a moment.
 fn is_passing(trouble: &Trouble) -> bool {
     match trouble {
         Trouble::Silence(_) | Trouble::Strange(_) => true,
@@ -73,7 +73,7 @@ fn is_passing(trouble: &Trouble) -> bool {
     }
 }
 
-/// What a call sends.
+/// The content of a request.
 struct Message {
     /// Its Content-Type.
     kind: &'static str,
@@ -91,11 +91,11 @@ impl Message {
 /// How answers are read.
 struct Dialect<T> {
     read: fn(&[u8]) -> Option<T>,
-    /// Code and message of a refusal.
+    /// Extracts code and message of an error response.
     refusal: fn(&T) -> (String, String),
 }
 
-/// A service at the other end.
+/// A service and what is needed to call it.
 struct Line<'a> {
     aws: &'a Aws,
     api: &'a Api,
@@ -103,7 +103,7 @@ struct Line<'a> {
     identity: Identity,
 }
 
-/// What came back.
+/// An HTTP response.
 struct Answer {
     status: u16,
     /// The service's clock.
@@ -123,7 +123,7 @@ impl Line<'_> {
         }
         match ((dialect.read)(&answer.body), answer.status) {
             (Some(read), ..300) => Ok(read),
-            // A service that is overloaded says so in whatever words.
+            // An overloaded service may answer in any format.
             (None, status) if status < 500 && status != 429 => Err(Trouble::Strange(came(status, &answer.kind, &answer.body))),
             (read, status) => {
                 let (code, message) = (dialect.refusal)(&read.unwrap_or_default());
@@ -142,13 +142,13 @@ impl Line<'_> {
             let time = date.and_then(|date| DateTime::from_str(&date, Format::HttpDate).ok()?.try_into().ok());
             Ok(Answer { status, time, kind, body: body.into_bytes() })
         };
-        let late = |_| Trouble::Silence(format!("nothing within {} s", ANSWER.as_secs()));
+        let late = |_| Trouble::Silence(format!("timed out after {} s", ANSWER.as_secs()));
         timeout(ANSWER, answer).await.map_err(late)?
     }
 
     fn signed(&self, message: &Message, time: SystemTime) -> Result<HttpRequest, Trouble> {
         let Endpoint { url, region } = &self.endpoint;
-        let wrong = |why: String| Trouble::Own(format!("{url} is no URL to call: {why}"));
+        let wrong = |why: String| Trouble::Own(format!("{url} is not a valid URL: {why}"));
         let mut request = HttpRequest::new(SdkBody::from(message.body.as_str()));
         request.set_method("POST").map_err(|error| wrong(error.to_string()))?;
         request.set_uri(url.as_str()).map_err(|error| wrong(error.to_string()))?;
@@ -176,12 +176,12 @@ fn apart(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
-/// Pages of HTML may be XML as well.
+/// Accepts only AWS's root elements, since an HTML page may also be valid XML.
 fn xml(body: &[u8]) -> Option<Element> {
     Element::parse(body).ok().filter(|answer| answer.name.ends_with("Response"))
 }
 
-/// `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of all others.
+/// Reads `<Response><Errors><Error>` of EC2, and `<ErrorResponse><Error>` of all other services.
 fn xml_refusal(answer: &Element) -> (String, String) {
     let error = answer.items("Errors").next().or_else(|| answer.child("Error"));
     let text = |name: &str| error.and_then(|error| error.text(name)).unwrap_or_default().to_owned();
@@ -192,7 +192,7 @@ fn object(body: &[u8]) -> Option<Json> {
     serde_json::from_slice(body).ok().filter(Json::is_object)
 }
 
-/// `{"__type": "…#Code", "message": …}`; some services write it `Message`.
+/// Reads `{"__type": "…#Code", "message": …}`; some services spell it `Message`.
 ///
 /// Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
 fn json_refusal(answer: &Json) -> (String, String) {

@@ -1,4 +1,4 @@
-//! Stacks of CloudFormation: how one stands, what happened to it, and the few operations on it.
+//! CloudFormation stacks: their state, their events, and the few operations on them.
 
 use std::collections::BTreeSet;
 
@@ -14,33 +14,33 @@ use crate::deployment::terms::{Trigger, Watch};
 use crate::failure::Failure;
 use crate::story::Event;
 
-/// What the templates make: roles that have names of CloudFormation's choice.
+/// Needed because the templates create IAM roles.
 pub(super) const CAPABILITY: Capability = Capability::CapabilityNamedIam;
 
-/// So many stacks are described at the same time.
+/// Number of stacks described in parallel.
 const AT_ONCE: usize = 4;
 
-/// Type of the resource that events of a stack itself are about.
+/// Resource type in events about the stack itself.
 const STACK: &str = "AWS::CloudFormation::Stack";
 
 /// A creation or an update.
 #[derive(Debug)]
 pub(crate) struct Order<'a> {
     pub(crate) stack: &'a str,
-    /// By which the operation is known again, and not begun a second time.
+    /// Client request token: it identifies the operation and prevents starting it twice.
     pub(crate) token: String,
     /// `None` keeps the template of the stack.
     pub(crate) template: Option<&'a str>,
     pub(crate) parameters: Parameters,
-    /// Parameters that keep their value.
+    /// Parameters that keep their current value.
     pub(crate) kept: Vec<&'a str>,
     pub(crate) tags: Parameters,
-    /// The role of CloudFormation.
+    /// The service role that CloudFormation assumes.
     pub(crate) role: Option<&'a str>,
     pub(crate) watch: Watch,
 }
 
-/// How a new stack is guarded.
+/// Protection of a new stack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guard<'a> {
     /// The stack policy.
@@ -48,26 +48,26 @@ pub(crate) struct Guard<'a> {
     pub(crate) is_protected: bool,
 }
 
-/// What deployments need of CloudFormation.
+/// The part of CloudFormation that deployments need.
 pub(crate) trait Stacks {
-    /// How a stack stands; `None` if there is none.
+    /// Returns the state of a stack, or `None` if it does not exist.
     async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure>;
 
-    /// What happened since then, as `events` has it, and how the stack stands after that.
+    /// Returns the events since `since`, oldest first, and the state of the stack after them.
     async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure>;
 
     async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure>;
 
-    /// Returns whether there was anything to change.
+    /// Starts an update. Returns whether there was anything to change.
     async fn update(&self, order: &Order<'_>) -> Result<bool, Failure>;
 
-    /// Ends the update that goes on, and goes back. Returns whether one went on.
+    /// Cancels the running update, which rolls the stack back. Returns whether one was running.
     async fn cancel(&self, stack: &str) -> Result<bool, Failure>;
 
-    /// Deletes a stack, as far as its resources let it. Without a role, the stack has its own.
+    /// Starts the deletion of a stack. Without `role`, CloudFormation uses the stack's own role.
     async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure>;
 
-    /// What happened since then, the oldest first. Nothing did where there is no stack.
+    /// Returns the events since `since`, oldest first; none if the stack does not exist.
     async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure>;
 }
 
@@ -87,19 +87,19 @@ impl CloudFormation {
         Call { action, doing, on: format!("the stack {stack}"), region: &self.region }
     }
 
-    /// The stack as AWS describes it.
+    /// Returns the stack as AWS describes it, or `None` if it does not exist.
     async fn described(&self, stack: &str) -> Result<Option<Stack>, Failure> {
         match self.client.describe_stacks().stack_name(stack).send().await {
             Ok(found) => Ok(found.stacks.unwrap_or_default().into_iter().next()),
             Err(error) => match trouble::of(&error) {
                 trouble if trouble.says("does not exist") => Ok(None),
-                trouble => Err(trouble.failure(&self.call("cloudformation:DescribeStacks", "look at", stack))),
+                trouble => Err(trouble.failure(&self.call("cloudformation:DescribeStacks", "read", stack))),
             },
         }
     }
 
-    /// What happened since then, the oldest first, and the last event of the stack itself where that is wanted: its operation
-    /// may have hundreds of others since.
+    /// Returns the events since `since`, oldest first, and, if `wants_last`, the last event about the stack itself,
+    /// which may lie hundreds of events further back.
     async fn happened(&self, stack: &str, since: Timestamp, wants_last: bool) -> Result<(Vec<Event>, Option<StackEvent>), Failure> {
         let mut pages = self.client.describe_stack_events().stack_name(stack).into_paginator().send();
         let (mut found, mut last, mut is_all) = (Vec::new(), None, false);
@@ -108,7 +108,7 @@ impl CloudFormation {
                 Some(Ok(page)) => page,
                 Some(Err(error)) => match trouble::of(&error) {
                     trouble if trouble.says("does not exist") => break,
-                    trouble => return Err(trouble.failure(&self.call("cloudformation:DescribeStackEvents", "look at", stack))),
+                    trouble => return Err(trouble.failure(&self.call("cloudformation:DescribeStackEvents", "read", stack))),
                 },
                 None => break,
             };
@@ -127,12 +127,13 @@ impl CloudFormation {
         Ok((found, last))
     }
 
-    /// The outputs of a stack; `None` if there is none.
+    /// Returns the outputs of a stack, or `None` if it does not exist.
     pub(crate) async fn outputs(&self, stack: &str) -> Result<Option<Parameters>, Failure> {
         Ok(self.described(stack).await?.map(|stack| outputs(&stack)))
     }
 
-    /// The stacks of the environments of an application, by name. Those that only have its name, or begin with it, are left out.
+    /// Returns the stacks of an application's environments, by name. Stacks that merely share the name prefix are left
+    /// out.
     pub(crate) async fn of_application(&self, application: &str) -> Result<Vec<(String, Standing)>, Failure> {
         let names = self.names(&format!("{application}-")).await?;
         let described = stream::iter(&names).map(|name| self.described(name)).buffered(AT_ONCE);
@@ -143,12 +144,13 @@ impl CloudFormation {
         Ok(found.map(|(name, stack)| (name, standing(&stack, None))).collect())
     }
 
-    /// How many stacks there are, nested ones included.
+    /// Counts the stacks, nested ones included.
     pub(crate) async fn count(&self) -> Result<u64, Failure> {
         Ok(self.names("").await?.len() as u64)
     }
 
-    /// The names of stacks that begin so. To describe all stacks takes the right to see those of others.
+    /// Returns the names of stacks with this prefix. Describing all stacks would need rights to other applications'
+    /// stacks.
     async fn names(&self, beginning: &str) -> Result<Vec<String>, Failure> {
         let there =
             StackStatus::values().iter().map(|status| StackStatus::from(*status)).filter(|status| *status != StackStatus::DeleteComplete);
@@ -163,20 +165,20 @@ impl CloudFormation {
         Ok(names.into_iter().collect())
     }
 
-    /// What deleting a stack keeps, by logical name and ID, and how many resources it has.
+    /// Returns what remains when the stack is deleted, and how many resources the stack has.
     pub(crate) async fn resources(&self, stack: &str) -> Result<(Vec<String>, usize), Failure> {
         let mut pages = self.client.list_stack_resources().stack_name(stack).into_paginator().send();
         let (mut kept, mut count) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
-            let call = || self.call("cloudformation:ListStackResources", "look at", stack);
+            let call = || self.call("cloudformation:ListStackResources", "read", stack);
             let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
             for resource in page.stack_resource_summaries() {
                 count += 1;
-                // The templates' DeletionPolicy of these is Retain or Snapshot.
+                // The templates set DeletionPolicy Retain or Snapshot for these.
                 let left = match resource.resource_type().unwrap_or_default() {
                     "AWS::SQS::Queue" => "the queue",
-                    "AWS::RDS::DBInstance" => "a last snapshot of the database",
-                    "AWS::ElastiCache::ReplicationGroup" => "a last snapshot of the cache",
+                    "AWS::RDS::DBInstance" => "a final snapshot of the database",
+                    "AWS::ElastiCache::ReplicationGroup" => "a final snapshot of the cache",
                     _ => continue,
                 };
                 kept.push(format!("{left} {}", resource.physical_resource_id().unwrap_or_default()));
@@ -185,10 +187,10 @@ impl CloudFormation {
         Ok((kept, count))
     }
 
-    /// The stack policy, if there is one.
+    /// Returns the stack policy, if there is one.
     pub(crate) async fn policy(&self, stack: &str) -> Result<Option<String>, Failure> {
         let found = self.client.get_stack_policy().stack_name(stack).send().await;
-        let call = || self.call("cloudformation:GetStackPolicy", "look at", stack);
+        let call = || self.call("cloudformation:GetStackPolicy", "read", stack);
         Ok(found.map_err(|error| trouble::of(&error).failure(&call()))?.stack_policy_body)
     }
 
@@ -199,7 +201,7 @@ impl CloudFormation {
         Ok(())
     }
 
-    /// Sets whether a stack may be deleted.
+    /// Turns termination protection of a stack on or off.
     pub(crate) async fn protect(&self, stack: &str, is_protected: bool) -> Result<(), Failure> {
         let request = self.client.update_termination_protection().stack_name(stack).enable_termination_protection(is_protected);
         let call = || self.call("cloudformation:UpdateTerminationProtection", "set the protection of", stack);
@@ -214,7 +216,7 @@ impl Stacks for CloudFormation {
     }
 
     async fn look(&self, stack: &str, since: Timestamp) -> Result<(Vec<Event>, Option<Standing>), Failure> {
-        // In this order: an operation that began meanwhile is seen by the status.
+        // In this order, so that the status shows an operation that begins in between.
         let (events, last) = self.happened(stack, since, true).await?;
         Ok((events, self.described(stack).await?.map(|found| standing(&found, last.as_ref()))))
     }
@@ -227,7 +229,7 @@ impl Stacks for CloudFormation {
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => match trouble::of(&error) {
-                // The answer of a call before got lost.
+                // An earlier attempt succeeded and its answer was lost.
                 trouble if trouble.has(&["TokenAlreadyExistsException"]) => Ok(()),
                 trouble => Err(trouble.failure(&self.call("cloudformation:CreateStack", "create", order.stack))),
             },
@@ -256,7 +258,7 @@ impl Stacks for CloudFormation {
             Ok(_) => Ok(true),
             Err(error) => match trouble::of(&error) {
                 trouble if trouble.says("CancelUpdateStack cannot be called") => Ok(false),
-                trouble => Err(trouble.failure(&self.call("cloudformation:CancelUpdateStack", "end the update of", stack))),
+                trouble => Err(trouble.failure(&self.call("cloudformation:CancelUpdateStack", "cancel the update of", stack))),
             },
         }
     }
@@ -282,7 +284,7 @@ pub(super) fn tags(order: &Order<'_>) -> Vec<Tag> {
     order.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Said in each update: what is not said stays as it was.
+/// Set in every update, since CloudFormation keeps the previous setting otherwise.
 fn watched(watch: &Watch) -> RollbackConfiguration {
     let kind = |is_composite| if is_composite { "AWS::CloudWatch::CompositeAlarm" } else { "AWS::CloudWatch::Alarm" };
     let trigger = |one: &Trigger| RollbackTrigger::builder().arn(&one.arn).r#type(kind(one.is_composite)).build();
@@ -294,10 +296,10 @@ fn is_of_the_stack(event: &StackEvent) -> bool {
     event.resource_type() == Some(STACK) && event.physical_resource_id() == event.stack_id()
 }
 
-/// How a stack stands, by its description and the last event of its own.
+/// Determines the state of a stack from its description and the last event about it.
 fn standing(stack: &Stack, last: Option<&StackEvent>) -> Standing {
     let described = stack.stack_status().map(|status| status.as_str()).unwrap_or_default();
-    // A description may be some seconds old.
+    // A description may lag behind the events by seconds.
     let begun = last.and_then(|event| event.resource_status()).map(|status| status.as_str());
     let begun = begun.filter(|status| status.ends_with("_IN_PROGRESS") && !described.ends_with("_IN_PROGRESS"));
     let tag = |tag: &Tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()));
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_description_is_not_believed() {
+    fn a_stale_description_yields_to_the_events() {
         let stack = Stack::builder()
             .stack_name("s")
             .creation_time(DateTime::from_secs(0))
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_within_it_is_another() {
+    fn a_nested_stack_is_not_the_stack_itself() {
         assert!(is_of_the_stack(&event(STACK, "arn:s", ResourceStatus::UpdateInProgress)));
         assert!(!is_of_the_stack(&event(STACK, "arn:nested", ResourceStatus::UpdateInProgress)));
         assert!(!is_of_the_stack(&event("AWS::SQS::Queue", "arn:s", ResourceStatus::UpdateInProgress)));

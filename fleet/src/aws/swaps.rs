@@ -1,4 +1,4 @@
-//! The records of the swaps of an edge, as objects beside those of deployments.
+//! The records of an edge's swaps, stored next to deployment records.
 
 use super::objects::{Condition, Object, Objects, Put};
 use crate::deployment::record::State;
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::Place;
 
-/// Those of one edge.
+/// The swap records of one edge.
 #[derive(Debug)]
 pub(crate) struct Swaps<'a, O> {
     objects: &'a O,
@@ -15,19 +15,19 @@ pub(crate) struct Swaps<'a, O> {
     edge: &'a str,
 }
 
-/// A record, and the ETag that it has in the bucket.
+/// A record and its ETag in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptSwap {
     pub(crate) swap: Swap,
     etag: String,
 }
 
-/// What came of beginning a swap.
+/// Result of beginning a swap.
 #[derive(Debug)]
 pub(crate) enum BegunSwap {
-    /// This one has the lock.
+    /// The lock is ours.
     Mine(KeptSwap),
-    /// Somebody else has made the next record meanwhile.
+    /// Another operator created the next record first.
     Taken(KeptSwap),
 }
 
@@ -44,7 +44,7 @@ impl<'a, O: Objects> Swaps<'a, O> {
         format!("{}{number}.json", self.beginning())
     }
 
-    /// The newest record.
+    /// Returns the newest record.
     pub(crate) async fn newest(&self) -> Result<Option<KeptSwap>, Failure> {
         let beginning = self.beginning();
         let number = |key: &str| {
@@ -57,7 +57,7 @@ impl<'a, O: Objects> Swaps<'a, O> {
         }
     }
 
-    /// The swap that is under way, or the last one that went well: one that did not has changed nothing.
+    /// Returns the swap under way, or the last successful one. Swaps that failed changed nothing.
     pub(crate) async fn newest_effective(&self) -> Result<Option<Swap>, Failure> {
         let mut found = self.newest().await?;
         while let Some(KeptSwap { swap, .. }) = found {
@@ -73,17 +73,17 @@ impl<'a, O: Objects> Swaps<'a, O> {
         let Some(Object { content, etag }) = self.objects.get(&self.key(number)).await? else { return Ok(None) };
         match Swap::read(&content, self.edge, number) {
             Some(swap) => Ok(Some(KeptSwap { swap, etag })),
-            None => Err(Failure::new(Exit::Failed, format!("cannot tell how swap {number} of the edge {} stands", self.edge))
-                .why(format!("{} is not what this ingot-fleet writes", self.place.url(&self.key(number))))
-                .hint("update ingot-fleet, or bring back the version before")),
+            None => Err(Failure::new(Exit::Failed, format!("cannot determine the state of swap {number} of the edge {}", self.edge))
+                .why(format!("{} is not in the format of this ingot-fleet", self.place.url(&self.key(number))))
+                .hint("update ingot-fleet, or restore the previous version of the object")),
         }
     }
 
-    /// Makes the record of a swap, by which nobody else begins one.
+    /// Creates the record of a swap, which keeps others from beginning one.
     pub(crate) async fn begin(&self, swap: Swap) -> Result<BegunSwap, Failure> {
         match self.objects.put(&self.key(swap.number), swap.write(), Condition::Absent).await? {
             Put::Done { etag } => Ok(BegunSwap::Mine(KeptSwap { swap, etag })),
-            // The answer of a call before may have got lost.
+            // An earlier attempt may have succeeded and its answer been lost.
             Put::Refused => match self.read(swap.number).await? {
                 Some(kept) if kept.swap.attempt == swap.attempt => Ok(BegunSwap::Mine(kept)),
                 Some(kept) => Ok(BegunSwap::Taken(kept)),
@@ -92,16 +92,18 @@ impl<'a, O: Objects> Swaps<'a, O> {
         }
     }
 
-    /// Writes how a swap has ended. Whoever was first is believed.
+    /// Records the outcome of a swap. The first recorded outcome wins.
     pub(crate) async fn end(&self, kept: &KeptSwap, ended: Swap) -> Result<Swap, Failure> {
         let number = ended.number;
         match self.objects.put(&self.key(number), ended.write(), Condition::Unchanged(&kept.etag)).await? {
             Put::Done { .. } => Ok(ended),
             Put::Refused => match self.read(number).await? {
                 Some(found) if found.swap.state != State::UnderWay => Ok(found.swap),
-                Some(found) => Err(Failure::new(Exit::Failed, format!("swap {number} of the edge {} cannot be ended", self.edge))
-                    .why(found.swap.told())
-                    .hint("run it again")),
+                Some(found) => {
+                    Err(Failure::new(Exit::Failed, format!("cannot record the outcome of swap {number} of the edge {}", self.edge))
+                        .why(found.swap.told())
+                        .hint("run it again"))
+                }
                 None => Err(self.gone(number)),
             },
         }
@@ -137,7 +139,7 @@ mod tests {
         let BegunSwap::Taken(other) = swaps.begin(swap(1)).await.unwrap() else { panic!() };
         assert_eq!(other, mine);
         assert_eq!(swaps.end(&mine, good(&mine)).await.unwrap().state, State::Good);
-        // Who saw another end later has the first one.
+        // A later outcome does not replace the first.
         let late = other.swap.end(State::Failed, other.swap.began, Some("x".into()));
         assert_eq!(swaps.end(&other, late).await.unwrap().state, State::Good);
         swaps.begin(swap(10)).await.unwrap();
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_swap_that_failed_leaves_the_one_before_in_effect() {
+    async fn a_failed_swap_leaves_the_previous_one_in_effect() {
         let root = tempfile::tempdir().unwrap();
         let (objects, place) = (Directory::new(root.path()), Place::of_shop());
         let swaps = Swaps::new(&objects, &place, "main");
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_no_refusal() {
+    async fn a_lost_answer_is_not_a_refusal() {
         let root = tempfile::tempdir().unwrap();
         let (objects, place) = (Directory::with(root.path(), 0, Fault::SentTwice), Place::of_shop());
         let swaps = Swaps::new(&objects, &place, "main");
@@ -170,11 +172,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_record_is_told() {
+    async fn an_unreadable_record_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let (objects, place) = (Directory::new(root.path()), Place::of_shop());
         objects.place("shop/environments/edge-main/deployments/swap-1.json", b"{}");
         let failure = Swaps::new(&objects, &place, "main").newest().await.unwrap_err();
-        assert!(failure.to_string().contains("cannot tell how swap 1 of the edge main stands"), "{failure}");
+        assert!(failure.to_string().contains("cannot determine the state of swap 1 of the edge main"), "{failure}");
     }
 }

@@ -1,4 +1,4 @@
-//! How many requests a target group gets, and one request to an edge.
+//! Counts the requests to a target group, and sends a request to an edge.
 
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -13,17 +13,17 @@ use super::trouble::Call;
 use super::{ANSWER, Aws};
 use crate::failure::{Failure, chain};
 
-/// The header that leads to a slot of an edge, as in the template.
+/// The header that selects a slot of an edge, as in the template.
 const HEADER: &str = "x-ingot-slot";
 
-/// So much of an answer is read.
+/// How much of an answer is read, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// How many requests a target group got in the last minutes, of which CloudWatch knows. `label` is load balancer and target
-/// group, as scaling by requests names them: `app/NAME/ID/targetgroup/NAME/ID`.
+/// Returns how many requests a target group received in the last `minutes`, according to CloudWatch. `label` names load
+/// balancer and target group, as scaling by requests does: `app/NAME/ID/targetgroup/NAME/ID`.
 ///
-/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>: health
-/// checks do not count.
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>:
+/// health checks do not count.
 pub(crate) async fn requests(aws: &Aws, label: &str, minutes: i64) -> Result<u64, Failure> {
     let at = label.find("/targetgroup/").unwrap_or(label.len());
     let (balancer, targets) = (&label[..at], label[at..].trim_start_matches('/'));
@@ -55,14 +55,14 @@ pub(crate) async fn requests(aws: &Aws, label: &str, minutes: i64) -> Result<u64
     Ok(values.filter_map(|value| value.text.trim().parse::<f64>().ok()).sum::<f64>() as u64)
 }
 
-/// What an edge has answered.
+/// Answer of an edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) text: String,
 }
 
-/// Asks a URL for an answer of one slot; `name` is that of the edge itself. An error is a sentence.
+/// Requests `url` from one slot of an edge. The error is a phrase for users.
 pub(crate) async fn ask(aws: &Aws, url: &str, slot: &str) -> Result<Answered, String> {
     let mut request = HttpRequest::new(SdkBody::empty());
     request.set_uri(url).map_err(|error| error.to_string())?;
@@ -74,7 +74,7 @@ pub(crate) async fn ask(aws: &Aws, url: &str, slot: &str) -> Result<Answered, St
         let body = ByteStream::new(answer.into_body()).collect().await.map_err(|error| chain(&error))?.into_bytes();
         Ok(Answered { status, text: String::from_utf8_lossy(&body[..body.len().min(LARGEST)]).into_owned() })
     };
-    timeout(ANSWER, answer).await.map_err(|_| format!("there is no answer within {} s", ANSWER.as_secs()))?
+    timeout(ANSWER, answer).await.map_err(|_| format!("no answer within {} s", ANSWER.as_secs()))?
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     const LABEL: &str = "app/shop/0a1b/targetgroup/blue/0c2d";
 
     #[tokio::test(start_paused = true)]
-    async fn requests_are_summed_and_none_is_none() {
+    async fn requests_are_summed() {
         let values: Answer = Some((
             200,
             &[],

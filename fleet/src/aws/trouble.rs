@@ -1,4 +1,4 @@
-//! Why a call to AWS failed, in words that an operator can act on.
+//! Turns failed AWS calls into messages and hints that an operator can act on.
 //!
 //! Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
@@ -12,13 +12,13 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 
-/// What to do where nobody is logged in.
+/// Hint if there are no valid credentials.
 pub(super) const LOG_IN: &str = "log in with `aws sso login`, or name a profile in AWS_PROFILE; `aws sts get-caller-identity` must work";
 
-/// Codes of credentials that were valid once.
+/// Codes for expired credentials.
 const IS_OVER: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"];
 
-/// Codes that are of who asks, and not of what is asked for.
+/// Codes that concern the caller, not the request.
 const IS_OF_RIGHTS: [&str; 10] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -32,9 +32,9 @@ const IS_OF_RIGHTS: [&str; 10] = [
     "UnrecognizedClientException",
 ];
 
-const AGAIN: &str = "run it again in a minute: what was done counts";
+const AGAIN: &str = "run it again in a minute: it continues where it stopped";
 
-/// Whether a code says that there were too many calls, or that a service is too busy.
+/// Returns whether a code means that the call was throttled or the service is overloaded.
 pub(super) fn is_throttling(code: &str) -> bool {
     [
         "SlowDown",
@@ -50,39 +50,39 @@ pub(super) fn is_throttling(code: &str) -> bool {
     .contains(&code)
 }
 
-/// A call, for messages.
+/// A call as messages describe it.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
-    /// As IAM calls it.
+    /// The IAM action.
     pub(super) action: &'static str,
-    /// In words, such as "write".
+    /// The verb of the message, such as "write".
     pub(super) doing: &'static str,
-    /// A URL of S3, a service, or something of one in words.
+    /// The object of the message: an s3:// URL, or words.
     pub(super) on: String,
-    /// The region that is called.
+    /// The region of the call.
     pub(super) region: &'a str,
 }
 
-/// What came of a call that failed.
+/// How a call failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
     Answer {
         status: u16,
         code: String,
         message: String,
-        /// Where S3 says that the bucket is.
+        /// The bucket's region, according to S3.
         region: Option<String>,
     },
     /// No answer.
     Silence(String),
-    /// An answer that is none of AWS's, or not all of one.
+    /// A response that is not from AWS, or is incomplete.
     Strange(String),
     Credentials(String),
     /// The call could not be made.
     Own(String),
 }
 
-/// What is known of an error of the SDK.
+/// Classifies an error of the SDK.
 pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> Trouble {
     let answered = error.raw_response();
     if let Some(answer) = answered
@@ -107,10 +107,10 @@ pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, 
     }
 }
 
-/// So much of an answer is shown that cannot be read, in characters: enough to see whose it is.
+/// How many characters of an unreadable answer are shown: enough to recognize its sender.
 const SHOWN: usize = 60;
 
-/// What came in place of an answer.
+/// Describes a response that is not AWS's.
 pub(super) fn came(status: u16, kind: &str, body: &[u8]) -> String {
     let kind = kind.split(';').next().filter(|kind| !kind.is_empty()).unwrap_or("no Content-Type");
     let text = String::from_utf8_lossy(body);
@@ -118,13 +118,13 @@ pub(super) fn came(status: u16, kind: &str, body: &[u8]) -> String {
     let begin: String = words.chars().take(SHOWN).collect();
     let more = if words.chars().count() > SHOWN { "…" } else { "" };
     match body.len() {
-        0 => format!("status {status}, and nothing with it"),
+        0 => format!("status {status} without a body"),
         length => format!("status {status}, {kind}, {length} bytes: `{begin}{more}`"),
     }
 }
 
-/// Whether an answer is none of AWS's: all of these but for HEAD have a code. A service that is overloaded says so in whatever
-/// words.
+/// Returns whether a response is not from AWS. AWS's error responses carry a code, except those to HEAD; an overloaded
+/// service may answer in any format.
 fn is_strange(answer: &HttpResponse, code: Option<&str>) -> bool {
     let status = answer.status().as_u16();
     code.is_none() && status < 500 && status != 429 && answer.body().bytes().is_some_and(|body| !body.is_empty())
@@ -141,28 +141,29 @@ fn is_of_credentials(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// What to say where no credentials could be found.
+/// The failure if no credentials could be loaded.
 pub(super) fn no_credentials(error: &CredentialsError) -> Failure {
     match error {
-        // What it says besides is a list of all places that there are.
-        CredentialsError::CredentialsNotLoaded(_) => Failure::new(Exit::Failed, "there are no credentials"),
+        // The SDK's own message lists every place it searched.
+        CredentialsError::CredentialsNotLoaded(_) => Failure::new(Exit::Failed, "no credentials were found"),
         _ => Failure::new(Exit::Failed, "the credentials cannot be loaded").because(error),
     }
     .hint(LOG_IN)
 }
 
 impl Trouble {
-    /// Whether the answer has one of these codes. HEAD has no body, hence no code: its status tells.
+    /// Returns whether the answer has one of these codes. An answer to HEAD has no body and no code: check its status
+    /// instead.
     pub(super) fn has(&self, codes: &[&str]) -> bool {
         matches!(self, Self::Answer { code, .. } if codes.contains(&code.as_str()))
     }
 
-    /// Whether the answer's message has these words. CloudFormation has one code for much.
+    /// Returns whether the answer's message contains these words. CloudFormation uses one code for many errors.
     pub(super) fn says(&self, words: &str) -> bool {
         matches!(self, Self::Answer { message, .. } if message.contains(words))
     }
 
-    /// What AWS says, in its words.
+    /// Returns AWS's own message.
     pub(super) fn message(&self) -> &str {
         if let Self::Answer { message, .. } = self { message } else { "" }
     }
@@ -177,15 +178,17 @@ impl Trouble {
         match self {
             Self::Silence(why) => Failure::new(Exit::Unreachable, message)
                 .why(format!("AWS gave no answer: {why}"))
-                .hint("look at the network and at AWS's health, and run it again"),
-            Self::Strange(what) => Failure::new(Exit::Unreachable, message)
-                .why(format!("what came is no answer of AWS that can be read: {what}"))
-                .hint("look at what is between here and AWS, such as a proxy or a log-in page, and at AWS_ENDPOINT_URL; then run it again"),
+                .hint("check the network and the AWS Health Dashboard, then run it again"),
+            Self::Strange(what) => {
+                Failure::new(Exit::Unreachable, message).why(format!("the response is not a valid answer of AWS: {what}")).hint(
+                    "check AWS_ENDPOINT_URL and what is between this machine and AWS, such as a proxy or a log-in page; then run it again",
+                )
+            }
             Self::Credentials(why) => Failure::new(Exit::Failed, message).why(why).hint(LOG_IN).passing(),
             Self::Own(why) => Failure::new(Exit::Failed, message).why(why),
             Self::Answer { region: Some(other), .. } if other != **region => Failure::new(Exit::Failed, message)
-                .why(format!("its bucket is in {other}, and calls go to {region}"))
-                .hint(format!("set AWS_REGION={other}; the environments of a bucket are in its region")),
+                .why(format!("its bucket is in {other}, but calls go to {region}"))
+                .hint(format!("set AWS_REGION={other}: environments must be in the region of their bucket")),
             Self::Answer { status, code, message: said, .. } => answered(call, message, status, &code, &said),
         }
     }
@@ -194,25 +197,25 @@ impl Trouble {
 fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &str) -> Failure {
     let Call { action, on, region, .. } = call;
     let why = match (code, said) {
-        ("", _) => format!("AWS answers with status {status}"),
+        ("", _) => format!("AWS answered with status {status}"),
         (code, "") => code.to_owned(),
         (code, said) => format!("{code}: {said}"),
     };
     let (exit, hint) = match (code, status) {
-        ("NoSuchBucket", _) => (Exit::Document, "correct `releases:` in fleet.yaml; the stack ingot-account makes the bucket".to_owned()),
+        ("NoSuchBucket", _) => (Exit::Document, "correct `releases:` in fleet.yaml; the stack ingot-account creates the bucket".to_owned()),
         ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => {
             (Exit::Failed, "the bucket is in another region: find it with `aws s3api get-bucket-location`, and set AWS_REGION".to_owned())
         }
-        (code, _) if IS_OVER.contains(&code) => (Exit::Failed, format!("the credentials are over: {LOG_IN}")),
-        // EC2's word for all of these.
+        (code, _) if IS_OVER.contains(&code) => (Exit::Failed, format!("the credentials have expired: {LOG_IN}")),
+        // EC2 uses this code for invalid credentials and for a wrong clock.
         ("AuthFailure", _) => (Exit::Failed, format!("the credentials are not valid, or the clock of this machine is wrong: {LOG_IN}")),
-        ("OptInRequired", _) => (Exit::Failed, format!("open the region {region} and the service for this account in the console")),
+        ("OptInRequired", _) => (Exit::Failed, format!("enable the region {region} and the service for this account in the console")),
         ("InvalidAccessKeyId" | "InvalidToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException", _) => {
             (Exit::Failed, format!("the credentials are not valid: {LOG_IN}"))
         }
         ("RequestTimeTooSkewed", _) => (Exit::Failed, "set the clock of this machine".to_owned()),
         ("BadDigest" | "XAmzContentSHA256Mismatch", _) => (Exit::Failed, "run it again while nothing writes to the file".to_owned()),
-        ("EntityTooLarge", _) => (Exit::Failed, "make the release smaller: S3 does not take it".to_owned()),
+        ("EntityTooLarge", _) => (Exit::Failed, "make the release smaller: it exceeds the size limit of S3".to_owned()),
         (_, 429 | 500..) => (Exit::Unreachable, AGAIN.to_owned()),
         (code, _) if is_throttling(code) => (Exit::Unreachable, AGAIN.to_owned()),
         (code, _) if code.starts_with("KMS.") || said.contains("kms:") => {
@@ -221,7 +224,7 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => {
             (Exit::Failed, denied(action, on))
         }
-        _ => (Exit::Failed, "look at what AWS says; `--help` shows what is asked of it".to_owned()),
+        _ => (Exit::Failed, "correct the cause that AWS names; `--help` lists the calls that the command makes".to_owned()),
     };
     let failure = Failure::new(exit, message).why(why).hint(hint);
     match code {
@@ -231,14 +234,13 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
     }
 }
 
-/// What right is missing.
+/// The hint for a denied call: which permission is missing.
 fn denied(action: &str, on: &str) -> String {
     if action.starts_with("ec2:Describe") {
         return format!("allow {action} with Resource \"*\", as the policy Reader of ingot-account does");
     }
     if action == "cloudformation:DeleteStack" {
-        return "take a role with the policy BreakGlass of ingot-account, and log in with MFA: Deployer does not delete environments"
-            .into();
+        return "use a role with the policy BreakGlass of ingot-account, and log in with MFA: Deployer may not delete environments".into();
     }
     if !action.starts_with("s3:") && !action.starts_with("sts:") {
         return format!(
@@ -248,15 +250,17 @@ fn denied(action: &str, on: &str) -> String {
     let arn = format!("arn:aws:s3:::{}", on.trim_start_matches("s3://"));
     match action {
         "s3:GetObject" => {
-            format!("allow s3:GetObject on {arn}, and s3:ListBucket on its bucket: without it, S3 does not say what is not there")
+            format!("allow s3:GetObject on {arn}, and s3:ListBucket on its bucket: without it, S3 does not report missing objects")
         }
         "s3:ListBucket" | "s3:ListBucketVersions" => {
             format!("allow {action} on the bucket: the policies Reader and Deployer of ingot-account have s3:ListBucket")
         }
         "s3:DeleteObject" | "s3:DeleteObjectVersion" => format!(
-            "releases are deleted by the roles in PrunerArns of the stack ingot-account alone: add yours there, and allow {action} on {arn} to it"
+            "add your role to PrunerArns of the stack ingot-account, and allow it {action} on {arn}: only these roles may delete releases"
         ),
-        "sts:GetCallerIdentity" => "allow sts:GetCallerIdentity, which nothing but an explicit deny takes away".into(),
+        "sts:GetCallerIdentity" => {
+            "remove the explicit deny of sts:GetCallerIdentity from your policies: every caller has it by default".into()
+        }
         _ => format!("allow {action} on {arn}, as the policy Deployer of ingot-account does for roles with the tag ingot-application"),
     }
 }
@@ -273,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_has_its_way_out() {
+    fn each_refusal_has_its_hint() {
         for (status, code, exit, hint) in [
             (404, "NoSuchBucket", Exit::Document, "correct `releases:`"),
             (403, "AccessDenied", Exit::Failed, "allow s3:PutObject on arn:aws:s3:::acme/shop/releases/v1.json"),
             (403, "", Exit::Failed, "allow s3:PutObject"),
-            // Services with JSON for a protocol, such as Systems Manager.
+            // Services with a JSON protocol, such as Systems Manager.
             (400, "AccessDeniedException", Exit::Failed, "allow s3:PutObject"),
             (400, "ExpiredToken", Exit::Failed, "aws sso login"),
             (403, "InvalidAccessKeyId", Exit::Failed, "not valid"),
@@ -298,7 +302,7 @@ mod tests {
             assert_eq!(trouble.failure(&call).is_of_rights(), is_of_rights, "{code}");
         }
         let (exit, text) = told(400, "AuthorizationHeaderMalformed", "", Some("us-east-1"), "s3:PutObject");
-        assert!(exit == Exit::Failed && text.contains("in us-east-1, and calls go to eu-central-1"), "{text}");
+        assert!(exit == Exit::Failed && text.contains("in us-east-1, but calls go to eu-central-1"), "{text}");
         let (_, text) = told(403, "AccessDenied", "Access Denied", Some("eu-central-1"), "s3:DeleteObjectVersion");
         let (_, deleting) = told(403, "AccessDenied", "", None, "cloudformation:DeleteStack");
         assert!(deleting.contains("BreakGlass") && deleting.contains("MFA"), "{deleting}");
@@ -306,13 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn what_came_in_place_of_an_answer_is_shown() {
+    fn a_foreign_response_is_shown() {
         let page = b"<!DOCTYPE html>\n<html><head>\n<title>Log in to the guest network of Acme</title></head></html>";
         assert_eq!(
             came(200, "text/html; charset=utf-8", page),
             "status 200, text/html, 93 bytes: `<!DOCTYPE html> <html><head> <title>Log in to the guest netw…`"
         );
         assert_eq!(came(200, "", b"ok"), "status 200, no Content-Type, 2 bytes: `ok`");
-        assert_eq!(came(302, "text/html", b""), "status 302, and nothing with it");
+        assert_eq!(came(302, "text/html", b""), "status 302 without a body");
     }
 }

@@ -1,4 +1,4 @@
-//! vCPUs: what instance types have, what runs, and by which quota they are counted.
+//! vCPUs of instance types and of running instances, and the quotas that count them.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use super::trouble::Call;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// What types are counted together, by what a name begins with: words, codes of the quotas of On-Demand and of Spot Instances.
+/// Instance families that share a quota, with the quota codes for On-Demand and for Spot Instances.
 ///
 /// Sources: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html>,
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-limits.html>. Of families that have several quotas for Spot
-/// Instances (`p`), none is here for these.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-limits.html>. The family `p` has several quotas for
+/// Spot Instances, so none is listed.
 const CLASSES: [(&[&str], &str, Option<&str>); 6] = [
     (&["a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"], "L-1216C47A", Some("L-34B43A08")),
     (&["g", "gr", "vt"], "L-DB2E81BA", Some("L-3819A6DF")),
@@ -32,7 +32,7 @@ pub(crate) enum Market {
     Spot,
 }
 
-/// The code of the quota that counts the vCPUs of a type, if it is known.
+/// Returns the code of the quota that counts the vCPUs of a type, if known.
 pub(crate) fn quota_of(name: &str, market: Market) -> Option<&'static str> {
     let family: String = name.chars().take_while(char::is_ascii_lowercase).collect();
     let (_, on_demand, spot) = CLASSES.iter().find(|(families, ..)| families.contains(&family.as_str()))?;
@@ -42,22 +42,22 @@ pub(crate) fn quota_of(name: &str, market: Market) -> Option<&'static str> {
     }
 }
 
-/// An instance that counts.
+/// An instance that counts towards a quota.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Running {
     pub(crate) name: String,
     pub(crate) vcpus: Option<u64>,
     pub(crate) market: Market,
-    /// Its tag `aws:autoscaling:groupName` does not tell whose it is, these do.
+    /// From the instance's tags: `aws:autoscaling:groupName` does not identify the environment.
     pub(crate) application: Option<String>,
     pub(crate) environment: Option<String>,
 }
 
-/// The vCPUs of instance types.
+/// Returns the vCPUs of instance types.
 ///
 /// # Errors
 ///
-/// What stands in the way: there is no such type in the region, or AWS does not say.
+/// If the region lacks one of the types, or the call fails.
 pub(crate) async fn of_types(aws: &Aws, names: &[&str]) -> Result<BTreeMap<String, u64>, Failure> {
     let on = format!("the instance types {}", names.join(", "));
     let call = Call { action: "ec2:DescribeInstanceTypes", doing: "look up", on, region: &aws.region };
@@ -65,7 +65,7 @@ pub(crate) async fn of_types(aws: &Aws, names: &[&str]) -> Result<BTreeMap<Strin
     let parameters: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(names.iter().copied()).collect();
     let none = |which: &str| {
         Failure::new(Exit::Document, format!("there is no instance type {which} in {}", aws.region))
-            .hint("correct `instances.types` in fleet.yaml: `aws ec2 describe-instance-type-offerings` lists what there is")
+            .hint("correct `instances.types` in fleet.yaml: `aws ec2 describe-instance-type-offerings` lists the types it has")
     };
     let found: BTreeMap<String, u64> = match signed::query(aws, &EC2, "DescribeInstanceTypes", &parameters).await {
         Ok(answer) => answer.items("instanceTypeSet").filter_map(vcpus_of_a_type).collect(),
@@ -82,9 +82,9 @@ fn vcpus_of_a_type(found: &Element) -> Option<(String, u64)> {
     Some((found.text("instanceType")?.to_owned(), found.child("vCpuInfo")?.parsed("defaultVCpus")?))
 }
 
-/// All instances of the account in the region that count.
+/// Returns all instances of the account in the region that count towards a quota.
 pub(crate) async fn running(aws: &Aws) -> Result<Vec<Running>, Failure> {
-    let on = "the instances that run".to_owned();
+    let on = "the running instances".to_owned();
     let call = Call { action: "ec2:DescribeInstances", doing: "count", on, region: &aws.region };
     let (mut all, mut next) = (Vec::new(), String::new());
     loop {
@@ -106,7 +106,7 @@ pub(crate) async fn running(aws: &Aws) -> Result<Vec<Running>, Failure> {
     }
 }
 
-/// `None` of one that no quota of vCPUs counts: on a host of one's own, or of capacity that was bought ahead.
+/// Returns `None` for an instance that no vCPU quota counts: on a dedicated host, or in capacity bought in advance.
 fn counted(instance: &Element) -> Option<Running> {
     let market = match instance.text("instanceLifecycle").unwrap_or_default() {
         "" => Market::OnDemand,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_type_that_is_not_there_is_named() {
+    async fn a_missing_type_is_named() {
         let two: Answer = Some((
             200,
             &[],
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_pages_of_what_runs_are_counted() {
+    async fn all_pages_of_running_instances_are_counted() {
         let first: Answer = Some((
             200,
             &[],

@@ -1,4 +1,4 @@
-//! From option settings to an environment: what fleet.yaml has a setting for.
+//! Converts option settings to an environment, as far as fleet.yaml has equivalent settings.
 
 mod data;
 mod deployment;
@@ -14,7 +14,7 @@ use super::reading::Described;
 use super::rest::Left;
 use crate::fleet::{Length, Mode, Tier};
 
-/// Names that Elastic Beanstalk does not have, or not as they have to be here.
+/// Names given by the user, where Elastic Beanstalk has none or an invalid one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
     pub(crate) application: Option<String>,
@@ -22,17 +22,17 @@ pub(crate) struct Named {
     pub(crate) releases: Option<String>,
 }
 
-/// What came of it.
+/// Result of an import.
 #[derive(Debug)]
 pub(crate) struct Imported {
-    /// Of fleet.yaml.
+    /// Text of the fleet.yaml.
     pub(crate) text: String,
-    /// Each option that it carries, and the setting that it became, in the order of settings.
+    /// Each converted option and the setting it became, in order of conversion.
     pub(crate) carried: Vec<(Setting, String)>,
     pub(crate) left: Vec<Left>,
-    /// How many options have the value that Elastic Beanstalk gives them by itself, and need no word.
+    /// Number of options that have Elastic Beanstalk's default value and need no mention.
     pub(crate) defaults: usize,
-    /// What the user has to know besides.
+    /// What else the user must know or do.
     pub(crate) notes: Vec<String>,
 }
 
@@ -48,11 +48,11 @@ struct Carry {
     mode: Mode,
 }
 
-/// Names of applications and environments where nobody says one.
+/// Default names of application and environment.
 const APPLICATION: &str = "app";
 const ENVIRONMENT: &str = "prod";
 
-/// Carries over what `described` says: of one option in several files, the last one counts.
+/// Converts `described`. If several files set the same option, the last one wins.
 pub(crate) fn import(described: Vec<Described>, named: Named) -> Imported {
     let mut options = Options::default();
     let mut left = Vec::new();
@@ -81,9 +81,9 @@ pub(crate) fn import(described: Vec<Described>, named: Named) -> Imported {
     carry.database();
     carry.deployment();
     carry.alarms();
-    carry.notes.push("write a boot document, which runs the application, and name it in `document:`".into());
+    carry.notes.push("write a boot document that runs the application, and name it in `document:`".into());
     if let Some(platform) = platform {
-        carry.notes.push(format!("bake an image with what the platform has, and name it in `image:`: {platform}"));
+        carry.notes.push(format!("bake an image with the contents of the platform, and name it in `image:`; the platform is {platform}"));
     }
     let application = carry.name("application", named.application, application, APPLICATION);
     let environment = carry.name("environment", named.environment, environment, ENVIRONMENT);
@@ -110,7 +110,7 @@ impl Carry {
         }
     }
 
-    /// The setting of an option, by its value as it was found.
+    /// Sets `path` and records that `setting` became it.
     fn carry(&mut self, setting: Setting, path: &str, value: Value) {
         self.draft.set(path, value);
         self.carried.push((setting, path.to_owned()));
@@ -120,7 +120,7 @@ impl Carry {
         self.left.push(Left::because(setting, advice));
     }
 
-    /// Carries an option over as what `value` makes of it. Where that is nothing, it is left, with advice.
+    /// Converts an option with `value`. If that returns `None`, the option is left, with advice.
     fn take(&mut self, (namespace, name): (&str, &str), path: &str, value: impl Fn(&str) -> Option<Value>, advice: &str) {
         let Some(setting) = self.options.take(namespace, name) else { return };
         match value(&setting.value) {
@@ -137,14 +137,15 @@ impl Carry {
         if let Some(said) = said {
             return said;
         }
-        // A plus stands for the name of a group of environments.
+        // A trailing plus marks the name of a group of environments.
         let Some(found) = found.map(|found| found.trim_end_matches('+').to_owned()).filter(|found| !found.is_empty()) else {
-            self.notes.push(format!("no file names the {what}: it is called `{otherwise}`; name it with --{what}"));
+            self.notes.push(format!("no file names the {what}: `{otherwise}` is used; choose its name with --{what}"));
             return otherwise.to_owned();
         };
         let fitting = fitting(&found).unwrap_or_else(|| otherwise.to_owned());
         if fitting != found {
-            self.notes.push(format!("the {what} `{found}` is called `{fitting}`: names have lower-case letters, digits and hyphens"));
+            self.notes
+                .push(format!("the {what} `{found}` is renamed to `{fitting}`: names consist of lower-case letters, digits and hyphens"));
         }
         fitting
     }
@@ -163,7 +164,7 @@ impl Carry {
     }
 }
 
-/// A name as stacks and target groups have it, at most 16 characters so that two of them fit.
+/// Converts a name to one valid for stacks and target groups, of at most 16 characters so that two of them fit.
 fn fitting(name: &str) -> Option<String> {
     let letters = name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let letters = letters.trim_start_matches(|c: char| !c.is_ascii_lowercase());
@@ -176,19 +177,19 @@ fn string(text: impl Into<String>) -> Value {
     Value::String(text.into())
 }
 
-/// A whole number between two.
+/// Parses a whole number between `least` and `most`.
 fn whole(text: &str, least: u64, most: u64) -> Option<Value> {
     let number: u64 = text.trim().parse().ok()?;
     (least..=most).contains(&number).then(|| Value::Number(number.to_string()))
 }
 
-/// So many seconds, as people write them.
+/// Parses a number of seconds and writes it with a unit.
 fn seconds(text: &str, least: u64, most: u64) -> Option<Value> {
     let seconds: u64 = text.trim().parse().ok()?;
     (least..=most).contains(&seconds).then(|| string(Length::seconds(seconds).to_string()))
 }
 
-/// `true` or `false`, in any case.
+/// Parses `true` or `false`, in upper or lower case.
 fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" => Some(true),
@@ -197,12 +198,12 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// What stands between commas.
+/// Splits a comma-separated list.
 fn items(text: &str) -> Vec<&str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
-/// Whether a value is computed by CloudFormation: `{ "Ref": "…" }` between backticks.
+/// Returns whether CloudFormation computes the value: `{ "Ref": "…" }` in backticks.
 fn is_computed(text: &str) -> bool {
     text.trim().starts_with('`')
 }

@@ -1,10 +1,10 @@
-//! fleet.yaml as it grows, setting by setting.
+//! A fleet.yaml under construction.
 
 use std::sync::Arc;
 
 use ingot::desk::{self, Key, Node, Place, Value};
 
-/// The order in which an environment says what it says.
+/// Order of the settings of an environment.
 const ORDER: [&str; 14] = [
     "tier",
     "mode",
@@ -22,7 +22,7 @@ const ORDER: [&str; 14] = [
     "alarms",
 ];
 
-/// An environment.
+/// An environment under construction.
 #[derive(Debug)]
 pub(super) struct Draft {
     root: Node,
@@ -33,7 +33,7 @@ impl Draft {
         Self { root: node(Value::Map(Vec::new())) }
     }
 
-    /// Sets what a path names, such as `network.vpc`.
+    /// Sets the setting at a path such as `network.vpc`.
     pub(super) fn set(&mut self, path: &str, value: Value) {
         let mut at = &mut self.root;
         for name in path.split('.') {
@@ -42,7 +42,7 @@ impl Draft {
         at.value = value;
     }
 
-    /// The same below `properties`, whose names may have points.
+    /// Sets a property, whose name may contain dots.
     pub(super) fn property(&mut self, name: &str, value: &str) {
         below(below(&mut self.root, "properties"), name).value = Value::String(value.to_owned());
     }
@@ -55,7 +55,7 @@ impl Draft {
         self.value(path).is_some()
     }
 
-    /// The text of a fleet.yaml with this environment.
+    /// Returns the text of a fleet.yaml with this environment.
     pub(super) fn text(mut self, application: &str, releases: &str, environment: &str) -> String {
         if let Value::Map(entries) = &mut self.root.value {
             entries.sort_by_key(|(key, _)| ORDER.iter().position(|name| *name == key.name));
@@ -65,7 +65,7 @@ impl Draft {
         below(&mut whole, "application").value = Value::String(application.to_owned());
         below(&mut whole, "releases").value = Value::String(releases.to_owned());
         *below(below(&mut whole, "environments"), environment) = self.root;
-        // Its first line is for boot documents.
+        // The first line is the marker of boot documents.
         desk::yaml(&whole).lines().skip(1).map(|line| format!("{line}\n")).collect()
     }
 }

@@ -1,7 +1,8 @@
-//! What an environment of Elastic Beanstalk says about itself, as an environment of fleet.yaml.
+//! Converts an Elastic Beanstalk environment to an environment of fleet.yaml.
 //!
-//! Pure: option settings in, a fleet.yaml and the list of what it does not carry out. Namespaces, names and defaults of the
-//! options: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options-general.html>
+//! Pure: the input is option settings, the output a fleet.yaml and a list of what it does not cover. Namespaces, names
+//! and
+//! defaults of the options: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options-general.html>
 
 mod carry;
 mod draft;

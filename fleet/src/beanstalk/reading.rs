@@ -1,12 +1,12 @@
-//! The files that hold option settings.
+//! Reads the files that hold option settings.
 //!
-//! - A saved configuration (`eb config save`) and `env.yaml`: `OptionSettings`, a map of namespaces. A namespace may have the
-//!   resource before it: `AWSEBAutoScalingScaleUpPolicy.aws:autoscaling:trigger`.
+//! - A saved configuration (`eb config save`) and `env.yaml`: `OptionSettings`, a map of namespaces. A namespace may be
+//! prefixed   with a resource: `AWSEBAutoScalingScaleUpPolicy.aws:autoscaling:trigger`.
 //!   <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/environment-cfg-manifest.html>
-//! - `.ebextensions/*.config`: `option_settings`, a map of namespaces, or a list in which an entry without a namespace is an
+//! - `.ebextensions/*.config`: `option_settings`, a map of namespaces or a list. A list entry without a namespace is an
 //!   environment property. <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/ebextensions-optionsettings.html>
-//! - What `aws elasticbeanstalk describe-configuration-settings` prints, and the list that `create-environment
-//!   --option-settings` takes: entries of `Namespace`, `OptionName`, `ResourceName`, `Value`.
+//! - The output of `aws elasticbeanstalk describe-configuration-settings`, and the list that `create-environment
+//!   --option-settings` accepts: entries with `Namespace`, `OptionName`, `ResourceName` and `Value`.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use ingot::desk::{self, Mistake, Node, Place, Value};
 use super::options::Setting;
 use super::rest::Left;
 
-/// Where environment properties are.
+/// Namespace of environment properties.
 pub(super) const PROPERTIES: &str = "aws:elasticbeanstalk:application:environment";
 
-/// Namespaces whose settings are of resources that the user names.
+/// Namespaces whose settings belong to resources named by the user.
 const OF_RESOURCES: [&str; 1] = ["aws:autoscaling:scheduledaction"];
 
-/// What a file says besides options.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Described {
     pub(crate) settings: Vec<Setting>,
@@ -30,12 +30,12 @@ pub(crate) struct Described {
     /// `WebServer` or `Worker`.
     pub(crate) tier: Option<String>,
     pub(crate) platform: Option<String>,
-    /// Sections that are no option settings.
+    /// Sections other than option settings.
     pub(crate) left: Vec<Left>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
-/// Reads one file. `name` is what messages call it.
+/// Reads one file. Messages refer to it as `name`.
 pub(crate) fn read(name: &str, text: &str) -> Described {
     let file: Arc<str> = name.into();
     let (root, mistakes) = desk::parse(&file, text);
@@ -50,10 +50,10 @@ pub(crate) fn read(name: &str, text: &str) -> Described {
     described
 }
 
-/// Keys that only a saved configuration and env.yaml have.
+/// Keys that occur only in a saved configuration or env.yaml.
 const OF_ENVIRONMENTS: [&str; 3] = ["AWSConfigurationTemplateVersion", "EnvironmentConfigurationMetadata", "SolutionStack"];
 
-/// What a file should be.
+/// Hint for an unsuitable file.
 const WANTED: &str = "name a saved configuration, env.yaml or a .config file of .ebextensions";
 
 impl Described {
@@ -65,10 +65,10 @@ impl Described {
             if let [one] = described.as_slice() {
                 return self.root(name, one);
             }
-            let message = format!("{} environments are described here, and an import is of one", described.len());
+            let message = format!("the file describes {} environments, but an import takes one", described.len());
             return self.mistakes.push(Mistake::at(&root.place, message, "describe one environment with --environment-name"));
         }
-        // `.elasticbeanstalk/config.yml`, which `eb init` writes, names the application and holds no options.
+        // `.elasticbeanstalk/config.yml`, written by `eb init`, names the application and holds no options.
         if ["global", "branch-defaults"].iter().any(|section| root.get(section).is_some()) {
             self.application = root.get("global").and_then(|global| global.get("application_name")).and_then(scalar);
             return;
@@ -91,10 +91,10 @@ impl Described {
             self.left.extend(sections);
         }
         let is_extension = name.ends_with(".config") && matches!(root.value, Value::Map(_));
-        // An env.yaml may say no more than its platform.
+        // An env.yaml may name just its platform.
         let is_environment = OF_ENVIRONMENTS.iter().any(|key| root.get(key).is_some());
         if settings.is_none() && !is_extension && !is_environment {
-            let message = "no option settings are here: neither `OptionSettings` nor `option_settings`";
+            let message = "the file has no option settings: neither `OptionSettings` nor `option_settings`";
             self.mistakes.push(Mistake::at(&root.place, message, WANTED));
         }
     }
@@ -110,10 +110,10 @@ impl Described {
                             }
                         }
                         Value::Null => {}
-                        // `NAME: VALUE` right below is a property, as an entry of a list without a namespace is.
+                        // `NAME: VALUE` at this level is a property, like a list entry without a namespace.
                         _ if !key.name.contains("aws:") => self.add(PROPERTIES, "", &key.name, options, &key.place),
                         other => {
-                            let message = format!("`{}` is a map of options, and this is {}", key.name, other.describe());
+                            let message = format!("`{}` must be a map of options, not {}", key.name, other.describe());
                             self.mistakes.push(Mistake::at(&options.place, message, "write `OPTION: VALUE` below it"));
                         }
                     }
@@ -122,7 +122,7 @@ impl Described {
             Value::Sequence(items) => items.iter().for_each(|item| self.listed(item)),
             Value::Null => {}
             other => {
-                let message = format!("option settings are a map or a list, and this is {}", other.describe());
+                let message = format!("option settings must be a map or a list, not {}", other.describe());
                 self.mistakes.push(Mistake::at(&node.place, message, "write `NAMESPACE: { OPTION: VALUE }`"));
             }
         }
@@ -134,7 +134,7 @@ impl Described {
         let resource = field(["resource_name", "ResourceName"]).and_then(scalar).unwrap_or_default();
         match (field(["option_name", "OptionName"]).and_then(scalar), field(["value", "Value"])) {
             (Some(name), Some(value)) => self.add(&namespace, &resource, &name, value, &item.place),
-            // A default that is not set has no value there.
+            // AWS lists options that are not set without a value.
             (Some(_), None) => {}
             (None, _) => {
                 let message = "this entry names no option";
@@ -144,12 +144,12 @@ impl Described {
     }
 
     fn add(&mut self, namespace: &str, resource: &str, name: &str, value: &Node, place: &Place) {
-        // What stands before the namespace is a resource that Elastic Beanstalk names, or a scheduled action.
+        // A prefix of the namespace is a resource named by Elastic Beanstalk, or a scheduled action.
         let (before, namespace) = namespace.find("aws:").map_or(("", namespace), |at| (&namespace[..at], &namespace[at..]));
         let resource = if resource.is_empty() { before.trim_end_matches('.') } else { resource };
         let resource = if OF_RESOURCES.contains(&namespace) { resource } else { "" };
         let Some(value) = text(value) else {
-            let hint = "write it in quotes";
+            let hint = "write one value, in quotes";
             return self.mistakes.push(Mistake::at(&value.place, format!("the value of {name} is {}", value.value.describe()), hint));
         };
         self.settings.push(Setting {
@@ -162,7 +162,7 @@ impl Described {
     }
 }
 
-/// A scalar as it was written.
+/// Returns a scalar as it was written.
 fn scalar(node: &Node) -> Option<String> {
     match &node.value {
         Value::Bool(_, written) => Some((*written).to_owned()),
@@ -172,7 +172,7 @@ fn scalar(node: &Node) -> Option<String> {
     }
 }
 
-/// A value: a list is one with commas.
+/// Returns a value as text; a list is joined with commas.
 fn text(node: &Node) -> Option<String> {
     match &node.value {
         Value::Null => Some(String::new()),

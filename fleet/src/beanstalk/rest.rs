@@ -1,23 +1,24 @@
-//! What fleet.yaml does not carry, and what to do instead.
+//! Options that fleet.yaml has no setting for, and what to do instead.
 
 use ingot::desk::{Node, Place, Value};
 
 use super::options::Setting;
 use super::secretive::may_be_secret;
 
-/// Something that is not carried over.
+/// An option or section that is not converted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Left {
     pub(crate) place: Place,
     /// A namespace and an option, or a section of a file.
     pub(crate) what: String,
-    /// Empty where it may be a secret.
+    /// Empty if it may be a secret.
     pub(crate) value: String,
-    /// What to do, as an order.
+    /// What to do, in the imperative.
     pub(crate) advice: String,
 }
 
-/// Options by namespace and name, of which the first that fits counts; `*` at an end stands for any rest. The third is Elastic Beanstalk's default: that value needs no word.
+/// Options by namespace and name, with Elastic Beanstalk's default and the advice. The first match wins; a trailing `*`
+/// matches any rest. An option with its default value is not mentioned.
 const REST: [(&str, &str, &str, &str); 87] = [
     ("aws:autoscaling:asg", "Cooldown", "360", "leave it out: target tracking sets its own pace"),
     ("aws:autoscaling:asg", "Availability Zones", "Any", ZONES),
@@ -27,7 +28,7 @@ const REST: [(&str, &str, &str, &str); 87] = [
         "aws:autoscaling:launchconfiguration",
         "IamInstanceProfile",
         "",
-        "list what the role may read in `secrets:`, and add further rights to the role that the stack makes",
+        "list the secrets that the role may read in `secrets:`, and add other permissions to the role that the stack creates",
     ),
     ("aws:autoscaling:launchconfiguration", "EC2KeyName", "", "log in with Session Manager; no port of an instance is open for SSH"),
     (
@@ -36,7 +37,12 @@ const REST: [(&str, &str, &str, &str); 87] = [
         "tcp,22,22,0.0.0.0/0",
         "log in with Session Manager; no port of an instance is open for SSH",
     ),
-    ("aws:autoscaling:launchconfiguration", "ImageId", "", "bake an image with ingot, on that one if need be, and name it in `image:`"),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "ImageId",
+        "",
+        "bake an image with ingot, based on this one if needed, and name it in `image:`",
+    ),
     ("aws:autoscaling:launchconfiguration", "DisableDefaultEC2SecurityGroup", "false", GROUPS),
     ("aws:autoscaling:launchconfiguration", "DisableIMDSv1", "true", "leave it out: instances answer IMDSv2 only"),
     ("aws:autoscaling:launchconfiguration", "RootVolumeType", "", "leave it out: root volumes are gp3"),
@@ -44,21 +50,21 @@ const REST: [(&str, &str, &str, &str); 87] = [
         "aws:autoscaling:launchconfiguration",
         "RootVolumeIOPS",
         "",
-        "mount a volume for data that needs it, by `volumes:` of the boot document",
+        "mount a volume for data that needs it, with `volumes:` in the boot document",
     ),
     (
         "aws:autoscaling:launchconfiguration",
         "RootVolumeThroughput",
         "",
-        "mount a volume for data that needs it, by `volumes:` of the boot document",
+        "mount a volume for data that needs it, with `volumes:` in the boot document",
     ),
     (
         "aws:autoscaling:launchconfiguration",
         "BlockDeviceMappings",
         "",
-        "restore and mount them by `volumes:` and `mounts:` of the boot document",
+        "restore and mount them with `volumes:` and `mounts:` in the boot document",
     ),
-    ("aws:autoscaling:launchconfiguration", "MonitoringInterval", "5 minute", "leave it out: the template decides about monitoring"),
+    ("aws:autoscaling:launchconfiguration", "MonitoringInterval", "5 minute", "leave it out: the template sets monitoring"),
     ("aws:autoscaling:launchconfiguration", "InstanceTypeFamily", "", "leave it out: `instances.types` names the types"),
     ("aws:autoscaling:launchconfiguration", "LaunchTemplateTagPropagationEnabled", "false", TAGS),
     ("aws:ec2:instances", "SpotFleetOnDemandBase", "0", "leave it out: `spot` is a share of all instances"),
@@ -66,15 +72,10 @@ const REST: [(&str, &str, &str, &str); 87] = [
     ("aws:ec2:instances", "SpotMaxPrice", "", "leave it out: a Spot Instance costs at most the On-Demand price"),
     ("aws:ec2:instances", "SupportedArchitectures", "", "leave it out: `instances.types` and the image decide"),
     ("aws:autoscaling:trigger", "*", "", "choose `instances.scale_on`: target tracking needs no thresholds or periods"),
-    ("aws:autoscaling:scheduledaction", "*", "", "change `min` by `schedule:`, which knows `cron` and `min` only"),
-    (
-        "aws:autoscaling:updatepolicy:rollingupdate",
-        "*",
-        "",
-        "leave it out: `deployment:` is for every change, that of the configuration included",
-    ),
+    ("aws:autoscaling:scheduledaction", "*", "", "change `min` with `schedule:`, which supports only `cron` and `min`"),
+    ("aws:autoscaling:updatepolicy:rollingupdate", "*", "", "leave it out: `deployment:` applies to every change, configuration included"),
     ("aws:ec2:vpc", "DBSubnets", "", "leave it out: the database is in `network.subnets`"),
-    ("aws:ec2:vpc", "AssociatePublicIpAddress", "", "leave it out: the subnets decide about public addresses"),
+    ("aws:ec2:vpc", "AssociatePublicIpAddress", "", "leave it out: the subnets decide whether instances get public addresses"),
     ("aws:elasticbeanstalk:command", "Timeout", "600", "set `timeout:` on steps of the boot document"),
     (
         "aws:elasticbeanstalk:command",
@@ -87,22 +88,22 @@ const REST: [(&str, &str, &str, &str); 87] = [
         "aws:elasticbeanstalk:environment",
         "LoadBalancerType",
         "application",
-        "take an Application Load Balancer, the only one that the template makes",
+        "use an Application Load Balancer, the only type that the template creates",
     ),
     ("aws:elasticbeanstalk:environment", "LoadBalancerIsShared", "false", "give each environment its own load balancer"),
     (
         "aws:elasticbeanstalk:environment",
         "ServiceRole",
         "aws-elasticbeanstalk-service-role",
-        "deploy the account stack, which has the service role",
+        "deploy the account stack, which contains the service role",
     ),
-    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Bucket", "", "leave it out: it is of Elastic Beanstalk alone"),
-    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Key", "", "leave it out: it is of Elastic Beanstalk alone"),
+    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Bucket", "", "leave it out: only Elastic Beanstalk uses it"),
+    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Key", "", "leave it out: only Elastic Beanstalk uses it"),
     (
         "aws:elasticbeanstalk:environment:process:default",
         "Protocol",
         "HTTP",
-        "end TLS at the load balancer, or by `proxy.tls` of the application",
+        "terminate TLS at the load balancer, or with `proxy.tls` of the application",
     ),
     ("aws:elasticbeanstalk:environment:process:default", "HealthCheckInterval", "15", CHECKS),
     ("aws:elasticbeanstalk:environment:process:default", "HealthCheckTimeout", "5", CHECKS),
@@ -112,7 +113,7 @@ const REST: [(&str, &str, &str, &str); 87] = [
         "aws:elasticbeanstalk:environment:process:default",
         "MatcherHTTPCode",
         "200",
-        "have the path of `load_balancer.health_check` answer 200",
+        "make the path of `load_balancer.health_check` answer with 200",
     ),
     ("aws:elasticbeanstalk:environment:process:default", "StickinessEnabled", "false", STICKY),
     ("aws:elasticbeanstalk:environment:process:default", "StickinessLBCookieDuration", "86400", STICKY),
@@ -124,22 +125,22 @@ const REST: [(&str, &str, &str, &str); 87] = [
     ("aws:elbv2:listener:80", "Protocol", "HTTP", LISTENERS),
     ("aws:elbv2:listener:80", "ListenerEnabled", "true", LISTENERS),
     ("aws:elbv2:listener*", "*", "", LISTENERS),
-    ("aws:elasticbeanstalk:environment:process:*", "*", "", "run one environment for each process that has targets of its own"),
+    ("aws:elasticbeanstalk:environment:process:*", "*", "", "run a separate environment for each process that has its own targets"),
     (
         "aws:elasticbeanstalk:container:*",
         "*",
         "",
-        "say it in the Procfile, or by `run:` and `environment:` of the application in the boot document",
+        "set it in the Procfile, or with `run:` and `environment:` of the application in the boot document",
     ),
-    ("aws:elbv2:loadbalancer", "SecurityGroups", "", "say with `network.clients` where clients come from"),
-    ("aws:elbv2:loadbalancer", "ManagedSecurityGroup", "", "say with `network.clients` where clients come from"),
+    ("aws:elbv2:loadbalancer", "SecurityGroups", "", "write the address ranges of clients in `network.clients`"),
+    ("aws:elbv2:loadbalancer", "ManagedSecurityGroup", "", "write the address ranges of clients in `network.clients`"),
     ("aws:elbv2:loadbalancer", "IdleTimeout", "60", "leave it out: the template decides"),
     ("aws:elbv2:loadbalancer", "AccessLogsS3Enabled", "false", LOGGED),
     ("aws:elbv2:loadbalancer", "*", "", LOGGED),
     ("aws:elb:loadbalancer", "CrossZone", "true", CLASSIC),
     ("aws:elb:loadbalancer", "*", "", CLASSIC),
     ("aws:elb:healthcheck", "*", "", CHECKS),
-    ("aws:elb:policies", "ConnectionDrainingEnabled", "true", "leave it out: requests always get time to end"),
+    ("aws:elb:policies", "ConnectionDrainingEnabled", "true", "leave it out: requests always get time to finish"),
     ("aws:elb:policies", "ConnectionSettingIdleTimeout", "60", "leave it out: the template decides"),
     ("aws:elb:policies", "*", "", CLASSIC),
     ("aws:elb:listener*", "ListenerEnabled", "true", CLASSIC),
@@ -156,34 +157,34 @@ const REST: [(&str, &str, &str, &str); 87] = [
     ),
     ("aws:elasticbeanstalk:environment:proxy:staticfiles", "*", "", "write it as `proxy.static` of the application in the boot document"),
     ("aws:elasticbeanstalk:healthreporting:system", "SystemType", "enhanced", "leave it out: `ingot-fleet status` shows health"),
-    ("aws:elasticbeanstalk:healthreporting:system", "*", "", "set `health:` and `alarms:`, which are documented thresholds"),
+    ("aws:elasticbeanstalk:healthreporting:system", "*", "", "set thresholds in `health:` and `alarms:`"),
     ("aws:elasticbeanstalk:cloudwatch:logs", "*", "", "run the CloudWatch agent from the image, or read `ingot-fleet logs`"),
     ("aws:elasticbeanstalk:cloudwatch:logs:health", "*", "", "leave it out: `ingot-fleet status` shows health"),
     ("aws:elasticbeanstalk:hostmanager", "*", "", "leave it out: logs of failed instances are kept as evidence"),
-    ("aws:elasticbeanstalk:managedactions", "*", "", "bake and deploy images regularly, by the pipeline in packer/"),
-    ("aws:elasticbeanstalk:managedactions:platformupdate", "*", "", "bake and deploy images regularly, by the pipeline in packer/"),
-    ("aws:elasticbeanstalk:monitoring", "*", "", "leave it out: the group replaces what is unhealthy"),
-    ("aws:elasticbeanstalk:control", "*", "", "leave it out: a creation that fails is rolled back"),
+    ("aws:elasticbeanstalk:managedactions", "*", "", "bake and deploy images regularly, with the pipeline in packer/"),
+    ("aws:elasticbeanstalk:managedactions:platformupdate", "*", "", "bake and deploy images regularly, with the pipeline in packer/"),
+    ("aws:elasticbeanstalk:monitoring", "*", "", "leave it out: the group replaces unhealthy instances"),
+    ("aws:elasticbeanstalk:control", "*", "", "leave it out: a failed creation is rolled back"),
     ("aws:elasticbeanstalk:xray", "XRayEnabled", "false", "run the X-Ray daemon as a service of the image"),
     ("aws:elasticbeanstalk:sns:topics", "*", "", "subscribe to the topic of the stack"),
-    ("aws:elasticbeanstalk:sqsd", "*", "", "set it on the worker in the boot document, by `workers:`"),
+    ("aws:elasticbeanstalk:sqsd", "*", "", "set it on the worker, under `workers:` in the boot document"),
     ("aws:elasticbeanstalk:customoption", "*", "", "write it as a property, or as a value of the boot document"),
-    ("aws:rds:dbinstance", "DBPassword", "", "leave it out: RDS makes the password, rotates it, and keeps it in Secrets Manager"),
-    ("aws:rds:dbinstance", "DBDeletionPolicy", "Snapshot", "leave it out: a snapshot stays when the environment is deleted"),
-    ("aws:rds:dbinstance", "*", "", "leave it out: it has no counterpart in `database:`"),
+    ("aws:rds:dbinstance", "DBPassword", "", "leave it out: RDS generates the password, rotates it, and stores it in Secrets Manager"),
+    ("aws:rds:dbinstance", "DBDeletionPolicy", "Snapshot", "leave it out: deleting the environment leaves a final snapshot"),
+    ("aws:rds:dbinstance", "*", "", "leave it out: it has no equivalent in `database:`"),
 ];
 
 const ZONES: &str = "leave it out: the zones are those of `network.subnets`";
-const GROUPS: &str = "leave it out: the template makes a security group; `network.security_groups` adds others";
-const TAGS: &str = "leave it out: instances have the tags of the stack";
-const CHECKS: &str = "leave it out: the template sets how often and how long the load balancer asks";
+const GROUPS: &str = "leave it out: the template creates a security group; `network.security_groups` adds others";
+const TAGS: &str = "leave it out: instances get the tags of the stack";
+const CHECKS: &str = "leave it out: the template sets interval, timeout and thresholds of health checks";
 const STICKY: &str = "keep sessions outside the instances: the template has no sticky sessions";
 const LISTENERS: &str =
-    "serve by `load_balancer`: port 80, and port 443 with `certificate`; other listeners and rules belong in a stack of yours";
-const LOGGED: &str = "add it to the stack's load balancer by a template of yours";
-const CLASSIC: &str = "take an Application Load Balancer, the only one that the template makes";
+    "use `load_balancer:`, which serves port 80, and port 443 with `certificate`; put other listeners and rules in a stack of your own";
+const LOGGED: &str = "add it to the stack's load balancer with a template of your own";
+const CLASSIC: &str = "use an Application Load Balancer, the only type that the template creates";
 
-/// What the sections of a file are for that hold no options.
+/// Sections of a file other than options, and what to do with each.
 const SECTIONS: [(&str, &str); 15] = [
     ("packages", IMAGE),
     ("groups", IMAGE),
@@ -193,20 +194,20 @@ const SECTIONS: [(&str, &str); 15] = [
     ("files", KEPT),
     ("commands", KEPT),
     ("container_commands", KEPT),
-    ("Resources", "deploy them as a stack of yours, and hand their names over as `properties:`"),
-    ("Parameters", "deploy them as a stack of yours, and hand their names over as `properties:`"),
-    ("Mappings", "deploy them as a stack of yours, and hand their names over as `properties:`"),
-    ("Outputs", "deploy them as a stack of yours, and hand their names over as `properties:`"),
-    ("CName", "lead a DNS name of yours to the address that `ingot-fleet create` prints"),
-    ("Tags", "leave it out: the stack has tags of its own, by application and environment"),
-    ("EnvironmentLinks", "hand the address of the other environment over as a property"),
+    ("Resources", "deploy them in a stack of your own, and pass their names in `properties:`"),
+    ("Parameters", "deploy them in a stack of your own, and pass their names in `properties:`"),
+    ("Mappings", "deploy them in a stack of your own, and pass their names in `properties:`"),
+    ("Outputs", "deploy them in a stack of your own, and pass their names in `properties:`"),
+    ("CName", "point a DNS name of your own at the address that `ingot-fleet create` prints"),
+    ("Tags", "leave it out: the stack is tagged with application and environment"),
+    ("EnvironmentLinks", "pass the address of the other environment as a property"),
 ];
 
-const IMAGE: &str = "bake it into the image, by a provisioner in packer/";
-const KEPT: &str = "keep the file in the bundle: ingot carries this section out, with `compatible_with: beanstalk` in the boot document";
+const IMAGE: &str = "bake it into the image, with a provisioner in packer/";
+const KEPT: &str = "keep the file in the bundle: ingot runs this section if the boot document has `compatible_with: beanstalk`";
 
 impl Left {
-    /// Words about an option; `None` if Elastic Beanstalk's default needs none.
+    /// Describes an option that is not converted. Returns `None` if it has Elastic Beanstalk's default value.
     pub(super) fn option(setting: &Setting) -> Option<Self> {
         let is_meant = |(namespace, name, _, _): &&(&str, &str, &str, &str)| {
             let is_of = namespace.strip_suffix('*').map_or(*namespace == setting.namespace, |start| setting.namespace.starts_with(start));
@@ -215,11 +216,14 @@ impl Left {
         match REST.iter().find(is_meant) {
             Some((_, _, default, _)) if !default.is_empty() && default.eq_ignore_ascii_case(&setting.value) => None,
             Some((_, _, _, advice)) => Some(Self::because(setting, *advice)),
-            None => Some(Self::because(setting, "see what it does in Elastic Beanstalk: ingot-fleet does not know it")),
+            None => Some(Self::because(
+                setting,
+                "look up its purpose in Elastic Beanstalk's documentation: ingot-fleet does not know this option",
+            )),
         }
     }
 
-    /// The same, with advice of its own.
+    /// Describes an option that is not converted, with specific advice.
     pub(super) fn because(setting: &Setting, advice: impl Into<String>) -> Self {
         let Setting { namespace, resource, name, value, place } = setting;
         let resource = if resource.is_empty() { String::new() } else { format!("{resource}.") };
@@ -227,7 +231,7 @@ impl Left {
         Self { place: place.clone(), what: format!("{resource}{namespace} {name}"), value, advice: advice.into() }
     }
 
-    /// Words about a section that holds no options, if it has anything.
+    /// Describes a known section other than options, unless it is empty.
     pub(super) fn section(name: &str, place: &Place, node: &Node) -> Option<Self> {
         let is_empty = match &node.value {
             Value::Map(entries) => entries.is_empty(),

@@ -1,19 +1,19 @@
-//! Options whose values may be secrets.
+//! Recognizes options whose values may be secrets.
 //!
-//! More than `check` refuses: what is left out by mistake is named and can be written by hand, and what is carried over by
-//! mistake has been printed.
+//! Stricter than `check`: a value left out by mistake is reported and can be added by hand, while a secret carried over
+//! by mistake has already been printed.
 
 use crate::fleet::looks_secret;
 
-/// Last words of names.
+/// Words that mark a secret at the end of a name.
 const LAST: [&str; 8] = ["PASS", "PASSPHRASE", "PWD", "KEY", "SALT", "CREDS", "CREDENTIAL", "PASSWORDS"];
 
-/// Words of names, wherever they stand: `SECRET_KEY_BASE` of Rails.
+/// Words that mark a secret anywhere in a name, such as `SECRET_KEY_BASE` of Rails.
 const ANYWHERE: [&str; 1] = ["SECRET"];
 
-/// Whether a value may be a secret, by its name or by itself.
+/// Returns whether a value may be a secret, judging by its name and its form.
 pub(super) fn may_be_secret(name: &str, value: &str) -> bool {
-    // `DbPassword`, `db-password` and `db.password` are `DB_PASSWORD`.
+    // Normalizes `DbPassword`, `db-password` and `db.password` to `DB_PASSWORD`.
     let mut words = String::new();
     for (at, letter) in name.char_indices() {
         let follows_small = name[..at].ends_with(|c: char| c.is_ascii_lowercase());
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_secrets_are_found_however_they_are_written() {
+    fn names_of_secrets_are_found_in_any_spelling() {
         for name in [
             "SECRET_KEY_BASE",
             "DB_PASS",
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_let_through() {
+    fn other_names_are_accepted() {
         for (name, value) in [
             ("TOKEN_TTL", "300"),
             ("PASSWORD_MIN_LENGTH", "12"),

@@ -1,4 +1,4 @@
-//! Files in, fleet.yaml out. What a user sees is in `tests/fleet/import.rs`.
+//! Conversion of files to a fleet.yaml. The output of the command is tested in `tests/fleet/import.rs`.
 
 use super::*;
 use crate::fleet;
@@ -11,7 +11,7 @@ fn imported(files: &[(&str, &str)]) -> Imported {
     import(described, Named { releases: Some("s3://shop-releases/".into()), ..Named::default() })
 }
 
-/// What is still to be said, beside what no file of Elastic Beanstalk says.
+/// Remaining mistakes of the fleet.yaml, apart from settings that no Elastic Beanstalk file contains.
 fn open(imported: &Imported) -> Vec<String> {
     let read = fleet::read("fleet.yaml", &imported.text);
     let messages = read.mistakes.into_iter().map(|mistake| mistake.message);
@@ -55,7 +55,7 @@ fn an_entry_without_a_namespace_is_a_property() {
 }
 
 #[test]
-fn of_several_files_the_last_one_counts() {
+fn the_last_of_several_files_wins() {
     let files = [
         (".ebextensions/a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: 1, MaxSize: 2 }\n"),
         ("env.yaml", "OptionSettings:\n  aws:autoscaling:asg: { MaxSize: 9 }\nEnvironmentName: front+\n"),
@@ -65,7 +65,7 @@ fn of_several_files_the_last_one_counts() {
 }
 
 #[test]
-fn every_policy_has_a_counterpart_that_fits_the_sizes() {
+fn every_policy_has_an_equivalent_that_fits_the_sizes() {
     for (options, policy) in [
         ("DeploymentPolicy: AllAtOnce", "all_at_once"),
         ("DeploymentPolicy: Rolling, BatchSizeType: Fixed, BatchSize: 2", "rolling"),
@@ -79,14 +79,14 @@ fn every_policy_has_a_counterpart_that_fits_the_sizes() {
         assert!(imported.text.contains(&format!("policy: {policy}\n")), "{options}: {}", imported.text);
         assert_eq!(open(&imported), [""; 0], "{options}: {}", imported.text);
     }
-    // No room for a batch, and none to leave in service.
+    // There is no room for an additional batch, and no instance would stay in service.
     let one = of("  aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:elasticbeanstalk:command: { DeploymentPolicy: Rolling }\n");
     assert!(one.text.contains("policy: immutable\n"), "{}", one.text);
     assert_eq!(open(&one), [""; 0], "{}", one.text);
 }
 
 #[test]
-fn a_single_instance_says_nothing_that_it_does_not_have() {
+fn a_single_instance_has_no_settings_of_a_group() {
     let imported = of("  aws:elasticbeanstalk:environment: { EnvironmentType: SingleInstance }\n\
         \x20 aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:ec2:vpc: { ELBScheme: public, ELBSubnets: subnet-1a2b3c4d }\n\
         \x20 aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
@@ -106,7 +106,7 @@ fn a_worker_has_its_queue() {
 }
 
 #[test]
-fn no_secret_is_carried_over_or_said() {
+fn no_secret_is_converted_or_printed() {
     let imported =
         of("  aws:elasticbeanstalk:application:environment: { API_TOKEN: hunter2, DATABASE_URL: 'postgres://shop:hunter2@db/shop' }\n\
         \x20 aws:elasticbeanstalk:application:environmentsecrets: { KEY: 'arn:aws:ssm:eu-west-1:123456789012:parameter/prod/key' }\n\
@@ -117,16 +117,16 @@ fn no_secret_is_carried_over_or_said() {
 }
 
 #[test]
-fn what_has_the_default_of_elastic_beanstalk_needs_no_word() {
+fn defaults_of_elastic_beanstalk_are_not_mentioned() {
     let imported = of("  aws:autoscaling:asg: { Cooldown: '360', Availability Zones: Any, EnableCapacityRebalancing: 'False' }\n");
     assert_eq!((imported.left.len(), imported.defaults), (0, 3), "{:#?}", imported.left);
     let imported = of("  aws:autoscaling:asg: { Cooldown: '600' }\n  aws:new:namespace: { Option: x }\n");
     assert!(advice(&imported, "Cooldown").starts_with("leave it out"));
-    assert!(advice(&imported, "aws:new:namespace Option").contains("does not know it"));
+    assert!(advice(&imported, "aws:new:namespace Option").contains("does not know this option"));
 }
 
 #[test]
-fn schedules_are_those_of_min() {
+fn schedules_set_the_minimum() {
     let action = |name: &str, cron: &str, min: &str| {
         format!("  {name}.aws:autoscaling:scheduledaction: {{ Recurrence: '{cron}', MinSize: {min}, MaxSize: 4 }}\n")
     };
@@ -137,15 +137,15 @@ fn schedules_are_those_of_min() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_mistake_with_its_place() {
+fn unreadable_content_is_a_mistake_with_its_place() {
     for (name, text, message) in [
-        ("saved.cfg.yml", "Resources: {}\n", "no option settings are here"),
-        ("saved.cfg.yml", "OptionSettings: 5\n", "option settings are a map or a list"),
-        ("a.config", "option_settings:\n  aws:autoscaling:asg: 5\n", "is a map of options"),
+        ("saved.cfg.yml", "Resources: {}\n", "the file has no option settings"),
+        ("saved.cfg.yml", "OptionSettings: 5\n", "option settings must be a map or a list"),
+        ("a.config", "option_settings:\n  aws:autoscaling:asg: 5\n", "must be a map of options"),
         ("a.config", "option_settings:\n- { value: 5 }\n", "names no option"),
         ("a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: { a: 1 } }\n", "the value of MinSize is a map"),
         ("env.yaml", "", "this file is empty"),
-        ("all.json", r#"{ "ConfigurationSettings": [ {}, {} ] }"#, "2 environments are described here"),
+        ("all.json", r#"{ "ConfigurationSettings": [ {}, {} ] }"#, "the file describes 2 environments"),
     ] {
         let found = read(name, text).mistakes;
         assert!(found.iter().any(|mistake| mistake.message.contains(message)), "{text}: {found:?}");
@@ -153,7 +153,7 @@ fn what_cannot_be_read_is_a_mistake_with_its_place() {
 }
 
 #[test]
-fn a_size_of_a_batch_has_a_kind_by_itself() {
+fn a_batch_size_without_a_type_is_a_percentage() {
     let sizes = "  aws:autoscaling:asg: { MinSize: 4, MaxSize: 8 }\n";
     for (options, batch) in [
         ("DeploymentPolicy: Rolling, BatchSize: 50", "batch: \"50%\"\n"),
@@ -168,7 +168,7 @@ fn a_size_of_a_batch_has_a_kind_by_itself() {
 }
 
 #[test]
-fn a_policy_without_a_counterpart_leaves_one_that_fits() {
+fn an_unsupported_policy_is_replaced_by_one_that_fits() {
     let imported =
         of("  aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:elasticbeanstalk:command: { DeploymentPolicy: TrafficSplitting }\n");
     assert!(advice(&imported, "DeploymentPolicy").contains("`deployment.policy`"));
@@ -177,7 +177,7 @@ fn a_policy_without_a_counterpart_leaves_one_that_fits() {
 }
 
 #[test]
-fn files_beside_may_hold_no_options() {
+fn other_files_may_hold_no_options() {
     let extension = (".ebextensions/a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: 2 }\n");
     let environment = "AWSConfigurationTemplateVersion: 1.1.0.0\nSolutionStack: 64bit Amazon Linux\nEnvironmentName: front+\n\
         CName: front+\nTags: { team: a }\n";
@@ -190,7 +190,7 @@ fn files_beside_may_hold_no_options() {
 }
 
 #[test]
-fn a_single_worker_is_told_what_its_checks_become() {
+fn a_single_worker_gets_advice_on_its_health_checks() {
     let imported = of("  aws:elasticbeanstalk:environment: { EnvironmentType: SingleInstance }\n\
         \x20 aws:elasticbeanstalk:sqsd: { MaxRetries: 3 }\n  aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
         \x20 aws:elasticbeanstalk:environment:process:default: { HealthCheckPath: /h, Port: 8080, DeregistrationDelay: 30 }\n");
@@ -202,7 +202,7 @@ fn a_single_worker_is_told_what_its_checks_become() {
 }
 
 #[test]
-fn defaults_of_a_classic_load_balancer_do_not_count_against_what_is_set() {
+fn defaults_of_a_classic_load_balancer_do_not_override_settings() {
     let imported = of("  aws:elasticbeanstalk:environment:process:default: { HealthCheckPath: /, DeregistrationDelay: 60 }\n\
         \x20 aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
         \x20 aws:elb:policies: { ConnectionDrainingTimeout: 20 }\n\

@@ -1,4 +1,4 @@
-//! `ingot-fleet abort`: the deployment that is under way is ended, and everything becomes as before.
+//! `ingot-fleet abort`: stops the deployment that is under way, and restores what ran before it.
 
 use std::path::Path;
 
@@ -12,9 +12,10 @@ use crate::deployment::record::State;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// End the deployment that is under way: CloudFormation goes back to what ran before
+/// Abort the deployment that is under way: CloudFormation rolls back to what ran before
 ///
-/// Ends when everything is as before, with exit code 0; with exit code 1 if it was too late, and the deployment is good. A creation cannot be ended so: use `terminate`.
+/// Exits with code 0 when everything is as before, and with code 1 if it was too late and the deployment has succeeded.
+/// A creation cannot be aborted: use `terminate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -25,7 +26,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let operator = Operator::at(file, &args.whose).await?;
     let name = operator.name();
     let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else {
-        talk(&format!("no deployment of {name} is under way: nothing to end"));
+        talk(&format!("no deployment of {name} is under way: nothing to abort"));
         if as_json {
             output::json(&json!({ "version": 1, "environment": name, "state": "unchanged" }));
         }
@@ -34,9 +35,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     talk(&kept.record.told());
     let creates = Some(Operation::Create.token(&kept.record));
     if operator.standing().await?.is_some_and(|standing| standing.is_busy() && standing.token == creates) {
-        return Err(Failure::new(Exit::Usage, format!("{name} is being created, and CloudFormation does not let a creation be ended"))
-            .hint(format!("run `ingot-fleet terminate {}`, which removes it", operator.called())));
+        return Err(Failure::new(Exit::Usage, format!("{name} is being created, and CloudFormation cannot abort the creation of a stack"))
+            .hint(format!("run `ingot-fleet terminate {}` to delete it instead", operator.called())));
     }
-    talk("ending it");
+    talk("aborting it");
     carry::see_undone(&operator, kept, as_json).await
 }

@@ -1,5 +1,5 @@
-//! What a deployment would change, asked of CloudFormation before it begins: for `plan`, and so that `deploy` takes no data
-//! away.
+//! What a deployment would change, by CloudFormation's own account: `plan` shows it, and `deploy` refuses to delete
+//! data because of it.
 
 use super::operator::Operator;
 use super::output::talk;
@@ -10,7 +10,8 @@ use crate::deployment::record::{Beginner, Goal, Record};
 use crate::failure::Failure;
 use crate::stack::{Differing, Stack, differing, refusal};
 
-/// What the second update of a deployment would do. The first one sets policy and sizes, and replaces nothing.
+/// What the second update of a deployment would do. The first update only sets the policy and the sizes, and replaces
+/// nothing.
 #[derive(Debug)]
 pub(super) struct Ahead {
     pub(super) changes: Vec<Change>,
@@ -23,13 +24,13 @@ pub(super) fn record(operator: &Operator, number: u64, goal: Goal, beginner: Beg
     Record::begin(&operator.place.application, operator.name(), number, goal, beginner)
 }
 
-/// A number that the stack has not had yet.
+/// A deployment number that the stack has not had yet.
 pub(super) fn number(standing: &Standing) -> u64 {
-    // What is there may be anything that somebody has put there.
+    // The parameter may hold anything: it can be edited by hand.
     standing.parameter("Deployment").and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) + 1
 }
 
-/// Asks CloudFormation, by a change set.
+/// Asks CloudFormation for the changes, with a change set.
 pub(super) async fn look(
     operator: &Operator,
     stack: &Stack,
@@ -40,7 +41,7 @@ pub(super) async fn look(
     let order = plan.order(Operation::SetRelease, record, Some(standing));
     let said = operator.stacks.changes(&order).await?;
     if let Some(left) = said.left {
-        talk(&format!("warning: {}; a change set that is left is in nobody's way, and deleted by the next plan", left.sentence()));
+        talk(&format!("warning: {}; the leftover change set does no harm, and the next plan deletes it", left.sentence()));
     }
     let mut changes = said.changes;
     settle(&mut changes, record.goal.policy);
@@ -49,8 +50,8 @@ pub(super) async fn look(
     Ok(Ahead { changes, differing, refusal })
 }
 
-/// Refuses a deployment that would take data away. Data depends on settings and on the template: where both are as before,
-/// CloudFormation is not asked.
+/// Refuses a deployment that would delete data. Data depends on the settings and on the template: if both are
+/// unchanged, CloudFormation is not asked.
 pub(super) async fn spares_data(
     operator: &Operator,
     stack: &Stack,
@@ -64,6 +65,6 @@ pub(super) async fn spares_data(
     if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == template.trim_end() {
         return Ok(());
     }
-    talk("settings or template have changed: asking CloudFormation whether data would go");
+    talk("the settings or the template have changed: asking CloudFormation whether the update would delete data");
     look(operator, stack, plan, record, standing).await?.refusal.map_or(Ok(()), Err)
 }

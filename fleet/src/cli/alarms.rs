@@ -1,4 +1,4 @@
-//! The alarms of a deployment: looked at before it begins, and watched by CloudFormation while it goes on.
+//! The alarms of a deployment: checked before it begins, and watched by CloudFormation while it runs.
 
 use ingot::desk::{DocumentError, Mistake, nearest};
 
@@ -9,33 +9,33 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Environment;
 
-/// The alarms of fleet.yaml.
+/// The alarms that fleet.yaml names.
 pub(super) fn all(environment: &Environment) -> Vec<&str> {
     environment.settings.deployment.alarms.iter().map(|name| name.as_str()).collect()
 }
 
-/// The same without those that the command line leaves out, in the order of fleet.yaml.
+/// The same without those that the command line ignores, in the order of fleet.yaml.
 pub(super) fn counting<'a>(environment: &'a Environment, despite: &[String]) -> Result<Vec<&'a str>, Failure> {
     let all = all(environment);
     if let Some(unknown) = despite.iter().find(|name| !all.contains(&name.as_str())) {
         let hint = match nearest(unknown, all.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if all.is_empty() => "remove --despite: `deployment.alarms` names no alarm".to_owned(),
+            None if all.is_empty() => "remove --despite: `deployment.alarms` is empty".to_owned(),
             None => format!("name one of `deployment.alarms`: {}", all.join(", ")),
         };
-        let message = format!("`--despite {unknown}`: {} is not deployed by an alarm of that name", environment.key.name);
+        let message = format!("`--despite {unknown}`: `deployment.alarms` of {} has no alarm of that name", environment.key.name);
         return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
     Ok(all.into_iter().filter(|name| !despite.iter().any(|left_out| left_out == name)).collect())
 }
 
-/// What to say of the alarms that are raised, and that the command line leaves out.
+/// Describes the raised alarms that the command line ignores.
 pub(super) fn left_out(despite: &[String], found: &Alarms) -> Vec<String> {
     let raised = despite.iter().filter_map(|name| Some((name, found.get(name.as_str()).filter(|alarm| alarm.is_raised())?)));
-    raised.map(|(name, alarm)| format!("{}, and is left out", told(name, alarm))).collect()
+    raised.map(|(name, alarm)| format!("{}; it is ignored because of --despite", told(name, alarm))).collect()
 }
 
-/// Judges whether any of these alarms stands in the way of a deployment, as they were found.
+/// Refuses a deployment if one of these alarms does not exist, or is raised.
 pub(super) fn judge(operator: &Operator, names: &[&str], found: &Alarms) -> Result<(), Failure> {
     let missing: Vec<Mistake> = missing(operator.environment(), names, found, &operator.aws.region);
     if !missing.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn judge(operator: &Operator, names: &[&str], found: &Alarms) -> Resu
     raised(operator.name(), names, found).map_or(Ok(()), Err)
 }
 
-/// A mistake for each alarm that does not exist: CloudFormation would refuse the update.
+/// A mistake for each alarm that does not exist, since CloudFormation would refuse the update.
 fn missing(environment: &Environment, names: &[&str], found: &Alarms, region: &str) -> Vec<Mistake> {
     let of_file = &environment.settings.deployment.alarms;
     let absent = names.iter().filter(|name| !found.contains_key(**name));
@@ -57,17 +57,17 @@ fn missing(environment: &Environment, names: &[&str], found: &Alarms, region: &s
     absent.map(mistake).collect()
 }
 
-/// What to say of the alarms that are raised.
+/// Refuses a deployment while alarms are raised.
 pub(super) fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failure> {
     let raised: Vec<(&str, &Alarm)> =
         names.iter().filter_map(|name| Some((*name, found.get(*name).filter(|alarm| alarm.is_raised())?))).collect();
     let (first, _) = raised.first()?;
     let told = raised.iter().map(|(name, alarm)| told(name, alarm));
     let despite: Vec<String> = raised.iter().map(|(name, _)| format!("--despite {}", quoted(name))).collect();
-    let failure = Failure::new(Exit::Failed, format!("{name} is not deployed while an alarm is raised"));
+    let failure = Failure::new(Exit::Failed, format!("cannot deploy {name} while an alarm is raised"));
     Some(failure.why(told.collect::<Vec<_>>().join("; ")).hint(format!(
-        "look at {}, or deploy {}; `ingot-fleet rollback {name}` looks at no alarms",
-        if raised.len() == 1 { (*first).to_owned() } else { "them".to_owned() },
+        "find out why {} raised, or deploy with {}; `ingot-fleet rollback {name}` ignores alarms",
+        if raised.len() == 1 { format!("{first} is") } else { "they are".to_owned() },
         despite.join(" ")
     )))
 }
@@ -79,7 +79,7 @@ fn told(name: &str, alarm: &Alarm) -> String {
     }
 }
 
-/// A name as a shell takes it.
+/// Quotes a name for a shell.
 fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&byte));
     if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
@@ -102,27 +102,28 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_that_is_raised_is_named_with_a_way_past_it() {
+    fn a_raised_alarm_is_named_with_a_way_to_ignore_it() {
         let names = ["shop 5xx", "queue-age"];
         assert!(raised("prod", &names, &found(&[("shop 5xx", "OK"), ("queue-age", "INSUFFICIENT_DATA")])).is_none());
         let failure = raised("prod", &names, &found(&[("shop 5xx", "ALARM"), ("queue-age", "ALARM")])).unwrap();
         assert_eq!(failure.exit, Exit::Failed);
         assert_eq!(
             failure.to_string(),
-            "prod is not deployed while an alarm is raised: shop 5xx is in ALARM: 7 > 5; queue-age is in ALARM: 7 > 5\n  \
-             hint: look at them, or deploy --despite 'shop 5xx' --despite queue-age; `ingot-fleet rollback prod` looks at no alarms"
+            "cannot deploy prod while an alarm is raised: shop 5xx is in ALARM: 7 > 5; queue-age is in ALARM: 7 > 5\n  \
+             hint: find out why they are raised, or deploy with --despite 'shop 5xx' --despite queue-age; \
+             `ingot-fleet rollback prod` ignores alarms"
         );
     }
 
     #[test]
-    fn one_that_is_left_out_is_told_of() {
+    fn an_ignored_alarm_is_reported() {
         let found = found(&[("shop 5xx", "ALARM"), ("queue-age", "ALARM")]);
-        assert_eq!(left_out(&["shop 5xx".to_owned()], &found), ["shop 5xx is in ALARM: 7 > 5, and is left out"]);
+        assert_eq!(left_out(&["shop 5xx".to_owned()], &found), ["shop 5xx is in ALARM: 7 > 5; it is ignored because of --despite"]);
         assert!(left_out(&[], &found).is_empty());
     }
 
     #[test]
-    fn one_that_does_not_exist_is_a_mistake_at_its_place() {
+    fn a_missing_alarm_is_a_mistake_at_its_place() {
         let read = fleet();
         let mistakes = missing(&read.fleet.environments[0], &["queue-age"], &found(&[]), "eu-central-1");
         let place = mistakes[0].place.as_ref().unwrap();

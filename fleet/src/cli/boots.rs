@@ -1,4 +1,4 @@
-//! `ingot-fleet boots`: how long instances take to boot, and why they do not, by release and image.
+//! `ingot-fleet boots`: how long instances take to boot, and why boots fail, by release and image.
 
 mod plot;
 
@@ -18,23 +18,26 @@ use crate::failure::Failure;
 use crate::fleet::Length;
 use crate::story::{Boot, Of, Sum, sums};
 
-/// So many boots are read at the most, the newest, and so many at once.
+/// How many boots are read at most, newest first, and how many at a time.
 const MOST: usize = 2000;
 const AT_ONCE: usize = 16;
 
-/// Causes that are shown of each release.
+/// How many causes are shown for each release.
 const CAUSES: usize = 3;
 
 /// Show how long instances took to boot, and why boots failed, by release and image
 ///
-/// Of the evidence that boots leave. Without `on: always` at the signal `evidence` of the boot document, only failed boots leave some. p50, p90 and p99 are of boots that went well; the slowest step is the one that took longest in most of them. The release is that of the deployment by which the instance was launched, or, once it is gone, that of the deployment before the boot.
+/// Reads the evidence that boots leave. Without `on: always` for the signal `evidence` in the boot document, only
+/// failed boots leave evidence. p50, p90 and p99 cover successful boots; the slowest step is the one that took longest
+/// in most of them. The release is that of the deployment that launched the instance, or, once the instance is gone,
+/// that of the last deployment before the boot.
 ///
-/// Asks AWS for cloudformation:DescribeStacks, ec2:DescribeInstances, s3:ListBucket and s3:GetObject.
+/// Needs permission for cloudformation:DescribeStacks, ec2:DescribeInstances, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     whose: Whose,
-    /// From how long ago
+    /// How far back to look
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::patience::length)]
     since: Length,
     /// Draw every boot into FILE, as SVG
@@ -53,11 +56,11 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         let drawn = plot::svg(&operator.stack(), &boots);
         std::fs::write(path, drawn).map_err(|error| {
             let failure = Failure::new(Exit::Failed, format!("cannot write {}", path.display())).because(&error);
-            failure.hint("name a file in a directory that is there and that you may write to")
+            failure.hint("name a file in an existing directory that you can write to")
         })?;
     }
     if is_cut {
-        talk(&format!("note: only the newest {MOST} boots are counted: a shorter --since counts all of its own"));
+        talk(&format!("note: only the newest {MOST} boots are counted: give a shorter --since to count every boot of a period"));
     }
     if as_json {
         let all = boots.iter().map(|(of, boot)| {
@@ -84,7 +87,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// The boots since then, the newest first, and whether there are more of them.
+/// The boots since then, newest first, and whether there were too many to read all of them.
 async fn read(operator: &Operator, reader: &Reader<'_>, since: Timestamp) -> Result<(Vec<(Of, Boot)>, bool), Failure> {
     let left = reader.left();
     let listed = left.boots(since).await?;
@@ -93,7 +96,7 @@ async fn read(operator: &Operator, reader: &Reader<'_>, since: Timestamp) -> Res
     let found = stream::iter(&newest).map(|boot| left.read_boot(boot)).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
     let boots: Vec<Boot> = found.into_iter().flatten().collect();
     let ids: Vec<&str> = boots.iter().map(|boot| boot.instance.as_str()).collect();
-    // Without the tags, time tells.
+    // Without the tags, the time of the boot tells the deployment.
     if let Err(failure) = reader.look_up(&ids).await {
         talk(&format!("warning: {failure}"));
     }

@@ -1,4 +1,4 @@
-//! One deployment as the verbs have it: it is begun, or one that goes on is followed, to its end.
+//! Carries one deployment to its end, for the commands: begins it, or follows one that is under way.
 
 use std::path::Path;
 
@@ -70,21 +70,21 @@ fn is_orphaned(kept: &Kept, ground: &Ground) -> bool {
     ground.standing.is_none() && !kept.record.may_create()
 }
 
-/// A deployment that is followed, and how.
+/// A deployment that is followed to its end.
 struct Followed {
     kept: Kept,
     terms: Terms,
-    /// What it sets the policy for.
+    /// What it deploys, with the present number of instances.
     goal: Goal,
-    /// Whether it is what was asked for.
+    /// Whether it is what the user asked for.
     is_asked: bool,
     /// Whether it was under way already.
     is_taken_up: bool,
 }
 
 impl Followed {
-    /// One that somebody else has begun, or this command before it was interrupted: it goes on as it began, whatever fleet.yaml
-    /// says now, but for the number of instances.
+    /// A deployment that somebody else has begun, or this command before it was interrupted. It continues on the terms
+    /// it began with, whatever fleet.yaml says now, except for the number of instances.
     async fn taken_up(errand: &Errand<'_>, operator: &Operator, kept: Kept) -> Result<Self, Failure> {
         talk(&format!("{}: following it", kept.record.told()));
         let (record, theirs) = (&kept.record, operator.records().terms(&kept.record).await?);
@@ -106,13 +106,13 @@ impl Followed {
     }
 }
 
-/// Follows a deployment that somebody ended, until everything is as before.
+/// Follows an aborted deployment until everything is as before.
 pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
     let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     watcher.look().await;
-    let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
+    let Ended::With(record) = ended else { unreachable!("an undo has no deadline") };
     if as_json {
         output::json(&record);
     } else {
@@ -121,26 +121,26 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     edit::undo(operator, record.number).await;
     keep(operator).await;
     match record.state {
-        State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
-            .hint(format!("go back with `ingot-fleet rollback {}`", operator.called()))),
+        State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to abort deployment {}: it has succeeded", record.number))
+            .hint(format!("undo it with `ingot-fleet rollback {}`", operator.called()))),
         _ => Ok(()),
     }
 }
 
-/// Whether the verb is right for what there is.
+/// Refuses a command that does not fit the state of the environment.
 pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
     let name = operator.name();
     match (kind, standing) {
-        (Kind::Deploy | Kind::Rollback, None) => Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
+        (Kind::Deploy | Kind::Rollback, None) => Err(Failure::new(Exit::Usage, format!("{name} has not been created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
-        // A record would be in the way once the stack is sound: what it asks for may be long out of date.
+        // A record would block the next command once the stack is repaired: what it asks for may be long out of date.
         (_, Some(standing)) if !goes_on => match standing.phase() {
             Phase::Stuck(stuck) => {
                 let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
                 Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", operator.stack())).why(what).hint(hint))
             }
             _ if kind == Kind::Create && standing.output("Group").is_some() => {
-                Err(Failure::new(Exit::Usage, format!("{name} is there already: its stack is in {}", standing.status))
+                Err(Failure::new(Exit::Usage, format!("{name} already exists: its stack is in {}", standing.status))
                     .hint(format!("run `ingot-fleet deploy {name} --release RELEASE`")))
             }
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What changed of the instances of an environment between two looks.
+//! Which instances of an environment changed between two looks.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::paint::{Line, on_a_line};
 use crate::story::{Color, Part, Seen};
 
-/// A line for each instance that is new, in another state, or gone.
+/// One line for each instance that is new, has changed its state, or is gone.
 pub(super) fn of_instances(before: &[Seen], now: &[Seen]) -> Vec<Line> {
     let known: BTreeMap<&str, &Seen> = before.iter().map(|seen| (seen.instance.id.as_str(), seen)).collect();
     let is_new = |seen: &&Seen| known.get(seen.instance.id.as_str()).is_none_or(|known| told(known) != told(seen));
@@ -33,7 +33,7 @@ pub(super) fn color(seen: &Seen) -> Option<Color> {
     }
 }
 
-/// The same line with the time before it.
+/// The same line, preceded by the time.
 pub(super) fn at(time: Timestamp, line: Line) -> Line {
     Line { text: format!("{}  {}", time.strftime("%H:%M:%SZ"), line.text), ..line }
 }
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(lines[0].color, Some(Color::Red));
         assert_eq!(of_instances(&now, &now), []);
-        // Hook and registration are of no interest: the word is the same.
+        // Neither the lifecycle hook nor the registration changes the state shown.
         let joins = seen("i-4", "Pending:Proceed", None, None);
         assert_eq!(of_instances(&[joins], &[seen("i-4", "InService", Some("initial"), None)]), []);
         let line = at("2026-12-01T09:00:07.25Z".parse().unwrap(), Line::plain("x"));

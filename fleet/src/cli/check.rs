@@ -1,4 +1,4 @@
-//! `ingot-fleet check`: every mistake of fleet.yaml, of its documents, and of both together.
+//! `ingot-fleet check`: reports every mistake in fleet.yaml, in its documents, and between them.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(file: &Path, as_json: bool) -> Exit {
     }
     let is_good = mistakes.is_empty();
     let mistakes = DocumentError::new(mistakes, sources.clone());
-    // Warnings are for documents without mistakes: correcting one may change what they are about.
+    // Warnings are shown only without mistakes: correcting a mistake may change what a warning is about.
     let warnings = DocumentError::warnings(if is_good { warnings } else { Vec::new() }, sources);
     if as_json {
         let environments: serde_json::Map<_, _> = verdicts.into_iter().map(|(name, steps)| (name, json!({ "steps": steps }))).collect();

@@ -11,7 +11,8 @@ use crate::fleet::origin::{self, Origin, Setting};
 
 /// Show every setting of an environment and where its value comes from
 ///
-/// That is the environment itself, `defaults:`, or what ingot-fleet takes where neither says anything. Of an edge, with `edge-` before its name, such as edge-main.
+/// A value comes from the environment itself, from `defaults:`, or from ingot-fleet's own defaults. To show the
+/// settings of an edge, put `edge-` before its name, such as edge-main.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment to show

@@ -1,4 +1,4 @@
-//! The question before something is replaced or removed.
+//! Asks for confirmation before something is replaced or deleted.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -11,14 +11,14 @@ use crate::failure::Failure;
 /// Whether the user has agreed on the command line.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Consent {
-    /// Do not ask. Required where there is no terminal
+    /// Do not ask for confirmation. Required without a terminal
     #[arg(long)]
     yes: bool,
 }
 
 impl Consent {
-    /// Names what would be done, such as `delete shop-prod`, and asks. With `--yes` it is only named. Returns whether it was
-    /// asked: then some time has passed, and what is to be done has to be looked at again.
+    /// Names what would be done, such as `delete shop-prod`, and asks for confirmation; with `--yes`, only names it.
+    /// Returns whether it asked: if so, time has passed, and the caller must check again what it is about to do.
     pub(super) fn ask(self, what: &str) -> Result<bool, Failure> {
         if self.yes {
             talk(what);
@@ -26,7 +26,7 @@ impl Consent {
         }
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(
-                Failure::new(Exit::Usage, format!("would {what}")).hint("add --yes: there is no terminal on which ingot-fleet could ask")
+                Failure::new(Exit::Usage, format!("would {what}")).hint("add --yes: there is no terminal to ask for confirmation on")
             );
         }
         let declined = || Failure::new(Exit::Failed, "nothing was changed");
@@ -38,15 +38,16 @@ impl Consent {
     }
 }
 
-/// Asks on the terminal; anything but `y` and `yes` is a no.
+/// Asks on the terminal; any answer except `y` and `yes` means no.
 ///
-/// The terminal stays as it is, so that Ctrl-C leaves it usable: prompts of dialoguer hide the cursor until they are answered.
+/// Leaves the terminal's mode alone, so that Ctrl-C leaves it usable: dialoguer hides the cursor until its prompt is
+/// answered.
 pub(super) fn is_agreed(what: &str) -> io::Result<bool> {
     let mut out = io::stderr();
     write!(out, "{} [y/N] ", shown(what)).and_then(|()| out.flush())?;
     let mut answer = String::new();
     if io::stdin().read_line(&mut answer)? == 0 {
-        // Ctrl-D leaves the cursor behind the question.
+        // After Ctrl-D, the cursor is still on the line of the question.
         writeln!(out)?;
     }
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))

@@ -1,4 +1,4 @@
-//! `ingot-fleet create`, `deploy` and `rollback`: an environment with a release, and another one in it.
+//! `ingot-fleet create`, `deploy` and `rollback`: create an environment with a release, or replace what it runs.
 
 use std::path::Path;
 
@@ -17,18 +17,19 @@ use crate::release::name::Name;
 
 /// Create an environment, with a release
 ///
-/// Ends when every instance serves, or when CloudFormation has removed what it made. Interrupted, it goes on when it is run
-/// again.
+/// Ends when every instance serves, or when CloudFormation has deleted what it created. If it is interrupted, run it
+/// again to continue.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
     #[command(flatten)]
     what: What,
 }
 
-/// Replace what an environment runs by a release, an image, or the settings of fleet.yaml
+/// Deploy a release, an image, or the settings of fleet.yaml to an environment
 ///
-/// Asks first, and begins nothing while an alarm of `deployment.alarms` is raised. Ends when every instance in service runs it, or when everything is as before: CloudFormation goes back at the first
-/// failure, also if ingot-fleet is gone. Where a deployment is under way, it is named and followed to its end instead.
+/// Asks for confirmation, and does not begin while an alarm of `deployment.alarms` is raised. Ends when every instance
+/// in service runs the release, or when everything is as before: CloudFormation rolls back at the first failure, even
+/// if ingot-fleet is gone. If another deployment is under way, it is named and followed to its end instead.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
     #[command(flatten)]
@@ -37,13 +38,14 @@ pub(crate) struct Deploy {
     manner: Manner,
 }
 
-/// How something is deployed to an environment that is there.
+/// How to deploy to an existing environment.
 #[derive(Debug, clap::Args)]
 pub(super) struct Manner {
-    /// Policy of this deployment, in place of that of fleet.yaml
+    /// Policy of this deployment, instead of the one in fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
-    /// Alarm of `deployment.alarms` that does not count: it may be in ALARM, and CloudFormation does not watch it. May be given several times
+    /// Alarm of `deployment.alarms` to ignore: it may be in ALARM, and CloudFormation does not watch it. Can be
+    /// repeated
     #[arg(long, value_name = "ALARM")]
     despite: Vec<String>,
     #[command(flatten)]
@@ -51,7 +53,7 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    /// What is asked for, deployed so.
+    /// Adds these choices to what is asked for.
     pub(super) fn of(&self, asked: Asked) -> Asked {
         Asked { policy: self.policy, consent: Some(self.consent), despite: self.despite.clone(), ..asked }
     }
@@ -65,21 +67,22 @@ struct What {
     /// Release to run
     #[arg(long, value_name = "RELEASE")]
     release: Name,
-    /// Golden image, in place of that of fleet.yaml
+    /// Golden image, instead of the one in fleet.yaml
     #[arg(long, value_name = "AMI|ssm:NAME")]
     image: Option<String>,
     #[command(flatten)]
     patience: Patience,
 }
 
-/// Go back to the release, the image and the document of the last good deployment before the one in force
+/// Go back to the release, the image and the document of the last good deployment before the current one
 ///
-/// That is a deployment of its own, and asks first. It waits for no alarms. Template and settings stay as the stack has them: those of fleet.yaml are deployed by `deploy`.
+/// A rollback is a deployment of its own, and asks for confirmation. It ignores alarms. The stack keeps its template
+/// and its settings: use `deploy` to deploy those of fleet.yaml.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
     #[command(flatten)]
     whose: Whose,
-    /// Policy of this deployment, in place of that of fleet.yaml
+    /// Policy of this deployment, instead of the one in fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
     #[command(flatten)]
@@ -88,7 +91,7 @@ pub(crate) struct Rollback {
     patience: Patience,
 }
 
-/// A policy that ingot-fleet deploys by.
+/// Parses a policy that ingot-fleet can deploy with.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
     named
@@ -116,7 +119,7 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
     {
         let account = operator.account(&operator.aws.caller().await?).await?;
         if settled(&operator, &account, &other).await? == Settled::GoesOn {
-            // What is under way in a stack that needs a hand cannot be ended either.
+            // In a stack that needs repair, the deployment cannot be aborted either.
             fits(Kind::Rollback, &operator, operator.standing().await?.as_ref(), false)?;
             return Err(goes_on(&operator, &other.record));
         }
@@ -141,28 +144,28 @@ fn nothing_before(operator: &Operator, counting: &Counting) -> Failure {
     let in_force = counting.get(Role::InForce);
     let (exit, why) = match in_force.map(|record| (record.kind, &record.goal.release.name)) {
         Some((Some(Kind::Rollback), release)) => {
-            (Exit::Failed, format!("it has gone back to {release} already, and nothing good ran before that"))
+            (Exit::Failed, format!("it has already been rolled back to {release}, and no good deployment precedes that one"))
         }
         Some((_, release)) if counting.has_the_same => {
-            (Exit::Failed, format!("its last good deployment came to the same, and ran {release}"))
+            (Exit::Failed, format!("its last good deployment asked for the same, and ran {release}"))
         }
-        _ => (Exit::Usage, "it has had one good deployment at the most".to_owned()),
+        _ => (Exit::Usage, "it has had at most one good deployment".to_owned()),
     };
-    Failure::new(exit, format!("there is nothing to go back to in {}", operator.name())).why(why).hint(format!(
+    Failure::new(exit, format!("{} has nothing to roll back to", operator.name())).why(why).hint(format!(
         "deploy another release with `ingot-fleet deploy {} --release RELEASE`: `ingot-fleet releases` lists them",
         operator.name()
     ))
 }
 
-/// Going back while another deployment goes on is to end that one.
+/// While another deployment is under way, rolling back means aborting that one.
 fn goes_on(operator: &Operator, record: &Record) -> Failure {
     let (name, called) = (&record.environment, operator.called());
-    Failure::new(Exit::Failed, format!("{name} is not rolled back while another deployment is under way")).why(record.told()).hint(format!(
-        "end it with `ingot-fleet abort {called}`, which brings back what ran before it; then roll back if that is bad as well"
+    Failure::new(Exit::Failed, format!("cannot roll back {name} while another deployment is under way")).why(record.told()).hint(format!(
+        "abort it with `ingot-fleet abort {called}`, which restores what ran before it; roll back only if that is bad as well"
     ))
 }
 
-/// What is asked for, with nothing but a release and an image.
+/// What is asked for: a release and an image, without other choices.
 async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Failure> {
     let manifest = releases::find(&operator.bucket, &operator.place, &what.release);
     let (manifest, image) = tokio::join!(manifest, operator.image(what.image.as_deref()));

@@ -1,4 +1,4 @@
-//! Which deployment a boot was of: by the tag of its instance, or else by time.
+//! Which deployment a boot belongs to: by the tag of its instance, or else by the time.
 
 use jiff::Timestamp;
 
@@ -6,16 +6,16 @@ use super::operator::Operator;
 use crate::deployment::record::Record;
 use crate::failure::Failure;
 
-/// So many records of deployments are read at the most.
+/// How many records of deployments are read at most.
 const RECORDS: usize = 50;
 
-/// A deployment that a boot was of.
+/// The deployment that a boot belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct During {
     pub(super) number: u64,
     pub(super) release: String,
     pub(super) image: String,
-    /// Whether the tags of the instance say so; else time does.
+    /// Whether the instance's tags name it; otherwise it is inferred from the time.
     pub(super) is_certain: bool,
 }
 
@@ -25,7 +25,7 @@ impl During {
         format!("{about}deployment {} ({})", self.number, self.release)
     }
 
-    /// Of a boot that began then, on an instance that may have a tag.
+    /// The deployment of a boot that began then, on an instance that may have a tag.
     pub(super) fn of(tagged: Option<u64>, began: Timestamp, records: &[Record]) -> Option<Self> {
         let of = |record: &Record, is_certain| Self {
             number: record.number,
@@ -38,7 +38,7 @@ impl During {
     }
 }
 
-/// The records down to the one that was in force when the oldest boot began, the newest first.
+/// The records back to the one in force when the oldest boot began, newest first.
 pub(super) async fn records(operator: &Operator, oldest: Option<Timestamp>) -> Result<Vec<Record>, Failure> {
     let Some(oldest) = oldest else { return Ok(Vec::new()) };
     let records = operator.records();

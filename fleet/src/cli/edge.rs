@@ -1,4 +1,4 @@
-//! `ingot-fleet edge`: the load balancer that two environments share is created, changed or deleted.
+//! `ingot-fleet edge`: creates, updates or deletes the load balancer that two environments share.
 
 mod desk;
 pub(super) mod guard;
@@ -24,15 +24,19 @@ use crate::failure::Failure;
 use crate::stack::{self, EdgeStack, POLICY};
 use crate::story::plain;
 
-/// Create an edge, or make it what fleet.yaml says
+/// Create an edge, or update it to what fleet.yaml says
 ///
-/// An edge is a load balancer that two environments share, each in one of its slots: `swap` moves the requests from one to the other. Create it before its environments, and delete it after them. Asks AWS for cloudformation:CreateStack, UpdateStack, DescribeStacks, DescribeStackEvents and GetTemplate, sts:GetCallerIdentity; with --delete for DeleteStack, ListStacks and ListStackResources.
+/// An edge is a load balancer that two environments share, each in one of its slots: `swap` moves the requests from one
+/// to the other. Create it before its environments, and delete it after them. Needs permission for
+/// cloudformation:CreateStack,
+/// UpdateStack, DescribeStacks, DescribeStackEvents and GetTemplate, sts:GetCallerIdentity; with --delete for
+/// DeleteStack, ListStacks and ListStackResources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Edge, as fleet.yaml names it
     #[arg(value_name = "EDGE")]
     edge: String,
-    /// Delete it. Its environments have to be deleted before
+    /// Delete the edge. Delete its environments first
     #[arg(long)]
     delete: bool,
     #[command(flatten)]
@@ -55,7 +59,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 async fn create(desk: &EdgeDesk, consent: Consent) -> Result<&'static str, Failure> {
     let (stack, planned) = (desk.stack(), stack::edge(&desk.place.application, desk.edge()));
     let (account, _) = desk.account().await?;
-    consent.ask(&format!("create {stack}, a load balancer for two environments, of which slot a serves"))?;
+    consent.ask(&format!("create {stack}, a load balancer for two environments, with slot a serving"))?;
     let token = token("create");
     let mut order = order(&stack, &token, &planned, &account.service_role);
     order.parameters = planned.parameters.clone();
@@ -65,9 +69,9 @@ async fn create(desk: &EdgeDesk, consent: Consent) -> Result<&'static str, Failu
         .into();
     let guard = Guard { policy: POLICY, is_protected: desk.edge().settings.protect };
     desk.stacks.create(&order, guard).await?;
-    talk(&format!("{stack} is created; that takes some minutes"));
+    talk(&format!("creating {stack}, which takes a few minutes"));
     ended(desk, &token, "CREATE_COMPLETE").await?;
-    talk(&format!("the edge {} is there: create its environments now", desk.name()));
+    talk(&format!("the edge {} is ready: create its environments now", desk.name()));
     Ok("created")
 }
 
@@ -94,20 +98,23 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     sound(desk, standing)?;
     for (setting, stays, says) in planned.staying(standing) {
         let (stays, place) = (stays.unwrap_or_default(), desk.edge().place(&setting));
-        talk(&format!("note: {setting} counts when an edge is created: it stays {stays}, and {}:{} says {says}", place.file, place.line));
+        talk(&format!(
+            "note: {setting} takes effect only when an edge is created: it stays {stays}, although {}:{} says {says}",
+            place.file, place.line
+        ));
     }
     let protect = desk.edge().settings.protect;
     let is_guarded = standing.is_protected == protect;
     if !is_guarded {
         desk.stacks.protect(&stack, protect).await?;
-        talk(&format!("{stack} is {} being deleted now", if protect { "protected from" } else { "not protected any more from" }));
+        talk(&format!("{stack} is {} deletion", if protect { "now protected from" } else { "no longer protected from" }));
     }
     let mut changes: Vec<String> = planned.differing(standing).iter().map(change).collect();
     if desk.stacks.template(&stack).await?.trim_end() != planned.body.trim_end() {
         changes.push("the template".to_owned());
     }
     if changes.is_empty() {
-        talk(&format!("the edge {} is as fleet.yaml says: nothing to change", desk.name()));
+        talk(&format!("the edge {} already matches fleet.yaml: nothing to change", desk.name()));
         return Ok(if is_guarded { "unchanged" } else { "updated" });
     }
     let (account, _) = desk.account().await?;
@@ -120,7 +127,7 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     if desk.stacks.update(&order).await? {
         ended(desk, &token, "UPDATE_COMPLETE").await?;
     }
-    talk(&format!("the edge {} is as fleet.yaml says", desk.name()));
+    talk(&format!("the edge {} now matches fleet.yaml", desk.name()));
     Ok("updated")
 }
 
@@ -129,12 +136,14 @@ fn change((setting, before, now): &(String, Option<String>, String)) -> String {
     format!("{setting} from {} to {}", before.as_deref().map_or_else(|| "nothing".to_owned(), shown), shown(now))
 }
 
-/// Refuses a stack that cannot be updated as it stands.
+/// Refuses a stack that cannot be updated in its present state.
 fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
-    let (stack, failure) = (desk.stack(), Failure::new(Exit::Failed, format!("the edge {} is not changed", desk.name())));
+    let (stack, failure) = (desk.stack(), Failure::new(Exit::Failed, format!("the edge {} was not changed", desk.name())));
     match standing.phase() {
         Phase::Ready | Phase::WentBack => Ok(()),
-        Phase::Busy => Err(failure.why(format!("the stack {stack} is in {}", standing.status)).hint("run it again when that has ended")),
+        Phase::Busy => {
+            Err(failure.why(format!("the stack {stack} is in {}", standing.status)).hint("run this again when that operation has ended"))
+        }
         Phase::Stuck(stuck) => {
             let (what, hint) = way_out(stuck, &stack, desk.name());
             Err(failure.why(format!("the stack {stack} is in {}: {what}", standing.status)).hint(hint))
@@ -142,7 +151,7 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     }
 }
 
-/// Waits for the end of an operation, which is to be this status.
+/// Waits for an operation to end, and expects the stack to be in this status then.
 async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure> {
     let stack = desk.stack();
     let standing = at_rest(&desk.stacks, &stack, token, talk).await?;
@@ -155,10 +164,10 @@ async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure
     let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
     let status = standing.as_ref().map_or("gone", |standing| standing.status.as_str());
     let failure =
-        Failure::new(Exit::Failed, format!("{stack} is in {status}")).why(why.unwrap_or_else(|| "somebody else changes it".into()));
+        Failure::new(Exit::Failed, format!("{stack} is in {status}")).why(why.unwrap_or_else(|| "another operation is changing it".into()));
     Err(match standing.map(|standing| standing.phase()) {
         Some(Phase::Stuck(stuck)) => failure.hint(way_out(stuck, &stack, desk.name()).1),
-        _ => failure.hint("remove the reason, and run it again"),
+        _ => failure.hint("fix the cause, and run this again"),
     })
 }
 
@@ -174,7 +183,8 @@ async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -
         may_go(desk, &now).await?;
     }
     let token = token("delete");
-    // Who may not ask for the account may delete it all the same: the stack remembers its role.
+    // Deleting does not need the stack ingot-account: CloudFormation then uses the role that the edge's stack was
+    // created with.
     let role = desk.account().await.ok().map(|(account, _)| account.service_role);
     desk.stacks.delete(&stack, &token, role.as_deref()).await?;
     match at_rest(&desk.stacks, &stack, &token, talk).await? {
@@ -183,23 +193,24 @@ async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -
             Ok("deleted")
         }
         Some(standing) => {
-            let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted")).why(format!("it is in {}", standing.status));
-            Err(failure.hint(format!("look at `aws cloudformation describe-stack-events --stack-name {stack}`, and run it again")))
+            let failure = Failure::new(Exit::Failed, format!("{stack} was not deleted")).why(format!("it is in {}", standing.status));
+            Err(failure
+                .hint(format!("find the cause with `aws cloudformation describe-stack-events --stack-name {stack}`, and run this again")))
         }
     }
 }
 
-/// Whether an edge may be deleted: not under an environment, which would serve nobody.
+/// Refuses to delete an edge that has environments: they would no longer be reachable.
 async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let (name, stack) = (desk.name(), desk.stack());
-    let refused = || Failure::new(Exit::Failed, format!("the edge {name} is not deleted"));
+    let refused = || Failure::new(Exit::Failed, format!("the edge {name} was not deleted"));
     if standing.is_protected {
         return Err(refused()
-            .why(format!("{stack} is protected from that"))
-            .hint(format!("write `protect: false` to the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")));
+            .why(format!("{stack} is protected from deletion"))
+            .hint(format!("set `protect: false` for the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")));
     }
     if standing.phase() == Phase::Busy {
-        return Err(refused().why(format!("{stack} is in {}", standing.status)).hint("run it again when that has ended"));
+        return Err(refused().why(format!("{stack} is in {}", standing.status)).hint("run this again when that operation has ended"));
     }
     let tenants = slots::tenants(&desk.stacks, &desk.place.application, name).await?;
     match tenants.first() {
@@ -207,7 +218,7 @@ async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
         Some(one) => {
             let all: Vec<&str> = tenants.iter().map(|one| one.environment.as_str()).collect();
             let hint = format!("delete them first: `ingot-fleet terminate {} --despite-traffic`", one.environment);
-            Err(refused().why(format!("it has the environments {}", all.join(" and "))).hint(hint))
+            Err(refused().why(format!("it still has the environments {}", all.join(" and "))).hint(hint))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Another text for fleet.yaml, written only when the user has agreed to what it is for, and taken back if that fails: by
-//! the command that has written it, or by the one that sees how its deployment has ended.
+//! Edits fleet.yaml after the user has confirmed what the edit is for, and reverts the edit if that fails. The revert
+//! is made by the command that made the edit, or by the one that sees the end of its deployment.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -30,40 +30,40 @@ impl Edit {
         Self { file: file.to_owned(), former, new, is_made: Cell::new(false) }
     }
 
-    /// Writes the new text, once. What somebody else has written meanwhile stays.
+    /// Writes the new text, once. Does not overwrite what was changed in the meantime.
     pub(super) fn make(&self) -> Result<(), Failure> {
         if self.is_made.get() || self.new == self.former {
             return Ok(());
         }
         if self.text()? != self.former {
-            return Err(Failure::new(Exit::Failed, format!("{} was changed meanwhile", self.file.display()))
-                .hint("run it again: it edits the file as it is now"));
+            return Err(Failure::new(Exit::Failed, format!("{} has been changed in the meantime", self.file.display()))
+                .hint("run this again to edit the file as it is now"));
         }
         write(&self.file, &self.new)?;
         self.is_made.set(true);
         Ok(())
     }
 
-    /// The same, for whoever sees the end of the deployment. `None` if nothing changes.
+    /// The edit, for the command that sees the end of the deployment. `None` if nothing changes.
     pub(super) fn edited(&self) -> Option<Edited> {
         (self.new != self.former).then(|| Edited { former: self.former.clone(), new: Sha256::of(self.new.as_bytes()) })
     }
 
-    /// Says what became of the file, where that is not what it was before.
+    /// Tells the user what happened to the file, unless it has its former text.
     pub(super) fn tell(&self) -> Result<(), Failure> {
         let name = self.file.display();
         match self.text()? {
             _ if !self.is_made.get() => {}
             text if text == self.former => {}
             text if text == self.new => talk(&format!(
-                "{name} keeps the new properties; if the deployment does not end well, the command that sees it brings the former text back"
+                "{name} keeps the new properties; if the deployment fails, the command that sees it fail restores the former text"
             )),
-            _ => talk(&format!("{name} was changed meanwhile, and keeps the new properties: take them out by hand")),
+            _ => talk(&format!("{name} has been changed in the meantime, and keeps the new properties: remove them by hand")),
         }
         Ok(())
     }
 
-    /// Brings the former text back, unless somebody has changed it meanwhile.
+    /// Restores the former text, unless the file has been changed in the meantime.
     pub(super) fn take_back(&self) -> Result<(), Failure> {
         match self.is_made.get() && self.text()? == self.new {
             true => restore(&self.file, &self.former),
@@ -76,13 +76,13 @@ impl Edit {
     }
 }
 
-/// Brings the former text of fleet.yaml back if the deployment of its change has not ended well. Where somebody has changed the
-/// file since, or where it was changed in another directory, it stays. How the deployment has ended counts all the same.
-/// Returns whether the file has changed.
+/// Restores the former text of fleet.yaml if the deployment of its edit has failed. The file stays as it is if it has
+/// been changed since, or if the edit was made in another directory. A failure to restore it is only a warning: the
+/// deployment's result counts. Returns whether the file has changed.
 pub(super) async fn undo(operator: &Operator, number: u64) -> bool {
     let Some(file) = operator.file() else { return false };
     undo_in(&operator.records(), number, file).await.unwrap_or_else(|failure| {
-        talk(&format!("warning: {}; look whether {} is to keep its properties", failure.sentence(), file.display()));
+        talk(&format!("warning: {}; check whether {} should keep the new properties", failure.sentence(), file.display()));
         false
     })
 }
@@ -99,14 +99,14 @@ async fn undo_in<O: Objects>(records: &Records<'_, O>, number: u64, file: &Path)
     restore(file, &former).map(|()| true)
 }
 
-/// What is said where the former text came back before anything began: what was read is not what the file says now.
+/// The error after the former text was restored before anything began: what was read is no longer what the file says.
 pub(super) fn is_taken_back(file: &Path) -> Failure {
-    Failure::new(Exit::Failed, format!("nothing was begun: {} is not as it was read any more", file.display())).hint("run it again")
+    Failure::new(Exit::Failed, format!("nothing was begun: {} has changed since it was read", file.display())).hint("run this again")
 }
 
 fn restore(file: &Path, former: &str) -> Result<(), Failure> {
     write(file, former)?;
-    talk(&format!("{} is as it was before", file.display()));
+    talk(&format!("restored the former text of {}", file.display()));
     Ok(())
 }
 
@@ -126,7 +126,7 @@ mod tests {
     use crate::place::Place;
 
     #[test]
-    fn the_former_text_comes_back_unless_somebody_has_changed_it() {
+    fn the_former_text_is_restored_unless_the_file_has_changed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         let text = || std::fs::read_to_string(&file).unwrap();
@@ -147,9 +147,9 @@ mod tests {
         assert_eq!(text(), "of somebody else");
     }
 
-    /// The end of a deployment is often seen by another command than the one that has changed the file.
+    /// The command that sees the end of a deployment is often not the one that changed the file.
     #[tokio::test]
-    async fn whoever_sees_the_deployment_fail_brings_the_former_text_back() {
+    async fn the_command_that_sees_the_failure_restores_the_former_text() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         let (objects, place) = (Directory::new(directory.path()), Place::of_shop());
@@ -175,12 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_written_meanwhile_is_not_overwritten() {
+    fn a_change_made_in_the_meantime_is_not_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         std::fs::write(&file, "of somebody else").unwrap();
         let failure = Edit::new(&file, "former".into(), "new".into()).make().unwrap_err();
-        assert!(failure.to_string().contains("was changed meanwhile") && failure.exit == Exit::Failed, "{failure}");
+        assert!(failure.to_string().contains("has been changed in the meantime") && failure.exit == Exit::Failed, "{failure}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "of somebody else");
     }
 }

@@ -1,4 +1,5 @@
-//! What is asked of an environment, against what there is: what it would change, whether it may, and its record.
+//! What is asked of an environment, compared with its present state: what would change, whether it is allowed, and its
+//! record.
 
 use std::path::Path;
 
@@ -21,31 +22,31 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::Account;
 
-/// What is to run.
+/// What the user asks for.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) release: Release,
     pub(super) image: String,
-    /// `None`: that of fleet.yaml.
+    /// `None`: the document of fleet.yaml.
     pub(super) document: Option<Document>,
-    /// `None`: that of fleet.yaml.
+    /// `None`: the policy of fleet.yaml.
     pub(super) policy: Option<Policy>,
-    /// `None`: nothing is replaced, so nobody is asked.
+    /// `None`: nothing is replaced, so there is nothing to confirm.
     pub(super) consent: Option<Consent>,
-    /// Alarms that do not count.
+    /// Alarms to ignore.
     pub(super) despite: Vec<String>,
-    /// What becomes of fleet.yaml once the user has agreed.
+    /// The edit of fleet.yaml that is made once the user has confirmed.
     pub(super) edit: Option<Edit>,
-    /// The records that it follows from, by the newest of them; `None` if it follows from none.
+    /// The newest record at the time of the decision; `None` if the decision does not depend on records.
     pub(super) seen: Option<Seen>,
 }
 
-/// Which deployment was the newest, and how it stood.
+/// Which deployment was the newest, and its state.
 pub(super) type Seen = Option<(u64, State)>;
 
 impl Asked {
-    /// Whether a deployment is what is asked for. `document` is the digest of that of fleet.yaml.
+    /// Whether a deployment is what is asked for. `document` is the digest of the document of fleet.yaml.
     pub(super) fn is(&self, goal: &Goal, document: Option<&str>) -> bool {
         let has = goal.document.sha256.to_string();
         let document = self.document.as_ref().map(|document| document.sha256.to_string()).or_else(|| document.map(str::to_owned));
@@ -53,20 +54,21 @@ impl Asked {
     }
 }
 
-/// What is asked for, and all that it takes.
+/// What is asked for, and everything that carrying it out needs.
 pub(super) struct Errand<'a> {
     operator: &'a Operator,
     asked: &'a Asked,
     source: Source,
     pub(super) account: Account,
-    /// Names of the alarms that count.
+    /// Names of the alarms that are not ignored.
     alarms: Vec<&'a str>,
-    /// As they were a moment ago, with those that do not count.
+    /// All alarms as just found, the ignored ones included.
     found: Alarms,
     caller: String,
 }
 
-/// What there is, a moment ago. The records were read first: a deployment that ended since is seen on the stack.
+/// The state of the environment a moment ago. Records are read before the stack: the stack shows a deployment that
+/// ended since.
 pub(super) struct Ground {
     pub(super) newest: Option<Kept>,
     pub(super) standing: Option<Standing>,
@@ -77,7 +79,7 @@ impl Ground {
         Ok(Self { newest: operator.newest().await?, standing: operator.standing().await? })
     }
 
-    /// The deployment that goes on.
+    /// The deployment that is under way.
     pub(super) fn under_way(&self) -> Option<&Kept> {
         self.newest.as_ref().filter(|kept| kept.record.state == State::UnderWay)
     }
@@ -90,26 +92,26 @@ impl Ground {
         self.standing.iter().flat_map(|standing| &standing.parameters)
     }
 
-    /// Whether it is the same as then, as far as anything may follow from it.
+    /// Whether nothing has changed since then that a decision may depend on.
     fn is_as(&self, then: &Self) -> bool {
         let stack = |ground: &Self| ground.standing.as_ref().map(|standing| (standing.status.clone(), standing.token.clone()));
         self.seen() == then.seen() && stack(self) == stack(then) && self.parameters().eq(then.parameters())
     }
 }
 
-/// What came of beginning a deployment.
+/// The result of an attempt to begin a deployment.
 pub(super) enum Beginning {
     Begun(Box<(Kept, Terms)>),
-    /// Another one was faster.
+    /// Another deployment began first.
     Taken(Box<Kept>),
-    /// Nothing is to be replaced. The sentences are of what has changed of the stack itself.
+    /// No instance has to be replaced. The sentences tell what has changed on the stack itself.
     Nothing(Vec<String>),
 }
 
 impl<'a> Errand<'a> {
     pub(super) async fn of(operator: &'a Operator, file: &Path, asked: &'a Asked, ground: &Ground) -> Result<Self, Failure> {
         let (source, alarms) = match asked.kind {
-            // It needs nothing of fleet.yaml, which may be what is wrong.
+            // A rollback needs nothing of fleet.yaml, which may be the cause of the trouble.
             Kind::Rollback => {
                 let has = ground.parameters().map(|(name, value)| (name.clone(), value.clone()));
                 (Source::Stack(has.collect()), Vec::new())
@@ -122,7 +124,7 @@ impl<'a> Errand<'a> {
         let find = async {
             match asked.kind {
                 Kind::Deploy => named(&operator.aws, &alarms::all(operator.environment())).await,
-                // At creation there may be none yet: the stack makes some itself.
+                // At creation the alarms may not exist yet: the stack itself creates some.
                 Kind::Create | Kind::Rollback => Ok(Alarms::new()),
             }
         };
@@ -131,20 +133,20 @@ impl<'a> Errand<'a> {
         Ok(Self { operator, asked, source, account, alarms, found, caller })
     }
 
-    /// Whether a deployment under way, by these terms, is what is asked for.
+    /// Whether a deployment under way, on these terms, is what is asked for.
     pub(super) fn is(&self, record: &Record, terms: Option<&Terms>) -> bool {
         let own = self.terms(&record.goal, None);
         let is_the_same = |theirs: &Terms| self.asked.kind == Kind::Rollback || theirs.comes_to(&own);
         self.asked.is(&record.goal, self.source.document()) && terms.is_none_or(is_the_same)
     }
 
-    /// What a deployment would set by this fleet.yaml.
+    /// The terms of a deployment of this goal, by the present fleet.yaml.
     pub(super) fn terms(&self, goal: &Goal, edit: Option<&Edit>) -> Terms {
         let Self { operator, asked, source, account, alarms, found, .. } = self;
         source.terms(operator, account, asked.kind, (alarms, found), goal, edit.and_then(Edit::edited))
     }
 
-    /// Makes the record of a deployment, unless there is nothing to change.
+    /// Creates the record of a deployment, unless there is nothing to change.
     pub(super) async fn begin(&self, ground: &Ground) -> Result<Beginning, Failure> {
         let Self { operator, asked, source, account, .. } = self;
         if asked.seen.is_some_and(|seen| seen != ground.seen()) {
@@ -183,7 +185,7 @@ impl<'a> Errand<'a> {
         }
         asked.edit.as_ref().map_or(Ok(()), Edit::make)?;
         let begun = self.record(ground, goal, terms).await;
-        // Of one that has begun, its end decides.
+        // Once the deployment has begun, its end decides what becomes of the edit.
         if let (Some(edit), Err(_) | Ok(Beginning::Taken(_))) = (&asked.edit, &begun) {
             edit.take_back()?;
         }
@@ -202,7 +204,7 @@ impl<'a> Errand<'a> {
         Ok(Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity })
     }
 
-    /// What AWS can be asked before anything begins.
+    /// Checks with AWS before anything begins.
     async fn look(&self, goal: &Goal, terms: &Terms, standing: Option<&Standing>) -> Result<(), Failure> {
         let Self { operator, asked, account, alarms, found, caller, .. } = self;
         let holds = ground::holds_for(operator, asked.kind, goal, standing, (account, caller));
@@ -220,14 +222,14 @@ impl<'a> Errand<'a> {
                 alarms::left_out(&asked.despite, found).into_iter().for_each(|told| talk(&format!("note: {told}")));
                 self.spare_data(goal, terms, standing).await
             }
-            // It must not need more of AWS than it takes; the policy of the stack spares data, too.
+            // A rollback must not depend on more of AWS than it needs; the stack policy protects data as well.
             Kind::Rollback => ground::holds_again(operator, goal).await,
         }
     }
 
     async fn spare_data(&self, goal: &Goal, terms: &Terms, standing: Option<&Standing>) -> Result<(), Failure> {
         let Self { operator, source, caller, .. } = self;
-        // CloudFormation makes no change set while it is busy.
+        // CloudFormation creates no change set while the stack is busy.
         let standing = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy());
         let (Source::File(stack), Some(standing)) = (source, standing) else { return Ok(()) };
         let beginner = Beginner { by: caller.clone(), at: Timestamp::now(), attempt: "look".into() };
@@ -265,7 +267,7 @@ impl<'a> Errand<'a> {
             Begun::Taken(kept) => return Ok(Beginning::Taken(Box::new(kept))),
             Begun::Overtaken(kept) => return Err(overtaken(operator, Some(&kept))),
         };
-        // Somebody may have frozen it since it was looked at, and somebody else may have gone on with it already.
+        // Since the check, the environment may have been frozen, and somebody else may have continued the deployment.
         if asked.kind != Kind::Rollback
             && let Err(failure) = freeze::refuse(operator).await
             && records.end(&kept, State::Undone, Timestamp::now(), Some(failure.sentence())).await?.is_some()
@@ -277,18 +279,19 @@ impl<'a> Errand<'a> {
     }
 }
 
-/// What was planned on another state does not begin.
+/// The refusal to begin what was planned for another state.
 pub(super) fn overtaken(operator: &Operator, newest: Option<&Kept>) -> Failure {
     let name = operator.name();
-    let failure = Failure::new(Exit::Failed, format!("nothing was begun: {name} has changed meanwhile"));
+    let failure = Failure::new(Exit::Failed, format!("nothing was begun: {name} has changed in the meantime"));
     let failure = match newest {
         Some(kept) => failure.why(kept.record.told()),
         None => failure,
     };
-    failure.hint(format!("look at `ingot-fleet status {}`, and run it again: it then plans on what there is now", operator.called()))
+    failure.hint(format!("check `ingot-fleet status {}`, and run this again to plan for the present state", operator.called()))
 }
 
-/// What a deployment would replace. `runs` is the release that the stack has, `changed` names the parameters that change.
+/// The question whether to deploy. `runs` is the release that the stack has, `changed` names the parameters that
+/// change.
 fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[String]) -> String {
     let release = goal.release.name.to_string();
     let what = match runs {
@@ -296,13 +299,13 @@ fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[
             let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
             format!("deploy {release} to {name} again, with other values of {}", changed.join(", "))
         }
-        Some(runs) if kind == Kind::Rollback => format!("take {name} back from {runs} to {release}"),
-        Some(runs) => format!("replace {runs} by {release} in {name}"),
+        Some(runs) if kind == Kind::Rollback => format!("roll back {name} from {runs} to {release}"),
+        Some(runs) => format!("replace {runs} with {release} in {name}"),
         None => format!("deploy {release} to {name}"),
     };
     let (count, policy) = (goal.capacity.desired, goal.policy.word());
     let instances = if count == 1 { "instance" } else { "instances" };
-    format!("{what}: {count} {instances}, by the policy {policy}")
+    format!("{what}: {count} {instances}, with the policy {policy}")
 }
 
 #[cfg(test)]
@@ -316,9 +319,9 @@ mod tests {
             let changed: Vec<String> = changed.iter().map(|name| (*name).to_owned()).collect();
             question("prod", kind, &goal("v2"), runs, &changed)
         };
-        let end = ": 4 instances, by the policy rolling_with_batch";
-        assert_eq!(asked(Kind::Deploy, Some("v1"), &["Release"]), format!("replace v1 by v2 in prod{end}"));
-        assert_eq!(asked(Kind::Rollback, Some("v3"), &["Release"]), format!("take prod back from v3 to v2{end}"));
+        let end = ": 4 instances, with the policy rolling_with_batch";
+        assert_eq!(asked(Kind::Deploy, Some("v1"), &["Release"]), format!("replace v1 with v2 in prod{end}"));
+        assert_eq!(asked(Kind::Rollback, Some("v3"), &["Release"]), format!("roll back prod from v3 to v2{end}"));
         let again = "deploy v2 to prod again, with other values of Document, Image";
         assert_eq!(asked(Kind::Deploy, Some("v2"), &["Document", "Image"]), format!("{again}{end}"));
     }

@@ -1,4 +1,4 @@
-//! `ingot-fleet events`: what happened to an environment, as a story.
+//! `ingot-fleet events`: what happened to an environment, told in order.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,26 +20,28 @@ use crate::failure::Failure;
 use crate::fleet::Length;
 use crate::story::{Cause, Deployment, Happened, Line, cause, tale};
 
-/// How often it is looked at with --follow.
+/// How often AWS is asked with --follow.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// For how long it is looked whether something that began has ended otherwise, and for evidence.
+/// How far back events that have begun may still change, and evidence may still arrive.
 const CHANGING: SignedDuration = SignedDuration::from_hours(2);
 
 /// Show what happened to an environment: its stack, its group, its instances, and the cause of a failure
 ///
-/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups, DescribeScalingActivities and DescribeInstanceRefreshes, elasticloadbalancing:DescribeTargetHealth, ec2:DescribeInstances, s3:ListBucket and s3:GetObject.
+/// Needs permission for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups,
+/// DescribeScalingActivities and DescribeInstanceRefreshes, elasticloadbalancing:DescribeTargetHealth,
+/// ec2:DescribeInstances, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     whose: Whose,
-    /// From how long ago, such as 7d [default: since the newest deployment began]
+    /// How far back to look, such as 7d [default: since the newest deployment began]
     #[arg(long, value_name = "TIME", value_parser = super::patience::length)]
     since: Option<Length>,
-    /// Go on until it is interrupted. With --json: one object on each line
+    /// Continue until interrupted. With --json, print one object per line
     #[arg(long)]
     follow: bool,
-    /// Print the events of the stack alone, in CloudFormation's words
+    /// Print only the events of the stack, in CloudFormation's words
     #[arg(long, conflicts_with = "follow")]
     raw: bool,
 }
@@ -54,7 +56,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     if operator.standing().await?.is_none() {
         let list = if operator.has_file() { "list".to_owned() } else { format!("list --application {}", operator.place.application) };
         let failure = Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack()));
-        return Err(failure.hint(format!("`ingot-fleet {list}` shows what there is")));
+        return Err(failure.hint(format!("run `ingot-fleet {list}` to see what exists")));
     }
     if args.raw {
         return raw(&operator, since, as_json).await;
@@ -86,8 +88,8 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// Finds out what happened since then, and what is known from before, when it was `looked` the last time. What is known is not
-/// asked for again, unless it may have changed.
+/// Adds what happened since then to what was known at the last look, `looked`. Known events are not read again, unless
+/// they may have changed.
 async fn look(
     operator: &Operator,
     reader: &Reader<'_>,
@@ -105,7 +107,7 @@ async fn look(
     Ok(Happened { evidence, ..known })
 }
 
-/// Why a deployment did not end well, or will not.
+/// Why a deployment failed, or is going to fail.
 fn why(record: &Record, happened: &Happened) -> Option<String> {
     match record.state {
         State::Good => None,
@@ -114,7 +116,7 @@ fn why(record: &Record, happened: &Happened) -> Option<String> {
     }
 }
 
-/// How a deployment stands, with its cause.
+/// The state of a deployment, with its cause.
 fn end(record: &Record, cause: Option<&str>) -> String {
     cause.map_or_else(|| record.told(), |cause| format!("{}\n  cause: {cause}", record.told()))
 }
@@ -123,7 +125,7 @@ fn line(line: &Line) -> String {
     format!("{}  {}", line.at.strftime("%Y-%m-%dT%H:%M:%SZ"), line.said)
 }
 
-/// Tells what happens as it happens, until the process is ended, or nobody reads it any more.
+/// Prints what happens as it happens, until the process is interrupted or nobody reads its output any more.
 async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_json: bool) -> Result<(), Failure> {
     let (mut told, mut happened, mut ended) = (BTreeSet::new(), Happened::default(), None);
     let (mut is_silent, mut looked_at) = (false, None);
@@ -140,7 +142,7 @@ async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_j
             Err(failure) if failure.exit == Exit::Unreachable => {
                 pace.silent();
                 if !std::mem::replace(&mut is_silent, true) {
-                    talk(&format!("{}; it is looked at again", failure.sentence()));
+                    talk(&format!("{}; retrying", failure.sentence()));
                 }
                 None
             }
@@ -166,7 +168,7 @@ async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_j
     Ok(())
 }
 
-/// The events of the stack alone.
+/// Prints the events of the stack only.
 async fn raw(operator: &Operator, since: Timestamp, as_json: bool) -> Result<(), Failure> {
     let (name, stack) = (operator.name(), operator.stack());
     let events = operator.stacks.events(&stack, since).await?;

@@ -1,4 +1,4 @@
-//! What `plan` has found, for people and as JSON.
+//! What `plan` found, as text and as JSON.
 
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
@@ -13,13 +13,13 @@ use crate::failure::Failure;
 use crate::fleet::Length;
 use crate::stack::{Content, Differing, Kept};
 
-/// A digest is as well known by so much of it.
+/// How many characters of a digest are shown.
 const OF_DIGESTS: usize = 12;
 
-/// What would happen.
+/// What a deployment would do.
 #[derive(Debug)]
 pub(super) enum Foreseen {
-    /// Nothing: this release runs, and all settings are as they are wanted.
+    /// Nothing: this release already runs, with these settings.
     Nothing(Release),
     First(Box<First>),
     Next(Box<Next>),
@@ -35,7 +35,7 @@ pub(super) struct First {
     pub(super) estimate: Estimate,
 }
 
-/// A deployment of one that is there.
+/// A deployment to an existing environment.
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) number: u64,
@@ -43,7 +43,7 @@ pub(super) struct Next {
     pub(super) settings: Vec<Differing>,
     pub(super) kept: Vec<Kept>,
     pub(super) changes: Vec<Change>,
-    /// Whether the policy and the sizes are set already.
+    /// Whether the policy and the sizes are already set.
     pub(super) is_set: bool,
     /// `None` if no instance is replaced.
     pub(super) rollout: Option<Rollout>,
@@ -54,7 +54,7 @@ pub(super) struct Next {
     pub(super) before: Option<Before>,
 }
 
-/// Something of the release, or the policy.
+/// A difference in what runs, or in the policy.
 #[derive(Debug, Serialize)]
 pub(super) struct Difference {
     pub(super) what: &'static str,
@@ -105,7 +105,7 @@ impl Foreseen {
 
     pub(super) fn text(&self, environment: &str) -> String {
         match self {
-            Self::Nothing(release) => format!("{environment} runs {} already: nothing to change", release.name),
+            Self::Nothing(release) => format!("{environment} already runs {}: nothing to change", release.name),
             Self::First(first) => first.text(environment),
             Self::Next(next) => next.text(environment),
         }
@@ -139,7 +139,11 @@ impl Next {
         }
         for Kept { setting, parameter, stays, says, line } in &self.kept {
             let (name, line) = (setting.as_ref().unwrap_or(parameter), line.as_deref().unwrap_or("fleet.yaml"));
-            lines.push(format!("note: `{name}` stays {}: it counts at creation only, and {line} says {}", shown(stays), shown(says)));
+            lines.push(format!(
+                "note: `{name}` stays {}: it takes effect only at creation, although {line} says {}",
+                shown(stays),
+                shown(says)
+            ));
         }
         lines.push(String::new());
         lines.extend(table(self.changes.iter().map(change)));
@@ -147,7 +151,8 @@ impl Next {
         lines.extend(self.rolled());
         lines.extend(how_long(&self.estimate, self.measured));
         if let Some(rollout) = &self.rollout {
-            let who = if rollout.policy == Policy::InPlace { "each instance has up to" } else { "CloudFormation waits for a batch up to" };
+            let who =
+                if rollout.policy == Policy::InPlace { "each instance has up to" } else { "CloudFormation waits for each batch up to" };
             lines.push(format!("{who} {}", self.pause.trim_start_matches("PT").to_lowercase()));
         }
         if let Some(Before { number, policy, instances, seconds }) = self.before {
@@ -157,28 +162,28 @@ impl Next {
         lines.join("\n")
     }
 
-    /// By which policy, how many at a time.
+    /// Which policy replaces the instances, and how many at a time.
     fn rolled(&self) -> Vec<String> {
         let Some(rollout) = &self.rollout else { return vec!["no instance is replaced".to_owned()] };
         let Rollout { policy, instances, batch, batches, in_service, most } = *rollout;
         let mut lines = Vec::new();
         if !self.is_set {
-            lines.push("an update of its own sets the policy and the sizes first; it replaces nothing".to_owned());
+            lines.push("a separate update sets the policy and the sizes first; it replaces nothing".to_owned());
         }
         lines.push(match (batches, policy) {
-            (0, _) => "no instance runs: those that are launched later run it".to_owned(),
+            (0, _) => "no instance runs now; instances launched later run it".to_owned(),
             (1, _) => format!("{}: {} at a time, all of them", word(policy), instances_of(batch)),
             _ => format!("{}: {} at a time, {batches} batches for {instances}", word(policy), instances_of(batch)),
         });
         if batches > 0 {
-            lines.push(format!("meanwhile {in_service} of {instances} serve at the least, and {most} run at the most"));
+            lines.push(format!("meanwhile at least {in_service} of {instances} serve, and at most {most} run"));
         }
         lines
     }
 }
 
 fn how_long(estimate: &Estimate, measured: Option<Measured>) -> Vec<String> {
-    let mut lines = vec![format!("at the least {}, if nothing is slower than usual:", Length::seconds(estimate.seconds))];
+    let mut lines = vec![format!("at least {}, if nothing is slower than usual:", Length::seconds(estimate.seconds))];
     for Part { what, times, seconds, from } in &estimate.parts {
         let one = Length::seconds(rounded(*seconds));
         let times = if *times == 1 { String::new() } else { format!("{times} x ") };
@@ -186,10 +191,10 @@ fn how_long(estimate: &Estimate, measured: Option<Measured>) -> Vec<String> {
     }
     if let Some(Measured { until_signal, .. }) = measured {
         let until = if until_signal { "its instance signals" } else { "it is in service" };
-        lines.push(format!("  a launch counts until {until}, and a batch as long as its slowest one usually takes"));
+        lines.push(format!("  a launch is counted until {until}, and a batch as long as its slowest launch usually takes"));
     }
     if let Some(fastest) = estimate.fastest {
-        lines.push(format!("  {} with each launch as fast as the fastest seen", Length::seconds(fastest)));
+        lines.push(format!("  {} if every launch is as fast as the fastest seen", Length::seconds(fastest)));
     }
     lines.extend(estimate.not_counted.iter().map(|what| format!("  not counted: {what}")));
     lines
@@ -197,7 +202,7 @@ fn how_long(estimate: &Estimate, measured: Option<Measured>) -> Vec<String> {
 
 fn setting(one: &Differing) -> Vec<String> {
     let name = one.setting.clone().unwrap_or_else(|| "-".to_owned());
-    let from = one.from.as_deref().map_or_else(|| "not there".to_owned(), shown);
+    let from = one.from.as_deref().map_or_else(|| "not set".to_owned(), shown);
     let line = one.line.clone().unwrap_or_else(|| "default".to_owned());
     vec![name, one.parameter.clone(), format!("{from} -> {}", shown(&one.to)), line]
 }
@@ -211,7 +216,7 @@ fn change(one: &Change) -> Vec<String> {
     vec![one.effect.word().to_owned(), one.resource.clone(), one.kind.clone(), what]
 }
 
-/// Rows in columns, two spaces in.
+/// Rows in columns, indented by two spaces.
 fn table(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -219,7 +224,7 @@ fn table(rows: impl Iterator<Item = Vec<String>>) -> Vec<String> {
     table.lines().map(|line| format!("  {}", line.trim())).collect()
 }
 
-/// The beginning of a digest; anything else whole.
+/// The beginning of a digest; any other value in full.
 fn short(value: &str) -> String {
     let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest { value.chars().take(OF_DIGESTS).collect() } else { value.to_owned() }

@@ -1,4 +1,5 @@
-//! `ingot-fleet freeze`: the brake of an incident. Nothing changes an environment by itself, and nothing new is deployed to it.
+//! `ingot-fleet freeze`: the emergency brake. Nothing changes the environment automatically, and nothing new is
+//! deployed to it.
 
 use std::path::Path;
 
@@ -16,11 +17,13 @@ use crate::deployment::record::Record;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Keep an environment as it is: nothing scales it, no instance is replaced, and no deployment begins
+/// Freeze an environment: nothing scales it, no instance is replaced, and no deployment begins
 ///
-/// Suspends AZRebalance, AlarmNotification, InstanceRefresh, ReplaceUnhealthy and ScheduledActions of the Auto Scaling group. An instance that fails is not replaced until `--off`. `rollback`, `scale` and `terminate` work all the same.
+/// Suspends AZRebalance, AlarmNotification, InstanceRefresh, ReplaceUnhealthy and ScheduledActions of the Auto Scaling
+/// group. An instance that fails is not replaced until `--off`. `rollback`, `scale` and `terminate` still work.
 ///
-/// Asks AWS for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject, s3:ListBucket and
+/// Needs permission for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject,
+/// s3:ListBucket and
 /// s3:PutObject, with --application also for cloudformation:DescribeStacks and DescribeStackEvents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,22 +48,22 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 }
 
 async fn freeze(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
-    let (name, is_not) = (operator.name(), format!("{} is not frozen", operator.name()));
+    let (name, is_not) = (operator.name(), format!("{} was not frozen", operator.name()));
     end_if_busy(operator, &is_not).await?;
     let groups = groups(operator).await?;
     if groups.is_empty() {
-        return Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
+        return Err(Failure::new(Exit::Usage, format!("{name} has not been created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`")));
     }
     let freezes = operator.freezes();
     let freeze = match freezes.in_force().await? {
-        // Whatever is under way by now has seen it: a rollback, which suspends again at its end.
+        // Only a rollback can be under way now: it has seen the freeze, and suspends the processes again at its end.
         Some(freeze) => freeze,
         None => {
             let before: Vec<String> = groups.iter().flat_map(|group| group.suspended.clone()).collect();
             let freeze = Freeze::on(caller, now(), &before);
             freezes.write(&freeze).await?;
-            // One that has begun before this was written has not seen it.
+            // A deployment that began before the freeze was written has not seen it.
             if let Err(failure) = end_if_busy(operator, &is_not).await {
                 freezes.write(&Freeze::off(caller, now())).await?;
                 return Err(failure);
@@ -69,9 +72,9 @@ async fn freeze(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
         }
     };
     suspend(operator, &self::groups(operator).await?, &freeze).await?;
-    talk(&format!("{}: nothing scales it, and instances that fail are not replaced", freeze.told(name)));
+    talk(&format!("{}: nothing scales it, and failed instances are not replaced", freeze.told(name)));
     let called = operator.called();
-    talk(&format!("  `ingot-fleet freeze {called} --off` ends this; `rollback` and `scale` work all the same"));
+    talk(&format!("  end this with `ingot-fleet freeze {called} --off`; `rollback` and `scale` still work"));
     Ok(freeze)
 }
 
@@ -79,8 +82,8 @@ async fn groups(operator: &Operator) -> Result<Vec<Group>, Failure> {
     operator.groups.of(&operator.place.application, operator.name()).await
 }
 
-/// CloudFormation suspends processes during an update and resumes them at its end, whoever has begun it. So the brake of a
-/// deployment is another one, and nothing is resumed meanwhile either.
+/// CloudFormation suspends processes during any update and resumes them at its end. So a deployment under way is
+/// stopped with `abort`, not with `freeze`, and nothing is resumed during one either.
 async fn end_if_busy(operator: &Operator, is_not_done: &str) -> Result<(), Failure> {
     let under_way = still_under_way(operator).await?.map(|kept| kept.record);
     let standing = operator.standing().await?;
@@ -88,14 +91,14 @@ async fn end_if_busy(operator: &Operator, is_not_done: &str) -> Result<(), Failu
         .map_or(Ok(()), |(why, hint)| Err(Failure::new(Exit::Failed, is_not_done).why(why).hint(hint)))
 }
 
-/// Why an environment is busy, and the way out.
+/// Why an environment is busy, and what to do.
 fn busy(under_way: Option<&Record>, standing: Option<&Standing>, (stack, called): (&str, &str)) -> Option<(String, String)> {
     if let Some(record) = under_way {
-        let look = format!("`ingot-fleet status {called}`; `ingot-fleet abort {called}` ends it");
-        return Some((record.told(), format!("run it again when the deployment has ended: {look}")));
+        let look = format!("`ingot-fleet status {called}` shows it, and `ingot-fleet abort {called}` aborts it");
+        return Some((record.told(), format!("run this again when the deployment has ended: {look}")));
     }
     let standing = standing.filter(|standing| standing.is_busy())?;
-    let hint = format!("run it again when that has ended: `ingot-fleet status {called}`");
+    let hint = format!("run this again when that operation has ended: `ingot-fleet status {called}` shows it");
     Some((format!("the stack {stack} is in {}", standing.status), hint))
 }
 
@@ -113,46 +116,46 @@ async fn thaw(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
             operator.groups.resume(&group.name, &ours).await?;
         }
     }
-    // An update that has begun meanwhile needs them suspended.
+    // An update that began in the meantime needs them suspended.
     if let Err(failure) = end_if_busy(operator, &stays).await {
         suspend(operator, &groups(operator).await?, &freeze).await?;
         return Err(failure);
     }
     let ended = Freeze::off(caller, now());
     freezes.write(&ended).await?;
-    talk(&format!("{name} is not frozen any more: it scales again, and instances that have failed are replaced now"));
+    talk(&format!("{name} is no longer frozen: it scales again, and failed instances are replaced now"));
     Ok(ended)
 }
 
-/// Says that an environment is frozen, where that does not stand in the way.
+/// Notes that an environment is frozen, for commands that work nevertheless.
 pub(super) async fn note(operator: &Operator) {
     let name = operator.name();
     match operator.freezes().in_force().await {
         Ok(None) => {}
-        Ok(Some(freeze)) => talk(&format!("note: {}, and stays so", freeze.told(name))),
+        Ok(Some(freeze)) => talk(&format!("note: {}, and stays frozen", freeze.told(name))),
         Err(failure) => talk(&format!("warning: {}", failure.sentence())),
     }
 }
 
-/// Says that nothing would be deployed now. What cannot be asked for is no reason not to say the rest.
+/// Notes that nothing can be deployed now. If that cannot be found out, the command prints the rest all the same.
 pub(super) async fn note_refusal(operator: &Operator) {
     if let Err(failure) = refuse(operator).await {
         talk(&format!("note: {failure}"));
     }
 }
 
-/// Ends a deployment that nobody is to begin: it names who has frozen the environment, and since when.
+/// Refuses a deployment while the environment is frozen, and says who froze it, and when.
 pub(super) async fn refuse(operator: &Operator) -> Result<(), Failure> {
     let name = operator.name();
     match operator.freezes().in_force().await? {
         None => Ok(()),
-        Some(freeze) => Err(Failure::new(Exit::Failed, format!("nothing is deployed to {name}"))
+        Some(freeze) => Err(Failure::new(Exit::Failed, format!("cannot deploy to {name}"))
             .why(freeze.told(name))
-            .hint(format!("end that with `ingot-fleet freeze {name} --off`; `ingot-fleet rollback {name}` works all the same"))),
+            .hint(format!("end the freeze with `ingot-fleet freeze {name} --off`; `ingot-fleet rollback {name}` still works"))),
     }
 }
 
-/// What an environment that is gone needs no longer.
+/// Ends the freeze of an environment that is gone.
 pub(super) async fn forget(operator: &Operator) -> Result<(), Failure> {
     if operator.freezes().in_force().await?.is_some() {
         let caller = operator.aws.caller().await?;
@@ -161,14 +164,17 @@ pub(super) async fn forget(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `status` says of it. `suspended` are the processes that are suspended in the group.
+/// The line of `status` about a freeze. `suspended` are the processes that are suspended in the group.
 pub(super) fn line(freeze: &Freeze, (name, called): (&str, &str), suspended: &[String]) -> String {
     let going_on = freeze.going_on(suspended);
     let told = freeze.told(name);
     match going_on.is_empty() {
-        true => format!("{told}: nothing scales it, and instances that fail are not replaced until `ingot-fleet freeze {called} --off`"),
+        true => format!("{told}: nothing scales it, and failed instances are not replaced until `ingot-fleet freeze {called} --off`"),
         false => {
-            format!("{told}, but {} of its group went on\n  hint: suspend again with `ingot-fleet freeze {called}`", going_on.join(", "))
+            format!(
+                "{told}, but these processes of its group were resumed: {}\n  hint: suspend them again with `ingot-fleet freeze {called}`",
+                going_on.join(", ")
+            )
         }
     }
 }
@@ -187,12 +193,17 @@ mod tests {
     fn status_says_what_is_not_suspended_any_more() {
         let freeze = Freeze::on("ann", "2026-11-30T23:00:00Z".parse().unwrap(), &[]);
         let all = PROCESSES.map(str::to_owned);
-        assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
+        assert!(
+            line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen (since 2026-11-30T23:00:00Z, by ann): nothing scales it")
+        );
         let told = line(&freeze, ("prod", "prod"), &all[2..]);
-        assert!(told.contains("but AZRebalance, AlarmNotification of its group went on\n  hint: suspend again"), "{told}");
+        assert!(
+            told.contains("but these processes of its group were resumed: AZRebalance, AlarmNotification\n  hint: suspend them again"),
+            "{told}"
+        );
     }
     #[test]
-    fn whoever_has_begun_an_update_it_is_waited_for() {
+    fn freeze_waits_for_any_update() {
         let standing = |status: &str| Standing { status: status.into(), ..Standing::default() };
         let busy = |record: Option<&Record>, status: &str| busy(record, Some(&standing(status)), ("shop-prod", "prod"));
         assert_eq!(busy(None, "UPDATE_COMPLETE"), None);

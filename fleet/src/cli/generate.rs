@@ -1,4 +1,4 @@
-//! `schema`, `completions` and `man`: what is made of ingot-fleet's own definitions.
+//! `schema`, `completions` and `man`: what is generated from ingot-fleet's own definitions.
 
 use clap::ValueEnum;
 use clap_complete::{generate, shells};
@@ -21,7 +21,7 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-/// The shells that ingot knows.
+/// The shells that there are completions for.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Shell {
     Bash,

@@ -1,5 +1,5 @@
-//! What has to be there before an environment is made or changed, as far as AWS can be asked: its image, its subnets, its
-//! certificate, room in the quotas of the account, and the rights of who deploys.
+//! Checks what must exist before an environment is created or changed, as far as AWS can be asked: its image, its
+//! subnets, its certificate, room in the account's quotas, and the rights of the caller.
 
 mod certificate;
 mod quotas;
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::fleet::{Environment, Mode};
 use crate::stack::Account;
 
-/// Looks whether an environment can stand where fleet.yaml puts it, with what it is to become.
+/// Checks that an environment of this goal can exist where fleet.yaml puts it.
 pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&Standing>, account: &Account) -> Result<(), Failure> {
     let (found, certificate, quotas, room) = tokio::join!(
         found(operator, &goal.image),
@@ -30,7 +30,7 @@ pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&St
     found.and(certificate).and(quotas).and(room)
 }
 
-/// The same, and whether who deploys may do so.
+/// The same, and that the caller has the rights to deploy.
 pub(super) async fn holds_for(
     operator: &Operator,
     kind: Kind,
@@ -42,12 +42,13 @@ pub(super) async fn holds_for(
     holds.and(rights)
 }
 
-/// The same before going back to what ran earlier, which must not need an answer that does not come for a moment.
+/// The same before a rollback, which must not depend on an answer that AWS cannot give at the moment.
 pub(super) async fn holds_again(operator: &Operator, goal: &Goal) -> Result<(), Failure> {
-    // Network and certificate stay as they are.
+    // The network and the certificate stay as they are.
     match images::fits(&operator.aws, &goal.image, None).await {
         Err(failure) if failure.exit == Exit::Document => Err(failure.hint(format!(
-            "deploy it as fleet.yaml is now, or with another image: `ingot-fleet deploy {} --release {} --image AMI`",
+            "deploy the release with another image: `ingot-fleet deploy {} --release {} --image AMI`, or \
+             without --image for that of fleet.yaml",
             operator.name(),
             goal.release.name
         ))),
@@ -77,8 +78,8 @@ fn of_subnets(environment: &Environment, found: &[Subnet]) -> Option<Failure> {
     let vpc = network.vpc.as_ref()?.as_str();
     let wrong = |message: String| Failure::new(Exit::Document, message);
     if let Some(other) = found.iter().find(|subnet| subnet.vpc != vpc) {
-        let message = format!("{} is a subnet of {}, and `network.vpc` of {} is {vpc}", other.id, other.vpc, environment.key.name);
-        return Some(wrong(message).hint("correct `network.vpc`, or the subnets beside it, in fleet.yaml"));
+        let message = format!("{} is a subnet of {}, but `network.vpc` of {} is {vpc}", other.id, other.vpc, environment.key.name);
+        return Some(wrong(message).hint("correct `network.vpc` or the subnets in fleet.yaml"));
     }
     if environment.mode != Mode::HighlyAvailable {
         return None;
@@ -89,6 +90,6 @@ fn of_subnets(environment: &Environment, found: &[Subnet]) -> Option<Failure> {
         let zones: BTreeSet<&str> = found.iter().filter(is_named).map(|subnet| subnet.zone.as_str()).collect();
         Some((field, zones.first().copied().filter(|_| zones.len() == 1)?))
     })?;
-    let message = format!("all of `{field}` of {} are in {zone}", environment.key.name);
+    let message = format!("all subnets in `{field}` of {} are in {zone}, expected at least two zones", environment.key.name);
     Some(wrong(message).hint(format!("add a subnet in another zone to `{field}` in fleet.yaml")))
 }

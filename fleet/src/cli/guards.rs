@@ -1,4 +1,4 @@
-//! What guards a stack itself: the stack policy, and the protection from being deleted.
+//! The guards of a stack: its stack policy, and its protection from deletion.
 
 use serde_json::Value as Json;
 
@@ -8,26 +8,26 @@ use crate::deployment::course::Standing;
 use crate::failure::Failure;
 use crate::stack::POLICY;
 
-/// Sets what fleet.yaml and the templates say of them, where the stack has it otherwise. Returns a sentence for each change.
+/// Sets both to what fleet.yaml and the templates say, if the stack differs. Returns a sentence for each change.
 pub(super) async fn set(operator: &Operator, standing: &Standing) -> Result<Vec<String>, Failure> {
     let (name, stack, wanted) = (operator.name(), operator.stack(), operator.environment().settings.protect);
     let mut told = Vec::new();
     if !is_policy(operator.stacks.policy(&stack).await?.as_deref()) {
         operator.stacks.set_policy(&stack, POLICY).await?;
-        told.push(format!("the stack policy of {stack} forbids again that updates replace or delete data"));
+        told.push(format!("the stack policy of {stack} was restored: it keeps updates from replacing or deleting data"));
     }
     if standing.is_protected != wanted {
         operator.stacks.protect(&stack, wanted).await?;
         told.push(match wanted {
-            true => format!("{name} is protected from being deleted now"),
-            false => format!("{name} is not protected from being deleted any more"),
+            true => format!("{name} is now protected from deletion"),
+            false => format!("{name} is no longer protected from deletion"),
         });
     }
     told.iter().for_each(|sentence| talk(sentence));
     Ok(told)
 }
 
-/// Whether a stack policy says what ours does, however it is laid out.
+/// Whether a stack policy says the same as ours, regardless of its layout.
 fn is_policy(has: Option<&str>) -> bool {
     let read = |text: &str| serde_json::from_str::<Json>(text).ok();
     has.is_some_and(|has| read(has).is_some() && read(has) == read(POLICY))
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layout_is_no_difference() {
+    fn layout_does_not_matter() {
         let compact = serde_json::from_str::<Json>(POLICY).unwrap().to_string();
         assert!(compact != POLICY && is_policy(Some(&compact)));
         let open = r#"{"Statement": [{"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}]}"#;

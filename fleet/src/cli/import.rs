@@ -1,4 +1,4 @@
-//! `ingot-fleet import`: a fleet.yaml of what an environment of Elastic Beanstalk says about itself.
+//! `ingot-fleet import`: makes a fleet.yaml from the configuration of an Elastic Beanstalk environment.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use crate::failure::Failure;
 use crate::files;
 use crate::fleet;
 
-/// A larger file is none of these.
+/// No such file is larger, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Print a fleet.yaml made of the configuration of an Elastic Beanstalk environment
+/// Print a fleet.yaml made from the configuration of an Elastic Beanstalk environment
 ///
-/// The new file goes to stdout; what it does not carry over goes to stderr, each with what to do instead. If several files set
-/// one option, the last one counts, as Elastic Beanstalk has it for .ebextensions, env.yaml and saved configurations. Nothing
-/// is asked of AWS. Values that look like secrets are left out, and never printed.
+/// The new file goes to stdout; settings that it does not carry over go to stderr, each with what to do instead. If
+/// several files set one option, the last one wins, as in Elastic Beanstalk for .ebextensions, env.yaml and saved
+/// configurations. AWS is not called. Values that look like secrets are left out, and never printed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Saved configuration, env.yaml, .config file, output of `aws elasticbeanstalk describe-configuration-settings`, or
-    /// source directory, of which .ebextensions/*.config, .elasticbeanstalk/config.yml and env.yaml are read
+    /// Saved configuration, env.yaml, .config file, output of `aws elasticbeanstalk describe-configuration-settings`,
+    /// or source directory with .ebextensions/*.config, .elasticbeanstalk/config.yml and env.yaml
     #[arg(value_name = "SAVED-CONFIGURATION", required = true)]
     paths: Vec<PathBuf>,
     /// Name of the application
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Name of the environment
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
-    /// Where releases will be
+    /// Location of the releases
     #[arg(long, value_name = "s3://BUCKET/")]
     releases: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args, as_json: bool) -> Result<(), Failure> {
     }
     if described.iter().all(|one: &Described| one.settings.is_empty()) {
         let names = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::new(Exit::Document, format!("{names}: no option settings are here"))
+        return Err(Failure::new(Exit::Document, format!("{names}: no option settings found"))
             .hint("save the configuration of the environment with `eb config save ENV`, and name that file"));
     }
     let Args { application, environment, releases, .. } = args;
@@ -70,13 +70,13 @@ pub(crate) fn run(args: Args, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Without the lines themselves: one that cannot be read may have a secret, whatever it looks like.
+/// The lines themselves are not shown: one that cannot be read may contain a secret.
 fn refused(mistakes: Vec<Mistake>) -> Failure {
     talk(&DocumentError::new(mistakes, ingot::desk::Sources::new()).to_string());
     Failure::told(Exit::Document)
 }
 
-/// The files that a path stands for, in the order in which a later one counts.
+/// The files that a path stands for; later ones override earlier ones.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -84,7 +84,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let name = path.display();
     let mut found =
         files::matching(path, ".ebextensions/*.config").map_err(|why| Failure::new(Exit::Usage, format!("cannot list {name}")).why(why))?;
-    // .ebextensions itself may be named.
+    // The path may be .ebextensions itself.
     if found.is_empty() {
         found = files::matching(path, "*.config").unwrap_or_default();
     }
@@ -101,7 +101,7 @@ fn text_of(file: &Path) -> Result<String, Failure> {
     let name = file.display();
     let content = files::read(file, LARGEST).map_err(|why| {
         Failure::new(Exit::Usage, format!("cannot read {name}: {why}"))
-            .hint("name a file that `eb config save` has written, below .elasticbeanstalk/saved_configs/")
+            .hint("name a file that `eb config save` wrote, below .elasticbeanstalk/saved_configs/")
     })?;
     String::from_utf8(content)
         .map_err(|_| Failure::new(Exit::Document, format!("{name} is not UTF-8 text")).hint("name a configuration in YAML or JSON"))
@@ -126,7 +126,7 @@ fn tell(imported: &Imported, open: &DocumentError) {
     notes.iter().for_each(|note| talk(&format!("note: {note}")));
     let to_do = open.entries().len();
     if to_do > 0 {
-        talk(&format!("before `ingot-fleet check` passes:\n{open}"));
+        talk(&format!("to do before `ingot-fleet check` passes:\n{open}"));
     }
     let of_default = if *defaults > 0 { format!(", {defaults} have Elastic Beanstalk's default") } else { String::new() };
     talk(&format!("{} settings carried over, {} not{of_default}", carried.len(), left.len()));

@@ -9,12 +9,13 @@ use crate::deployment::record::{Kind, Policy, Release};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The policy of a deployment by which `changed` parameters of the stack change; `None` where there is no stack. `obstacle`: why
-/// requests would be lost. `asked`: the policy of the command line.
+/// The policy of a deployment that changes the parameters `changed` of the stack; `None` if there is no stack.
+/// `obstacle`: why requests would be lost. `asked`: the policy of the command line.
 ///
 /// # Errors
 ///
-/// If that is so, or instances that stay would not get what changes. A rollback replaces them then, unless it was asked not to.
+/// If requests would be lost, or if instances that stay would not get what changes. In the second case, a rollback
+/// replaces them instead, unless the command line names the policy.
 pub(super) fn fitting(
     operator: &Operator,
     policy: Policy,
@@ -27,9 +28,9 @@ pub(super) fn fitting(
         return Ok(policy);
     }
     let refused = |why: String| {
-        Failure::new(Exit::Document, format!("{} is not deployed in place", operator.name()))
+        Failure::new(Exit::Document, format!("cannot deploy {} in place", operator.name()))
             .why(why)
-            .hint("deploy this once by another policy: `--policy rolling_with_batch`")
+            .hint("deploy this once with another policy, such as `--policy rolling_with_batch`")
     };
     if let Some(obstacle) = obstacle {
         return Err(refused(format!("requests would be lost: {obstacle}")));
@@ -37,9 +38,9 @@ pub(super) fn fitting(
     if beyond.is_empty() {
         return Ok(policy);
     }
-    let what = format!("instances that stay get another release and nothing else, and other parameters change: {}", beyond.join(", "));
+    let what = format!("instances that stay get another release and nothing else, but other parameters change: {}", beyond.join(", "));
     if kind == Kind::Rollback && asked.is_none() {
-        talk(&format!("note: {what}. So they are replaced, by the policy rolling_with_batch"));
+        talk(&format!("note: {what}; they are replaced instead, with the policy rolling_with_batch"));
         return Ok(Policy::RollingWithBatch);
     }
     Err(refused(what))

@@ -1,4 +1,4 @@
-//! fleet.yaml as the verbs get it.
+//! fleet.yaml, as the commands read it.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::files;
 use crate::fleet::{self, Environment, Fleet, Read};
 use crate::place::Place;
 
-/// A larger fleet.yaml is none.
+/// No fleet.yaml is larger, in bytes.
 const LARGEST: u64 = 4 << 20;
 
 /// Reads fleet.yaml, mistakes included.
@@ -22,7 +22,7 @@ pub(super) fn read(file: &Path) -> Result<Read, Exit> {
 pub(super) fn text(file: &Path) -> Result<String, Exit> {
     let name = file.display();
     let content = files::read(file, LARGEST).map_err(|why| {
-        talk(&format!("cannot read {name}: {why}\n  hint: run ingot-fleet where fleet.yaml is, or name it with --file"));
+        talk(&format!("cannot read {name}: {why}\n  hint: run ingot-fleet in the directory of fleet.yaml, or name the file with --file"));
         Exit::Usage
     })?;
     String::from_utf8(content).map_err(|_| {
@@ -31,7 +31,7 @@ pub(super) fn text(file: &Path) -> Result<String, Exit> {
     })
 }
 
-/// The same, where mistakes are the end.
+/// The same, but mistakes are an error.
 pub(super) fn sound(file: &Path) -> Result<Read, Exit> {
     sound_text(file, &text(file)?)
 }
@@ -46,13 +46,13 @@ pub(super) fn sound_text(file: &Path, text: &str) -> Result<Read, Exit> {
     Ok(Read { fleet, sources, mistakes })
 }
 
-/// Where releases and records are, by a fleet.yaml without mistakes.
+/// Where releases and records are, according to a fleet.yaml without mistakes.
 pub(super) fn place(file: &Path) -> Result<Place, Exit> {
     let Fleet { application, releases, .. } = sound(file)?.fleet;
     Ok(releases.place(&application))
 }
 
-/// The directory that the paths in it begin at.
+/// The directory that relative paths in fleet.yaml start at.
 pub(super) fn directory(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
@@ -63,7 +63,7 @@ pub(super) fn environment<'f>(fleet: &'f Fleet, name: &str) -> Result<&'f Enviro
     fleet.environments.iter().find(|environment| environment.key.name == name).ok_or_else(|| {
         let hint = match nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+            None => format!("name one of these environments: {}", names().collect::<Vec<_>>().join(", ")),
         };
         talk(&format!("there is no environment `{name}` in fleet.yaml\n  hint: {hint}"));
         Exit::Usage

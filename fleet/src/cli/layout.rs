@@ -1,6 +1,6 @@
 //! Tables and sentences within the width of a terminal.
 //!
-//! A table that does not fit gets its notes beneath its rows first, then shorter cells, and is never wrapped within a row.
+//! If a table does not fit, its notes move below its rows, then its cells are shortened. A row is never wrapped.
 
 use comfy_table::{ContentArrangement, Table};
 use dialoguer::console::{measure_text_width, truncate_str};
@@ -8,20 +8,20 @@ use dialoguer::console::{measure_text_width, truncate_str};
 use super::paint::{Line, on_a_line};
 use crate::story::Color;
 
-/// By how much what is beneath something is indented.
+/// Indentation of what belongs to the line above.
 const INDENT: &str = "  ";
 
 /// One row.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) cells: Vec<String>,
-    /// What is said besides, such as a cause.
+    /// A remark, such as a cause.
     pub(super) note: Option<String>,
     pub(super) color: Option<Color>,
 }
 
-/// The lines of a table. `width` is that of the terminal, if there is one; `rows` makes the rows, shorter by each step of
-/// `steps`.
+/// The lines of a table. `width` is that of the terminal, if there is one; `rows` makes the rows, and shortens them
+/// more with each of `steps` steps.
 pub(super) fn table(header: &[&str], width: Option<usize>, steps: usize, rows: impl Fn(usize) -> Vec<Row>) -> Vec<Line> {
     let full = rows(0);
     let beside = laid_out(header, &full, true);
@@ -68,12 +68,12 @@ fn with_notes(lines: Vec<Line>, rows: &[Row], width: usize) -> Vec<Line> {
     all
 }
 
-/// A text on one line, cut where the terminal ends.
+/// A text on one line, cut off at the width of the terminal.
 pub(super) fn shortened(text: &str, width: Option<usize>) -> String {
     width.map_or_else(|| text.to_owned(), |width| truncate_str(text, width, "…").into_owned())
 }
 
-/// A sentence on as many lines as it takes, with its own indentation on each. A word that is longer than a line stays whole:
+/// A sentence on as many lines as it takes, each with its indentation. A word that is longer than a line is not split:
 /// it may be a URL.
 pub(super) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return vec![text.to_owned()] };

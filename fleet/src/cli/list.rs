@@ -16,10 +16,11 @@ use crate::failure::Failure;
 
 /// List the environments of the application, and what the stack of each is set to
 ///
-/// And its edges, with the share of the requests that each slot gets. Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:ListStacks and DescribeStacks.
+/// Also lists edges, with the share of the requests that each slot gets, and what is not in fleet.yaml. `status` shows
+/// the health of environments. Needs permission for cloudformation:ListStacks and DescribeStacks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Application whose environments to list, where its fleet.yaml is not at hand
+    /// Application whose environments to list, if its fleet.yaml is not available
     #[arg(long, value_name = "APP", conflicts_with = "file")]
     application: Option<String>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 /// One environment: of fleet.yaml, of AWS, or of both.
 struct One {
     name: String,
-    /// `None` where fleet.yaml is not at hand.
+    /// `None` if fleet.yaml was not read.
     is_in_file: Option<bool>,
     standing: Option<Standing>,
 }

@@ -1,4 +1,4 @@
-//! `ingot-fleet logs`: what instances say: those that are gone by the evidence that they left, living ones when they are asked.
+//! `ingot-fleet logs`: the evidence of instances that are gone, and the journal of living ones.
 
 mod failed;
 mod living;
@@ -15,14 +15,18 @@ use super::output::{self, data};
 use super::reader::Reader;
 use crate::failure::Failure;
 
-/// So much evidence is listed in the overview.
+/// How many failed boots the overview lists.
 const LISTED: usize = 20;
 
-/// Show what instances say: the evidence of failed boots, and the journal of living instances
+/// Show the evidence of failed boots, and the journal of living instances
 ///
-/// Without INSTANCE and --failed: which instances and which evidence there is. With INSTANCE: how it booted, and its journal, by the document ingot-logs of Run Command. The journal is printed as it is: secrets that programs print are in it, and in the history of Run Command.
+/// Without INSTANCE and --failed, lists the instances and the evidence. With INSTANCE, shows how it booted, and its
+/// journal, with the document ingot-logs of Run Command. The journal is printed as it is: secrets that programs print
+/// appear in it, and in the history of Run Command.
 ///
-/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups, ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and ssm:GetCommandInvocation.
+/// Needs permission for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups,
+/// ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and
+/// ssm:GetCommandInvocation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -30,13 +34,13 @@ pub(crate) struct Args {
     /// Instance
     #[arg(value_name = "INSTANCE", value_parser = instance)]
     instance: Option<String>,
-    /// Show the evidence that failed boots left, also of instances that are gone
+    /// Show the evidence that failed boots left, including that of instances that are gone
     #[arg(long)]
     failed: bool,
-    /// How many failed boots to show, the newest first
+    /// How many failed boots to show, newest first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     last: u16,
-    /// How many lines of the journal to show: of each unit, or of an instance that is asked
+    /// How many lines of the journal to show, for each unit of a failed boot or for a living instance
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=9999))]
     lines: u16,
     /// Unit of a living instance whose journal to show, such as shop.service or 'shop.*'
@@ -61,7 +65,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     }
 }
 
-/// What there is to be seen, and how.
+/// Lists what can be shown, and how.
 async fn overview(operator: &Operator, reader: &Reader<'_>, as_json: bool) -> Result<(), Failure> {
     let (name, called) = (operator.name(), operator.called());
     let groups = operator.groups.of(&operator.place.application, name).await?;
@@ -80,17 +84,17 @@ async fn overview(operator: &Operator, reader: &Reader<'_>, as_json: bool) -> Re
     if members.is_empty() {
         lines.push(format!("{name} has no instances"));
     } else {
-        lines.push(format!("Instances of {name}: `ingot-fleet logs {called} INSTANCE` asks one for its journal"));
+        lines.push(format!("Instances of {name}: `ingot-fleet logs {called} INSTANCE` shows the journal of one"));
         lines.extend(table(members.into_iter().map(|one| [one.id, one.zone, one.state])));
     }
     if failed.found.is_empty() {
         lines.push("No failed boot has left evidence".to_owned());
     } else {
         lines.push(format!(
-            "Failed boots, the newest first: `ingot-fleet logs {called} --failed` shows them; add an instance to see that one alone"
+            "Failed boots, newest first: `ingot-fleet logs {called} --failed` shows them; add an instance to see only its boots"
         ));
         lines.extend(table(failed.rows()));
-        lines.extend(failed.is_cut.then(|| "There are older ones.".to_owned()));
+        lines.extend(failed.is_cut.then(|| "Older ones are not listed.".to_owned()));
     }
     data(&lines.join("\n"));
     Ok(())
@@ -107,14 +111,14 @@ fn table<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<String>
 
 fn instance(text: &str) -> Result<String, String> {
     let is_id = text.strip_prefix("i-").is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if is_id { Ok(text.to_owned()) } else { Err("it is not the ID of an instance, such as i-0a1b2c3d4e5f60718".to_owned()) }
+    if is_id { Ok(text.to_owned()) } else { Err("expected the ID of an instance, such as i-0a1b2c3d4e5f60718".to_owned()) }
 }
 
-/// What the document ingot-logs takes.
+/// Accepts only what the document ingot-logs accepts.
 fn unit(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@*-".contains(&byte);
     let is_unit = (1..=100).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_plain);
-    if is_unit { Ok(text.to_owned()) } else { Err("it is not the name of a unit, or a pattern such as shop.*".to_owned()) }
+    if is_unit { Ok(text.to_owned()) } else { Err("expected the name of a unit, or a pattern such as shop.*".to_owned()) }
 }
 
 #[cfg(test)]

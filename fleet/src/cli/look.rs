@@ -1,4 +1,4 @@
-//! What `status` sees of an environment: one look at AWS, and what follows from it.
+//! What `status` shows of an environment: one look at AWS, and what follows from it.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -18,13 +18,13 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Activity, Alarm, Evidence, Health, Part, Seen, View, health};
 
-/// How far back is asked what the groups did and what instances left.
+/// How far back the activities of groups and the evidence of instances are read.
 const BACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// The alarms of the templates, after the name of the stack.
 const ALARMS: [&str; 5] = ["5xx", "unhealthy", "launches", "queue-age", "dead-letters"];
 
-/// What there was to see at one moment.
+/// The state of an environment at one moment.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) at: Timestamp,
@@ -39,12 +39,12 @@ pub(super) struct Look {
     pub(super) capacity: Option<Capacity>,
     pub(super) seen: Vec<Seen>,
     pub(super) health: Health,
-    /// What could not be asked for, and why. That is no reason to say nothing of the rest.
+    /// What could not be read, and why. The rest is shown all the same.
     pub(super) unseen: Vec<String>,
     pub(super) blind: Blind,
 }
 
-/// Of what nothing is known. That there is nothing of it is something else.
+/// What is unknown, as opposed to known to be absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Blind {
     pub(super) stack: bool,
@@ -53,14 +53,14 @@ pub(super) struct Blind {
     pub(super) freeze: bool,
 }
 
-/// Who looks, again and again. A look is about ten calls, more only where something is not well.
+/// Looks again and again. A look takes about ten calls, and more only if something is unhealthy.
 #[derive(Debug)]
 pub(super) struct Looker<'a> {
     pub(super) operator: &'a Operator,
     members: Members<'a>,
-    /// Records that have ended: these never change.
+    /// Records of deployments that have ended: these never change.
     ended: RefCell<BTreeMap<u64, Record>>,
-    /// Who reads evidence, once it is known where that is: what was read is not read again.
+    /// Reads evidence, once its bucket is known; what was read is not read again.
     reader: OnceCell<Reader<'a>>,
 }
 
@@ -74,9 +74,9 @@ impl<'a> Looker<'a> {
         let looks = tokio::join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force());
         let (mut unseen, mut blind) = (Unseen::default(), Blind::default());
         let (standing, records, now, freeze) = match looks {
-            // Nobody answers, or there is no right to anything.
+            // AWS does not answer, or nothing may be read.
             (Err(failure), Err(_), Err(_), Err(_)) => return Err(failure),
-            // What gave no answer now may give one at the next look.
+            // What failed now may succeed at the next look.
             (Err(failure), ..) | (_, Err(failure), ..) | (.., Err(failure), _) | (.., Err(failure))
                 if matches!(failure.exit, Exit::Unreachable | Exit::Usage) =>
             {
@@ -102,11 +102,11 @@ impl<'a> Looker<'a> {
             None => None,
         };
         let alarms = if standing.is_some() { unseen.without(self.alarms(position.as_ref()).await) } else { Vec::new() };
-        // Those that serve have not failed.
+        // Instances that serve have not failed.
         let suspects: Vec<&str> = instances.iter().filter(|one| one.state().part() != Part::Well).map(|one| one.id.as_str()).collect();
         let evidence = if suspects.is_empty() { Vec::new() } else { unseen.without(self.evidence(&suspects, since).await) };
         let seen: Vec<Seen> = instances.into_iter().map(|one| Seen::of(one, &activities, &evidence)).collect();
-        // While one group replaces the other, either may be empty yet or already.
+        // While one group replaces another, either of them may be empty.
         let capacity = groups.iter().map(|group| group.capacity).max_by_key(|capacity| capacity.desired);
         let view = View {
             standing: standing.as_ref(),
@@ -162,7 +162,7 @@ impl<'a> Looker<'a> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let raised = alarms::named(&self.operator.aws, &names).await?.into_iter().filter(|(_, alarm)| alarm.is_raised());
         let alarm = |(name, alarm): (String, alarms::Alarm)| {
-            let why = alarm.why.unwrap_or_else(|| "CloudWatch does not say why".into());
+            let why = alarm.why.unwrap_or_else(|| "CloudWatch gives no reason".into());
             Alarm { name, why }
         };
         Ok(raised.map(alarm).collect())
@@ -180,17 +180,17 @@ impl<'a> Looker<'a> {
     }
 }
 
-/// What could not be asked for.
+/// What could not be read.
 #[derive(Debug, Default)]
 struct Unseen {
     /// With hints.
     all: Vec<String>,
-    /// Of that by which an environment is judged.
+    /// The failures to read what the health depends on.
     sentences: Vec<String>,
 }
 
 impl Unseen {
-    /// What was found, or nothing.
+    /// What was found, or an empty value.
     fn of<T: Default>(&mut self, found: Result<T, Failure>, is_blind: &mut bool) -> T {
         found.unwrap_or_else(|failure| {
             *is_blind = true;
@@ -206,7 +206,7 @@ impl Unseen {
         })
     }
 
-    /// One without which it is not known how an environment is.
+    /// Records a failure that leaves the health of the environment unknown.
     fn heavy(&mut self, failure: &Failure) {
         self.sentences.push(failure.sentence());
         self.light(failure);
@@ -218,7 +218,7 @@ impl Unseen {
 }
 
 impl Look {
-    /// So many serve.
+    /// How many instances serve.
     pub(super) fn serving(&self) -> usize {
         self.seen.iter().filter(|one| one.state().part() == Part::Well).count()
     }
@@ -240,7 +240,7 @@ impl Look {
         })
     }
 
-    /// What it comes to, but for what only time changes: two looks with the same differ in nothing that has to be told.
+    /// Everything but what only time changes: between two looks with the same gist, there is nothing to report.
     pub(super) fn gist(&self) -> Json {
         let status = self.standing.as_ref().map(|standing| &standing.status);
         let newest = self.newest.as_ref().map(|record| (record.number, record.state));

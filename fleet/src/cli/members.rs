@@ -1,4 +1,4 @@
-//! The instances of an environment, asked for again and again.
+//! The instances of an environment, read again and again.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,22 +9,22 @@ use crate::aws::instances::{self, Known};
 use crate::failure::Failure;
 use crate::story::{Instance, Target};
 
-/// Who asks. Where EC2 gives no answer, what it has said before counts: tags change with a deployment in place alone.
+/// Reads the instances. If EC2 does not answer, its previous answer counts: only a deployment in place changes tags.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
     operator: &'a Operator,
     known: RefCell<BTreeMap<String, Known>>,
 }
 
-/// What there is now.
+/// The state of an environment's groups and instances now.
 #[derive(Debug, Default)]
 pub(super) struct Now {
     /// Without their members.
     pub(super) groups: Vec<Group>,
     pub(super) instances: Vec<Instance>,
-    /// Why EC2 has not said what they were launched with.
+    /// Why EC2 did not say what they were launched with.
     pub(super) untold: Option<Failure>,
-    /// Why a load balancer has not said how healthy they are. Then its groups alone say so.
+    /// Why a load balancer did not report their health. Then only the groups report it.
     pub(super) unchecked: Vec<Failure>,
 }
 

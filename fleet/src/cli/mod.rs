@@ -68,7 +68,7 @@ struct Cli {
     /// Print JSON on stdout
     #[arg(long, global = true)]
     json: bool,
-    /// The application and its environments
+    /// File that describes the application and its environments
     #[arg(long, global = true, value_name = "FILE", default_value = "fleet.yaml")]
     file: PathBuf,
     #[command(subcommand)]
@@ -77,7 +77,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Report every error of fleet.yaml and of the documents it names, offline
+    /// Report every error in fleet.yaml and in the documents it names, offline
     Check,
     Import(import::Args),
     Render(render::Args),

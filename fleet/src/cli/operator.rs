@@ -1,4 +1,4 @@
-//! What the verbs of an environment begin with: fleet.yaml, AWS, and where everything is.
+//! What the commands of an environment need: fleet.yaml, AWS, and the location of everything.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -22,28 +22,28 @@ use crate::place::Place;
 use crate::stack::{self, Account, Stack};
 use crate::story::Limits;
 
-/// The stack with what all environments share.
+/// The stack with the resources that all environments share.
 const ACCOUNT: &str = "ingot-account";
 
-/// Which environment a verb is for that needs no fleet.yaml.
+/// The environment of a command that can do without fleet.yaml.
 #[derive(Debug, clap::Args)]
 pub(super) struct Whose {
     /// Environment
     #[arg(value_name = "ENV")]
     pub(super) environment: String,
-    /// Application of the environment, where its fleet.yaml is not at hand
+    /// Application of the environment, if its fleet.yaml is not available
     #[arg(long, value_name = "APP", conflicts_with = "file")]
     pub(super) application: Option<String>,
 }
 
-/// An environment and AWS.
+/// An environment, and the AWS clients to work on it.
 #[derive(Debug)]
 pub(super) struct Operator {
-    /// fleet.yaml, where it is at hand, and where it is.
+    /// fleet.yaml, if it is available, and its path.
     read: Option<Rc<Read>>,
     file: Option<PathBuf>,
     name: String,
-    /// As commands call it that are to be typed.
+    /// Its name in commands for the user to type.
     called: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
@@ -53,12 +53,12 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// For an environment that is in fleet.yaml.
+    /// For an environment of fleet.yaml.
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
         Self::of_text(file, &input::text(file).map_err(Failure::told)?, environment).await
     }
 
-    /// The same with another text than the file has.
+    /// The same, with another text than the file has.
     pub(super) async fn of_text(file: &Path, text: &str, environment: &str) -> Result<Self, Failure> {
         let read = input::sound_text(file, text).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
@@ -66,7 +66,7 @@ impl Operator {
         Ok(Self::with(Aws::connect().await?, place, environment, Some((Rc::new(read), file))))
     }
 
-    /// One for each environment that is in fleet.yaml.
+    /// One for each environment of fleet.yaml.
     pub(super) async fn all(file: &Path) -> Result<Vec<Self>, Failure> {
         let read = Rc::new(input::sound(file).map_err(Failure::told)?);
         let (aws, place) = (Aws::connect().await?, read.fleet.releases.place(&read.fleet.application));
@@ -86,19 +86,19 @@ impl Operator {
         let found: Vec<Self> = stacks.into_iter().filter_map(of).collect();
         if found.is_empty() {
             let message = format!("there is no environment of {application} in {}", aws.region);
-            let hint = "correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is";
+            let hint = "correct --application, AWS_REGION or AWS_PROFILE, or run this in the directory of fleet.yaml";
             return Err(Failure::new(Exit::Usage, message).why("no stack has the tag ingot:application with its name").hint(hint));
         }
         Ok(found)
     }
 
-    /// For an environment that is in fleet.yaml, or in AWS alone.
+    /// For an environment of fleet.yaml, or, with --application, for one that AWS knows.
     pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
         let Whose { environment, application } = whose;
         let Some(application) = application else {
             let found = Self::of(file, environment).await;
             if found.as_ref().is_err_and(|failure| failure.exit == Exit::Document) {
-                talk("  hint: if that cannot wait, `--application APP` stands in for fleet.yaml");
+                talk("  hint: if correcting fleet.yaml cannot wait, add `--application APP` to do without it");
             }
             return found;
         };
@@ -110,8 +110,8 @@ impl Operator {
         };
         let place = place.ok_or_else(|| {
             Failure::new(Exit::Usage, format!("there is no environment {environment} of {application} in {}", aws.region))
-                .why(format!("no stack {stack} says where its releases are"))
-                .hint("correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is")
+                .why(format!("no stack {stack} names the location of its releases"))
+                .hint("correct --application, AWS_REGION or AWS_PROFILE, or run this in the directory of fleet.yaml")
         })?;
         Ok(Self::with(aws, place, environment, None))
     }
@@ -137,20 +137,20 @@ impl Operator {
     }
 
     fn read(&self) -> &Read {
-        self.read.as_ref().expect("it is of a verb that needs fleet.yaml")
+        self.read.as_ref().expect("only commands that read fleet.yaml ask for it")
     }
 
     pub(super) fn environment(&self) -> &Environment {
         input::environment(&self.read().fleet, &self.name).expect("it was found when fleet.yaml was read")
     }
 
-    /// From where on it is not well. Without fleet.yaml, that is known by the defaults alone.
+    /// The limits beyond which the environment is unhealthy. Without fleet.yaml, these are the defaults.
     pub(super) fn limits(&self) -> Limits {
         let own = if self.has_file() { self.environment().settings.health.clone() } else { Default::default() };
         own.limits()
     }
 
-    /// The names of the alarms that fleet.yaml has besides those of the stack.
+    /// The names of the alarms that fleet.yaml adds to those of the stack.
     pub(super) fn alarms(&self) -> Vec<String> {
         match self.has_file() {
             true => self.environment().settings.deployment.alarms.iter().map(|name| name.as_str().to_owned()).collect(),
@@ -158,7 +158,7 @@ impl Operator {
         }
     }
 
-    /// fleet.yaml, for mistakes that show a line of it.
+    /// fleet.yaml, so that a mistake can show its line.
     pub(super) fn sources(&self) -> Sources {
         self.read().sources.clone()
     }
@@ -167,7 +167,7 @@ impl Operator {
         &self.name
     }
 
-    /// Its name in commands that somebody is to type: without fleet.yaml, they need the application as well.
+    /// Its name in commands for the user to type: without fleet.yaml, they need the application as well.
     pub(super) fn called(&self) -> &str {
         &self.called
     }
@@ -177,19 +177,19 @@ impl Operator {
         format!("{}-{}", self.place.application, self.name)
     }
 
-    /// How its stack stands, if it has one. A name alone is not enough: that of an environment of another application, or of
-    /// somebody's own stack, may be the same.
+    /// The state of its stack, if it exists. The name is not enough: a stack of another application, or one that
+    /// ingot-fleet did not create, may have the same name.
     pub(super) async fn standing(&self) -> Result<Option<Standing>, Failure> {
         let (application, stack) = (&self.place.application, self.stack());
         match self.stacks.standing(&stack).await? {
             Some(standing) if !standing.is_of(application, &self.name) => {
                 let whose = match (standing.parameter("Environment"), standing.parameter("Application")) {
-                    (Some(environment), Some(of)) => format!("it is that of {environment} of {of}"),
-                    _ => "it is not one of ingot-fleet's".to_owned(),
+                    (Some(environment), Some(of)) => format!("it belongs to {environment} of {of}"),
+                    _ => "ingot-fleet did not create it".to_owned(),
                 };
-                Err(Failure::new(Exit::Usage, format!("the stack {stack} is not that of {} of {application}", self.name))
+                Err(Failure::new(Exit::Usage, format!("the stack {stack} does not belong to {} of {application}", self.name))
                     .why(whose)
-                    .hint("name the environment otherwise in fleet.yaml, or correct AWS_REGION and AWS_PROFILE"))
+                    .hint("rename the environment in fleet.yaml, or correct AWS_REGION and AWS_PROFILE"))
             }
             standing => Ok(standing),
         }
@@ -208,7 +208,7 @@ impl Operator {
         self.records().newest().await
     }
 
-    /// What the environment comes to, without mistakes.
+    /// The stack that fleet.yaml describes; mistakes are an error.
     pub(super) async fn planned(&self, file: &Path) -> Result<Stack, Failure> {
         let (stack, found) = stack::of(&self.read().fleet, self.environment(), input::directory(file)).await;
         match stack {
@@ -224,7 +224,7 @@ impl Operator {
         }
     }
 
-    /// Who calls, and what the stack `ingot-account` has made.
+    /// The identity of the caller, and the resources of the stack `ingot-account`.
     pub(super) async fn caller_and_account(&self) -> Result<(String, Account), Failure> {
         let (caller, outputs) = tokio::join!(self.aws.caller(), self.stacks.outputs(ACCOUNT));
         let (caller, outputs) = (caller?, outputs?);
@@ -232,7 +232,7 @@ impl Operator {
         Ok((caller, account))
     }
 
-    /// What the stack `ingot-account` has made.
+    /// The resources of the stack `ingot-account`.
     pub(super) async fn account(&self, caller: &str) -> Result<Account, Failure> {
         account(&self.stacks, &self.aws.region, caller).await
     }
@@ -248,7 +248,7 @@ impl Operator {
     }
 }
 
-/// What the stack `ingot-account` has made.
+/// The resources of the stack `ingot-account`.
 pub(super) async fn account(stacks: &CloudFormation, region: &str, caller: &str) -> Result<Account, Failure> {
     account_of(stacks.outputs(ACCOUNT).await?, region, caller)
 }

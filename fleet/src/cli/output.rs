@@ -1,4 +1,4 @@
-//! What commands print: results on stdout, messages on stderr. Nothing that is printed acts on a terminal.
+//! Prints results on stdout and messages on stderr. Control characters are escaped, so that no text acts on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
@@ -12,10 +12,10 @@ use super::paint::{Line, is_colored};
 use super::progress;
 use crate::exit::Exit;
 
-/// Why a result was lost. Of the process, as stdout is.
+/// Why a result was lost. A static, because stdout belongs to the process.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// Whether nobody reads results any more.
+/// Whether the reader of stdout has gone.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Prints text on stdout.
@@ -34,20 +34,20 @@ pub(super) fn lines(lines: &[Line]) {
     print(&lines.iter().map(|line| line.written(is_colored)).collect::<Vec<_>>().join("\n"));
 }
 
-/// Puts lines in the place of what is on the terminal that stdout is; of so many as it shows. `is_first`: whatever is there
-/// goes.
+/// Replaces what the terminal of stdout shows with as many of these lines as fit. `is_first` clears the terminal
+/// before.
 pub(super) fn redraw(lines: &[Line], is_first: bool) {
     let size = Term::stdout().size_checked().map(|(rows, columns)| (usize::from(rows), usize::from(columns)));
     let most = size.map_or(lines.len(), |(rows, columns)| fitting(lines, rows.saturating_sub(1).max(1), columns.max(1)));
     let is_colored = is_colored(true);
     let shown: String = lines.iter().take(most).map(|line| format!("{}\x1b[K\n", line.written(is_colored))).collect();
-    // From the upper left corner on, each line to its end: nothing flickers.
+    // Overwriting each line from the upper left corner does not flicker, while clearing first would.
     let clear = if is_first { "\x1b[2J" } else { "" };
     let mut out = io::stdout().lock();
     note(write!(out, "{clear}\x1b[H{shown}\x1b[J").and_then(|()| out.flush()));
 }
 
-/// How many lines fit into so many rows: one with a long word takes more than one.
+/// How many lines fit into these rows: a line that is wider than the terminal takes more than one.
 fn fitting(lines: &[Line], rows: usize, columns: usize) -> usize {
     let mut left = rows;
     let fits = |line: &&Line| {
@@ -64,17 +64,17 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// How wide it is.
+/// The width of the terminal.
 pub(super) fn width() -> Option<usize> {
     is_terminal().then(|| Term::stdout().size_checked()).flatten().map(|(_, columns)| usize::from(columns))
 }
 
-/// Whether somebody reads results.
+/// Whether results are still read.
 pub(super) fn is_read() -> bool {
     !LEFT.load(Ordering::Relaxed)
 }
 
-/// Prints a line for people on stderr.
+/// Prints a message on stderr.
 pub(super) fn talk(text: &str) {
     tell(&Line::plain(text));
 }
@@ -82,11 +82,11 @@ pub(super) fn talk(text: &str) {
 /// The same, on a terminal with its color.
 pub(super) fn tell(line: &Line) {
     let text = line.written(is_colored(io::stderr().is_terminal()));
-    // Nobody is left to tell if this fails.
+    // If this fails, there is no channel left to report it on.
     progress::above(|| drop(writeln!(io::stderr(), "{text}")));
 }
 
-/// Prints what clap has to say: help and version are answers, mistakes go to stderr.
+/// Prints what clap says: help and version are results, mistakes are messages.
 pub(super) fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         talk(error.render().to_string().trim_end());
@@ -102,7 +102,7 @@ fn print(text: &str) {
     note(write!(out, "{text}{end}").and_then(|()| out.flush()));
 }
 
-/// Remembers a result that could not be written. A reader that went away, such as `head`, has read enough.
+/// Remembers a result that could not be written. A closed pipe, such as that of `head`, is not a loss.
 fn note(printed: io::Result<()>) {
     match printed {
         Ok(()) => {}
@@ -111,10 +111,10 @@ fn note(printed: io::Result<()>) {
     }
 }
 
-/// How a command ends that would end with `exit`: badly if what it printed was lost.
+/// The exit code of a command that would end with `exit`: a failure if its output was lost.
 pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
-    talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));
+    talk(&format!("cannot write to standard output: {why}\n  hint: free space at its destination, or redirect it elsewhere"));
     if exit == Exit::Done { Exit::Failed } else { exit }
 }
 

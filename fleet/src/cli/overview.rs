@@ -1,4 +1,4 @@
-//! `ingot-fleet status` of all environments: a line for each.
+//! `ingot-fleet status` of all environments: one line each.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Health, Status, unknown};
 
-/// So many environments are looked at at the same time.
+/// How many environments are looked at in parallel.
 const AT_ONCE: usize = 4;
 
-/// How often so many are looked at.
+/// How often this many environments are looked at.
 const PAUSE: Duration = Duration::from_secs(5);
 
 const HEADER: [&str; 5] = ["ENVIRONMENT", "HEALTH", "RELEASE", "INSTANCES", "DEPLOYMENT"];
@@ -27,10 +27,10 @@ const HEADER: [&str; 5] = ["ENVIRONMENT", "HEALTH", "RELEASE", "INSTANCES", "DEP
 /// All environments of fleet.yaml.
 pub(super) struct Overview<'a>(Vec<Looker<'a>>);
 
-/// What was seen of one.
+/// What was seen of one environment.
 pub(super) enum Glance {
     Seen(Box<Look>),
-    /// Why there is nothing to see.
+    /// Why nothing was seen.
     Unseen(Health),
 }
 
@@ -84,7 +84,7 @@ impl Subject for Overview<'_> {
         let glance = |look: Result<Look, Failure>| match look {
             Ok(look) => Ok(Glance::Seen(Box::new(look))),
             Err(failure) if failure.exit == Exit::Unreachable => Err(failure),
-            // The others are shown all the same.
+            // The other environments are shown all the same.
             Err(failure) => Ok(Glance::Unseen(unknown(&failure.sentence()))),
         };
         looks.into_iter().map(glance).collect()

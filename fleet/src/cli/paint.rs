@@ -1,4 +1,4 @@
-//! Lines with a color, and when there is any: by NO_COLOR's rule.
+//! Lines with a color, and whether colors are used, by the rule of NO_COLOR.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use ingot::desk::shown;
 
 use crate::story::Color;
 
-/// A line for people. What acts on a terminal in its text is escaped when it is written.
+/// A line of text. Control characters in it are escaped when it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) text: String,
@@ -23,7 +23,7 @@ impl Line {
         Self { text: text.into(), color: Some(color) }
     }
 
-    /// As it is written, by whether there are colors.
+    /// The line as written, with its color or without.
     pub(super) fn written(&self, is_colored: bool) -> String {
         let text = shown(&self.text);
         match self.color.filter(|_| is_colored) {
@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-/// The eight colors that each terminal has, by the terminal's own taste.
+/// The basic colors, whose shades the terminal chooses.
 const fn code(color: Color) -> u8 {
     match color {
         Color::Red => 31,
@@ -59,7 +59,7 @@ fn decided(no_color: Option<&OsStr>, force: Option<&OsStr>, term: Option<&OsStr>
     is_forced || is_terminal && term != Some(OsStr::new("dumb"))
 }
 
-/// A text on one line, for a cell of a table: of AWS's words, line breaks too.
+/// A text on one line, for a cell of a table: texts of AWS may have line breaks.
 pub(super) fn on_a_line(text: &str) -> String {
     shown(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_color_is_the_first_to_say() {
+    fn no_color_takes_precedence() {
         let is = |no_color: Option<&str>, force: Option<&str>, term: &str, is_terminal| {
             decided(no_color.map(OsStr::new), force.map(OsStr::new), Some(OsStr::new(term)), is_terminal)
         };
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_color_is_all_that_acts_on_a_terminal() {
+    fn only_colors_reach_the_terminal() {
         let hostile = Line::of(Color::Red, "a\x1b[2Jb\r");
         assert_eq!(hostile.written(false), "a\\x1b[2Jb\\r");
         assert_eq!(hostile.written(true), "\x1b[31ma\\x1b[2Jb\\r\x1b[0m");

@@ -1,4 +1,4 @@
-//! How long a verb waits for the deployment that it began.
+//! How long a command waits for the deployment that it began.
 
 use std::time::Duration;
 
@@ -9,16 +9,17 @@ use crate::fleet::Length;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Patience {
-    /// How long to wait, such as 30m. Then the exit code is 4, and what was begun goes on
+    /// How long to wait, such as 30m. After that, the exit code is 4, and the deployment continues
     #[arg(long, value_name = "TIME", value_parser = length)]
     timeout: Option<Length>,
-    /// Return with exit code 4 once CloudFormation has begun to replace or create the instances. The update that sets the policy is waited for before that
+    /// Return with exit code 4 once CloudFormation has begun to replace or create the instances. This still waits for
+    /// the update that sets the policy
     #[arg(long, conflicts_with = "timeout")]
     no_wait: bool,
 }
 
 impl Patience {
-    /// Until when a deployment is followed that begins now.
+    /// How long a deployment that begins now is followed.
     pub(super) fn until(self) -> Until {
         match self.timeout {
             _ if self.no_wait => Until::Begun,
@@ -28,7 +29,7 @@ impl Patience {
     }
 }
 
-/// A length of time as fleet.yaml has it.
+/// A length of time, as in fleet.yaml.
 pub(super) fn length(text: &str) -> Result<Length, String> {
     serde_json::from_value(text.into()).map_err(|_: serde_json::Error| "expected a length of time such as 90s, 20m or 1h30m".to_owned())
 }

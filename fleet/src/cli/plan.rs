@@ -1,4 +1,4 @@
-//! `ingot-fleet plan`: what a deployment would change, by which policy, and how long it takes at the least.
+//! `ingot-fleet plan`: what a deployment would change, with which policy, and how long it takes at least.
 
 use std::path::Path;
 use std::time::Instant;
@@ -30,26 +30,26 @@ use crate::release::name::Name;
 use crate::stack::{Account, Stack, filled, kept};
 use crate::story::{self, Happened};
 
-/// So many of the newest deployments say how long the next one takes.
+/// How many of the newest deployments the estimate is based on.
 const LAST: usize = 8;
 
-/// Show what a deployment would change, by which policy, and how long it takes at the least. Nothing is changed
+/// Show what a deployment would change, with which policy, and how long it takes at least. Nothing is changed
 ///
-/// CloudFormation says what would change, by a change set, which is deleted again. Where the environment is not there yet,
-/// what would be created is read off the template, and CloudFormation is not asked. What would take data away is refused, as
-/// `deploy` does.
+/// CloudFormation computes the changes in a change set, which is deleted again. If the environment does not exist yet,
+/// what would be created is read from the template, and CloudFormation is not asked. Like `deploy`, this refuses to
+/// delete data.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Release to run [default: the one in force]
+    /// Release to run [default: the current one]
     #[arg(long, value_name = "RELEASE")]
     release: Option<Name>,
-    /// Golden image, in place of that of fleet.yaml
+    /// Golden image, instead of the one in fleet.yaml
     #[arg(long, value_name = "AMI|ssm:NAME")]
     image: Option<String>,
-    /// Policy of this deployment, in place of that of fleet.yaml
+    /// Policy of this deployment, instead of the one in fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = super::deploy::policy)]
     policy: Option<Policy>,
 }
@@ -83,14 +83,14 @@ async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Res
     let (name, newest) = (operator.name(), operator.newest().await?);
     if let Some(kept) = newest.as_ref().filter(|kept| kept.record.state == State::UnderWay) {
         return Err(Failure::new(Exit::UnderWay, kept.record.told()).hint(format!(
-            "run it again when it has ended; `ingot-fleet deploy {name} --release {}` follows it to its end",
+            "run this again when it has ended; `ingot-fleet deploy {name} --release {}` follows it to its end",
             kept.record.goal.release.name
         )));
     }
     if standing.is_some_and(|standing| standing.phase() == Phase::Busy) {
         let status = standing.map_or("", |standing| standing.status.as_str());
-        return Err(Failure::new(Exit::UnderWay, format!("the stack {} is in {status}, by somebody else", operator.stack()))
-            .hint(format!("run it again when that has ended; `ingot-fleet events {name}` shows what happens")));
+        return Err(Failure::new(Exit::UnderWay, format!("the stack {} is in {status}, because of another operation", operator.stack()))
+            .hint(format!("run this again when that operation has ended; `ingot-fleet events {name}` shows what happens")));
     }
     carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)?;
     Ok(newest.map_or(0, |kept| kept.record.number) + 1)
@@ -112,7 +112,7 @@ async fn goal(
         (None, Some(record)) => record.goal.release.clone(),
         (None, None) => {
             return Err(Failure::new(Exit::Usage, format!("no release of {} is in force", operator.name()))
-                .hint("name one: `--release RELEASE`; `ingot-fleet releases` lists them"));
+                .hint("name one with `--release RELEASE`; `ingot-fleet releases` lists them"));
         }
     };
     let image = operator.image(args.image.as_deref()).await?;
@@ -131,7 +131,7 @@ fn first(stack: &Stack, account: &Account, operator: &Operator, goal: Goal) -> F
     First { parameters, contents: stack.contents.clone(), rollout, estimate, goal }
 }
 
-/// The deployment that would be the next one, and why it is refused. `began`: since when AWS is asked.
+/// The next deployment, and why it is refused, if it is. `began`: when the first call to AWS was made.
 async fn next(
     operator: &Operator,
     (source, stack, account): (&Source, &Stack, &Account),
@@ -182,7 +182,7 @@ async fn next(
     Ok((Foreseen::Next(Box::new(next)), refusal))
 }
 
-/// What of the release and of how it is deployed changes.
+/// What changes in the release, and in how it is deployed.
 fn differences(standing: &Standing, wanted: &Parameters) -> Vec<Difference> {
     let named = [("release", "Release"), ("archive", "ReleaseSha256"), ("image", "Image"), ("document", "Document"), ("policy", "Policy")];
     let one = |(what, parameter): (&'static str, &str)| {
@@ -190,7 +190,7 @@ fn differences(standing: &Standing, wanted: &Parameters) -> Vec<Difference> {
         (from != to).then(|| Difference { what, from: from.to_owned(), to: to.clone() })
     };
     let mut found: Vec<Difference> = named.into_iter().filter_map(one).collect();
-    // Another release has another archive.
+    // Another release always has another archive.
     if found.iter().any(|one| one.what == "release") {
         found.retain(|one| one.what != "archive");
     }
@@ -207,12 +207,12 @@ fn seconds(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0)
 }
 
-/// What is known of how long it takes. A plan is one without it, too. `bake` is in seconds.
+/// What is known about how long it takes. Without that, the plan is still shown. `bake` is in seconds.
 async fn known(operator: &Operator, bake: u64) -> Known {
     match seen(operator).await {
         Ok((records, happened)) => story::known(&records, &happened, &operator.stack(), bake),
         Err(failure) => {
-            talk(&format!("warning: {}; how long launches take is not known", failure.sentence()));
+            talk(&format!("warning: {}; it is unknown how long launches take", failure.sentence()));
             Known { bake, ..Known::default() }
         }
     }

@@ -1,4 +1,4 @@
-//! How far something is, on a terminal; nothing anywhere else.
+//! Shows progress on a terminal, and nothing anywhere else.
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
 
 thread_local! {
-    /// The bar on the screen. Of the thread that all commands run on.
+    /// The bar on the screen. All commands run on this one thread.
     static SHOWN: RefCell<Option<WeakProgressBar>> = const { RefCell::new(None) };
 }
 
@@ -16,7 +16,7 @@ pub(super) fn bar(what: &'static str, total: u64) -> ProgressBar {
     shown(total, "{msg:>9} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}").with_message(what)
 }
 
-/// A bar of instances, with the time that has passed.
+/// A bar of instances, with the elapsed time.
 pub(super) fn instances(total: u64) -> ProgressBar {
     let bar = shown(total, "{msg} {wide_bar} {pos} of {len} {elapsed}");
     if !bar.is_hidden() {
@@ -33,7 +33,7 @@ fn shown(total: u64, template: &str) -> ProgressBar {
     bar
 }
 
-/// Writes something that is to stay above the bar, if there is one.
+/// Writes something above the bar, if there is one.
 pub(super) fn above(write: impl FnOnce()) {
     match SHOWN.with_borrow(|shown| shown.as_ref().and_then(WeakProgressBar::upgrade)) {
         Some(bar) => bar.suspend(write),
@@ -41,7 +41,7 @@ pub(super) fn above(write: impl FnOnce()) {
     }
 }
 
-/// A size for people.
+/// A size in readable units.
 pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }

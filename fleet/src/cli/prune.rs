@@ -1,4 +1,4 @@
-//! `ingot-fleet releases prune`: old releases go, never one that an environment may still need.
+//! `ingot-fleet releases prune`: removes old releases, but never one that an environment may still need.
 
 use std::io::IsTerminal as _;
 
@@ -19,21 +19,21 @@ use crate::place::Place;
 
 /// Remove old releases that no environment uses
 ///
-/// Releases that a deployment in force, under way or last good names are kept, and so are the newest ones. What an upload left
-/// that was given up more than a day ago is removed, too. Deletes all versions, for good.
+/// Keeps the releases of deployments that are in force, under way or last good, and the newest releases. Also removes
+/// what is left of uploads that were abandoned more than a day ago. Deletes all versions permanently.
 ///
-/// Asks AWS for s3:ListBucket, s3:GetObject, s3:ListBucketVersions and s3:DeleteObjectVersion.
+/// Needs permission for s3:ListBucket, s3:GetObject, s3:ListBucketVersions and s3:DeleteObjectVersion.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Number of releases to keep, besides those that are in use
+    /// Number of releases to keep, besides those in use
     #[arg(long, value_name = "N", default_value_t = 10)]
     keep: usize,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-/// An upload may go on for so long.
+/// How long an upload may take.
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) async fn run(args: &Args, place: &Place, as_json: bool) -> Result<(), Failure> {
@@ -49,12 +49,12 @@ pub(super) async fn run(args: &Args, place: &Place, as_json: bool) -> Result<(),
     confirm(&doomed, args.yes)?;
     let mut removed = Vec::new();
     let ended = remove(&doomed, (&bucket, place), &mut removed).await;
-    // Also what was removed before something went wrong.
+    // What was removed before a failure is reported as well.
     told(&removed, as_json);
     ended
 }
 
-/// Removes one after the other, unless what is known of it has changed while somebody thought about it.
+/// Removes the releases one by one, except those that came into use, or were completed, while the user was asked.
 async fn remove<'a>(doomed: &[&'a Found], (objects, place): (&impl Objects, &Place), removed: &mut Vec<&'a Found>) -> Result<(), Failure> {
     for &one in doomed {
         if let Some(one) = uses_of(&in_use(objects, place).await?, one).first() {
@@ -62,7 +62,7 @@ async fn remove<'a>(doomed: &[&'a Found], (objects, place): (&impl Objects, &Pla
             continue;
         }
         if one.described == Described::NotYet && releases::is_described(objects, place, &one.name).await? {
-            talk(&format!("kept {}, whose upload went on", one.name));
+            talk(&format!("kept {}, whose upload was completed", one.name));
             continue;
         }
         releases::remove(objects, place, &one.name).await?;
@@ -72,7 +72,7 @@ async fn remove<'a>(doomed: &[&'a Found], (objects, place): (&impl Objects, &Pla
     Ok(())
 }
 
-/// What the environments use. Where that is not known of one, nothing is removed.
+/// What the environments use. If that is unknown for one of them, nothing is removed.
 async fn in_use(objects: &impl Objects, place: &Place) -> Result<Vec<Use>, Failure> {
     let (uses, unread) = uses(objects, place).await?;
     match unread.into_iter().next() {
@@ -81,7 +81,7 @@ async fn in_use(objects: &impl Objects, place: &Place) -> Result<Vec<Use>, Failu
     }
 }
 
-/// What goes, the oldest first; `found` has the newest first.
+/// What to remove, oldest first; `found` is newest first.
 fn doomed<'a>(found: &'a [Found], uses: &[Use], keep: usize, now: Timestamp) -> Vec<&'a Found> {
     let mut kept = 0;
     let mut doomed: Vec<&Found> = found
@@ -93,7 +93,7 @@ fn doomed<'a>(found: &'a [Found], uses: &[Use], keep: usize, now: Timestamp) -> 
                 kept > keep
             }
             Described::NotYet => now.duration_since(one.modified) > GIVEN_UP,
-            // Perhaps a newer ingot-fleet's.
+            // A newer ingot-fleet may have written it.
             Described::Badly(_) => false,
         })
         .collect();
@@ -104,12 +104,14 @@ fn doomed<'a>(found: &'a [Found], uses: &[Use], keep: usize, now: Timestamp) -> 
 fn confirm(doomed: &[&Found], yes: bool) -> Result<(), Failure> {
     let names: Vec<String> = doomed.iter().map(|one| one.name.to_string()).collect();
     let bytes = doomed.iter().filter_map(|one| one.bytes).sum();
-    let question = format!("remove {} for good, {} in all", names.join(", "), size(bytes));
+    let question = format!("permanently remove {}, {} in total", names.join(", "), size(bytes));
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::new(Exit::Usage, format!("would {question}")).hint("say --yes where nobody can be asked"));
+        return Err(
+            Failure::new(Exit::Usage, format!("would {question}")).hint("add --yes: there is no terminal to ask for confirmation on")
+        );
     }
     match is_agreed(&question) {
         Ok(true) => Ok(()),
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_went_on_meanwhile_stays() {
+    fn an_upload_that_was_completed_is_kept() {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
         let old = found("v1", "2026-11-29T11:00:00Z", false);

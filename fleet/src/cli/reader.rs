@@ -1,4 +1,4 @@
-//! What AWS and instances say of an environment, besides its stack. What cannot be read is no reason to say nothing.
+//! What AWS and the instances report about an environment, besides its stack. What cannot be read is a warning only.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,10 @@ use crate::story::{Checked, Evidence, Happened};
 /// By how much the clock that wrote the record may differ from those of AWS.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
-/// How long EC2 is left alone that has not told the tags of instances.
+/// How long to wait before EC2 is asked again for tags that it did not return.
 const REST: Duration = Duration::from_secs(5);
 
-/// The tag of an instance that says by which deployment it was launched.
+/// The tag of an instance that names the deployment which launched it.
 const DEPLOYMENT: &str = "ingot:deployment";
 
 #[derive(Debug)]
@@ -33,11 +33,11 @@ pub(super) struct Reader<'a> {
     /// The name of the evidence bucket.
     name: String,
     known: Known,
-    /// Deployments of instances; `None` for one that EC2 does not know any more.
+    /// Deployments of instances; `None` for an instance that EC2 no longer knows.
     deployments: RefCell<BTreeMap<String, Option<u64>>>,
-    /// Until when EC2 is not asked for them again.
+    /// When EC2 may be asked for them again.
     rests_until: Cell<Option<Instant>>,
-    /// What was warned of.
+    /// The warnings that were given.
     told: RefCell<BTreeSet<String>>,
 }
 
@@ -53,16 +53,16 @@ impl<'a> Reader<'a> {
         Left { objects: bucket, bucket: name, application: &operator.place.application, environment: operator.name() }
     }
 
-    /// The evidence of failures since then, each with its deployment: of so many of the newest.
+    /// The evidence of failures since then, of the newest [`MOST`] at most, each with its deployment.
     pub(super) async fn evidence_since(&self, since: Timestamp) -> Vec<Evidence> {
         let mut found = match self.boots(since).await {
-            // The newest first, so that these are read if there are too many.
+            // Newest first, so that the newest are read if there are too many.
             Some(boots) => self.read(boots.iter().rev().collect()).await.unwrap_or_default(),
             None => Vec::new(),
         };
         if found.len() == MOST {
             self.warn_of(format!(
-                "only the newest {MOST} failures are shown: `ingot-fleet logs {} --failed` has the others",
+                "only the newest {MOST} failures are shown: `ingot-fleet logs {} --failed` shows the others",
                 self.operator.called()
             ));
         }
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         found
     }
 
-    /// What these instances have left since then.
+    /// The evidence that these instances have left since then.
     pub(super) async fn evidence_of(&self, instances: &[&str], since: Timestamp) -> Result<Vec<Evidence>, Failure> {
         let left = self.left();
         let boots = left.boots(since).await?;
@@ -82,11 +82,11 @@ impl<'a> Reader<'a> {
         self.left().boots(since).await.map_err(|failure| self.warn(&failure)).ok()
     }
 
-    /// Reads what boots have left; `None` if it cannot be read.
+    /// Reads the evidence of boots; `None` if it cannot be read.
     async fn read(&self, boots: Vec<&Boot>) -> Option<Vec<Evidence>> {
         let left = self.left();
         let ids: Vec<&str> = boots.iter().map(|one| one.key.instance.as_str()).collect();
-        // Both at once: whoever waits for it wants it now.
+        // Both at once, because the user is waiting.
         let (found, ()) = tokio::join!(left.failures(boots, &self.known), self.try_to_look_up(&ids));
         let mut found = found.map_err(|failure| self.warn(&failure)).ok()?;
         for one in &mut found {
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         Some(found)
     }
 
-    /// Without the tags, time tells. Where they cannot be had, they are asked for again a while later.
+    /// Without the tags, the time tells the deployment. If EC2 does not return them, it is asked again later.
     async fn try_to_look_up(&self, ids: &[&str]) {
         if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
             return;
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// By which deployment an instance was launched, once it was looked up.
+    /// The deployment that launched an instance, once that was looked up.
     pub(super) fn deployment(&self, instance: &str) -> Option<u64> {
         self.deployments.borrow().get(instance).copied().flatten()
     }
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What Auto Scaling and target groups say since then.
+    /// What Auto Scaling and the target groups report since then.
     pub(super) async fn groups_since(&self, since: Timestamp) -> Happened {
         let mut happened = Happened::default();
         if let Err(failure) = self.groups_into(&mut happened, since).await {
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Says that something cannot be read: of each thing once.
+    /// Warns that something cannot be read, once for each thing.
     fn warn(&self, failure: &Failure) {
         if self.told.borrow_mut().insert(failure.what().to_owned()) {
             talk(&format!("warning: {failure}"));
@@ -168,7 +168,7 @@ impl Witness for Reader<'_> {
             let ids: Vec<&str> = boots.iter().map(|one| one.key.instance.as_str()).collect();
             self.try_to_look_up(&ids).await;
         }
-        // Those of other deployments may be many, and would be read in place of its own.
+        // The boots of other deployments may be many, and would be read instead of its own.
         let is_other = |boot: &Boot| self.deployment(&boot.key.instance).is_some_and(|number| number != record.number);
         self.read(boots.iter().filter(|boot| !is_other(boot)).collect()).await
     }

@@ -1,4 +1,4 @@
-//! `ingot-fleet release`: an archive, its digest, and what makes a release of them.
+//! `ingot-fleet release`: uploads an archive with its digest and its manifest, as a release.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use crate::release::name::Name;
 use crate::release::revision::{self, Found};
 use crate::release::{archive, pack};
 
-/// Make a release of a directory or an archive
+/// Make a release from a directory or an archive
 ///
-/// A directory is packed as tar.zst, with the same bytes for the same content. .git is left out, and what .ebignore names, or
-/// where there is none, .gitignore. An archive (tar, tar.gz, tar.zst, zip) is taken as it is. A release never changes: the
-/// same content again is success, other content under the same name is refused.
+/// A directory is packed as tar.zst, with the same bytes for the same content. .git is left out, and so is what
+/// .ebignore names, or, if there is none, .gitignore. An archive (tar, tar.gz, tar.zst, zip) is uploaded as it is. A
+/// release never changes: uploading the same content again succeeds, and other content under the same name is refused.
 ///
-/// Asks AWS for s3:GetObject, s3:ListBucket and s3:PutObject.
+/// Needs permission for s3:GetObject, s3:ListBucket and s3:PutObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory to pack, or archive
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     name: Option<Name>,
 }
 
-/// What is to be uploaded.
+/// What to upload.
 struct Prepared {
     content: Content,
     format: &'static str,
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: Args, place: &Place, as_json: bool) -> Result<(), 
     told(place, published?, as_json)
 }
 
-/// Packs or opens, and names what is to be released.
+/// Packs or opens what is to be released, and names it.
 fn prepare(args: &Args) -> Result<Prepared, Failure> {
     let found = std::fs::metadata(&args.from).map_err(|error| {
         Failure::new(Exit::Usage, format!("cannot read {}", args.from.display())).because(&error).hint("name a directory or an archive")
@@ -87,17 +87,17 @@ fn prepare(args: &Args) -> Result<Prepared, Failure> {
         (Some(name), _) => name.clone(),
         (None, Ok(found)) => Name::of_revision(&found.described, found.revision.dirty, content.sha256),
         (None, Err(why)) => {
-            let message = format!("{} has no name", args.from.display());
-            return Err(Failure::new(Exit::Usage, message).why(why.clone()).hint("give one with --name"));
+            let message = format!("cannot name the release of {}", args.from.display());
+            return Err(Failure::new(Exit::Usage, message).why(why.clone()).hint("name it with --name"));
         }
     };
     if revision.as_ref().is_ok_and(|found| found.revision.dirty) {
-        talk("warning: the working tree has changes that are not committed; a directory is released with them");
+        talk("warning: the working tree has uncommitted changes; the release of a directory includes them");
     }
     Ok(Prepared { content, format, name, revision: revision.ok() })
 }
 
-/// The revision of a directory; of an archive, that of the directory in which this runs.
+/// The revision of a directory; for an archive, that of the current directory.
 fn revision_of(from: &Path, is_directory: bool) -> Result<Found, String> {
     let here = Path::new(".");
     match is_directory {
@@ -109,7 +109,8 @@ fn revision_of(from: &Path, is_directory: bool) -> Result<Found, String> {
 fn packed(directory: &Path, revision: Option<&Found>) -> Result<File, Failure> {
     let time = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text.parse().map_err(|_| {
-            Failure::new(Exit::Usage, format!("SOURCE_DATE_EPOCH is {text:?}")).hint("give it in seconds since 1970, or unset it")
+            Failure::new(Exit::Usage, format!("SOURCE_DATE_EPOCH is {text:?}, expected a number of seconds"))
+                .hint("set it to seconds since 1970, or unset it")
         })?,
         Err(_) => revision.map_or(pack::NO_TIME, |found| found.committed),
     };
@@ -122,7 +123,7 @@ fn packed(directory: &Path, revision: Option<&Found>) -> Result<File, Failure> {
     packed
 }
 
-/// What is printed of a release for programs.
+/// A release, as JSON.
 #[derive(Serialize)]
 struct Told<'a> {
     #[serde(flatten)]
@@ -139,7 +140,7 @@ fn told(place: &Place, published: Published, as_json: bool) -> Result<(), Failur
     let location = place.url(&releases::archive_key(place, &manifest.name));
     match created {
         true => talk(&format!("released {}: {} at {location}", manifest.name, size(manifest.bytes))),
-        false => talk(&format!("{} is already there: made {} by {}, with the same content", manifest.name, manifest.at, manifest.by)),
+        false => talk(&format!("{} already exists: made {} by {}, with the same content", manifest.name, manifest.at, manifest.by)),
     }
     match as_json {
         true => json(&Told { manifest: &manifest, location, created }),

@@ -1,4 +1,4 @@
-//! `ingot-fleet releases`: what there is, and which environment uses what.
+//! `ingot-fleet releases`: lists the releases, and which environments use them.
 
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
@@ -13,9 +13,9 @@ use crate::aws::s3::Bucket;
 use crate::failure::Failure;
 use crate::place::Place;
 
-/// List the releases of the application, the newest first, or remove old ones
+/// List the releases of the application, newest first, or remove old ones
 ///
-/// Asks AWS for s3:ListBucket and s3:GetObject.
+/// Needs permission for s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -118,7 +118,7 @@ fn table(found: &[Found], uses: &[Use]) -> String {
     table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Who it is, without the account: `user/ann`, `assumed-role/ci/build-42`.
+/// The caller, without the account: `user/ann`, `assumed-role/ci/build-42`.
 fn short(arn: &str) -> &str {
     match arn.strip_prefix("arn:") {
         Some(rest) => rest.rsplit(':').next().unwrap_or(arn),

@@ -1,4 +1,4 @@
-//! `ingot-fleet render`: what an environment comes to, before anything is uploaded or created.
+//! `ingot-fleet render`: what an environment resolves to, before anything is uploaded or created.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
 use crate::stack::{self, Given, Stack};
 
-/// Show what an environment comes to: parameters of its stack, boot document, user data
+/// Show what an environment resolves to: stack parameters, boot document, user data
 ///
-/// Nothing is read from AWS. Parameters that are known only at a deployment are shown as <…>. The user data has values
-/// of the same form in their place, and for the names that AWS gives.
+/// Nothing is read from AWS. Parameters that are known only at a deployment are shown as <…>. The user data has
+/// placeholders of the same form for them, and for the names that AWS assigns.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment to show
@@ -91,7 +91,7 @@ fn text(stack: &Stack, place: &str) -> String {
     );
     lines.push(format!("\n# boot document, {} bytes: {place}", document.content.len()));
     lines.push(document.content.trim_end().to_owned());
-    lines.push(format!("\n# user data, {} bytes, with stand-ins for what is known at the deployment", stack.user_data.len()));
+    lines.push(format!("\n# user data, {} bytes, with placeholders for what is known at the deployment", stack.user_data.len()));
     lines.push(stack.user_data.trim_end().to_owned());
     lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! `ingot-fleet scale`: another number of instances, until scaling or a schedule changes it.
+//! `ingot-fleet scale`: sets the number of instances, until scaling or a schedule changes it.
 
 use std::path::Path;
 
@@ -15,7 +15,10 @@ use crate::failure::Failure;
 
 /// Set how many instances an environment has, between `min` and `max` of fleet.yaml
 ///
-/// Asks first if instances are to end. Scaling and schedules go on from there. Not while a deployment is under way: CloudFormation sets the number at its end. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity, cloudformation:DescribeStacks and DescribeStackEvents, s3:ListBucket and s3:GetObject.
+/// Asks for confirmation if instances would end. Scaling and schedules continue from this number. Refused while a
+/// deployment is under way, because CloudFormation sets the number at its end. Needs permission for
+/// autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity, cloudformation:DescribeStacks and DescribeStackEvents,
+/// s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -44,31 +47,28 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         }
     };
     if capacity.desired == wanted {
-        talk(&format!("{name} has {wanted} already: nothing to change"));
+        talk(&format!("{name} already has {wanted} instances: nothing to change"));
         said("unchanged");
         return Ok(());
     }
     refuse_during_update(&operator).await?;
     if wanted < capacity.desired {
         let ending = capacity.desired - wanted;
-        let question = format!("scale {name} from {} instances to {wanted}: {ending} of them would end", capacity.desired);
+        let question = format!("scale {name} from {} instances to {wanted}: {ending} of them would be terminated", capacity.desired);
         if args.consent.ask(&question)? {
             let now = self::group(&operator).await?;
             if (&now.name, now.capacity) != (&group.name, capacity) {
-                return Err(Failure::new(
-                    Exit::Failed,
-                    format!("nothing was changed: {name} has {} instances by now", now.capacity.desired),
-                )
-                .hint("run it again"));
+                return Err(Failure::new(Exit::Failed, format!("nothing was changed: {name} now has {} instances", now.capacity.desired))
+                    .hint("run this again"));
             }
             refuse_during_update(&operator).await?;
         }
     }
     operator.groups.scale(&group.name, wanted).await?;
     if let Err(failure) = refuse_during_update(&operator).await {
-        talk(&format!("warning: a deployment has begun meanwhile: {}", failure.sentence()));
+        talk(&format!("warning: a deployment has begun in the meantime: {}", failure.sentence()));
     }
-    talk(&format!("{name}: {} instances in place of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));
+    talk(&format!("{name}: {} instances instead of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));
     said("scaled");
     Ok(())
 }
@@ -78,15 +78,15 @@ async fn group(operator: &Operator) -> Result<Group, Failure> {
     let name = operator.name();
     let mut groups = operator.groups.of(&operator.place.application, name).await?;
     match (groups.pop(), groups.len()) {
-        (None, _) => Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
+        (None, _) => Err(Failure::new(Exit::Usage, format!("{name} has not been created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
         (Some(group), 0) => Ok(group),
-        (Some(_), _) => Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
-            .hint(format!("run it again when the deployment has ended: `ingot-fleet status {}`", operator.called()))),
+        (Some(_), _) => Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment is replacing one with the other"))
+            .hint(format!("run this again when the deployment has ended: `ingot-fleet status {}` shows it", operator.called()))),
     }
 }
 
-/// An update counts the instances that there were when it began, and sets that number at its end.
+/// An update takes the number of instances when it begins, and sets that number again at its end.
 async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
     let (name, called) = (operator.name(), operator.called());
     // Between its two updates, the stack is at rest.
@@ -95,7 +95,10 @@ async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
         None => still_under_way(operator).await?.map(|kept| kept.record.told()),
     };
     let Some(goes_on) = goes_on else { return Ok(()) };
-    Err(Failure::new(Exit::Failed, format!("{name} is not scaled while {goes_on}")).why("the number would be lost at its end").hint(
-        format!("run it again when that has ended: `ingot-fleet status {called}`; a deployment is ended by `ingot-fleet abort {called}`"),
+    Err(Failure::new(Exit::Failed, format!("cannot scale {name} while {goes_on}")).why("the new number would be lost at its end").hint(
+        format!(
+            "run this again when that operation has ended: `ingot-fleet status {called}` shows it, and \
+                 `ingot-fleet abort {called}` aborts a deployment"
+        ),
     ))
 }

@@ -1,4 +1,4 @@
-//! `ingot-fleet set`: other properties of an environment, in fleet.yaml and in what runs.
+//! `ingot-fleet set`: changes properties of an environment, in fleet.yaml and in what runs.
 
 use std::path::Path;
 
@@ -18,15 +18,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{self, Changes};
 
-/// Set or remove properties of an environment: in fleet.yaml, and by a deployment of the release that runs
+/// Set or remove properties of an environment: in fleet.yaml, and by deploying the current release again
 ///
-/// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the release and the image in force. Whatever else was changed in fleet.yaml since the last deployment is deployed as well; the question names it. If the deployment does not end well, fleet.yaml becomes as it was before, by the command that sees the end.
+/// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the current
+/// release and image. Any other change to fleet.yaml since the last deployment is deployed as well; the question names
+/// it. If the deployment fails, the command that sees it fail restores the former fleet.yaml.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Property and its value. KEY= removes the property; to set it to nothing, write `KEY: ""` in fleet.yaml
+    /// Property and its value. KEY= removes the property; to set an empty value, write `KEY: ""` in fleet.yaml
     #[arg(value_name = "KEY=VALUE", required = true, value_parser = pair)]
     properties: Vec<(String, Option<String>)>,
     #[command(flatten)]
@@ -38,7 +40,9 @@ pub(crate) struct Args {
 fn pair(text: &str) -> Result<(String, Option<String>), String> {
     let Some((name, value)) = text.split_once('=') else { return Err("expected KEY=VALUE, or KEY= to remove it".to_owned()) };
     if !fleet::has_form(name, "[A-Za-z_][A-Za-z0-9_]*") {
-        return Err(format!("`{name}` is not the name of an environment variable: use letters, digits and _ only, and no digit first"));
+        return Err(format!(
+            "`{name}` is not the name of an environment variable: use only letters, digits and _, and begin with no digit"
+        ));
     }
     Ok((name.to_owned(), Some(value.to_owned()).filter(|value| !value.is_empty())))
 }
@@ -49,7 +53,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let before = input::text(file).map_err(Failure::told)?;
     let under_way = still_under_way(&read).await?;
     let former = input::text(file).map_err(Failure::told)?;
-    // The end of a deployment that nobody had seen.
+    // A deployment that had ended unnoticed was settled, which restored the former text.
     if former != before {
         return Err(edit::is_taken_back(file));
     }
@@ -65,20 +69,20 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let Some(edit) = &asked.edit else { return done };
     match &done {
         Ok(()) => edit.make()?,
-        // It may go on: what is deployed is what the file says.
+        // The deployment may continue, and deploys what the file now says.
         Err(_) => edit.tell()?,
     }
     done
 }
 
-/// Another deployment would be followed in place of this one.
+/// Another deployment would be followed instead of this one.
 fn goes_on(record: &Record) -> Failure {
     let (name, release) = (&record.environment, &record.goal.release.name);
-    let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(record.told());
-    failure.hint(format!("follow it with `ingot-fleet deploy {name} --release {release}`, or end it with `ingot-fleet abort {name}`"))
+    let failure = Failure::new(Exit::Failed, "cannot set properties while a deployment is under way").why(record.told());
+    failure.hint(format!("follow it with `ingot-fleet deploy {name} --release {release}`, or abort it with `ingot-fleet abort {name}`"))
 }
 
-/// What runs now, with the properties of fleet.yaml as it is to be.
+/// What runs now, with the properties that fleet.yaml is going to have.
 async fn asked(operator: &Operator, args: &Args, edit: Edit) -> Result<Asked, Failure> {
     let name = operator.name();
     let counting = operator.records().counting().await?;
@@ -97,9 +101,12 @@ fn refuse_secrets(properties: &[(String, Option<String>)]) -> Result<(), Failure
     match properties.iter().find_map(looks) {
         None => Ok(()),
         Some((name, why)) => {
-            Err(Failure::new(Exit::Usage, format!("`{name}` may be a secret, and properties can be read in fleet.yaml and in S3")).why(why).hint(
-                "put it into Secrets Manager, list it in `secrets:`, and read it in the boot document; if it is no secret, write it into fleet.yaml and deploy",
-            ))
+            Err(Failure::new(Exit::Usage, format!("`{name}` may be a secret, but properties can be read in fleet.yaml and in S3"))
+                .why(why)
+                .hint(
+                    "store it in Secrets Manager, list it in `secrets:`, and read it in the boot document; if it is \
+                 not a secret, write it into fleet.yaml and deploy",
+                ))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments that have ended with nobody watching: whoever comes next writes down how.
+//! Settles deployments that ended unnoticed: the next command records how they ended.
 
 use super::edit;
 use super::keep::keep;
@@ -14,16 +14,16 @@ use crate::deployment::record::State;
 use crate::failure::Failure;
 use crate::stack::Account;
 
-/// How a deployment stands of which nobody has seen the end.
+/// The state of a deployment whose end has not been recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     GoesOn,
     Ended,
-    /// And so has its change of fleet.yaml.
+    /// The deployment has ended, and its edit of fleet.yaml was reverted.
     EndedWithFile,
 }
 
-/// Writes down how a deployment has ended whose end nobody has seen.
+/// Records how a deployment ended, if it has ended unnoticed.
 pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept) -> Result<Settled, Failure> {
     let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let Some(record) = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await? else { return Ok(Settled::GoesOn) };
@@ -33,7 +33,7 @@ pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept)
     Ok(if has_file { Settled::EndedWithFile } else { Settled::Ended })
 }
 
-/// The deployment that goes on. One that has ended with nobody watching is written down first.
+/// The deployment that is under way. One that has ended unnoticed is settled first.
 pub(super) async fn still_under_way(operator: &Operator) -> Result<Option<Kept>, Failure> {
     let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else { return Ok(None) };
     let account = operator.account(&operator.aws.caller().await?).await?;
@@ -41,7 +41,7 @@ pub(super) async fn still_under_way(operator: &Operator) -> Result<Option<Kept>,
     Ok(Some(kept).filter(|_| settled == Settled::GoesOn))
 }
 
-/// Whoever sees deployments through.
+/// Carries deployments to their end.
 pub(super) fn conductor<'a>(
     operator: &'a Operator,
     witness: &'a Reader<'a>,

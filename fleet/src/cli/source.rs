@@ -1,4 +1,4 @@
-//! What a deployment sets on a stack: what fleet.yaml comes to, or, to go back, what the stack has already.
+//! What a deployment sets on a stack: what fleet.yaml describes, or, for a rollback, what the stack already has.
 
 use super::operator::Operator;
 use crate::aws::alarms::Alarms;
@@ -16,12 +16,12 @@ use crate::stack::{self, Account, OF_CREATION, POLICY, Stack};
 pub(super) enum Source {
     /// fleet.yaml, with its template and its document.
     File(Box<Stack>),
-    /// The stack: all stays as it is, but for what a rollback changes.
+    /// The stack: everything stays as it is, except for what a rollback changes.
     Stack(Parameters),
 }
 
 impl Source {
-    /// The boot document that the environment is to have, where that is known.
+    /// The digest of the boot document that the environment should have, if it is known.
     pub(super) fn document(&self) -> Option<&str> {
         match self {
             Self::File(stack) => Some(&stack.document.sha256),
@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// Why a deployment in place would lose requests, if it would. What a stack has was looked at when it was deployed.
+    /// Why a deployment in place would lose requests, if it would. What the stack has was checked when it was deployed.
     pub(super) fn obstacle(&self) -> Option<&str> {
         match self {
             Self::File(stack) => stack.obstacle.as_deref(),
@@ -37,32 +37,33 @@ impl Source {
         }
     }
 
-    /// By which policy what runs is replaced.
+    /// The policy by which what runs is replaced.
     pub(super) fn policy(&self, operator: &Operator, asked: Option<Policy>, kind: Kind) -> Result<Policy, Failure> {
         let of_file = || of_file(operator.environment().settings.deployment.policy());
         let policy = match (asked, self) {
             (Some(policy), _) => return Ok(policy),
             (None, Self::File(_)) => of_file(),
-            // Going back is not refused for what fleet.yaml says.
+            // A rollback is not refused because of what fleet.yaml says.
             (None, Self::Stack(has)) => {
                 let chosen = if operator.has_file() { of_file() } else { of_stack(has) };
-                // Whether releases overlap was looked at if the last deployment was in place, and is not known otherwise.
+                // Whether releases may overlap was checked if the last deployment was in place, and is unknown
+                // otherwise.
                 let is_known = chosen != Policy::InPlace || of_stack(has) == chosen;
                 return Ok(if chosen.has_engine() && is_known { chosen } else { Policy::RollingWithBatch });
             }
         };
         match policy {
-            // Nothing is replaced.
+            // At creation, there is nothing to replace.
             Policy::TrafficSplitting if kind == Kind::Create => Ok(Policy::RollingWithBatch),
             Policy::TrafficSplitting => {
-                Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {} yet", policy.word()))
-                    .hint("take another one for this deployment: `--policy rolling_with_batch`"))
+                Err(Failure::new(Exit::Usage, format!("ingot-fleet does not support the policy {} yet", policy.word()))
+                    .hint("choose another one for this deployment, such as `--policy rolling_with_batch`"))
             }
             policy => Ok(policy),
         }
     }
 
-    /// What runs now, or is to run in an environment that is new.
+    /// The present size of the environment, or the initial size of a new one.
     pub(super) async fn capacity(&self, operator: &Operator) -> Result<Capacity, Failure> {
         let name = operator.name();
         let groups = operator.groups.of(&operator.place.application, name).await?;
@@ -76,9 +77,9 @@ impl Source {
         };
         let runs = running(&groups).unwrap_or(min);
         if runs > max {
-            let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
+            let message = format!("{name} has {runs} instances, more than its `max` of {max}");
             return Err(Failure::new(Exit::Document, message).hint(format!(
-                "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first: `ingot-fleet scale {name} {max}`"
+                "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first with `ingot-fleet scale {name} {max}`"
             )));
         }
         Ok(Capacity { min, desired: runs.max(min), max })
@@ -92,7 +93,7 @@ impl Source {
         }
     }
 
-    /// What a stack has otherwise than it is wanted, but for how it would be deployed.
+    /// Which parameters of the stack differ from the wanted ones, apart from those about how it is deployed.
     pub(super) fn changed(&self, standing: &Standing, wanted: &Parameters) -> Vec<String> {
         match self {
             Self::File(stack) => changed(standing, wanted, &stack.defaults),
@@ -100,8 +101,8 @@ impl Source {
         }
     }
 
-    /// What a deployment sets besides its goal. `alarms` are the names of those that CloudFormation watches, and what was found
-    /// of them.
+    /// What a deployment sets besides its goal. `alarms` are the names of the alarms that CloudFormation watches, and
+    /// what was found about them.
     pub(super) fn terms(
         &self,
         operator: &Operator,
@@ -152,14 +153,14 @@ impl Source {
     }
 }
 
-/// The same of a deployment that has begun: as many as run by now, between its own bounds.
+/// The same for a deployment that has begun: as many as run now, within its own bounds.
 pub(super) async fn capacity_now(operator: &Operator, then: Capacity) -> Result<Capacity, Failure> {
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
     let desired = running(&groups).map_or(then.desired, |runs| runs.min(then.max).max(then.min));
     Ok(Capacity { desired, ..then })
 }
 
-/// How many instances are to run; of the larger group, while one replaces the other.
+/// How many instances should run; while one group replaces another, those of the larger one.
 fn running(groups: &[Group]) -> Option<u32> {
     groups.iter().map(|group| group.capacity.desired).max()
 }
@@ -175,13 +176,13 @@ fn of_file(policy: fleet::Policy) -> Policy {
     }
 }
 
-/// That of the last deployment.
+/// The policy of the last deployment.
 fn of_stack(has: &Parameters) -> Policy {
     let word = has.get("Policy").map_or("", String::as_str);
     serde_json::from_value(word.into()).unwrap_or(Policy::RollingWithBatch)
 }
 
-/// What the environment says nothing about has the default of the template.
+/// What the environment does not set has the default of the template.
 fn changed(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> Vec<String> {
     let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
     let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_to_its_default_is_a_change() {
+    fn a_setting_that_returns_to_its_default_is_a_change() {
         let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
         let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
         let of = |given: &[(&str, &str)]| changed(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(of(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]), none);
         assert_eq!(of(&[("Release", "v1"), ("CpuPercent", "80")]), ["CpuPercent"], "the setting is gone from fleet.yaml");
         assert_eq!(of(&[("Release", "v2"), ("CpuPercent", "60")]), ["Release"]);
-        assert_eq!(of(&[("Release", "v1")]), ["CpuPercent"], "the template has a parameter more");
+        assert_eq!(of(&[("Release", "v1")]), ["CpuPercent"], "the template has one more parameter");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `ingot-fleet status`: how an environment is and why, what runs where, and what is going on.
+//! `ingot-fleet status`: the health of an environment and its causes, what runs where, and what is under way.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,20 +26,22 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 const HEADER: [&str; 6] = ["INSTANCE", "ZONE", "RELEASE", "IMAGE", "STATE", "SINCE"];
 
-/// Show how an environment is and why, what its instances run, and the deployment under way
+/// Show the health of an environment and its causes, what its instances run, and the deployment under way
 ///
-/// Without ENV, all environments of fleet.yaml, a line for each; with --application, all that have a stack. Asks AWS for
-/// cloudformation:DescribeStacks and DescribeStackEvents (ListStacks to find all), autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
+/// Without ENV, shows all environments of fleet.yaml, one line each; with --application, all that have a stack.
+/// Needs permission for cloudformation:DescribeStacks and DescribeStackEvents (ListStacks to find all),
+/// autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
 /// elasticloadbalancing:DescribeTargetHealth, cloudwatch:DescribeAlarms, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment [default: all]
     #[arg(value_name = "ENV")]
     environment: Option<String>,
-    /// Application of the environment, or of all, where its fleet.yaml is not at hand
+    /// Application of the environment, or of all, if its fleet.yaml is not available
     #[arg(long, value_name = "APP", conflicts_with = "file")]
     application: Option<String>,
-    /// Show it until Ctrl-C: redrawn on a terminal, elsewhere line by line what changes, with --json an object a line
+    /// Keep showing it until Ctrl-C: redrawn on a terminal, otherwise one line per change; with --json, one object per
+    /// line
     #[arg(long)]
     watch: bool,
 }
@@ -112,7 +114,7 @@ impl Subject for One<'_> {
         let (then, since) = (before.blind, now.blind);
         if before.freeze != now.freeze && !then.freeze && !since.freeze {
             let name = self.0.operator.name();
-            let told = now.freeze.as_ref().map_or_else(|| format!("{name} is not frozen any more"), |freeze| freeze.told(name));
+            let told = now.freeze.as_ref().map_or_else(|| format!("{name} is no longer frozen"), |freeze| freeze.told(name));
             lines.push(Line::plain(told));
         }
         if before.position != now.position && before.position.is_some() {
@@ -130,16 +132,16 @@ impl Subject for One<'_> {
     }
 }
 
-/// The sentences that come first: what runs, and what is going on.
+/// The sentences at the top: what runs, and what is under way.
 fn head(look: &Look, operator: &Operator) -> Vec<String> {
     let name = operator.name();
     if look.standing.is_none() && !look.blind.stack {
-        return vec![format!("{name} was not created yet")];
+        return vec![format!("{name} has not been created yet")];
     }
     let mut lines = vec![match &look.in_force {
         None if look.blind.records => match look.standing.as_ref().and_then(|standing| standing.parameter("Release")) {
             Some(release) => format!("the stack of {name} is set to {release}; its records cannot be read"),
-            None => format!("what {name} runs is not known: its records cannot be read"),
+            None => format!("cannot tell what {name} runs: its records cannot be read"),
         },
         Some(record) => {
             let since = record.ended.map(|at| format!(" since {at:.0}")).unwrap_or_default();
@@ -167,7 +169,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
     lines
 }
 
-/// The table of instances, the oldest first.
+/// The table of instances, oldest first.
 fn instances(seen: &[Seen], now: Timestamp, width: Option<usize>) -> Vec<Line> {
     table(&HEADER, width, 4, |step| {
         let cut = |text: &str, from: usize, most: usize| match step >= from && text.chars().count() > most {

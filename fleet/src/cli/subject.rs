@@ -1,4 +1,4 @@
-//! What can be shown once, or again and again: redrawn on a terminal; elsewhere what changed, line by line.
+//! What can be shown once or repeatedly: redrawn on a terminal, otherwise only what changed, line by line.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Color, Health, unknown};
 
-/// The longest pause between two looks while AWS gives no answer.
+/// The longest pause between two looks while AWS does not answer.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is shown.
@@ -27,7 +27,7 @@ pub(super) trait Subject {
 
     async fn look(&self) -> Result<Self::Sight, Failure>;
 
-    /// What could not be asked for, and why.
+    /// What could not be read, and why.
     fn unseen<'s>(&self, sight: &'s Self::Sight) -> BTreeSet<&'s str>;
 
     /// All of it, within this width.
@@ -35,10 +35,10 @@ pub(super) trait Subject {
 
     fn json(&self, sight: &Self::Sight) -> Json;
 
-    /// What it comes to: of two sights with the same, nothing is to be told.
+    /// What counts as a change: between two sights with the same gist, there is nothing to report.
     fn gist(&self, sight: &Self::Sight) -> Json;
 
-    /// What is to be told of the second.
+    /// What to report about the second sight.
     fn changes(&self, before: &Self::Sight, now: &Self::Sight) -> Vec<Line>;
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn show<S: Subject>(subject: &S, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// Shows it until the process is ended, or nobody reads it any more.
+/// Shows it until the process is interrupted, or nobody reads its output any more.
 pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), Failure> {
     let mut view = View { subject, last: None, warned: BTreeSet::new(), silent_since: None, is_drawn: false };
     let mut pace = Pace::new(subject.pause());
@@ -77,7 +77,7 @@ pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), 
                 if !as_json && output::is_terminal() {
                     view.draw(&pace, Some(&failure));
                 } else if is_news {
-                    talk(&format!("{}; it is looked at again", failure.sentence()));
+                    talk(&format!("{}; retrying", failure.sentence()));
                 }
             }
             Err(failure) => return Err(failure),
@@ -101,7 +101,7 @@ impl<S: Subject> View<'_, S> {
         self.last.as_ref().is_none_or(|last| self.subject.gist(last) != self.subject.gist(now))
     }
 
-    /// Says what cannot be asked for, once.
+    /// Warns of what cannot be read, once for each thing.
     fn warn(&mut self, now: &S::Sight) {
         for unseen in self.subject.unseen(now) {
             if self.warned.insert(unseen.to_owned()) {
@@ -110,7 +110,7 @@ impl<S: Subject> View<'_, S> {
         }
     }
 
-    /// One JSON object on a line.
+    /// Prints one JSON object on a line.
     fn put(&mut self, now: S::Sight) {
         if self.has_changed(&now) {
             output::json(&self.subject.json(&now));
@@ -118,7 +118,7 @@ impl<S: Subject> View<'_, S> {
         }
     }
 
-    /// All of it first, then what changed.
+    /// Prints everything first, then only what changed.
     fn append(&mut self, now: S::Sight) {
         match &self.last {
             None => output::lines(&self.subject.lines(&now, None)),
@@ -137,12 +137,12 @@ impl<S: Subject> View<'_, S> {
     fn draw(&mut self, pace: &Pace, failure: Option<&Failure>) {
         let width = output::width();
         let every = pace.pause.as_secs();
-        let mut lines = vec![Line::plain(format!("{}, every {every} s; Ctrl-C ends it", Timestamp::now().strftime("%F %TZ")))];
+        let mut lines = vec![Line::plain(format!("{}, every {every} s; press Ctrl-C to stop", Timestamp::now().strftime("%F %TZ")))];
         if let (Some(failure), Some(since)) = (failure, self.silent_since) {
             let health = unknown(&format!("no answer from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
             lines.extend(of_health(&health, width));
         }
-        // A line each: `status` alone shows all of it.
+        // Only the first line of each: `status` without --watch shows the whole text.
         let unseen = self.last.iter().flat_map(|last| self.subject.unseen(last)).filter_map(|unseen| unseen.lines().next()).map(warning);
         lines.extend(unseen.map(|text| Line::of(Color::Yellow, shortened(&text, width))));
         lines.push(Line::plain(""));
@@ -160,7 +160,7 @@ fn warn(unseen: &str) {
     talk(&warning(unseen));
 }
 
-/// How an environment is: the worst cause beside the word, the others beneath.
+/// The health of an environment: the worst cause beside the status, the others below.
 pub(super) fn of_health(health: &Health, width: Option<usize>) -> Vec<Line> {
     let Health { status, color, causes } = health;
     let mut causes = causes.iter();
@@ -185,7 +185,7 @@ impl Pace {
         self.pause = self.usual;
     }
 
-    /// AWS is busy, or away: it is asked less often.
+    /// AWS is busy or unreachable: it is asked less often.
     pub(super) fn silent(&mut self) {
         self.pause = (self.pause * 2).min(LONGEST).max(self.usual);
     }
@@ -197,7 +197,7 @@ mod tests {
     use crate::story::Status;
 
     #[test]
-    fn who_gives_no_answer_is_asked_less_often() {
+    fn aws_is_asked_less_often_while_it_does_not_answer() {
         let mut pace = Pace::new(Duration::from_secs(5));
         let mut pauses = Vec::new();
         for _ in 0..5 {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_cause_stands_beside_the_word() {
+    fn the_worst_cause_follows_the_status() {
         let causes = vec!["1 of 4 instances does not serve".into(), "i-1 is unhealthy: Health checks failed".into()];
         let health = Health { status: Status::Warning, color: Color::Yellow, causes };
         let told = |width| of_health(&health, width).into_iter().map(|line| line.text).collect::<Vec<_>>();

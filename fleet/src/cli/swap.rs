@@ -1,4 +1,4 @@
-//! `ingot-fleet swap`: the requests of an edge go to the other slot.
+//! `ingot-fleet swap`: moves the requests of an edge to its other slot.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,23 +22,29 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Length;
 
-/// Have the other environment of an edge serve; the same again goes back
+/// Move the requests of an edge to its other environment; another swap moves them back
 ///
-/// One update of the edge's stack changes the weights; instances stay as they are. It begins only if the other slot has healthy instances and passes its checks. Asks first. A swap that was interrupted is gone on with, and another operator's is followed. Asks AWS for cloudformation:UpdateStack, DescribeStacks, DescribeStackEvents and ListStacks, elasticloadbalancing:DescribeTargetHealth, s3:ListBucket, GetObject and PutObject, sts:GetCallerIdentity.
+/// One update of the edge's stack changes the weights; instances stay as they are. A swap begins only if the other slot
+/// has healthy instances and passes its checks. Asks for confirmation. An interrupted swap is continued, and that of
+/// another operator is followed. Needs permission for cloudformation:UpdateStack, DescribeStacks, DescribeStackEvents
+/// and
+/// ListStacks, elasticloadbalancing:DescribeTargetHealth, s3:ListBucket, GetObject and PutObject,
+/// sts:GetCallerIdentity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Edge, as fleet.yaml names it
     #[arg(value_name = "EDGE")]
     edge: String,
-    /// Slot that is to serve, a or b: if it does already, nothing changes [default: the other one]
+    /// Slot that should serve, a or b: if it already does, nothing changes [default: the other one]
     #[arg(long, value_name = "SLOT", value_parser = slot)]
     to: Option<Slot>,
-    /// Ask this URL of the edge for answers of the slot, about one for each instance: all need a status of 2xx. May be given several times
+    /// URL of the edge to request from the slot, about once per instance: every answer must have a 2xx status. Can be
+    /// repeated
     #[arg(long, value_name = "URL", value_parser = url)]
     check: Vec<String>,
     #[command(flatten)]
     consent: Consent,
-    /// How long to wait, such as 5m. Then the exit code is 4, and what was begun goes on
+    /// How long to wait, such as 5m. After that, the exit code is 4, and the swap continues
     #[arg(long, value_name = "TIME", value_parser = length)]
     timeout: Option<Length>,
 }
@@ -67,7 +73,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         },
     };
     if !is_own {
-        talk(&format!("{}: it is seen through, and no other one begins", kept.swap.told()));
+        talk(&format!("{}: completing it instead of beginning another one", kept.swap.told()));
     }
     let followed = kept.swap.clone();
     let (account, _) = desk.account().await?;
@@ -80,7 +86,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     }
     match ended {
         Some(swap) => told(&desk, args, &swap).await,
-        None => Err(Failure::new(Exit::UnderWay, followed.told()).hint(format!("see it through with `ingot-fleet swap {}`", desk.name()))),
+        None => Err(Failure::new(Exit::UnderWay, followed.told()).hint(format!("complete it with `ingot-fleet swap {}`", desk.name()))),
     }
 }
 
@@ -91,42 +97,43 @@ fn said(followed: &Swap, ended: Option<&Swap>) {
     }));
 }
 
-/// How a swap has ended, in words.
+/// Reports how a swap has ended.
 async fn told(desk: &EdgeDesk, args: &Args, swap: &Swap) -> Result<(), Failure> {
     let name = desk.name();
     if swap.state != State::Good {
-        let failure = Failure::new(Exit::Failed, swap.told()).why(swap.cause.clone().unwrap_or_else(|| "nobody has said why".into()));
-        return Err(failure.hint(format!("slot {} serves as before; remove the reason, and run it again", swap.to.other())));
+        let failure = Failure::new(Exit::Failed, swap.told()).why(swap.cause.clone().unwrap_or_else(|| "its cause is unknown".into()));
+        return Err(failure.hint(format!("slot {} serves as before; fix the cause, and run this again", swap.to.other())));
     }
     talk(&swap.told());
     let stickiness = desk.standing().await?.and_then(|standing| standing.parameter("Stickiness")?.parse::<i64>().ok()).unwrap_or(0);
     let until = swap.ended.and_then(|ended| ended.checked_add(jiff::SignedDuration::from_secs(stickiness)).ok());
     if let Some(until) = until.filter(|_| stickiness > 0) {
-        talk(&format!("clients that slot {} has answered may stay with it until {until:.0}, by their cookies", swap.to.other()));
+        talk(&format!("cookies may keep clients on slot {} until {until:.0}", swap.to.other()));
     }
-    talk(&format!("`ingot-fleet swap {name}` goes back"));
+    talk(&format!("run `ingot-fleet swap {name}` to swap back"));
     match args.to {
-        Some(to) if to != swap.to => Err(Failure::new(Exit::Failed, format!("slot {} serves, and not slot {to}", swap.to))
-            .why("another swap went on when this one was asked for")
-            .hint("run it again")),
+        Some(to) if to != swap.to => Err(Failure::new(Exit::Failed, format!("slot {} serves, not slot {to}", swap.to))
+            .why("another swap was already under way")
+            .hint("run this again")),
         _ => Ok(()),
     }
 }
 
-/// Begins a swap, if there is something to change. Returns whether it is its own, or that of somebody who was faster.
+/// Begins a swap, if there is something to change. Returns whether the swap is its own, or one that somebody else began
+/// first.
 async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result<Option<(KeptSwap, bool)>, Failure> {
     let (standing, weights) = desk.standing_with_weights().await?;
     sound(desk, &standing)?;
     let to = match (args.to, weights.serving()) {
         (Some(to), Some(serving)) if to == serving => {
-            talk(&format!("slot {to} of the edge {} serves already: nothing to change", desk.name()));
+            talk(&format!("slot {to} of the edge {} already serves: nothing to change", desk.name()));
             return Ok(None);
         }
         (Some(to), _) => to,
         (None, Some(serving)) => serving.other(),
         (None, None) => {
             let failure = Failure::new(Exit::Usage, format!("both slots of the edge {} get requests", desk.name()));
-            return Err(failure.hint("name the one that is to serve, with --to a or --to b"));
+            return Err(failure.hint("name the one that should serve with --to a or --to b"));
         }
     };
     let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
@@ -135,7 +142,7 @@ async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result
     if args.consent.ask(&question(desk.name(), to, &all, &fit))? {
         let (now, _) = desk.standing_with_weights().await?;
         if (&now.parameters, &now.status) != (&standing.parameters, &standing.status) || desk.swaps().newest().await? != newest {
-            return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed meanwhile").hint("run it again"));
+            return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed in the meantime").hint("run this again"));
         }
         let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
         self::fit(desk, &standing, to, &all).await?;
@@ -152,23 +159,24 @@ async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result
     }))
 }
 
-/// Refuses an edge that cannot be updated as it stands.
+/// Refuses an edge that cannot be updated in its present state.
 fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let (stack, failure) =
         (desk.stack(), Failure::new(Exit::Failed, format!("nothing was changed: the edge {} cannot be swapped", desk.name())));
     let failure = failure.why(format!("the stack {stack} is in {}", standing.status));
     match standing.phase() {
         Phase::Ready | Phase::WentBack => Ok(()),
-        Phase::Busy => Err(failure.hint("run it again when that has ended")),
+        Phase::Busy => Err(failure.hint("run this again when that operation has ended")),
         Phase::Stuck(stuck) => Err(failure.hint(way_out(stuck, &stack, desk.name()).1)),
     }
 }
 
-/// How healthy the slot is that is to serve: it has to be, and to stay so.
+/// Checks the health of the slot that is going to serve: its instances must be healthy, and must not be changing.
 async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Result<Fitness, Failure> {
     if let Some((one, status)) = all.iter().filter(|one| one.slot == to).find_map(|one| Some((one, one.changes.as_ref()?))) {
-        let failure = format!("nothing was changed: the instances in slot {to} of the edge {} come or go", desk.name());
-        let hint = format!("run it again when that has ended: `ingot-fleet status {}`", one.environment);
+        let failure =
+            format!("nothing was changed: the instances in slot {to} of the edge {} are being launched, ended or replaced", desk.name());
+        let hint = format!("run this again when that operation has ended: `ingot-fleet status {}` shows it", one.environment);
         return Err(Failure::new(Exit::Failed, failure).why(format!("the stack of {} is in {status}", one.environment)).hint(hint));
     }
     let fit = fitness(&desk.groups, edge, to).await?;
@@ -177,8 +185,8 @@ async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Resu
             Failure::new(Exit::Failed, format!("nothing was changed: slot {to} of the edge {} has no healthy instance", desk.name()));
         let first = all.iter().find(|one| one.slot == to);
         let hint = match first {
-            Some(one) => format!("look at `ingot-fleet status {}`", one.environment),
-            None => "create an environment in it".to_owned(),
+            Some(one) => format!("find the cause with `ingot-fleet status {}`", one.environment),
+            None => "create an environment in this slot".to_owned(),
         };
         let why = fit
             .why
@@ -187,7 +195,7 @@ async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Resu
     }
     let other = fitness(&desk.groups, edge, to.other()).await?;
     if fit.healthy < other.healthy {
-        talk(&format!("note: slot {to} has {} healthy instances, and slot {} has {}", fit.healthy, to.other(), other.healthy));
+        talk(&format!("note: slot {to} has {} healthy instances, but slot {} has {}", fit.healthy, to.other(), other.healthy));
     }
     Ok(fit)
 }

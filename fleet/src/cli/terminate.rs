@@ -1,4 +1,4 @@
-//! `ingot-fleet terminate`: an environment goes, and its data stays where it was to.
+//! `ingot-fleet terminate`: deletes an environment, except for the data that should stay.
 
 use std::path::Path;
 
@@ -17,16 +17,16 @@ use crate::failure::Failure;
 
 /// Delete an environment. Releases, records and evidence stay
 ///
-/// Databases and caches leave a last snapshot, queues stay: CloudFormation keeps them. Instances, load balancer, role and
-/// alarms go. What documents made, such as restored volumes, stays as well. An environment in the slot of an edge is not
-/// deleted while it serves; clients that stay with it after a swap are waited for.
+/// CloudFormation takes a final snapshot of databases and caches, and keeps queues. Instances, load balancer, role and
+/// alarms are deleted. What boot documents created, such as restored volumes, stays as well. An environment in the slot
+/// of an edge is not deleted while it serves; the command waits for clients that stay with it after a swap.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
     consent: Consent,
-    /// Delete it although its edge sends it requests, or may do so
+    /// Delete it even if its edge sends requests to it, or may do so
     #[arg(long)]
     despite_traffic: bool,
 }
@@ -34,13 +34,13 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
     let (name, stack) = (operator.name(), operator.stack());
-    // In this order: a deployment that begins from here on is not agreed on.
+    // In this order: the user does not agree to end a deployment that begins from here on.
     let newest = operator.newest().await?.map(|kept| kept.record);
     let (kept, role) = match operator.standing().await? {
         Some(standing) => agreed(&operator, args, standing).await?,
         None => {
             match newest.as_ref().filter(|record| record.state == State::UnderWay && record.may_create()) {
-                // Its stack may come any moment.
+                // Its stack may appear at any moment.
                 Some(record) => {
                     args.consent.ask(&question_of_creation(record))?;
                 }
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// What stays of a stack that the user wants to be deleted, and the role that deletes it.
+/// Asks whether to delete a stack. Returns what stays of it, and the role that deletes it.
 async fn agreed(operator: &Operator, args: &Args, standing: Standing) -> Result<(Vec<String>, Option<String>), Failure> {
     let stack = operator.stack();
     may_go(operator, &standing, args).await?;
@@ -73,23 +73,26 @@ async fn agreed(operator: &Operator, args: &Args, standing: Standing) -> Result<
             may_go(operator, &now, args).await?;
         }
         if operator.stacks.resources(&stack).await? != (kept.clone(), gone) {
-            return Err(Failure::new(Exit::Failed, format!("nothing was deleted: {stack} has changed meanwhile")).hint("run it again"));
+            return Err(
+                Failure::new(Exit::Failed, format!("nothing was deleted: {stack} has changed in the meantime")).hint("run this again")
+            );
         }
     }
     match operator.account(&operator.aws.caller().await?).await {
         Ok(account) => Ok((kept, Some(account.service_role))),
         Err(failure) if failure.exit == Exit::Unreachable => Err(failure),
-        // The stack remembers its role.
+        // CloudFormation then uses the role that the stack was created with.
         Err(_) => Ok((kept, None)),
     }
 }
 
-/// Whether a stack may be deleted as it stands.
+/// Refuses to delete a stack that is protected, is being updated, or still serves.
 async fn may_go(operator: &Operator, standing: &Standing, args: &Args) -> Result<(), Failure> {
     let (name, stack) = (operator.name(), operator.stack());
     if standing.is_protected {
-        return Err(Failure::new(Exit::Failed, format!("{name} is protected from being deleted")).hint(format!(
-            "take the protection away: `aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {stack}`"
+        return Err(Failure::new(Exit::Failed, format!("{name} is protected from deletion")).hint(format!(
+            "remove the protection with `aws cloudformation update-termination-protection \
+             --no-enable-termination-protection --stack-name {stack}`"
         )));
     }
     match standing.status.starts_with("UPDATE_") && standing.is_busy() {
@@ -98,27 +101,27 @@ async fn may_go(operator: &Operator, standing: &Standing, args: &Args) -> Result
     }
 }
 
-/// CloudFormation does not delete a stack while it is updated.
+/// CloudFormation does not delete a stack during an update.
 async fn busy(operator: &Operator, standing: &Standing) -> Failure {
     let (name, stack) = (operator.called(), operator.stack());
     let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
-    let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted while it is in {}", standing.status));
+    let failure = Failure::new(Exit::Failed, format!("cannot delete {stack} while it is in {}", standing.status));
     match under_way {
         Some(kept) if standing.status == "UPDATE_IN_PROGRESS" => {
-            failure.why(kept.record.told()).hint(format!("end the deployment with `ingot-fleet abort {name}`, then terminate"))
+            failure.why(kept.record.told()).hint(format!("abort the deployment with `ingot-fleet abort {name}`, then run this again"))
         }
-        _ => failure.hint(format!("run it again when the update has ended: `ingot-fleet status {name}`")),
+        _ => failure.hint(format!("run this again when the update has ended: `ingot-fleet status {name}` shows it")),
     }
 }
 
-/// Names what goes where there is no stack yet.
+/// The question before a creation is aborted whose stack does not exist yet.
 fn question_of_creation(record: &Record) -> String {
-    format!("end deployment {} of {}, and delete what it makes", record.number, record.environment)
+    format!("abort deployment {} of {}, and delete what it creates", record.number, record.environment)
 }
 
-/// Names what goes and what stays.
+/// The question that names what is deleted and what stays.
 fn question(stack: &str, kept: &[String], gone: usize) -> String {
-    let stays = if kept.is_empty() { "nothing of it stays".to_owned() } else { format!("of it stay: {}", kept.join(", ")) };
+    let stays = if kept.is_empty() { "nothing stays".to_owned() } else { format!("these stay: {}", kept.join(", ")) };
     format!("delete {stack}, {gone} resources; {stays}")
 }
 
@@ -129,6 +132,6 @@ mod tests {
 
     #[test]
     fn the_question_names_the_creation_that_is_ended() {
-        assert_eq!(question_of_creation(&record()), "end deployment 7 of prod, and delete what it makes");
+        assert_eq!(question_of_creation(&record()), "abort deployment 7 of prod, and delete what it creates");
     }
 }

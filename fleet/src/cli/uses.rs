@@ -1,4 +1,4 @@
-//! Which environments use which releases, by their records.
+//! Which environments use which releases, according to their records.
 
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ pub(super) struct Use {
     pub(super) release: Release,
 }
 
-/// Which releases the environments use, and why it is not known of some.
+/// Which releases the environments use, and why that is unknown for some of them.
 pub(super) async fn uses(objects: &impl Objects, place: &Place) -> Result<(Vec<Use>, Vec<Failure>), Failure> {
     let (mut uses, mut unread) = (Vec::new(), Vec::new());
     for environment in objects.below(&place.environments()).await? {
@@ -29,7 +29,7 @@ pub(super) async fn uses(objects: &impl Objects, place: &Place) -> Result<(Vec<U
                 let environment = environment.clone();
                 Use { environment, role, release: record.goal.release }
             })),
-            // What AWS does not answer is no matter of one record.
+            // If AWS does not answer, the cause is not that one record.
             Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
             Err(failure) => unread.push(failure),
         }

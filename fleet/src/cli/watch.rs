@@ -1,4 +1,5 @@
-//! What a person sees of a deployment: a line for each operation, one for each instance that changed, and how far it is.
+//! What the user sees of a deployment: one line for each operation, one for each instance that changed, and the
+//! progress.
 
 use std::cell::RefCell;
 
@@ -18,7 +19,7 @@ use crate::failure::Failure;
 use crate::release::name::Name;
 use crate::story::{self, Color, Event, Seen, serving};
 
-/// Tells on stderr.
+/// Reports a deployment on stderr.
 #[derive(Debug)]
 pub(super) struct Watcher<'a> {
     stack: String,
@@ -26,22 +27,22 @@ pub(super) struct Watcher<'a> {
     progress: Option<Progress>,
     /// Whether the instances stay.
     stays: bool,
-    /// What was told of the instances.
+    /// The instances as reported last.
     seen: RefCell<Vec<Seen>>,
 }
 
-/// How far a deployment is.
+/// The progress of a deployment.
 #[derive(Debug)]
 struct Progress {
     number: u64,
-    /// How many instances there are to be, and how many are replaced at a time.
+    /// How many instances there will be, and how many are replaced at a time.
     wanted: u32,
     batch: u32,
     bar: ProgressBar,
 }
 
 impl<'a> Watcher<'a> {
-    /// Of a deployment that goes on, to what it sets.
+    /// Watches a deployment that is under way, until its instances run what it sets.
     pub(super) fn of(operator: &'a Operator, record: &Record, sets: &Wanted) -> Self {
         let wanted = record.goal.capacity.desired.max(1);
         let batch = match record.goal.policy {
@@ -56,7 +57,7 @@ impl<'a> Watcher<'a> {
         Self { progress: Some(progress), stays: record.goal.policy == Policy::InPlace, ..Self::back(operator) }
     }
 
-    /// Of one that goes back: that is as far as CloudFormation says.
+    /// Watches one that is rolled back: only CloudFormation knows its progress.
     pub(super) fn back(operator: &'a Operator) -> Self {
         Self { stack: operator.stack(), members: Members::new(operator), progress: None, stays: false, seen: RefCell::default() }
     }
@@ -75,7 +76,7 @@ impl Drop for Progress {
     }
 }
 
-/// Which batch it is, where there is more than one.
+/// Which batch is being replaced, if there is more than one.
 fn batches(done: u32, wanted: u32, batch: u32) -> String {
     match (wanted.div_ceil(batch), done / batch + 1) {
         (1, _) => "instances".to_owned(),
@@ -83,7 +84,7 @@ fn batches(done: u32, wanted: u32, batch: u32) -> String {
     }
 }
 
-/// Tells a line with the time.
+/// Prints a line with the time.
 fn told(line: Line) {
     tell(&changes::at(Timestamp::now(), line));
 }
@@ -93,22 +94,22 @@ impl Tell for Watcher<'_> {
         told(Line::plain(match operation {
             Operation::Create => "creating the stack",
             Operation::SetPolicy => "setting the policy",
-            Operation::SetRelease if self.stays => "setting the release of instances that are launched from now on",
+            Operation::SetRelease if self.stays => "setting the release for instances that are launched from now on",
             Operation::SetRelease => "replacing what runs",
         }));
     }
 
     fn sends(&self, release: &Name, ids: &[String], goes_back: bool) {
-        let back = if goes_back { "back " } else { "" };
-        told(Line::plain(format!("taking {} {back}to {release}", ids.join(", "))));
+        let verb = if goes_back { "rolling back" } else { "updating" };
+        told(Line::plain(format!("{verb} {} to {release}", ids.join(", "))));
     }
 
     fn waits_for_others(&self, status: &str) {
-        told(Line::plain(format!("waiting: the stack is in {status}, by somebody else")));
+        told(Line::plain(format!("waiting: the stack is in {status}, because of another operation")));
     }
 
     fn silent(&self, failure: &Failure) {
-        told(Line::plain(format!("{}; the deployment does not need this, and is looked at again", failure.sentence())));
+        told(Line::plain(format!("{}; the deployment does not depend on it; retrying", failure.sentence())));
     }
 
     fn event(&self, event: &Event) {

@@ -1,4 +1,4 @@
-//! A CloudFormation in memory, which does what a script says, and who tells nobody.
+//! A scripted CloudFormation in memory, and a silent [`Tell`].
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::release::name::Name;
 use crate::story::{Event, Evidence, Happened};
 
-/// How an operation of the stack ends, or what it is answered.
+/// How an operation of the stack ends, or how AWS answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Complete,
@@ -26,33 +26,33 @@ pub(super) enum Outcome {
     Aborted,
     NotBack,
     Refused,
-    /// Whoever asks has no right to it.
+    /// The caller lacks the permission.
     Denied,
-    /// The credentials are over.
+    /// The credentials have expired.
     Expired,
-    /// Something else goes on, of which nothing is to be seen any more.
+    /// AWS reports another operation that is no longer visible.
     Busy,
     Unanswered,
-    /// It is begun, and the answer is that of another call: it is refused.
+    /// The operation begins, but AWS answers that the stack is busy, as it does when a lost call is repeated.
     BegunAndRefused,
     /// "No updates are to be performed."
     Nothing,
 }
 
-/// A stack whose operations take two looks each.
+/// A stack whose operations end after a few looks.
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     pub(super) stack: RefCell<Option<Standing>>,
     pub(super) events: RefCell<Vec<Event>>,
     outcomes: RefCell<Vec<Outcome>>,
-    /// What goes on, what the stack was before, and how many looks it takes.
+    /// The running operation, the stack before it, and the number of looks left.
     pub(super) going: RefCell<Option<(Outcome, Option<Standing>, u32)>>,
     pub(super) orders: RefCell<Vec<(String, Parameters)>>,
     pub(super) tags: RefCell<Vec<Parameters>>,
     pub(super) looks: Cell<usize>,
-    /// So many looks get no answer.
+    /// Number of looks that still get no answer.
     pub(super) silent: Cell<u32>,
-    /// So many looks are refused, because the credentials are over.
+    /// Number of looks that still fail because the credentials have expired.
     pub(super) refuses: Cell<u32>,
     pub(super) cancelled: Cell<u32>,
 }
@@ -136,7 +136,7 @@ impl Stacks for Fake {
         }
         if self.refuses.get() > 0 {
             self.refuses.set(self.refuses.get() - 1);
-            return Err(Failure::new(Exit::Failed, "the credentials are over").passing());
+            return Err(Failure::new(Exit::Failed, "the credentials have expired").passing());
         }
         let going = self.going.take();
         match going {
@@ -176,11 +176,11 @@ impl Stacks for Fake {
     }
 }
 
-/// Who tells nobody, and remembers the news.
+/// Tells no one and records the news.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     pub(super) news: RefCell<Vec<(Instant, String)>>,
-    /// Of which resources events were told.
+    /// Resources whose events were reported.
     pub(super) events: RefCell<Vec<String>>,
 }
 
@@ -204,14 +204,14 @@ impl Tell for Quiet {
     async fn look(&self) {}
 }
 
-/// What instances and groups have left to be found.
+/// The evidence of instances and groups.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) evidence: RefCell<Vec<Evidence>>,
-    /// How often they were asked for, and from when on that is refused.
+    /// How often evidence was requested, and from which request on AWS refuses it.
     pub(super) asked: Cell<u32>,
     pub(super) refused_from: Cell<Option<u32>>,
-    /// How long each of AWS's answers takes: one lists what there is, another one has what is in it.
+    /// How long each of AWS's answers takes. One lists the objects, a second returns their content.
     pub(super) answers_take: Cell<Duration>,
     pub(super) groups: RefCell<Happened>,
     pub(super) console: Option<String>,
@@ -235,7 +235,7 @@ impl Witness for Left {
     }
 }
 
-/// A group of which nobody asks.
+/// Instances that must never be used.
 #[derive(Debug)]
 pub(super) struct Nobody;
 

@@ -1,4 +1,4 @@
-//! Follows a deployment to its end, and carries it on where nobody else does.
+//! Follows a deployment to its end and takes its next steps.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -24,17 +24,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
 
-/// How long AWS may give no answer.
+/// How long AWS may fail to answer before following ends.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// How a deployment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It is good, failed or undone, as its record says.
+    /// The deployment has ended; its record says whether it is good, failed or undone.
     With(Box<Record>),
-    /// It is followed no longer.
+    /// Following has ended, but the deployment has not.
     StillRunning {
-        /// Whether it goes on with nobody watching: the update that sets the release, or the creation, has begun.
+        /// Whether it continues unattended: the update that sets the release, or the creation, has begun.
         goes_on: bool,
     },
 }
@@ -43,12 +43,12 @@ pub(crate) enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
     Ended,
-    /// CloudFormation does the rest by itself.
+    /// Until CloudFormation can finish it unattended.
     Begun,
     At(Instant),
 }
 
-/// Whoever sees a deployment through.
+/// Follows deployments of one environment.
 #[derive(Debug)]
 pub(crate) struct Conductor<'a, O, S, W, T, I> {
     pub(crate) records: Records<'a, O>,
@@ -65,17 +65,18 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         InPlace { records, witness: *witness, tell: *tell, instances: *instances }
     }
 
-    /// Carries a deployment on.
+    /// Follows a deployment and carries it out.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.attend(&kept, Way::On(plan), until).await
     }
 
-    /// Ends a deployment. It is good all the same where it was too late.
+    /// Undoes a deployment. If it is too late for that, the deployment ends as good.
     pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
         self.attend(&kept, Way::Back { stack }, Until::Ended).await
     }
 
-    /// Writes down how a deployment has ended whose end nobody has seen. `None` if it goes on, or was not begun in full.
+    /// Records the outcome of a deployment that ended unobserved. Returns `None` if it is still running, or had not
+    /// fully begun.
     pub(crate) async fn settle(&self, kept: &Kept, stack: &str) -> Result<Option<Record>, Failure> {
         let mut seen = Seen::of(kept);
         let standing = self.look(stack, &mut seen).await?;
@@ -91,7 +92,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         }
     }
 
-    /// Whether the instances are as they are to be where a deployment has ended so, with nobody watching.
+    /// Returns whether the instances match this outcome. An in-place deployment may have stopped halfway.
     async fn is_whole(&self, record: &Record, next: Next, standing: Option<&Standing>) -> Result<bool, Failure> {
         if record.goal.policy != Policy::InPlace || !matches!(next, Next::Good | Next::Failed) {
             return Ok(true);
@@ -105,7 +106,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         })
     }
 
-    /// Watches the stack, and listens to the instances meanwhile. Nothing waits for what is shown of them.
+    /// Watches the stack while listening to the instances. Showing progress never delays either.
     async fn attend(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
         let heard = Heard::default();
         tokio::select! {
@@ -153,7 +154,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         }
     }
 
-    /// Looks once, and does what is next. Returns the record of a deployment that has ended.
+    /// Looks at the stack once and takes the next step. Returns the record if the deployment has ended.
     async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
         if self.in_place().still_boots(record, &mut seen.hand).await? {
@@ -181,7 +182,8 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             }
             (Next::Wait, _) => {
                 seen.waits = false;
-                // Somebody may have ended it while an order of it was on its way, or whoever else follows it has begun the next.
+                // Another process may have ended the deployment while a request was in flight, or have begun the next
+                // operation.
                 let is_update = standing.is_some_and(|standing| standing.status == "UPDATE_IN_PROGRESS");
                 let is_undone = |ended: Record| ended.state != State::Good;
                 if is_update && (matches!(way, Way::Back { .. }) || self.ended(record).await?.is_some_and(is_undone)) {
@@ -189,7 +191,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
                 }
             }
             (Next::WaitForOthers, _) => {
-                // Whoever else followed it has seen its end, and what goes on is another deployment's.
+                // Another process may have recorded the end; the running operation then belongs to another deployment.
                 if let Some(ended) = self.ended(record).await? {
                     return Ok(Some(ended));
                 }
@@ -214,8 +216,8 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         Ok(None)
     }
 
-    /// Ends the update that goes on, if it is one of this deployment. A status may be newer than the token beside it, so it may
-    /// be that of the next deployment, which has a record by then.
+    /// Cancels the running update if it belongs to this deployment. The status may be newer than the token next to it
+    /// and belong to the next deployment, which has a record by then.
     async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
         if self.records.newest().await?.is_some_and(|newest| newest.record.number != record.number) {
             return self.ended(record).await;
@@ -227,13 +229,13 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         Ok(None)
     }
 
-    /// The record of a deployment that somebody else has ended.
+    /// Returns the record if another process has ended the deployment.
     async fn ended(&self, record: &Record) -> Result<Option<Record>, Failure> {
         let found = self.records.read(record.number).await?;
         Ok(found.map(|found| found.record).filter(|found| found.state != State::UnderWay))
     }
 
-    /// Begins an operation, unless somebody has ended the deployment.
+    /// Begins an operation, unless another process has ended the deployment.
     async fn begin(
         &self,
         operation: Operation,
@@ -251,7 +253,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         }
         let order = plan.order(operation, &kept.record, standing);
         let since = Instant::now();
-        // From here on, whoever ends the deployment waits for this order. If somebody was faster, all is looked at again.
+        // From here on, ending the deployment waits for this request. If another process was faster, look again.
         let Some(ordered) = self.records.order(&found, &order.token).await? else { return Ok(None) };
         seen.kept = ordered.clone();
         if !is_fresh(&ordered.record, since) {
@@ -267,20 +269,20 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
                 seen.is_ordered |= LAST.contains(&operation);
                 return Ok(None);
             }
-            // The stack deploys so already, whatever its parameters are called.
+            // The stack already deploys this way, whatever its parameters say.
             Ok(false) if operation == Operation::SetPolicy => {
                 return Box::pin(self.begin(Operation::SetRelease, kept, plan, standing, seen)).await;
             }
-            Ok(false) => Failure::new(Exit::Failed, format!("CloudFormation finds nothing to change in {}", plan.stack)),
-            // It may have arrived: whoever goes on sees. Or somebody logs in again.
+            Ok(false) => Failure::new(Exit::Failed, format!("CloudFormation found nothing to change in {}", plan.stack)),
+            // The request may have arrived, which the next look shows. Or the operator logs in again.
             Err(failure) if failure.may_pass() => return Err(failure),
-            // Another operation has begun, of which not every look knows yet.
+            // Another operation has begun that not every look shows yet.
             Err(failure) if failure.sentence().contains("_IN_PROGRESS state") => return Ok(None),
-            // Whoever has begun it may do it.
+            // The operator who began the deployment may have the permission.
             Err(failure) if failure.is_of_rights() && !plan.is_own => return Err(failure),
             Err(failure) => failure,
         };
-        // A call before, whose answer got lost, or somebody else may have begun it, or another operation.
+        // An earlier call whose answer was lost, or another process, may have begun this operation or another one.
         let standing = self.stacks.standing(&plan.stack).await?;
         if standing.is_some_and(|standing| standing.is_busy() || standing.token.as_ref() == Some(&order.token)) {
             return Ok(None);
@@ -289,14 +291,15 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             self.in_place().turn_back(&kept.record, &why, &mut seen.hand).await?;
             return Ok(None);
         }
-        // Refused, so nothing goes on, and nothing was replaced: unless whoever else follows it has ordered something since.
+        // It was refused, so nothing runs and nothing was replaced, unless another follower has requested something
+        // since.
         match self.records.end(&ordered, State::Failed, Timestamp::now(), Some(why.sentence())).await? {
             Some(_) => Err(why),
             None => Ok(None),
         }
     }
 
-    /// Ends a deployment that somebody wants to end, and of which nothing goes on.
+    /// Ends a deployment that is to be undone and has no running operation.
     async fn undone(&self, kept: &Kept, standing: Option<&Standing>, seen: &mut Seen) -> Result<Option<Record>, Failure> {
         let has_arrived = |ordered: &Ordered, begun: &Tokens| {
             begun.contains(&ordered.token) || standing.is_some_and(|standing| standing.token.as_ref() == Some(&ordered.token))
@@ -311,7 +314,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         self.end_unless_ordered(kept, Some("the stack was deleted meanwhile"), seen, has_arrived).await
     }
 
-    /// Ends a deployment as undone, unless an order of it may still arrive, or somebody orders one now.
+    /// Ends a deployment as undone, unless one of its requests may still arrive, or another process sends one now.
     async fn end_unless_ordered(
         &self,
         kept: &Kept,
@@ -325,7 +328,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         }
         let release = Operation::SetRelease.token(&found.record);
         if found.record.orders_without_a_word() && !seen.begun.contains(&release) {
-            // Whoever has begun it cannot read the record any more, and what it has sent by now is waited for.
+            // From here on the older version that began it cannot read the record; wait for what it has already sent.
             self.records.order(&found, &release).await?;
             return Ok(None);
         }
@@ -333,7 +336,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             && seen.late.may_arrive(ordered)
         {
             if !seen.waits {
-                self.tell.news("an update was ordered that has not arrived yet: it is waited for, for 2 minutes at the most");
+                self.tell.news("an update was requested but has not reached CloudFormation yet: waiting up to 2 minutes for it");
             }
             seen.waits = true;
             return Ok(None);
@@ -342,10 +345,10 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
         Ok(ended.map(|ended| ended.record))
     }
 
-    /// How the stack stands. Tells what happened to it.
+    /// Returns the state of the stack and reports new events.
     async fn look(&self, stack: &str, seen: &mut Seen) -> Result<Option<Standing>, Failure> {
         let (events, standing) = self.stacks.look(stack, seen.since).await?;
-        // Several may be of one moment.
+        // Several events may have the same timestamp.
         let told = seen.told;
         for event in events {
             seen.begun.extend(event.token.clone());

@@ -1,4 +1,4 @@
-//! What is known of the instances of a deployment in place while it is followed, and what comes next.
+//! State of the instances while an in-place deployment is followed, and what comes next.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,81 +9,81 @@ use super::late::Late;
 use crate::aws::records::Kept;
 use crate::deployment::record::{Record, Release};
 
-/// How often a command is looked at.
+/// Polling interval of a command.
 pub(super) const BRIEF: Duration = Duration::from_millis(250);
 
-/// How often the group is looked at meanwhile: who has left it does not answer any more.
+/// Polling interval of the group while a command runs: an instance that has left the group never answers.
 pub(super) const RARELY: Duration = Duration::from_secs(5);
 
-/// What instances are told, and what they answer.
+/// The commands sent to instances, and their results.
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     pub(super) batch: Option<Batch>,
-    /// The record as it was last written here.
+    /// The record as this process last wrote it.
     pub(super) kept: Option<Kept>,
-    /// Those whose boot was cut off, each time.
+    /// Instances whose boot was cut off, one entry per time.
     pub(super) cut_off: Vec<String>,
-    /// Those that were replaced: the group shows them for a while.
+    /// Replaced instances, which the group still lists for a while.
     pub(super) replaced: BTreeSet<String>,
-    /// Whether one of a batch cannot be reached.
+    /// Whether to send to one instance at a time, because one of a batch is unreachable.
     pub(super) is_one_by_one: bool,
-    /// Since when an instance that has to be reached cannot be.
+    /// Since when a required instance has been unreachable.
     pub(super) out_of_reach: Option<Instant>,
-    /// What may still be on its way, and whether that is waited for.
+    /// The request that may still be in flight, and whether it is being waited for.
     pub(super) late: Late,
     pub(super) waits: bool,
 }
 
-/// A command that goes on.
+/// A running command.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) command: String,
     pub(super) ids: Vec<String>,
-    /// What is to be noted of those that have done it.
+    /// Deployment with which instances are tagged once they have booted.
     pub(super) number: u64,
     pub(super) release: Release,
     pub(super) way: Way,
     pub(super) since: Instant,
     pub(super) patience: Duration,
-    /// When the group was looked at last.
+    /// When the group was last read.
     pub(super) looked: Instant,
 }
 
-/// What becomes of an instance that fails.
+/// Purpose of a batch, which decides what happens if an instance fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// All go back.
+    /// Brings the release to the instances; a failure takes all of them back.
     On,
-    /// It is replaced.
+    /// Updates instances launched meanwhile; a failed one is replaced.
     Along,
     Back,
 }
 
-/// Whoever follows a deployment.
+/// What the follower of a deployment wants and knows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whither {
-    /// Whether it is to be ended.
+    /// Whether the deployment is to be undone.
     pub(super) goes_back: bool,
     /// Whether the update that sets the release has begun.
     pub(super) has_begun: bool,
-    /// Whether who follows it has begun it.
+    /// Whether the follower began the deployment.
     pub(super) is_own: bool,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug)]
 pub(super) enum Turned {
-    /// What the stack says: the instances are as they are to be.
+    /// The instances are as required: continue with the stack.
     Through,
-    /// Another look.
+    /// Look again.
     Again,
-    /// The update that goes on is to end.
+    /// Cancel the running update.
     Cancel,
     Ended(Box<Record>),
 }
 
 impl Hand {
-    /// Whether instances are waited for.
+    /// Returns whether a command is running.
     pub(super) fn is_busy(&self) -> bool {
         self.batch.is_some()
     }

@@ -1,9 +1,8 @@
-//! A deployment in place: the release is sent to the instances that run, a batch at a time, between the update that sets the
-//! policy and the one that sets the release. What follows it goes the way that the record says, so that several who follow it
-//! go the same way.
+//! In-place deployments: the release is sent to the running instances, a batch at a time, between the update that sets
+//! the policy and the one that sets the release. The record holds the direction, so that several followers act alike.
 //!
-//! Instances that are launched meanwhile run what ran before. They get the release once the stack has it, because none is
-//! launched with the former one any more.
+//! Instances launched in between run the previous release. They get the new one once the stack has it, because from
+//! then on no instance is launched with the previous one.
 
 use std::time::Duration;
 
@@ -23,13 +22,13 @@ use crate::deployment::record::{Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How long an instance that has to be reached may be out of reach, as while it restarts.
+/// How long a required instance may be unreachable, for example while it restarts.
 const REACHABLE: Duration = Duration::from_secs(60);
 
-/// How often an instance gets a release whose boot is cut off.
+/// How often a release is sent to an instance whose boot is cut off.
 const TIMES: usize = 2;
 
-/// Whoever carries the instances on.
+/// Moves the instances of a deployment.
 #[derive(Debug)]
 pub(super) struct InPlace<'a, O, W, T, I> {
     pub(super) records: &'a Records<'a, O>,
@@ -39,7 +38,7 @@ pub(super) struct InPlace<'a, O, W, T, I> {
 }
 
 impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
-    /// Has the instances run what they are to run, before anything follows from how the stack stands.
+    /// Brings the instances to what they should run, before the state of the stack is acted upon.
     pub(super) async fn turn(
         &self,
         next: Next,
@@ -78,7 +77,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         }
         let since = Instant::now();
         let turn = Turn { heading: Heading::On, sent: ids.clone() };
-        // From here on, whoever ends the deployment knows which instances may still get it.
+        // From here on, a process that ends the deployment knows which instances may still get the release.
         let Some(ordered) = self.records.order(found, &turn.token(record)).await? else { return Ok(Turned::Again) };
         if !is_fresh(&ordered.record, since) {
             return Ok(Turned::Again);
@@ -93,24 +92,24 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
                 self.await_batch(hand, Way::On, command, ids, (record.number, record.goal.release.clone()), pace);
                 return Ok(Turned::Again);
             }
-            // It may have arrived: whoever goes on sends it again.
+            // The command may have arrived; the next look sends it again if needed.
             Err(failure) if failure.may_pass() => return Err(failure),
             Err(failure) | Ok(Sent::OutOfReach(failure)) => failure,
         };
-        // Nothing was sent to those that were not reached before.
+        // Instances not tagged by this deployment before have received nothing.
         let untouched: Vec<String> = standees
             .iter()
             .filter(|one| ids.contains(&one.id) && one.deployment != Some(record.number))
             .map(|one| one.id.clone())
             .collect();
         if let Some(before) = Before::of(standing).filter(|_| !untouched.is_empty()) {
-            // Where that is refused as well, they are taken back like the others.
+            // If this fails too, they are taken back like the others.
             let _ = self.instances.mark(&untouched, before.number, Some(&before.release)).await;
         }
         if failure.is_of_rights() && !is_own {
             return Err(failure);
         }
-        // One that has left the group meanwhile cannot be reached, and need not be.
+        // An instance that has left the group in the meantime need not be reached.
         let now = self.instances.standees().await?;
         if ids.iter().any(|id| !now.iter().any(|one| one.id == *id && one.serves())) {
             return Ok(Turned::Again);
@@ -119,7 +118,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(Turned::Again)
     }
 
-    /// Sends the release to those that were launched with the former one, until there are none.
+    /// Sends the release to instances that were launched with the previous one, until none is left.
     async fn bring_along(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
         let (record, pace) = (&found.record, Pace::of(standing));
         let mut standees = self.instances.standees().await?;
@@ -134,7 +133,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(Turned::Again)
     }
 
-    /// Takes the instances back, and ends the deployment.
+    /// Takes the instances back, then ends the deployment.
     async fn go_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<Turned, Failure> {
         let (record, turn) = (&found.record, Turn::of(&found.record));
         if turn.heading == Heading::On {
@@ -143,7 +142,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
                 self.wait_for_late(hand);
                 return Ok(Turned::Again);
             }
-            // From here on, whoever follows it goes back.
+            // From here on, every follower goes back.
             let turn = Turn { heading: Heading::Undone, ..turn };
             self.records.turn(found, &turn.token(record), None).await?;
             return Ok(Turned::Again);
@@ -159,13 +158,13 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(ended.map_or(Turned::Again, |ended| Turned::Ended(Box::new(ended.record))))
     }
 
-    /// Sends what ran before to the next batch of those that were reached. Whether none is left.
+    /// Sends the previous release to the next batch of reached instances. Returns whether none is left.
     async fn take_back(&self, found: &Kept, standing: &Standing, hand: &mut Hand) -> Result<bool, Failure> {
         let (record, pace) = (&found.record, Pace::of(standing));
         let Some(before) = Before::of(standing) else {
-            return Err(Failure::new(Exit::Failed, format!("cannot tell what ran before deployment {}", record.number))
+            return Err(Failure::new(Exit::Failed, format!("cannot determine which release ran before deployment {}", record.number))
                 .why("the stack has no parameters Release, ReleaseSha256 and Deployment")
-                .hint("update ingot-fleet, or roll out a release that is good with `--policy rolling_with_batch`"));
+                .hint("update ingot-fleet, or deploy a good release with `--policy rolling_with_batch`"));
         };
         let mut standees = self.instances.standees().await?;
         standees.retain(|one| !hand.replaced.contains(&one.id));
@@ -179,7 +178,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(false)
     }
 
-    /// Sends a release to instances that have to run it. One that cannot be reached is replaced.
+    /// Sends a release to instances that must run it. An unreachable instance is replaced.
     async fn press(
         &self,
         way: Way,
@@ -205,15 +204,15 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(())
     }
 
-    /// Has the group launch another one by what the stack says: this one may run anything by now.
+    /// Replaces an instance, which may run anything by now, with one that runs what the stack says.
     async fn replace(&self, id: &str, why: &str, hand: &mut Hand) -> Result<(), Failure> {
-        self.tell.news(&format!("{why}; {id} is replaced"));
+        self.tell.news(&format!("{why}; replacing {id}"));
         self.instances.replace(id).await?;
         hand.replaced.insert(id.to_owned());
         Ok(())
     }
 
-    /// Whether the release is not on its way to an instance any more, sent by somebody who was killed.
+    /// Returns whether no command of a killed process is still on its way to an instance.
     async fn has_arrived(&self, found: &Kept, hand: &mut Hand) -> Result<bool, Failure> {
         let Some(ordered) = &found.record.ordered else { return Ok(true) };
         for id in &Turn::of(&found.record).sent {
@@ -227,7 +226,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
 
     fn wait_for_late(&self, hand: &mut Hand) {
         if !hand.waits {
-            self.tell.news("something was ordered that has not arrived yet: it is waited for, for 2 minutes at the most");
+            self.tell.news("a request was sent but has not arrived yet: waiting up to 2 minutes for it");
         }
         hand.waits = true;
     }
@@ -247,7 +246,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         hand.batch = Some(Batch { command, ids, number, release, way, since, patience, looked: since });
     }
 
-    /// Looks at the command that goes on. Whether it still does.
+    /// Checks the running command, if any. Returns whether it is still running.
     pub(super) async fn still_boots(&self, record: &Record, hand: &mut Hand) -> Result<bool, Failure> {
         let Some(batch) = &mut hand.batch else { return Ok(false) };
         let boots = self.instances.look(&batch.command, &batch.ids).await?;
@@ -255,11 +254,11 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
             return Ok(true);
         }
         let done: Vec<String> = boots.iter().filter(|(_, boot)| *boot == Boot::Done).map(|(id, _)| id.clone()).collect();
-        // Those that somebody takes back meanwhile have another release in a moment.
+        // Instances that another process is taking back will have another release in a moment.
         if !done.is_empty() && (batch.way != Way::On || self.goes_on(record).await?) {
             self.instances.mark(&done, batch.number, Some(&batch.release)).await?;
         }
-        // What is not in the group any more does not count.
+        // Instances that have left the group do not count.
         let has_gone_well = boots.iter().all(|(_, boot)| matches!(boot, Boot::Done | Boot::Overtaken));
         let standees = if has_gone_well { Vec::new() } else { self.instances.standees().await? };
         let (way, patience) = (batch.way, batch.patience);
@@ -268,7 +267,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         for (id, boot) in boots.into_iter().filter(|(id, _)| standees.iter().any(|one| one.id == *id && one.serves())) {
             let why = match boot {
                 Boot::Done | Boot::Overtaken => continue,
-                Boot::GoesOn => format!("the boot has not ended within {} s", patience.as_secs()),
+                Boot::GoesOn => format!("the boot did not finish within {} s", patience.as_secs()),
                 Boot::CutOff(why) => {
                     hand.cut_off.push(id.clone());
                     if hand.cut_off.iter().filter(|other| **other == id).count() < TIMES {
@@ -296,7 +295,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(false)
     }
 
-    /// Whether an instance may still answer. The command of one that has left the group goes on for an hour.
+    /// Returns whether an instance may still answer. The command of one that has left the group stays open for an hour.
     async fn is_awaited(&self, boots: &[(String, Boot)], batch: &mut Batch) -> Result<bool, Failure> {
         let mut going = boots.iter().filter(|(_, boot)| *boot == Boot::GoesOn).peekable();
         if going.peek().is_none() || batch.since.elapsed() > batch.patience {
@@ -310,19 +309,19 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
         Ok(going.any(|(id, _)| standees.iter().any(|one| one.id == *id && one.serves())))
     }
 
-    /// Whether nobody has ended a deployment, or had it go back.
+    /// Returns whether the deployment is still under way and going forward.
     async fn goes_on(&self, record: &Record) -> Result<bool, Failure> {
         let found = self.records.read(record.number).await?;
         Ok(found.is_some_and(|found| found.record.state == State::UnderWay && Turn::of(&found.record).heading == Heading::On))
     }
 
-    /// Where the instance has left why it failed.
+    /// Returns the URL of the evidence that a failed instance left, in parentheses, or nothing.
     async fn evidence_of(&self, record: &Record, id: &str) -> String {
         let found = self.witness.evidence(record).await.unwrap_or_default();
         found.iter().rfind(|one| one.instance == id).map(|one| format!(" ({})", one.url)).unwrap_or_default()
     }
 
-    /// Writes down that the deployment goes back, and why, unless it has ended or goes back already.
+    /// Records that the deployment goes back, and why, unless it has ended or already goes back.
     pub(super) async fn turn_back(&self, record: &Record, why: &Failure, hand: &mut Hand) -> Result<(), Failure> {
         self.tell.news(&why.to_string());
         loop {
@@ -331,7 +330,7 @@ impl<O: Objects, W: Witness, T: Tell, I: Instances> InPlace<'_, O, W, T, I> {
             if found.record.state != State::UnderWay || turn.heading != Heading::On {
                 return Ok(());
             }
-            // What was sent here has arrived, or never will.
+            // Commands sent by this process have arrived, or never will.
             let is_own = hand.kept.as_ref() == Some(&found);
             let turn = Turn { heading: Heading::Failed, sent: if is_own { Vec::new() } else { turn.sent } };
             if self.records.turn(&found, &turn.token(record), Some(why.sentence())).await?.is_some() {

@@ -1,4 +1,4 @@
-//! An order of which nothing is to be seen yet: it may still reach CloudFormation, or whoever was about to send it is gone.
+//! A recorded request with no visible effect yet: it may still reach AWS, or its sender may have been killed.
 
 use std::time::Duration;
 
@@ -7,28 +7,29 @@ use tokio::time::Instant;
 
 use crate::deployment::record::{Ordered, Record};
 
-/// By how much the clock that wrote the record may differ from that of AWS. Requests that differ by more are refused.
+/// How far the clock that wrote the record may differ from AWS's clock. AWS refuses requests that differ by more.
 pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
-/// How long an order may take: a call is made four times, each of which has 25 seconds to be answered, with pauses.
+/// How long a request may take to arrive: four attempts of up to 25 seconds each, with pauses.
 pub(super) const LATE: Duration = Duration::from_secs(2 * 60);
 
-/// How old an order may be that is sent: it is waited for no longer than [`LATE`], which is for what is on its way.
+/// Maximum age of a recorded request when it is sent. Others wait for it for [`LATE`], which covers only the time in
+/// transit.
 const FRESH: Duration = Duration::from_secs(15);
 
-/// Whether what was written down as ordered may still be sent. The machine may have slept meanwhile, and not every clock goes on
-/// during that.
+/// Returns whether a recorded request may still be sent. The machine may have been asleep, and a monotonic clock may
+/// stop then.
 pub(super) fn is_fresh(record: &Record, since: Instant) -> bool {
     let age = |ordered: &Ordered| Duration::try_from(Timestamp::now().duration_since(ordered.at)).unwrap_or_default();
     since.elapsed() <= FRESH && record.ordered.as_ref().map(age).unwrap_or_default() <= FRESH
 }
 
-/// Since when an order is waited for.
+/// The request being waited for, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Late(Option<(Ordered, Instant)>);
 
 impl Late {
-    /// Whether an order may still arrive. The clock of whoever wrote it down is believed by no more than it may differ.
+    /// Returns whether a request may still arrive. The timestamp in the record is trusted only within [`SKEW`].
     pub(super) fn may_arrive(&mut self, ordered: &Ordered) -> bool {
         let since = match &self.0 {
             Some((known, since)) if known == ordered => *since,
@@ -49,7 +50,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_order_is_waited_for_as_long_as_it_may_take() {
+    async fn a_request_is_awaited_as_long_as_it_may_take() {
         let (mut late, at) = (Late::default(), Timestamp::now());
         assert!(late.may_arrive(&ordered(at, 1)));
         tokio::time::advance(LATE - Duration::from_secs(1)).await;
@@ -60,7 +61,7 @@ mod tests {
         assert!(!late.may_arrive(&ordered(long_ago, 1)), "of somebody who was killed in the morning");
     }
     #[tokio::test(start_paused = true)]
-    async fn an_order_is_sent_at_once_or_written_anew() {
+    async fn a_stale_request_is_not_sent() {
         let (since, now) = (Instant::now(), Timestamp::now());
         let ordered = |at| record().order("ingot-7-release-ann-1", at);
         assert!(is_fresh(&ordered(now), since) && is_fresh(&ordered(now + SignedDuration::from_secs(60)), since), "clocks differ");

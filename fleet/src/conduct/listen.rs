@@ -1,5 +1,5 @@
-//! Listens to the instances of a deployment and to their groups, while its stack is watched: what fails is told at once, and
-//! kept, because much of it cannot be asked for any more once everything is as before.
+//! Listens to the instances of a deployment and to their groups while its stack is watched. Failures are reported at
+//! once and kept, since much of it is no longer available after the rollback.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,34 +14,35 @@ use super::tell::Tell;
 use crate::deployment::record::Record;
 use crate::story::{Cause, Console, Deployment, Event, Evidence, Happened, cause_of_failure, left_nothing, line_of, news};
 
-/// How often instances are listened to, and groups, whose failures are not the release's. A failure is told within 5 seconds,
-/// also where each of AWS's answers takes two: instances are asked again while an answer is still under way, so that what they
-/// leave waits for no answer but its own.
+/// Polling intervals of instances and of groups, whose failures are rarely the release's fault. A failure is reported
+/// within 5 seconds even if each of AWS's answers takes two: the next query starts while an answer is still pending, so
+/// new evidence waits for no answer but its own.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_OF_GROUPS: Duration = Duration::from_secs(5);
 
-/// So many questions are under way at once.
+/// Maximum number of pending queries.
 const AT_ONCE: usize = 10;
 
-/// The longest pause between two questions while nobody may ask, or AWS is busy.
+/// Longest pause between two queries while AWS denies or throttles them.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Who knows what AWS and instances say besides the stack.
+/// Sources of information besides the stack.
 pub(crate) trait Witness {
-    /// The failures that instances have left as evidence since a deployment began; `None` if that cannot be asked for.
+    /// Returns the failures that instances have left as evidence since a deployment began, or `None` if it cannot be
+    /// read.
     async fn evidence(&self, record: &Record) -> Option<Vec<Evidence>>;
 
-    /// What Auto Scaling and target groups say of the groups: activities, refreshes, health.
+    /// Returns what Auto Scaling and target groups report: activities, refreshes, health.
     async fn groups(&self, record: &Record) -> Happened;
 
-    /// What an instance has written to its console.
+    /// Returns the console output of an instance.
     async fn console(&self, instance: &str) -> Option<String>;
 }
 
-/// What was heard so far.
+/// Information collected so far.
 pub(super) type Heard = RefCell<Happened>;
 
-/// Tells of what fails, for as long as somebody listens.
+/// Reports failures until it is dropped.
 pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &Record, heard: &Heard) -> Infallible {
     let (of, told) = (Deployment::of(record), RefCell::new(BTreeSet::new()));
     let tell_news = || {
@@ -52,7 +53,7 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
         let (mut asked, mut number, mut newest) = (FuturesUnordered::new(), 0_u64, 0);
         let (mut pause, mut next) = (PAUSE, Instant::now());
         loop {
-            // Whoever refuses is asked one question at a time.
+            // After a failed query, send one at a time.
             let may_ask = asked.len() < AT_ONCE && (pause == PAUSE || asked.is_empty());
             tokio::select! {
                 biased;
@@ -61,7 +62,7 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
                         Some(_) => (PAUSE, next.min(Instant::now() + PAUSE)),
                         None => ((pause * 2).min(LONGEST), Instant::now() + (pause * 2).min(LONGEST)),
                     };
-                    // An answer may be overtaken by that to a later question.
+                    // Answers may arrive out of order.
                     if let Some(found) = found.filter(|_| of > newest) {
                         heard.borrow_mut().evidence = found;
                         newest = of;
@@ -77,7 +78,7 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
             }
         }
     };
-    // Beside it: it may take several answers of AWS.
+    // In parallel, since it may need several answers of AWS.
     let to_groups = async {
         loop {
             let found = witness.groups(record).await;
@@ -92,14 +93,14 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
     }
 }
 
-/// Why a deployment has failed, by all that is known of it.
+/// Determines why a deployment failed, from everything known about it.
 pub(super) async fn why<W: Witness>(witness: &W, record: &Record, events: Vec<Event>, heard: &Heard) -> Cause {
     let of = Deployment::of(record);
     let (evidence, groups) = tokio::join!(witness.evidence(record), witness.groups(record));
     let silent = {
         let mut heard = heard.borrow_mut();
         heard.take(groups);
-        // What was heard before is worth more than nothing.
+        // If evidence cannot be read now, what was heard before still counts.
         heard.evidence = evidence.unwrap_or_else(|| std::mem::take(&mut heard.evidence));
         heard.events = events;
         left_nothing(&heard, &of).map(str::to_owned)

@@ -1,5 +1,5 @@
-//! One deployment, or one swap, from its record to its end. CloudFormation is the engine: it goes on, and goes back, with nobody watching.
-//! What is done here is to begin its operations, to watch them, and to write down how it ended.
+//! Carries one deployment or swap from its record to its end. CloudFormation is the engine: it continues and rolls back
+//! unattended. This module begins its operations, watches them, and records the outcome.
 
 mod follow;
 mod hand;

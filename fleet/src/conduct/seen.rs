@@ -1,4 +1,4 @@
-//! What is known of a deployment while it is followed, and where it is to go.
+//! What is known about a deployment while it is followed, and its direction.
 
 use std::time::Duration;
 
@@ -12,37 +12,38 @@ use crate::aws::records::Kept;
 use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
 use crate::deployment::record::Record;
 
-/// How often it is looked at: where a deployment waits for what is seen, and where AWS gives no answer or somebody else works
-/// on the stack. A look is two calls of CloudFormation, whose limits per account are not documented: others need some of them.
+/// Polling intervals: the short one while the deployment waits for the result, the long one while AWS does not answer
+/// or another operation runs on the stack. A look is two calls of CloudFormation, whose undocumented rate limits are
+/// shared by the whole account.
 const PAUSE: Duration = Duration::from_millis(500);
 pub(super) const LONG: Duration = Duration::from_secs(2);
 
-/// Where a deployment is to go.
+/// Direction of a deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Way<'a> {
-    /// On, by this plan.
+    /// Forward, by this plan.
     On(&'a Plan<'a>),
     /// Back.
     Back { stack: &'a str },
 }
 
-/// Those after which CloudFormation needs nobody.
+/// Operations that CloudFormation finishes unattended.
 pub(super) const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
 
-/// What was seen while it was followed.
+/// What was observed while following a deployment.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// The record as it is kept now.
+    /// The record as it is currently stored.
     pub(super) kept: Kept,
     pub(super) begun: Tokens,
-    /// Since when events are looked for, and since when they are told.
+    /// Since when events are read, and since when they are reported.
     pub(super) since: Timestamp,
     pub(super) told: Timestamp,
     pub(super) had_stack: bool,
     pub(super) waits: bool,
-    /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
+    /// Whether CloudFormation has accepted the last operation, whose event comes later.
     pub(super) is_ordered: bool,
-    /// The order that may still be on its way.
+    /// The request that may still be in flight.
     pub(super) late: Late,
     pub(super) silent_since: Option<Instant>,
     pub(super) hand: Hand,
@@ -67,7 +68,7 @@ impl Seen {
         }
     }
 
-    /// How long it is until the next look.
+    /// Returns the time until the next look.
     pub(super) fn pause(&self) -> Duration {
         if self.hand.is_busy() && self.silent_since.is_none() {
             return BRIEF;
@@ -75,7 +76,7 @@ impl Seen {
         if self.silent_since.is_some() || self.waits || self.hand.waits { LONG } else { PAUSE }
     }
 
-    /// Whether CloudFormation takes a deployment to its end, and back if need be.
+    /// Returns whether CloudFormation can finish the deployment, or roll it back, unattended.
     pub(super) fn goes_on(&self, record: &Record) -> bool {
         self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
     }

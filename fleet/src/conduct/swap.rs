@@ -1,4 +1,4 @@
-//! Follows a swap of an edge to its end, and orders its update where nobody else has.
+//! Follows a swap of an edge to its end, and requests its update unless another process has.
 
 use std::time::Duration;
 
@@ -18,37 +18,37 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Event, plain};
 
-/// How often the stack is looked at.
+/// Polling interval of the stack.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long AWS may give no answer.
+/// How long AWS may fail to answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// How long nothing may be seen of an update that CloudFormation has taken.
+/// How long an update that CloudFormation has accepted may stay invisible.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// Whoever knows how healthy a slot is.
+/// Health of the slots.
 pub(crate) trait Health {
-    /// Why a slot cannot serve, in a sentence; `None` if it can.
+    /// Returns why a slot cannot serve, as a phrase for users, or `None` if it can.
     async fn ailment(&self, slot: Slot) -> Result<Option<String>, Failure>;
 }
 
-/// Whoever sees a swap through.
+/// Carries out a swap.
 #[derive(Debug)]
 pub(crate) struct Swapper<'a, O, S, H> {
     pub(crate) swaps: Swaps<'a, O>,
     pub(crate) stacks: &'a S,
     pub(crate) health: &'a H,
     pub(crate) stack: &'a str,
-    /// The role of CloudFormation.
+    /// The service role that CloudFormation assumes.
     pub(crate) role: &'a str,
-    /// Whether it has begun the swap.
+    /// Whether this process began the swap.
     pub(crate) is_own: bool,
     pub(crate) tell: fn(&str),
 }
 
 impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
-    /// Goes on with a swap until it has ended. `None` if that was not before `until`.
+    /// Carries on a swap until it ends. Returns `None` if that is not before `until`.
     pub(crate) async fn run(&self, kept: KeptSwap, until: Option<Instant>) -> Result<Option<Swap>, Failure> {
         let (mut kept, mut answered, mut waits) = (kept, Instant::now(), false);
         loop {
@@ -56,7 +56,7 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
                 Ok(Some(ended)) => return Ok(Some(ended)),
                 Ok(None) => answered = Instant::now(),
                 Err(failure) if failure.may_pass() && answered.elapsed() < PATIENCE => {
-                    (self.tell)(&format!("{}; it is tried again", failure.sentence()));
+                    (self.tell)(&format!("{}; retrying", failure.sentence()));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -64,25 +64,30 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
                 return Ok(None);
             }
             sleep(PAUSE).await;
-            // Somebody else may have seen its end.
+            // Another process may have recorded its end.
             match self.swaps.read(kept.swap.number).await {
                 Ok(Some(found)) if found.swap.state != State::UnderWay => return Ok(Some(found.swap)),
                 Ok(Some(found)) => kept = found,
-                Ok(None) => return Err(Failure::new(Exit::Failed, format!("the record of {} is gone", kept.swap.told()))),
-                // It is asked for again.
+                Ok(None) => {
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        format!("the record of swap {} of the edge {} is gone", kept.swap.number, kept.swap.edge),
+                    ));
+                }
+                // The next round reads it again.
                 Err(failure) if failure.may_pass() => {}
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// Does what is to be done now. Returns the swap if it has ended.
+    /// Takes the next step. Returns the swap if it has ended.
     async fn step(&self, kept: &KeptSwap, waits: &mut bool) -> Result<Option<Swap>, Failure> {
         let swap = &kept.swap;
         let standing = self.stacks.standing(self.stack).await?;
         let begun = self.begun(swap).await?;
         let next = swap.next(standing.as_ref(), &begun);
-        // It may have got sick since the swap was begun: that may be long ago.
+        // The slot may have become unhealthy since the swap began.
         if next == Next::Order
             && let Some(why) = self.health.ailment(swap.to).await?
         {
@@ -91,9 +96,9 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
         match (next, standing) {
             (Next::Order, Some(standing)) => match self.order(swap, &standing).await {
                 Ok(()) => Ok(None),
-                // Whoever has begun it may have the right to it.
+                // The operator who began the swap may have the permission.
                 Err(failure) if failure.may_pass() || failure.is_of_rights() && !self.is_own => Err(failure),
-                // Somebody else has begun an update since it was looked at.
+                // Another update has begun since the last look.
                 Err(failure) if failure.sentence().contains("_IN_PROGRESS state and can not be updated") => Ok(None),
                 Err(failure) => {
                     self.end(kept, State::Failed, Some(failure.sentence())).await?;
@@ -102,7 +107,7 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
             },
             (Next::WaitForOthers, Some(standing)) => {
                 if !std::mem::replace(waits, true) {
-                    (self.tell)(&format!("the stack {} is in {}: that is waited for", self.stack, standing.status));
+                    (self.tell)(&format!("waiting for another operation: the stack {} is in {}", self.stack, standing.status));
                 }
                 Ok(None)
             }
@@ -114,21 +119,21 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
             (Next::Stuck(stuck), Some(standing)) => {
                 let (what, hint) = way_out(stuck, self.stack, &swap.edge);
                 let failure = Failure::new(Exit::Failed, format!("the stack {} is in {}", self.stack, standing.status));
-                Err(failure.why(what).hint(format!("{hint}; `ingot-fleet swap {}` then goes on", swap.edge)))
+                Err(failure.why(what).hint(format!("{hint}; then run `ingot-fleet swap {}` to continue", swap.edge)))
             }
             (Next::Gone, _) | (_, None) => self.end(kept, State::Undone, Some("the edge was deleted".into())).await.map(Some),
             (Next::Wait, _) => Ok(None),
         }
     }
 
-    /// Ends a swap of which nothing was ordered, unless whoever has begun it may be about to.
+    /// Ends a swap whose update was not requested, unless the process that began it may be about to do so.
     async fn give_up(&self, kept: &KeptSwap, why: String) -> Result<Swap, Failure> {
         let is_old = SignedDuration::try_from(LATE).is_ok_and(|late| Timestamp::now().duration_since(kept.swap.began) > SKEW + late);
         if self.is_own || is_old {
             return self.end(kept, State::Failed, Some(why)).await;
         }
-        Err(Failure::new(Exit::Failed, format!("{}, and is not gone on with", kept.swap.told())).why(why).hint(format!(
-            "run `ingot-fleet swap {}` again when it is healthy; 17 minutes after its beginning, that ends it otherwise",
+        Err(Failure::new(Exit::Failed, format!("{}, and cannot continue", kept.swap.told())).why(why).hint(format!(
+            "run `ingot-fleet swap {}` again when the slot is healthy; from 17 minutes after the start, that ends the swap if it is not",
             kept.swap.edge
         )))
     }
@@ -138,7 +143,7 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
         self.swaps.end(kept, kept.swap.end(state, at, cause)).await
     }
 
-    /// Orders the update of the weights: nothing else changes.
+    /// Requests the update of the weights, which changes nothing else.
     async fn order(&self, swap: &Swap, standing: &Standing) -> Result<(), Failure> {
         let parameters = swap.to.parameters();
         let kept = standing.parameters.keys().filter(|name| !parameters.contains_key(*name)).map(String::as_str).collect();
@@ -159,7 +164,7 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
         }
     }
 
-    /// Waits until an order that was taken is seen on the stack: a description may be some seconds old.
+    /// Waits until an accepted update shows on the stack, whose description may lag behind by seconds.
     async fn arrived(&self, token: &str) -> Result<(), Failure> {
         let since = Instant::now();
         while since.elapsed() < SETTLED {
@@ -179,19 +184,19 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
         Ok(self.events(swap).await?.into_iter().filter_map(|event| event.token).collect())
     }
 
-    /// The first failure of its update.
+    /// Returns the first failure of the swap's update.
     async fn why(&self, swap: &Swap) -> Result<String, Failure> {
         let (token, events) = (swap.token(), self.events(swap).await?);
         let mut own = events.iter().filter(|event| event.token.as_ref() == Some(&token));
         let failed = own.find(|event| event.status.ends_with("_FAILED") && event.resource != self.stack);
         Ok(match failed {
             Some(event) => format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())),
-            None => "somebody has set other weights".to_owned(),
+            None => "another operator has set other weights".to_owned(),
         })
     }
 }
 
-/// Waits until no operation goes on any more on a stack that one was begun on. `None` if it is gone by then.
+/// Waits until an operation begun on a stack has ended. Returns `None` if the stack is gone by then.
 pub(crate) async fn at_rest(stacks: &impl Stacks, stack: &str, token: &str, tell: fn(&str)) -> Result<Option<Standing>, Failure> {
     let begun = Instant::now();
     let mut answered = begun;
@@ -200,13 +205,13 @@ pub(crate) async fn at_rest(stacks: &impl Stacks, stack: &str, token: &str, tell
             Ok(None) => return Ok(None),
             Ok(Some(standing)) => {
                 answered = Instant::now();
-                // How it stood before may be described for some seconds.
+                // The description may be stale for some seconds.
                 if !standing.is_busy() && (standing.token.as_deref() == Some(token) || begun.elapsed() > SETTLED) {
                     return Ok(Some(standing));
                 }
             }
             Err(failure) if failure.may_pass() && answered.elapsed() < PATIENCE => {
-                tell(&format!("{}; the stack is looked at again", failure.sentence()));
+                tell(&format!("{}; retrying", failure.sentence()));
             }
             Err(failure) => return Err(failure),
         }
@@ -223,7 +228,7 @@ mod tests {
     use crate::deployment::slot::Slot;
     use crate::place::Place;
 
-    /// Every slot is as healthy as it says.
+    /// Reports the same health for every slot.
     struct Said(Option<&'static str>);
 
     impl Health for Said {
@@ -232,13 +237,13 @@ mod tests {
         }
     }
 
-    /// A swap to slot b, of an edge whose slot a serves.
+    /// A swap to slot b of an edge on which slot a serves.
     async fn swapped(outcomes: &[Outcome], status: &str) -> (Fake, Result<Option<Swap>, Failure>) {
         let now = Timestamp::now();
         swapped_by(outcomes, status, (true, now), &Said(None)).await
     }
 
-    /// The same, of which somebody says whether it is its own, when it began, and how healthy slot b is.
+    /// The same, with its owner, its start and the health of slot b given.
     async fn swapped_by(
         outcomes: &[Outcome],
         status: &str,
@@ -257,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_update_sets_the_weights_and_keeps_all_else() {
+    async fn one_update_sets_the_weights_and_keeps_everything_else() {
         let (fake, result) = swapped(&[Outcome::Complete], "UPDATE_COMPLETE").await;
         assert_eq!(result.unwrap().unwrap().state, State::Good);
         let orders = fake.orders.borrow();
@@ -265,14 +270,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_update_that_goes_back_has_a_cause() {
+    async fn a_rolled_back_update_has_a_cause() {
         let (_, result) = swapped(&[Outcome::GoesBack], "UPDATE_COMPLETE").await;
         let swap = result.unwrap().unwrap();
         assert_eq!((swap.state, swap.cause.as_deref()), (State::Failed, Some("Group: Received 1 FAILURE signal(s) out of 1")));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_ordered_to_a_slot_that_got_sick() {
+    async fn an_unhealthy_slot_is_not_swapped_to() {
         let (sick, now) = (Said(Some("slot b has no healthy instance")), Timestamp::now());
         let long_ago = now - SignedDuration::from_mins(18);
         for whose in [(true, now), (false, long_ago)] {
@@ -281,20 +286,20 @@ mod tests {
             assert_eq!((swap.state, swap.cause.as_deref()), (State::Failed, sick.0));
             assert_eq!(*fake.orders.borrow(), []);
         }
-        // Whoever has begun it may be about to order it.
+        // The process that began it may be about to request the update.
         let (fake, result) = swapped_by(&[], "UPDATE_COMPLETE", (false, now), &sick).await;
         let text = result.unwrap_err().to_string();
-        assert!(text.contains("is not gone on with: slot b has no healthy instance") && fake.orders.borrow().is_empty(), "{text}");
+        assert!(text.contains("cannot continue: slot b has no healthy instance") && fake.orders.borrow().is_empty(), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refused_has_changed_nothing_and_ends() {
+    async fn a_refused_swap_ends() {
         let (_, result) = swapped(&[Outcome::Denied], "UPDATE_COMPLETE").await;
         assert!(result.unwrap_err().is_of_rights());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_answer_and_somebody_else_are_waited_for() {
+    async fn silence_and_other_updates_are_waited_for() {
         let (fake, result) = swapped(&[Outcome::Unanswered, Outcome::Busy, Outcome::Complete], "UPDATE_COMPLETE").await;
         assert_eq!(result.unwrap().unwrap().state, State::Good);
         let tokens: Vec<String> = fake.orders.borrow().iter().map(|(token, _)| token.clone()).collect();
@@ -302,11 +307,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stack_that_needs_a_hand_is_told_of_with_the_way_out() {
+    async fn a_stuck_stack_is_reported_with_the_way_out() {
         let (_, result) = swapped(&[], "UPDATE_ROLLBACK_FAILED").await;
         let text = result.unwrap_err().to_string();
         assert!(
-            text.contains("continue-update-rollback --stack-name shop-edge-main") && text.contains("swap main` then goes on"),
+            text.contains("continue-update-rollback --stack-name shop-edge-main")
+                && text.contains("then run `ingot-fleet swap main` to continue"),
             "{text}"
         );
     }

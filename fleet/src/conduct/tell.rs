@@ -1,30 +1,30 @@
-//! What is told while a deployment goes on.
+//! What is reported while a deployment runs.
 
 use crate::deployment::course::Operation;
 use crate::failure::Failure;
 use crate::release::name::Name;
 use crate::story::Event;
 
-/// Who is told.
+/// Receiver of the reports.
 pub(crate) trait Tell {
     /// An operation on the stack begins.
     fn begins(&self, operation: Operation);
 
-    /// Instances get a release in place, or what ran before.
+    /// Instances are sent a release in place, or the previous one.
     fn sends(&self, release: &Name, ids: &[String], goes_back: bool);
 
-    /// Somebody else works on the stack, which is in this status.
+    /// Another operation runs on the stack, which has this status.
     fn waits_for_others(&self, status: &str);
 
-    /// AWS gives no answer for now.
+    /// AWS does not answer at the moment.
     fn silent(&self, failure: &Failure);
 
     /// Something happened to the stack.
     fn event(&self, event: &Event);
 
-    /// An instance has failed, or something stands in the way of launching one.
+    /// An instance has failed or cannot be launched.
     fn news(&self, sentence: &str);
 
-    /// A while has passed.
+    /// Called at intervals, to show progress.
     async fn look(&self);
 }

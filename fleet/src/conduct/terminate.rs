@@ -1,4 +1,4 @@
-//! The end of an environment: its stack is deleted, and nobody makes it anew by a deployment that was under way.
+//! Terminates an environment: deletes its stack, and keeps a deployment under way from creating it again.
 
 use std::time::Duration;
 
@@ -15,30 +15,30 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Event, plain};
 
-/// How often the stack is looked at.
+/// Polling interval of the stack.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How long it may be described as it was before.
+/// How long the description of the stack may be stale.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// How long AWS may give no answer.
+/// How long AWS may fail to answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Whoever ends an environment.
+/// Terminates one environment.
 #[derive(Debug)]
 pub(crate) struct Terminate<'a, O, S> {
     pub(crate) records: Records<'a, O>,
     pub(crate) stacks: &'a S,
     pub(crate) environment: &'a str,
     pub(crate) stack: &'a str,
-    /// The role of CloudFormation; `None` for that of the stack.
+    /// The service role that CloudFormation assumes; `None` for the stack's own role.
     pub(crate) role: Option<&'a str>,
     pub(crate) tell: fn(&str),
-    /// The number of the newest record when it was agreed on; 0 if there was none.
+    /// Number of the newest record when the user confirmed; 0 if there was none.
     pub(crate) agreed: u64,
 }
 
-/// What came of it.
+/// Result of terminating an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Terminated {
     Deleted,
@@ -46,11 +46,11 @@ pub(crate) enum Terminated {
 }
 
 impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
-    /// Deletes the stack, if there is one, and ends the deployment that was under way.
+    /// Deletes the stack, if it exists, and ends the deployment under way, if any.
     pub(crate) async fn run(&self) -> Result<Terminated, Failure> {
         let (mut late, mut terminated, mut waits) = (Late::default(), Terminated::NothingThere, false);
         loop {
-            // In this order: what was ordered before is on the stack by now, or late.
+            // In this order, so that a request recorded before either shows on the stack or is late.
             let newest = self.records.newest().await?;
             if let Some(newer) = newest.as_ref().filter(|kept| kept.record.number > self.agreed) {
                 return self.stop(terminated, &newer.record);
@@ -69,11 +69,11 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
             });
             if may_arrive {
                 if !waits {
-                    (self.tell)("its creation was ordered and has not arrived yet: it is waited for, for 2 minutes at the most");
+                    (self.tell)("its creation was requested but has not reached CloudFormation yet: waiting up to 2 minutes for it");
                 }
                 waits = true;
             } else {
-                // Somebody may have ordered an operation since.
+                // Fails if another process has requested an operation since.
                 let why = Some("the environment was terminated".to_owned());
                 if self.records.end(&kept, State::Undone, Timestamp::now(), why).await?.is_some() {
                     return Ok(terminated);
@@ -83,7 +83,7 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
         }
     }
 
-    /// Whoever has agreed did not know of this deployment.
+    /// Stops because of a deployment that the user did not know about when confirming.
     fn stop(&self, terminated: Terminated, newer: &Record) -> Result<Terminated, Failure> {
         match terminated {
             Terminated::Deleted => Ok(terminated),
@@ -110,14 +110,14 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
                 Ok(None) => return Ok(()),
                 Ok(Some(standing)) => {
                     answered = Instant::now();
-                    // How it stood before may be described for some seconds.
+                    // The description may be stale for some seconds.
                     let is_over = !standing.is_busy() && (standing.token.as_deref() == Some(token) || begun.elapsed() > SETTLED);
                     if is_over {
                         return Err(self.not_deleted(&standing, token).await);
                     }
                 }
                 Err(failure) if failure.may_pass() && answered.elapsed() < PATIENCE => {
-                    (self.tell)(&format!("{}; the stack is looked at again", failure.sentence()));
+                    (self.tell)(&format!("{}; retrying", failure.sentence()));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -127,14 +127,14 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
 
     async fn not_deleted(&self, standing: &Standing, token: &str) -> Failure {
         let stack = self.stack;
-        // The whole story of a stack may be long: what is wanted is of this minute or of this deletion.
+        // Prefer the events of this deletion, and fall back to the latest failure of any deletion.
         let events = self.stacks.events(stack, Timestamp::UNIX_EPOCH).await.unwrap_or_default();
         let failed = |event: &&Event| event.status == "DELETE_FAILED" && event.resource != stack;
         let why = events.iter().filter(|event| event.token.as_deref() == Some(token)).find(failed).or_else(|| events.iter().rfind(failed));
         let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
         let (_, hint) = Stuck::HalfDeleted.way_out(stack, self.environment);
-        Failure::new(Exit::Failed, format!("{stack} is not deleted"))
-            .why(why.unwrap_or_else(|| format!("it is in {}", standing.status)))
+        Failure::new(Exit::Failed, format!("the stack {stack} was not deleted"))
+            .why(why.unwrap_or_else(|| format!("its status is {}", standing.status)))
             .hint(hint)
     }
 }

@@ -1,4 +1,4 @@
-//! Deployments on a CloudFormation in memory.
+//! Deployments on an in-memory CloudFormation.
 
 mod cloud;
 mod hands;
@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::place::Place;
 use crate::story::{Activity, Evidence};
 
-/// One environment: its records, and its stack.
+/// One environment with its records and its stack.
 struct World {
     _root: tempfile::TempDir,
     objects: Directory,
@@ -48,7 +48,7 @@ impl World {
         Records::new(&self.objects, &self.place, "prod")
     }
 
-    /// Begins a deployment: the creation, where there is no environment.
+    /// Begins a deployment, which is the creation if there is no environment.
     async fn begun(&self) -> Kept {
         let kind = if self.fake.stack.borrow().is_some() { Kind::Deploy } else { Kind::Create };
         let after = self.records().newest().await.unwrap().map_or(0, |kept| kept.record.number);
@@ -73,7 +73,7 @@ impl World {
         self.conductor().follow(kept, &plan, until).await
     }
 
-    /// Creates the environment by deployment 1.
+    /// Creates the environment with deployment 1.
     async fn created(outcomes: &[Outcome]) -> Self {
         let world = Self::new(&[&[Outcome::Complete], outcomes].concat());
         let kept = world.begun().await;
@@ -90,7 +90,7 @@ impl World {
         self.records().newest().await.unwrap().unwrap().record.state
     }
 
-    /// The operations, as their tokens name them.
+    /// The operations by the names in their tokens.
     fn operations(&self) -> Vec<String> {
         self.fake.orders.borrow().iter().map(|(token, _)| token.split('-').nth(2).unwrap().to_owned()).collect()
     }
@@ -111,7 +111,7 @@ fn ended(ended: Ended) -> Record {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_is_two_updates() {
     let world = World::created(&[Outcome::Complete]).await;
-    // The policy is the same as at the creation, so one is enough.
+    // The policy is the same as at the creation, so one update is enough.
     let record = ended(world.deployed().await.unwrap());
     assert_eq!((record.number, record.state, record.cause), (2, State::Good, None));
     assert_eq!(world.operations(), ["create", "release"]);
@@ -130,7 +130,7 @@ fn evidence(instance: &str, deployment: u64, reason: &str) -> Evidence {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_fails_says_why() {
+async fn a_failed_deployment_has_a_cause() {
     let world = World::created(&[Outcome::GoesBack]).await;
     let found =
         [evidence("i-0b", 1, "services.old: of the release before"), evidence("i-0a", 2, "applications.shop: web did not get ready")];
@@ -142,23 +142,23 @@ async fn one_that_fails_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_fails_is_over() {
+async fn a_failed_creation_has_ended() {
     let world = World::new(&[Outcome::GoesBack]);
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Failed);
-    // The next one finds a stack that cannot be updated.
+    // The next deployment finds a stack that cannot be updated.
     let failure = world.deployed().await.unwrap_err().to_string();
     assert!(failure.contains("ingot-fleet terminate prod"), "{failure}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_somebody_ends_is_undone() {
+async fn an_aborted_deployment_is_undone() {
     let world = World::created(&[Outcome::Aborted]).await;
     let record = ended(world.deployed().await.unwrap());
-    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("somebody ended the update")));
+    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the update was cancelled")));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_has_failed() {
+async fn a_refused_deployment_has_failed() {
     let world = World::created(&[Outcome::Refused]).await;
     let failure = world.deployed().await.unwrap_err();
     assert!(failure.exit == Exit::Failed && failure.to_string().contains("failed to satisfy constraint"));
@@ -166,7 +166,7 @@ async fn what_is_refused_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_it_is_asked_again() {
+async fn a_missing_answer_is_retried() {
     let world = World::created(&[Outcome::Unanswered, Outcome::Complete]).await;
     world.fake.silent.set(30);
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good, "after a minute of silence");
@@ -175,7 +175,7 @@ async fn without_an_answer_it_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_needs_a_hand_leaves_it_under_way() {
+async fn a_stuck_stack_leaves_the_deployment_under_way() {
     let world = World::created(&[Outcome::NotBack]).await;
     let failure = world.deployed().await.unwrap_err().to_string();
     assert!(failure.contains("continue-update-rollback"), "{failure}");
@@ -183,7 +183,7 @@ async fn a_stack_that_needs_a_hand_leaves_it_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_killed_at_any_look_and_taken_up_again() {
+async fn a_deployment_killed_at_any_look_is_resumed() {
     for outcome in [Outcome::Complete, Outcome::GoesBack] {
         for looks in 1..8 {
             let world = World::created(&[Outcome::Complete, outcome]).await;
@@ -219,13 +219,13 @@ async fn without_any_answer_it_stays_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_begun_before_it_was_refused_goes_on() {
+async fn an_operation_begun_despite_a_refusal_continues() {
     let world = World::created(&[Outcome::BegunAndRefused]).await;
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_that_changes_nothing_is_no_reason_to_wait() {
+async fn an_unchanged_policy_does_not_delay_a_deployment() {
     let world = World::created(&[Outcome::Nothing, Outcome::Complete]).await;
     world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
@@ -233,7 +233,7 @@ async fn a_policy_that_changes_nothing_is_no_reason_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_is_deleted_meanwhile_is_not_made_anew() {
+async fn a_stack_deleted_during_a_deployment_is_not_recreated() {
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
     let deleted = async {
@@ -249,7 +249,7 @@ async fn a_stack_that_is_deleted_meanwhile_is_not_made_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_ended_begins_nothing_more() {
+async fn an_ended_deployment_begins_nothing_more() {
     let world = World::created(&[]).await;
     let kept = world.begun().await;
     world.records().finish(&kept, State::Undone, Timestamp::now(), None).await.unwrap();
@@ -258,8 +258,8 @@ async fn one_that_was_ended_begins_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_end_one_is_not_to_carry_it_on() {
-    // Between its two updates, it is over.
+async fn undoing_a_deployment_does_not_continue_it() {
+    // Between its two updates, it ends at once.
     let world = World::created(&[]).await;
     let kept = world.begun().await;
     let policy = Operation::SetPolicy.token(&kept.record);
@@ -267,7 +267,7 @@ async fn to_end_one_is_not_to_carry_it_on() {
     assert_eq!(ended(world.conductor().undo(kept, "shop-prod").await.unwrap()).state, State::Undone);
     assert_eq!((world.operations().len(), world.fake.cancelled.get()), (1, 0));
 
-    // In one of them, that is ended.
+    // During an update, that update is cancelled.
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
     let first = tokio::time::timeout(std::time::Duration::from_millis(600), world.follow(kept.clone()));
@@ -279,7 +279,7 @@ async fn to_end_one_is_not_to_carry_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tags_of_others_stay_on_the_stack() {
+async fn foreign_tags_stay_on_the_stack() {
     let world = World::created(&[Outcome::Complete]).await;
     let tags = [("cost", "42"), ("aws:x", "y")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     world.fake.stack.borrow_mut().as_mut().unwrap().tags = tags.into();
@@ -288,7 +288,7 @@ async fn tags_of_others_stay_on_the_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_left_once_the_release_is_being_set() {
+async fn following_ends_once_the_release_is_being_set() {
     let world = World::created(&[Outcome::Complete, Outcome::Complete]).await;
     world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
     let kept = world.begun().await;
@@ -298,9 +298,9 @@ async fn it_is_left_once_the_release_is_being_set() {
     assert_eq!(ended(world.follow(kept).await.unwrap()).state, State::Good, "whoever looks writes down how it ended");
 }
 
-/// Its event comes with the next look, for which there may be no time.
+/// The event only shows at the next look, for which there may be no time.
 #[tokio::test(start_paused = true)]
-async fn what_cloudformation_has_just_taken_goes_on() {
+async fn an_accepted_operation_continues_unattended() {
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
     let at_once = Until::At(tokio::time::Instant::now());
@@ -309,7 +309,7 @@ async fn what_cloudformation_has_just_taken_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_has_begun_does_not_go_on() {
+async fn a_deployment_not_fully_begun_does_not_continue() {
     let world = World::created(&[Outcome::Complete]).await;
     world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
     let soon = Until::At(tokio::time::Instant::now() + std::time::Duration::from_secs(1));
@@ -319,7 +319,7 @@ async fn what_nobody_has_begun_does_not_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_that_nobody_has_seen_is_written_down() {
+async fn an_unobserved_end_is_recorded() {
     for (outcome, expected) in [(Outcome::Complete, State::Good), (Outcome::GoesBack, State::Failed)] {
         let world = World::created(&[outcome]).await;
         let kept = world.begun().await;
@@ -335,7 +335,7 @@ async fn the_end_that_nobody_has_seen_is_written_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_are_over_for_a_moment_are_waited_for() {
+async fn expired_credentials_are_waited_for() {
     let world = World::created(&[Outcome::Complete]).await;
     world.fake.refuses.set(30);
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good, "somebody has logged in again within a minute");
@@ -346,7 +346,7 @@ async fn credentials_that_are_over_for_a_moment_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_events_of_one_moment_are_told() {
+async fn all_events_with_the_same_time_are_reported() {
     let world = World::created(&[Outcome::Complete]).await;
     let at = Timestamp::now() + jiff::SignedDuration::from_secs(60);
     for resource in ["One", "Other"] {

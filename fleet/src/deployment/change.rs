@@ -1,10 +1,10 @@
-//! What an update of a stack would change, resource by resource, as a change set says it; and whether data would go. Pure.
+//! What an update of a stack would change, resource by resource, and whether it would destroy data. Pure.
 
 use serde::Serialize;
 
 use super::record::Policy;
 
-/// Resources that hold what no deployment may take away, by their type.
+/// Resource types that hold what no deployment may destroy.
 const DATA: [(&str, &str); 5] = [
     ("AWS::EC2::EIP", "the address"),
     ("AWS::ElastiCache::ReplicationGroup", "the cache"),
@@ -13,7 +13,7 @@ const DATA: [(&str, &str); 5] = [
     ("AWS::SQS::Queue", "the queue"),
 ];
 
-/// Properties that change in place, although CloudFormation's schema lets their change replace the resource.
+/// Properties that change in place, although CloudFormation's schema says that a change may replace the resource.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Concepts.MultiAZ.Migrating.html>
 const IN_PLACE: [(&str, &str); 1] = [("AWS::RDS::DBInstance", "MultiAZ")];
@@ -28,14 +28,14 @@ const OF_INSTANCES: [&str; 3] = ["LaunchTemplate", "MixedInstancesPolicy", "VPCZ
 /// What an update does to one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Change {
-    /// Its name in the template.
+    /// Logical ID in the template.
     pub(crate) resource: String,
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// Its name in AWS, if it is there.
+    /// Physical ID in AWS, if the resource exists.
     pub(crate) id: Option<String>,
     pub(crate) effect: Effect,
-    /// What of it changes.
+    /// The properties that change.
     pub(crate) properties: Vec<Property>,
 }
 
@@ -44,9 +44,9 @@ pub(crate) struct Change {
 pub(crate) enum Effect {
     Add,
     Change,
-    /// Another one takes its place.
+    /// A new resource replaces it.
     Replace,
-    /// CloudFormation sees during the update whether another one takes its place.
+    /// CloudFormation decides during the update whether to replace it.
     MayReplace,
     Remove,
 }
@@ -63,7 +63,7 @@ impl Effect {
     }
 }
 
-/// A property, or an attribute such as `Tags`, and whether its change takes another resource.
+/// A property, or an attribute such as `Tags`, and whether its change replaces the resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Property {
     pub(crate) name: String,
@@ -79,12 +79,12 @@ pub(crate) enum Replaces {
 }
 
 impl Change {
-    /// What data it holds, in words; `None` if it holds none.
+    /// Returns the data that the resource holds, in words, or `None` if it holds none.
     pub(crate) fn data(&self) -> Option<&'static str> {
         DATA.iter().find(|(kind, _)| *kind == self.kind).map(|(_, word)| *word)
     }
 
-    /// Whether data would go, or may.
+    /// Returns whether data would or may be destroyed.
     pub(crate) fn takes_data(&self) -> bool {
         self.data().is_some()
             && match self.effect {
@@ -94,7 +94,7 @@ impl Change {
             }
     }
 
-    /// The properties for which it is replaced.
+    /// Returns the properties that cause the replacement.
     pub(crate) fn culprits(&self) -> impl Iterator<Item = &str> {
         let is_culprit = |property: &&Property| {
             let is_in_place = IN_PLACE.contains(&(self.kind.as_str(), property.name.as_str()));
@@ -103,20 +103,20 @@ impl Change {
         self.properties.iter().filter(is_culprit).map(|property| property.name.as_str())
     }
 
-    /// Whether the instances of the group are replaced.
+    /// Returns whether the instances of the group are replaced.
     fn renews(&self) -> bool {
         self.kind == GROUP
             && (self.effect == Effect::Replace || self.properties.iter().any(|property| OF_INSTANCES.contains(&property.name.as_str())))
     }
 }
 
-/// Whether instances are replaced.
+/// Returns whether instances are replaced.
 pub(crate) fn renews_instances(changes: &[Change]) -> bool {
     changes.iter().any(Change::renews)
 }
 
-/// Puts in what the policy decides: CloudFormation says of each group with another launch template that it may be replaced,
-/// and replaces it by the policy immutable alone.
+/// Decides by the policy what happens to groups. CloudFormation reports that every group with a new launch template may
+/// be replaced, but replaces it only under the policy immutable.
 pub(crate) fn settle(changes: &mut [Change], policy: Policy) {
     for change in changes.iter_mut().filter(|change| change.kind == GROUP && change.effect == Effect::MayReplace) {
         change.effect = if policy == Policy::Immutable { Effect::Replace } else { Effect::Change };
@@ -135,7 +135,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn data_that_would_go_is_found() {
+    fn destroyed_data_is_detected() {
         use Effect::{Add, MayReplace, Remove, Replace};
         use Replaces::{Always, Never, Perhaps};
         let database = "AWS::RDS::DBInstance";
@@ -150,7 +150,7 @@ pub(crate) mod tests {
             ("AWS::ElastiCache::ReplicationGroup", Replace, &[("Engine", Always)], true),
             (GROUP, Replace, &[("LaunchTemplate", Perhaps)], false),
             ("AWS::ElasticLoadBalancingV2::TargetGroup", Replace, &[("Port", Always)], false),
-            // Conditional: the engine, a subnet group that may be another one, nothing that is named.
+            // Conditional: the engine, a subnet group that may be replaced, no property named at all.
             (database, MayReplace, &[("Engine", Perhaps)], true),
             (database, MayReplace, &[("DBSubnetGroupName", Always), ("MultiAZ", Perhaps)], true),
             (database, MayReplace, &[], true),
@@ -164,7 +164,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_policy_says_what_becomes_of_the_group() {
+    fn the_policy_decides_whether_the_group_is_replaced() {
         let launch = ("LaunchTemplate", Replaces::Perhaps);
         for (policy, effect) in [
             (Policy::Immutable, Effect::Replace),

@@ -1,9 +1,9 @@
-//! What a deployment does next, by how its stack stands. Pure.
+//! What a deployment does next, given the state of its stack. Pure.
 //!
-//! A deployment is two updates of the stack: the first sets the policy and the sizes, the second the release. When an update
-//! fails, CloudFormation goes back by the policy and to the capacity from before it, which the first has set. Where a
-//! deployment is, is read off the stack: its parameters, and the token of its last operation. So whoever takes over a
-//! deployment, a process that was killed included, goes on where it is.
+//! A deployment is two updates of the stack: the first sets the policy and the sizes, the second the release. When the
+//! second fails, CloudFormation rolls back with the policy and the capacity that the first has set. The progress of a
+//! deployment is derived from the stack: its parameters, and the token of its last operation. So any process can take
+//! over a deployment, even after a kill, and continue where it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +16,13 @@ pub(crate) type Parameters = BTreeMap<String, String>;
 /// Tokens of operations.
 pub(crate) type Tokens = BTreeSet<String>;
 
-/// Those that say what runs, and by which deployment.
+/// Parameters that say what runs, and by which deployment.
 pub(crate) const OF_GOAL: [&str; 5] = ["Deployment", "Release", "ReleaseSha256", "Image", "Document"];
 
-/// Those that the first update sets.
+/// Parameters that the first update sets.
 pub(crate) const OF_POLICY: [&str; 5] = ["Policy", "BatchSize", "MinInService", "PauseTime", "Capacity"];
 
-/// How a stack stands.
+/// The state of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// StackStatus, such as `UPDATE_COMPLETE`.
@@ -30,41 +30,41 @@ pub(crate) struct Standing {
     pub(crate) parameters: Parameters,
     pub(crate) outputs: Parameters,
     pub(crate) tags: Parameters,
-    /// ClientRequestToken of its last operation, where that had one.
+    /// ClientRequestToken of its last operation, if it had one.
     pub(crate) token: Option<String>,
-    /// Whether it may be deleted.
+    /// Whether the stack is protected from deletion.
     pub(crate) is_protected: bool,
 }
 
-/// What kind of status it is.
+/// Class of a status.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// An operation goes on.
+    /// An operation is running.
     Busy,
     /// It can be updated.
     Ready,
-    /// The last update has failed, and everything is as before. It can be updated.
+    /// The last update was rolled back. The stack can be updated.
     WentBack,
-    /// It needs a hand.
+    /// It needs manual intervention.
     Stuck(Stuck),
 }
 
-/// What kind of hand a stack needs.
+/// Why a stack needs manual intervention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// Its creation failed: nothing of it serves.
+    /// Its creation failed, and nothing in it serves.
     NeverCreated,
-    /// A change set was made of it, and never executed.
+    /// It contains only a change set that was never executed.
     OnlyReviewed,
-    /// An update failed, and somebody has switched going back off.
+    /// An update failed with rollback disabled.
     Halfway,
-    /// Going back failed.
+    /// A rollback failed.
     NotBack,
-    /// Somebody has tried to import a resource, and going back from that failed.
+    /// The rollback of a resource import failed.
     NotImported,
-    /// Deleting it failed: a part of it is left.
+    /// Its deletion failed, and part of it is left.
     HalfDeleted,
 }
 
@@ -83,7 +83,7 @@ impl Standing {
         }
     }
 
-    /// Whether an operation goes on.
+    /// Returns whether an operation is running.
     pub(crate) fn is_busy(&self) -> bool {
         self.phase() == Phase::Busy
     }
@@ -92,14 +92,14 @@ impl Standing {
         wanted.iter().all(|(name, value)| self.parameters.get(name) == Some(value))
     }
 
-    /// Whether this is the stack of an environment. Names do not tell: `shop-eu-prod` is `eu-prod` of `shop`, or `prod` of
-    /// `shop-eu`. Of a change set alone there is nothing yet, no parameters either.
+    /// Returns whether this is the stack of an environment. The name is ambiguous: `shop-eu-prod` is `eu-prod` of
+    /// `shop`, or `prod` of `shop-eu`. A stack with only a change set has no parameters yet and is accepted.
     pub(crate) fn is_of(&self, application: &str, environment: &str) -> bool {
         self.phase() == Phase::Stuck(Stuck::OnlyReviewed)
             || (self.parameter("Application"), self.parameter("Environment")) == (Some(application), Some(environment))
     }
 
-    /// Where the releases and records of its application are, as its parameters say.
+    /// Returns where its parameters place the releases and records of its application.
     pub(crate) fn place(&self, application: &str) -> Option<Place> {
         let bucket = self.parameter("ReleasesBucket")?.to_owned();
         let prefix = self.parameter("ReleasesPrefix").unwrap_or_default().to_owned();
@@ -124,7 +124,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The token by which it is known again: events have it.
+    /// Returns the token that identifies the operation in events.
     pub(crate) fn token(self, record: &Record) -> String {
         let word = match self {
             Self::Create => "create",
@@ -134,36 +134,36 @@ impl Operation {
         format!("ingot-{}-{word}-{}", record.number, record.attempt)
     }
 
-    /// Whether a token is that of an operation of this deployment.
+    /// Returns whether a token belongs to an operation of this deployment.
     pub(crate) fn is_of(token: &str, record: &Record) -> bool {
         [Self::Create, Self::SetRelease].iter().any(|operation| operation.token(record) == token) || Self::is_policy_of(token, record)
     }
 
-    /// Whether it is that of an update that sets the policy, for however many instances.
+    /// Returns whether it belongs to an update that sets the policy, for any number of instances.
     fn is_policy_of(token: &str, record: &Record) -> bool {
         token.strip_prefix(&Self::SetPolicy.token(record)).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }
 
-/// What is to be done now.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Begin(Operation),
-    /// An operation of this deployment goes on.
+    /// An operation of this deployment is running.
     Wait,
-    /// An operation of somebody else goes on.
+    /// Another operation is running.
     WaitForOthers,
-    /// Every instance in service runs what was asked for.
+    /// Every instance in service runs what was requested.
     Good,
-    /// It has failed, and everything is as before.
+    /// It failed, and everything is as before.
     Failed,
-    /// There is no environment any more.
+    /// The environment no longer exists.
     Gone,
-    /// The stack needs a hand first.
+    /// The stack needs manual intervention first.
     Stuck(Stuck),
 }
 
-/// What a deployment sets: all parameters of the stack.
+/// The stack parameters that a deployment sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted(Parameters);
 
@@ -172,7 +172,7 @@ impl Wanted {
         Self(parameters)
     }
 
-    /// What a record says alone, without the settings of its environment: enough to see how it stands.
+    /// Derives them from a record alone, without the settings of its environment. That suffices to determine its state.
     pub(crate) fn of(record: &Record) -> Self {
         let Goal { release, image, document, .. } = &record.goal;
         let pairs = [
@@ -189,8 +189,8 @@ impl Wanted {
         &self.0
     }
 
-    /// The token of an operation that sets this. Where there are other numbers of instances than when the deployment began, the
-    /// policy is set another time.
+    /// Returns the token of an operation that sets these parameters. If the number of instances has changed since the
+    /// deployment began, the token differs, so that the policy is set again.
     pub(crate) fn token(&self, operation: Operation, record: &Record) -> String {
         let token = operation.token(record);
         match self.0.get("Capacity") {
@@ -201,7 +201,7 @@ impl Wanted {
         }
     }
 
-    /// Those of the first update.
+    /// Returns the parameters of the first update.
     pub(crate) fn of_policy(&self) -> Parameters {
         self.among(&OF_POLICY)
     }
@@ -215,8 +215,8 @@ impl Wanted {
     }
 }
 
-/// What a deployment does next. `standing` is `None` where there is no stack; `begun` are the tokens of all operations since
-/// the deployment began, whoever has begun them.
+/// Decides what a deployment does next. `standing` is `None` if there is no stack. `begun` holds the tokens of all
+/// operations since the deployment began, no matter who began them.
 pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>, begun: &Tokens) -> Next {
     let Some(standing) = standing else {
         return if record.may_create() { Next::Begin(Operation::Create) } else { Next::Gone };
@@ -233,10 +233,10 @@ pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>
         Phase::Stuck(stuck) => Next::Stuck(stuck),
         Phase::Ready | Phase::WentBack if standing.has(&wanted.of_goal()) => Next::Good,
         Phase::WentBack if is_ours => Next::Failed,
-        // Each is begun once. It has gone back, or somebody has changed the stack after it.
+        // Each operation is begun once. It was rolled back, or the stack was changed after it.
         Phase::Ready | Phase::WentBack if has_begun(Operation::SetRelease) => Next::Failed,
         Phase::Ready | Phase::WentBack if is_set => Next::Begin(Operation::SetRelease),
-        // Somebody who follows it as well has counted other instances.
+        // Another follower has counted a different number of instances.
         Phase::Ready | Phase::WentBack if has_begun(Operation::SetPolicy) && has_another() => Next::Begin(Operation::SetRelease),
         Phase::Ready | Phase::WentBack if has_begun(Operation::SetPolicy) => Next::Failed,
         Phase::Ready | Phase::WentBack => Next::Begin(Operation::SetPolicy),
@@ -244,41 +244,41 @@ pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>
 }
 
 impl Stuck {
-    /// What the stack is in, and the way out.
+    /// Returns what is wrong with the stack, and the way out.
     pub(crate) fn way_out(self, stack: &str, environment: &str) -> (&'static str, String) {
         match self {
             Self::NeverCreated => (
-                "its creation has failed, and nothing of it serves",
+                "its creation failed, and nothing in it serves",
                 format!(
-                    "look at `ingot-fleet events {environment}`; `ingot-fleet terminate {environment}` removes it, then create it again"
+                    "check `ingot-fleet events {environment}`, remove it with `ingot-fleet terminate {environment}`, then create it again"
                 ),
             ),
             Self::OnlyReviewed => (
-                "there is only a change set that was never executed",
+                "it contains only a change set that was never executed",
                 format!("remove it with `ingot-fleet terminate {environment}`, then create it"),
             ),
             Self::Halfway => (
-                "an update has failed, and somebody has told CloudFormation not to go back",
-                format!("let it go back: `aws cloudformation rollback-stack --stack-name {stack}`; it can be updated after that"),
+                "an update failed with rollback disabled",
+                format!("roll it back with `aws cloudformation rollback-stack --stack-name {stack}`; then it can be updated"),
             ),
             Self::NotBack => (
-                "an update has failed, and so has going back",
+                "an update failed, and so did its rollback",
                 format!(
-                    "remove the reason that `ingot-fleet events {environment}` shows, and go on: \
-                     `aws cloudformation continue-update-rollback --stack-name {stack}`; it can be updated after that"
+                    "fix the cause that `ingot-fleet events {environment}` shows, then continue the rollback with \
+                    `aws cloudformation continue-update-rollback --stack-name {stack}`; after that, it can be updated"
                 ),
             ),
             Self::NotImported => (
-                "somebody has tried to import a resource, that has failed, and so has going back",
+                "an import of a resource failed, and so did its rollback",
                 format!(
-                    "ask AWS Support, as AWS documents no way on; the instances go on serving. \
+                    "ask AWS Support, since AWS documents no way to continue; the instances keep serving. \
                      `ingot-fleet events {environment} --since 7d` shows what happened"
                 ),
             ),
             Self::HalfDeleted => (
-                "deleting it has failed, and a part of it is left",
+                "its deletion failed, and part of it is left",
                 format!(
-                    "remove the reason that `ingot-fleet events {environment}` shows, and run `ingot-fleet terminate {environment}` again"
+                    "fix the cause that `ingot-fleet events {environment}` shows, then run `ingot-fleet terminate {environment}` again"
                 ),
             ),
         }

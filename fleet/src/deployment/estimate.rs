@@ -1,8 +1,8 @@
-//! How long a deployment takes at the least, if nothing is slower than usual. Pure.
+//! Estimates the minimum duration of a deployment, if nothing is slower than usual. Pure.
 //!
-//! It is made of what was seen of this environment: launches from their beginning until CloudFormation had the signal of the
-//! instance, and the other parts of its last deployments. A batch takes as long as the slowest of its launches usually does.
-//! Of what was not seen yet, a part is assumed and says so, or is [named](Estimate::not_counted).
+//! It is based on what was observed in this environment: launches, from their start until CloudFormation had the signal
+//! of the instance, and the other parts of its last deployments. A batch takes as long as the slowest of its launches
+//! usually does. A part not observed yet is assumed and marked as such, or [left out and named](Estimate::not_counted).
 
 use std::time::Duration;
 
@@ -11,43 +11,46 @@ use serde::Serialize;
 use super::record::Policy;
 use super::rollout::Rollout;
 
-/// What is assumed where nothing was seen: of an instance on EC2 until it serves, of a release that is booted in place, of an update of a stack that replaces
-/// nothing, and of everything else in one that does. Round figures of nobody's environment.
+/// Assumptions where nothing was observed: an EC2 instance until it serves, a release booted in place, a stack update
+/// that replaces nothing, and everything else in an update that does. They are round figures, not measurements.
 const LAUNCH: Duration = Duration::from_secs(60);
 const IN_PLACE: Duration = Duration::from_secs(10);
 const POLICY: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(30);
 
-/// How much longer `deploy` asks, with what it shows at its end: about 16 calls after one another, where `plan` has made 12.
+/// Time that `deploy` spends on queries, relative to `plan`: about 16 sequential calls, including its final report,
+/// against 12.
 const ASKS: f64 = 1.3;
 
-/// Where the time of a deployment went that ended well, but for launches.
+/// Where the time of a successful deployment went, apart from launches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     /// The update that sets the policy, if there was one.
     pub(crate) policy: Option<Duration>,
     /// From the last signal of each batch to the next launch.
     pub(crate) between: Vec<Duration>,
-    /// The end of the former group, if one was replaced.
+    /// The termination of the former group, if one was replaced.
     pub(crate) end: Option<Duration>,
-    /// All else from its record's beginning to its end: CloudFormation's other steps, and until each was seen. `None` where the
-    /// launches are not known any more.
+    /// Everything else from beginning to end of its record: CloudFormation's other steps, and the time until each was
+    /// noticed.
+    /// `None` if the launches are no longer known.
     pub(crate) rest: Option<Duration>,
 }
 
-/// What an estimate is made of.
+/// Observations that an estimate is based on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// How long launches took, and whether until CloudFormation had the signal of the instance: a load balancer has found it
-    /// healthy by then. Otherwise until the group had it in service.
+    /// How long launches took.
     pub(crate) launches: Vec<Duration>,
+    /// Whether launches are measured until CloudFormation had the signal of the instance, which its load balancer has
+    /// then found healthy. Otherwise they are measured until the group had it in service.
     pub(crate) until_signal: bool,
-    /// How long it took to end instances.
+    /// How long it took to terminate instances.
     pub(crate) ends: Vec<Duration>,
     pub(crate) deployments: Vec<Spent>,
     /// In seconds.
     pub(crate) bake: u64,
-    /// How long AWS was asked for what `deploy` asks as well, before its record.
+    /// How long `plan` spent on the queries that `deploy` repeats before it writes its record.
     pub(crate) asked: Duration,
 }
 
@@ -60,25 +63,25 @@ pub(crate) struct Measured {
     pub(crate) until_signal: bool,
 }
 
-/// How long a deployment takes at the least, in seconds.
+/// Minimum duration of a deployment, in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Estimate {
     pub(crate) seconds: u64,
-    /// With each launch as fast as the fastest that was seen.
+    /// The same if each launch is as fast as the fastest observed.
     pub(crate) fastest: Option<u64>,
     pub(crate) parts: Vec<Part>,
     pub(crate) not_counted: Vec<&'static str>,
 }
 
-/// A part of it, one after the other.
+/// A part of an estimate; parts run one after another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Part {
     pub(crate) what: &'static str,
     pub(crate) times: u32,
-    /// Of one.
+    /// Duration of one repetition.
     #[serde(serialize_with = "in_seconds")]
     pub(crate) seconds: Duration,
-    /// Where it is from.
+    /// Origin of the figure.
     pub(crate) from: String,
 }
 
@@ -86,28 +89,29 @@ fn in_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S:
     serializer.serialize_u64(rounded(*time))
 }
 
-/// The nearest whole seconds.
+/// Rounds to the nearest whole second.
 pub(crate) fn rounded(time: Duration) -> u64 {
     (time + Duration::from_millis(500)).as_secs()
 }
 
-/// The median of the slowest of so many, by what was seen; `None` if nothing was.
+/// Returns the median of the slowest of `of` values, judging by `seen`, or `None` if `seen` is empty.
 fn usual(seen: &[Duration], of: u32) -> Option<Duration> {
     let mut seen = seen.to_vec();
     seen.sort_unstable();
     let last = seen.len().checked_sub(1)?;
-    // The slowest of n is below the median of its kind if each is: that is the quantile of the n-th root of one half.
+    // The maximum of n values is below x if each of them is, so its median is the quantile at the n-th root of one
+    // half.
     let quantile = 0.5_f64.powf(1.0 / f64::from(of.max(1)));
-    // As if so many values were in the middle of as many equal shares, and the ends.
+    // Interpolates as if the values split the distribution into equal shares.
     let at = (quantile * (seen.len() as f64 + 1.0) - 1.0).clamp(0.0, last as f64);
     let (below, share) = (seen[at.floor() as usize], at.fract());
     Some(below + (seen[at.ceil() as usize] - below).mul_f64(share))
 }
 
-/// Where a figure is from.
+/// Describes the origin of a figure.
 fn from(count: usize, one: &str, many: &str) -> String {
     match count {
-        0 => "assumed: none was seen yet".to_owned(),
+        0 => "assumed: none seen yet".to_owned(),
         1 => format!("1 {one} seen"),
         count => format!("{count} {many} seen"),
     }
@@ -123,7 +127,7 @@ impl Known {
         self.deployments.iter().filter_map(part).collect()
     }
 
-    /// As long as it was usual of deployments, or as it is assumed.
+    /// A part of usual length in past deployments, or of the assumed length.
     fn part(&self, what: &'static str, part: impl Fn(&Spent) -> Option<Duration>, assumed: Duration) -> Part {
         let seen = self.of_deployments(part);
         Part { what, times: 1, seconds: usual(&seen, 1).unwrap_or(assumed), from: from(seen.len(), "deployment", "deployments") }
@@ -140,28 +144,29 @@ impl Known {
         Some(Part { what: "between two batches", times: rollout.batches - 1, seconds, from: from(seen.len(), "pause", "pauses") })
     }
 
-    /// Rolling updates do not wait for the drain of what they end. A group is deleted once its instances are gone.
+    /// The termination of the former group. Rolling updates do not wait for draining, but a group is deleted only after
+    /// its instances are gone.
     fn end(&self, rollout: &Rollout) -> Option<Part> {
         let ends = self.of_deployments(|one| one.end);
         let (seconds, from) = match usual(&ends, 1) {
             Some(seconds) => (seconds, from(ends.len(), "deployment", "deployments")),
-            None => (usual(&self.ends, rollout.in_service)?, from(self.ends.len(), "end of an instance", "ends of instances")),
+            None => (usual(&self.ends, rollout.in_service)?, from(self.ends.len(), "termination", "terminations")),
         };
-        Some(Part { what: "drain and end of the former group", times: 1, seconds, from })
+        Some(Part { what: "drain and termination of the former group", times: 1, seconds, from })
     }
 }
 
 impl Estimate {
-    /// Of the creation of an environment: nothing of it was seen.
+    /// Estimates the creation of an environment, of which nothing was observed.
     pub(crate) fn of_creation(rollout: &Rollout) -> Self {
         let parts = vec![Known::default().launch(rollout)];
-        Self::made(parts, vec!["what CloudFormation takes to make everything else: minutes, and more of them for a database"])
+        Self::made(parts, vec!["what CloudFormation needs to create everything else: minutes, and longer with a database"])
     }
 
-    /// Of the next deployment. `is_set`: whether the policy and the sizes are set already.
+    /// Estimates the next deployment. `is_set` says whether the policy and the sizes are already set.
     pub(crate) fn of(rollout: &Rollout, is_set: bool, known: &Known) -> Self {
-        let (seconds, from) = (known.asked.mul_f64(ASKS), "as long as this plan asked".to_owned());
-        let (mut parts, mut not_counted) = (vec![Part { what: "asking AWS, before and after", times: 1, seconds, from }], Vec::new());
+        let (seconds, from) = (known.asked.mul_f64(ASKS), "from the queries of this plan".to_owned());
+        let (mut parts, mut not_counted) = (vec![Part { what: "queries to AWS, before and after", times: 1, seconds, from }], Vec::new());
         if !is_set {
             parts.push(known.part("the update that sets the policy", |one| one.policy, POLICY));
         }
@@ -175,7 +180,7 @@ impl Estimate {
         if rollout.batches > 1 && !stays {
             match known.between(rollout) {
                 Some(part) => parts.push(part),
-                None => not_counted.push("pauses between batches: none was seen yet"),
+                None => not_counted.push("pauses between batches: none seen yet"),
             }
         }
         if known.bake > 0 {
@@ -185,10 +190,10 @@ impl Estimate {
         if rollout.policy == Policy::Immutable && rollout.batches > 0 && rollout.in_service > 0 {
             match known.end(rollout) {
                 Some(part) => parts.push(part),
-                None => not_counted.push("drain and end of the former group: none was seen yet"),
+                None => not_counted.push("drain and termination of the former group: none seen yet"),
             }
         }
-        parts.push(known.part("CloudFormation's other steps, and until each is seen", |one| one.rest, REST));
+        parts.push(known.part("CloudFormation's other steps, and noticing them", |one| one.rest, REST));
         let slower = match (known.launches.iter().min(), usual(&known.launches, rollout.batch)) {
             (Some(fastest), Some(usual)) if !stays => Some((usual - *fastest) * rollout.batches),
             _ => None,
@@ -225,11 +230,11 @@ mod tests {
         assert_eq!(of(&[], 1), None);
         assert_eq!((of(&[40], 1), of(&[40], 9)), (Some(40.0), Some(40.0)));
         assert_eq!((of(&[30, 50], 1), of(&[70, 30, 40], 1)), (Some(40.0), Some(40.0)));
-        // Of three, the slowest of three is usually the third.
+        // With three values, the slowest of three is usually the third.
         assert_eq!(of(&[70, 30, 40], 3), Some(70.0));
         let (two, ten) = (of(&[10, 20, 30, 40, 50, 60, 70, 80, 90], 2).unwrap(), of(&[10, 20, 30, 40, 50, 60, 70, 80, 90], 10).unwrap());
         assert!((70.0..71.0).contains(&two) && ten == 90.0, "{two} {ten}");
-        // One that took forever does not count for more than it is.
+        // An outlier does not distort the median.
         assert_eq!(of(&[40, 41, 42, 43, 900], 1), Some(42.0));
     }
 
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn each_policy_is_made_of_what_was_seen() {
+    fn each_policy_is_estimated_from_observations() {
         for (policy, expected) in [
             (Policy::AllAtOnce, 13 + 50 + 120 + 22),
             (Policy::Rolling, 13 + 4 * 45 + 3 * 3 + 120 + 22),
@@ -260,17 +265,17 @@ mod tests {
         let rolling = Estimate::of(&rollout(Policy::Rolling, 1), true, &known());
         assert_eq!(rolling.fastest, Some(rolling.seconds - 4 * 5));
         let from: Vec<&str> = rolling.parts.iter().map(|part| part.from.as_str()).collect();
-        assert_eq!(from, ["as long as this plan asked", "3 launches seen", "3 pauses seen", "fleet.yaml", "2 deployments seen"]);
+        assert_eq!(from, ["from the queries of this plan", "3 launches seen", "3 pauses seen", "fleet.yaml", "2 deployments seen"]);
     }
 
     #[test]
-    fn what_was_not_seen_is_assumed_and_says_so() {
+    fn unobserved_parts_are_assumed_and_marked() {
         let estimate = Estimate::of(&rollout(Policy::Rolling, 2), false, &Known::default());
         assert_eq!(estimate.seconds, 20 + 2 * 60 + 30);
-        assert!(estimate.parts[1..].iter().all(|part| part.from == "assumed: none was seen yet"), "{estimate:?}");
+        assert!(estimate.parts[1..].iter().all(|part| part.from == "assumed: none seen yet"), "{estimate:?}");
         assert_eq!((estimate.fastest, estimate.not_counted.len()), (None, 1));
         let immutable = Estimate::of(&rollout(Policy::Immutable, 1), true, &Known { ends: seconds(&[33]), ..Known::default() });
-        assert_eq!((immutable.seconds, immutable.parts[2].from.as_str()), (60 + 33 + 30, "1 end of an instance seen"));
+        assert_eq!((immutable.seconds, immutable.parts[2].from.as_str()), (60 + 33 + 30, "1 termination seen"));
         let first = Estimate::of_creation(&Rollout::first(Policy::Immutable, Capacity { min: 2, desired: 2, max: 4 }));
         assert_eq!((first.seconds, first.parts.len(), first.not_counted.len()), (60, 1, 1), "{first:?}");
     }

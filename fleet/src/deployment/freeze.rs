@@ -1,20 +1,20 @@
-//! Whether an environment is frozen: nothing changes it by itself, and nothing new is deployed to it. Pure.
+//! The freeze of an environment: it does not change by itself, and nothing new is deployed to it. Pure.
 //!
-//! The object is `deployments/freeze.json`, beside the records: whoever may begin a deployment may also forbid them.
+//! The object `deployments/freeze.json` is next to the records, so the right to deploy includes the right to freeze.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What this version writes and reads.
+/// Schema that this version writes and reads.
 const SCHEMA: u32 = 1;
 
-/// Processes of an Auto Scaling group by which it changes without being told to. `Launch`, `Terminate` and
-/// `AddToLoadBalancer` go on: `rollback` and `scale` need them. So does `HealthCheck`, which only says what is unhealthy.
+/// Processes through which an Auto Scaling group changes by itself. `Launch`, `Terminate` and `AddToLoadBalancer` stay
+/// active, since `rollback` and `scale` need them. So does `HealthCheck`, which only marks instances as unhealthy.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html>
 pub(crate) const PROCESSES: [&str; 5] = ["AZRebalance", "AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions"];
 
-/// Who froze an environment, or ended that, and when.
+/// A freeze or its end: who and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Freeze {
@@ -22,12 +22,12 @@ pub(crate) struct Freeze {
     pub(crate) is_frozen: bool,
     pub(crate) by: String,
     pub(crate) at: Timestamp,
-    /// The processes that were suspended for it, and not before it by somebody else.
+    /// The processes suspended for this freeze, without those suspended before it.
     pub(crate) suspended: Vec<String>,
 }
 
 impl Freeze {
-    /// Frozen. `suspended` are the processes that somebody has suspended before.
+    /// A new freeze. `suspended` lists the processes that were already suspended.
     pub(crate) fn on(by: &str, at: Timestamp, suspended: &[String]) -> Self {
         let ours = PROCESSES.iter().map(|name| (*name).to_owned()).filter(|name| !suspended.contains(name));
         Self { schema: SCHEMA, is_frozen: true, by: by.to_owned(), at, suspended: ours.collect() }
@@ -37,7 +37,7 @@ impl Freeze {
         Self { schema: SCHEMA, is_frozen: false, by: by.to_owned(), at, suspended: Vec::new() }
     }
 
-    /// `None` if it is not one that this version writes.
+    /// Returns `None` if the content is not in this version's format.
     pub(crate) fn read(content: &[u8]) -> Option<Self> {
         serde_json::from_slice(content).ok().filter(|freeze: &Self| freeze.schema == SCHEMA)
     }
@@ -48,14 +48,14 @@ impl Freeze {
         content
     }
 
-    /// The processes that go on in a group although they were suspended for this.
+    /// Returns the processes that run in a group although this freeze suspended them.
     pub(crate) fn going_on<'a>(&'a self, suspended: &[String]) -> Vec<&'a str> {
         self.suspended.iter().filter(|name| !suspended.contains(name)).map(String::as_str).collect()
     }
 
-    /// Since when, and by whom.
+    /// Describes the freeze: since when, and by whom.
     pub(crate) fn told(&self, environment: &str) -> String {
-        format!("{environment} is frozen since {} by {}", self.at, self.by)
+        format!("{environment} is frozen (since {}, by {})", self.at, self.by)
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_not_suspended_before_is_resumed() {
+    fn only_processes_suspended_by_the_freeze_are_resumed() {
         let at = "2026-11-30T23:00:00Z".parse().unwrap();
         let freeze = Freeze::on("ann", at, &["AZRebalance".to_owned()]);
         assert_eq!(freeze.suspended, ["AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions"]);
@@ -72,7 +72,7 @@ mod tests {
             freeze.going_on(&["AlarmNotification".to_owned(), "ReplaceUnhealthy".to_owned()]),
             ["InstanceRefresh", "ScheduledActions"]
         );
-        assert_eq!(freeze.told("prod"), "prod is frozen since 2026-11-30T23:00:00Z by ann");
+        assert_eq!(freeze.told("prod"), "prod is frozen (since 2026-11-30T23:00:00Z, by ann)");
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! What follows from the records of an environment: which deployment is in force, and which one a rollback goes to. Pure.
+//! Derives from the records of an environment which deployment is in force, and which one a rollback returns to. Pure.
 
 use serde::Serialize;
 
 use super::record::{Goal, Kind, Record, State};
 
-/// Why a record still counts. What it names is never pruned.
+/// Why a record still counts. The objects it names are never pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Role {
     UnderWay,
-    /// The newest good one: what instances run that are launched now.
+    /// The newest good deployment, which newly launched instances run.
     InForce,
-    /// The newest good one before it that was something else: what a rollback goes to. After a rollback, what came between it
-    /// and the one that it went back to does not count.
+    /// The newest good deployment before it with another goal or other settings, to which a rollback returns. After a
+    /// rollback, deployments between it and the one it returned to do not count.
     LastGood,
 }
 
@@ -26,18 +26,18 @@ impl Role {
     }
 }
 
-/// The records that count, found from the newest on.
+/// The records that count, collected from the newest to the oldest.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     pub(crate) found: Vec<(Role, Record)>,
-    /// The newest of all, and how it stood.
+    /// Number and state of the newest record.
     pub(crate) newest: Option<(u64, State)>,
-    /// Whether a good one before the one in force came to the same.
+    /// Whether an earlier good deployment had the same goal as the one in force.
     pub(crate) has_the_same: bool,
 }
 
 impl Counting {
-    /// Takes the next older record in. Returns whether an older one may count, too.
+    /// Takes the next older record. Returns whether an even older one may count too.
     pub(crate) fn take(&mut self, record: Record) -> bool {
         self.newest.get_or_insert((record.number, record.state));
         let role = match record.state {
@@ -54,7 +54,7 @@ impl Counting {
         let (went_back, has_its_settings) = (in_force.kind == Some(Kind::Rollback), in_force.terms == record.terms);
         if comes_to_the_same(&in_force.goal, &record.goal) {
             self.has_the_same = true;
-            // One with other settings is what people mean to go back to. A rollback changes no settings, and says so.
+            // Operators who roll back mean the one with other settings. A rollback itself changes no settings.
             return (!went_back && !has_its_settings).then_some(Role::LastGood);
         }
         (!went_back || self.has_the_same).then_some(Role::LastGood)
@@ -65,7 +65,7 @@ impl Counting {
     }
 }
 
-/// Whether two deployments replace instances by the same. A rollback takes nothing else from a record.
+/// Returns whether two deployments launch the same instances. A rollback takes nothing else from a record.
 fn comes_to_the_same(one: &Goal, other: &Goal) -> bool {
     one.release == other.release && one.image == other.image && one.document.sha256 == other.document.sha256
 }
@@ -77,7 +77,7 @@ mod tests {
     use crate::deployment::record::tests::{beginner, goal};
     use crate::digest::Sha256;
 
-    /// The numbers of those that count, of records by their states, the newest first. Each is of a release of its own.
+    /// The numbers of the records that count, given all states, newest first. Each record has its own release.
     fn counting(states: &[State]) -> Vec<(Role, u64)> {
         let mut counting = Counting::default();
         for (state, number) in states.iter().zip((1..=states.len() as u64).rev()) {
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(counting(&[UnderWay, Good, Failed, Good]), [(Role::UnderWay, 4), (Role::InForce, 3), (Role::LastGood, 1)]);
     }
 
-    /// The number of the last good one, of good records by their releases and whether they are rollbacks, the oldest first.
+    /// The number of the last good record, given good records by release and whether they are rollbacks, oldest first.
     fn last_good(records: &[(&str, bool)]) -> Option<u64> {
         let mut counting = Counting::default();
         for ((release, is_rollback), number) in records.iter().rev().zip((1..=records.len() as u64).rev()) {
@@ -118,11 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_never_goes_on_to_what_was_gone_back_from() {
+    fn a_rollback_never_returns_to_a_release_that_was_rolled_back() {
         assert_eq!(last_good(&[("v1", false), ("v2", false)]), Some(1));
         assert_eq!(last_good(&[("v1", false), ("v2", false), ("v1", true)]), None, "v2 is what was bad");
         assert_eq!(last_good(&[("v0", false), ("v1", false), ("v2", false), ("v1", true)]), Some(1));
-        // A deployment of the same release is no rollback: what ran before it was good.
+        // A deployment of an older release is not a rollback: what ran before it was good.
         assert_eq!(last_good(&[("v1", false), ("v2", false), ("v1", false)]), Some(2));
         let twice = [("v1", false), ("v2", false), ("v3", false), ("v2", true), ("v1", true)];
         assert_eq!((last_good(&twice[..4]), last_good(&twice)), (Some(1), None));
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn what_came_to_the_same_is_nothing_to_go_back_to() {
+    fn a_rollback_skips_identical_deployments() {
         assert_eq!(last_good(&[("v1", false), ("v1", false)]), None);
         assert_eq!(last_good(&[("v1", false), ("v2", false), ("v2", false)]), Some(1));
     }
 
     #[test]
-    fn with_other_settings_it_is_no_reason_to_go_further_back() {
+    fn a_deployment_with_other_settings_is_the_rollback_target() {
         let kept = |number, settings: &str| {
             let terms = Document { key: settings.into(), sha256: Sha256::of(settings.as_bytes()) };
             let begun = Record::begin("shop", "prod", number, goal("v2"), beginner("ann")).on(Kind::Deploy, terms);

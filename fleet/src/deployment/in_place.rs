@@ -1,8 +1,8 @@
-//! How a release gets onto instances that stay, and off them again. Pure.
+//! Decides which instances get a release in place, and which are taken back. Pure.
 //!
-//! Two tags say how far an instance is. `ingot:deployment` is the number of the deployment as soon as the release may be sent to
-//! it, and `ingot:release` its release once that runs. Which way a deployment goes is the last order of its record, so whoever
-//! takes it over goes the same way.
+//! Two tags show the progress of an instance: `ingot:deployment` is the number of the deployment from the moment the
+//! release may be sent to it, and `ingot:release` is the release once it runs. The direction of a deployment is stored
+//! in its record, so a process that takes it over goes the same way.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::course::Standing;
 use super::record::{Record, Release};
 use crate::release::name::Name;
 
-/// The most instances that one command is sent to.
+/// Maximum number of instances that a command is sent to.
 ///
 /// Source: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html>
 pub(super) const LARGEST_BATCH: u32 = 50;
 
-/// How long an instance may take where the stack does not say.
+/// Time limit of an instance's boot if the stack has none.
 const LONGEST_BOOT: Duration = Duration::from_secs(60 * 60);
 
-/// Parameters of the stack that may differ. Any other may be of the launch template, from which instances that stay get nothing.
+/// Stack parameters that may change. Any other may affect the launch template, which running instances never see.
 const MAY_DIFFER: [&str; 4] = ["MaxSize", "MinSize", "Release", "ReleaseSha256"];
 
 /// An instance of the group.
@@ -34,22 +34,22 @@ pub(crate) struct Standee {
 }
 
 impl Standee {
-    /// Whether it serves, or is to.
+    /// Returns whether it is in service.
     pub(crate) fn serves(&self) -> bool {
         self.lifecycle == "InService"
     }
 
-    /// Whether it is on its way into service.
+    /// Returns whether it is on its way into service.
     pub(crate) fn comes(&self) -> bool {
         self.lifecycle.starts_with("Pending")
     }
 
-    /// Whether it runs the release of a deployment.
+    /// Returns whether it runs the release of a deployment.
     pub(crate) fn has(&self, record: &Record) -> bool {
         self.deployment == Some(record.number) && self.runs(&record.goal.release.name)
     }
 
-    /// Whether a deployment has reached it, and may have left something on it. `before` is what runs otherwise.
+    /// Returns whether a deployment has reached it and may have changed it. `before` is what it ran before.
     pub(crate) fn is_reached(&self, record: &Record, before: &Before) -> bool {
         let release = &record.goal.release.name;
         self.deployment == Some(record.number) || (self.runs(release) && *release != before.release.name)
@@ -60,11 +60,11 @@ impl Standee {
     }
 }
 
-/// Which way a deployment goes.
+/// Direction of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heading {
     On,
-    /// Back, because somebody has ended it.
+    /// Back, because an operator aborted it.
     Undone,
     /// Back, because it has failed.
     Failed,
@@ -80,11 +80,11 @@ impl Heading {
     }
 }
 
-/// What the record says last of the instances.
+/// The latest state of the instances according to the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) heading: Heading,
-    /// The instances to which the release may still be on its way.
+    /// The instances that may still be about to receive the release.
     pub(crate) sent: Vec<String>,
 }
 
@@ -106,12 +106,12 @@ fn named(heading: Heading, record: &Record) -> String {
     format!("ingot-{}-{}-{}", record.number, heading.word(), record.attempt)
 }
 
-/// The comment of a command, by which it is found again.
+/// The comment of a command, which identifies it.
 pub(crate) fn comment(record: &Record) -> String {
     named(Heading::On, record)
 }
 
-/// What the instances run before a deployment has reached them, as the stack says.
+/// What the instances ran before the deployment, according to the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Before {
     pub(crate) number: u64,
@@ -126,7 +126,7 @@ impl Before {
     }
 }
 
-/// How many are sent a release at a time, and how long each may take, as the stack says.
+/// Batch size and time limit per instance, according to the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
     pub(crate) batch: usize,
@@ -142,20 +142,20 @@ impl Pace {
     }
 }
 
-/// The next instances that get the release, those first that it was sent to already.
+/// Returns the next instances to send the release to, starting with those that may already have received it.
 pub(crate) fn next_on(standees: &[Standee], record: &Record, pace: Pace) -> Vec<String> {
     let mut left: Vec<&Standee> = standees.iter().filter(|one| one.serves() && !one.has(record)).collect();
     left.sort_by_key(|one| (one.deployment != Some(record.number), &one.id));
     left.into_iter().take(pace.batch).map(|one| one.id.clone()).collect()
 }
 
-/// The next instances that get back what ran before.
+/// Returns the next instances to take back to the previous release.
 pub(crate) fn next_back(standees: &[Standee], record: &Record, before: &Before, pace: Pace) -> Vec<String> {
     let reached = standees.iter().filter(|one| one.serves() && one.is_reached(record, before));
     reached.take(pace.batch).map(|one| one.id.clone()).collect()
 }
 
-/// Those of the parameters that differ which no instance gets that stays.
+/// Returns the changed parameters that an in-place deployment cannot apply.
 pub(crate) fn beyond(differing: &[String]) -> Vec<&str> {
     differing.iter().map(String::as_str).filter(|name| !MAY_DIFFER.contains(name)).collect()
 }
@@ -173,8 +173,8 @@ mod tests {
     const PACE: Pace = Pace { batch: 2, patience: LONGEST_BOOT };
 
     #[test]
-    fn those_that_were_reached_are_the_next_ones() {
-        // Deployment 7 is of v1.
+    fn reached_instances_come_first() {
+        // Deployment 7 deploys v1.
         let standees = [
             standee("i-1", "InService", 7, "v1"),
             standee("i-2", "InService", 6, "v0"),
@@ -191,14 +191,14 @@ mod tests {
         assert_eq!(back(&standees, "v0"), ["i-1", "i-4"]);
         assert_eq!(next_on(&standees[..1], &record(), PACE), [""; 0]);
         assert_eq!(back(&standees[1..3], "v0"), [""; 0]);
-        // Its tags were set by somebody who knew less.
+        // Its tags were set by another process that had not seen the deployment.
         let tagged = [standee("i-1", "InService", 6, "v1")];
         assert_eq!(back(&tagged, "v0"), ["i-1"]);
         assert_eq!(back(&tagged, "v1"), [""; 0], "it was on this release before");
     }
 
     #[test]
-    fn the_record_says_which_way() {
+    fn the_record_holds_the_direction() {
         let at = "2026-11-30T23:01:00Z".parse().unwrap();
         for heading in [Heading::On, Heading::Undone, Heading::Failed] {
             for sent in [vec![], vec!["i-1".to_owned(), "i-2".to_owned()]] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stack_says_what_ran_before_and_how_many_at_a_time() {
+    fn the_stack_holds_the_previous_release_and_the_batch_size() {
         let sha256 = "0".repeat(64);
         let pairs = [("Deployment", "6"), ("Release", "v0"), ("ReleaseSha256", &sha256), ("BatchSize", "3"), ("PauseTime", "PT17M")];
         let parameters = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -1,5 +1,5 @@
-//! Deployments: what is recorded of them, what follows from the records, what comes next, what one would change, and how long
-//! that takes. Pure.
+//! Deployments: their records, what follows from them, the next step, what a deployment would change, and how long it
+//! takes. Pure.
 
 pub(crate) mod change;
 pub(crate) mod course;

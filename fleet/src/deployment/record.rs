@@ -1,8 +1,9 @@
-//! The record of one deployment, `APP/environments/ENV/deployments/N.json`: what is to run, who asked for it, and how it ended.
+//! The record of one deployment, `APP/environments/ENV/deployments/N.json`: what it deploys, who began it, and how it
+//! ended.
 //!
-//! Whoever makes the object has the lock of the environment: two records of one number cannot be. It is changed before each
-//! order of an operation, and when the deployment ends. Reading and writing objects is the business of
-//! [`records`](crate::aws::records).
+//! Creating the object takes the lock of the environment, since there cannot be two records with one number. It is
+//! updated before each request of an operation, and when the deployment ends. [`records`](crate::aws::records) reads
+//! and writes the objects.
 
 use std::fmt;
 
@@ -12,21 +13,21 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::release::name::Name;
 
-/// What this version writes; it reads those before it, too. A field more is another schema: who rewrites a record must not
-/// lose any. Records of schema 1 have no kind, no terms and no orders.
+/// Schema that this version writes; it also reads older ones. Each new field needs a new schema, since a version that
+/// rewrites a record must not lose fields. Records of schema 1 have no kind, no terms and no requested operations.
 const SCHEMA: u32 = 2;
 
-/// Which verb asks for a deployment.
+/// The verb that began a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     Create,
     Deploy,
-    /// Takes no alarms and no bake.
+    /// Sets no alarms and no bake time.
     Rollback,
 }
 
-/// What a deployment is to bring about.
+/// What a deployment deploys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Goal {
@@ -45,7 +46,7 @@ pub(crate) struct Release {
     pub(crate) sha256: Sha256,
 }
 
-/// An object that never changes: the boot document with its properties, or the terms of a deployment.
+/// An immutable object: the boot document with its properties, or the terms of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
@@ -65,12 +66,12 @@ pub(crate) enum Policy {
 }
 
 impl Policy {
-    /// Whether ingot-fleet deploys by it.
+    /// Returns whether ingot-fleet supports it.
     pub(crate) const fn has_engine(self) -> bool {
         !matches!(self, Self::TrafficSplitting)
     }
 
-    /// As it is written in fleet.yaml.
+    /// Returns its spelling in fleet.yaml.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::AllAtOnce => "all_at_once",
@@ -83,7 +84,7 @@ impl Policy {
     }
 }
 
-/// How many instances there were to be when it began.
+/// Sizes of the group when the deployment began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Capacity {
@@ -96,11 +97,11 @@ pub(crate) struct Capacity {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     UnderWay,
-    /// Every instance in service runs what was asked for.
+    /// Every instance in service runs what was requested.
     Good,
-    /// It failed by itself, and everything is as before.
+    /// It failed, and everything is as before.
     Failed,
-    /// Somebody ended it, and everything is as before.
+    /// An operator aborted it, and everything is as before.
     Undone,
 }
 
@@ -115,13 +116,13 @@ impl fmt::Display for State {
     }
 }
 
-/// The last operation that was ordered of CloudFormation, or is about to be. Its order may still be on its way.
+/// The last operation requested of CloudFormation, or about to be. The request may still be in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ordered {
     pub(crate) token: String,
     pub(crate) at: Timestamp,
-    /// How often it was ordered.
+    /// How often it was requested.
     pub(crate) times: u32,
 }
 
@@ -132,36 +133,36 @@ pub(crate) struct Record {
     pub(crate) application: String,
     pub(crate) environment: String,
     pub(crate) number: u64,
-    /// A word that no other attempt has: by it whoever made the record knows it again, when the answer got lost.
+    /// Unique per attempt. It lets a process recognize its own record if the answer to the write was lost.
     pub(crate) attempt: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<Kind>,
     pub(crate) goal: Goal,
-    /// What it sets besides.
+    /// What it sets apart from its goal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) terms: Option<Document>,
     pub(crate) by: String,
     pub(crate) began: Timestamp,
-    /// Whoever orders an operation says so here first: so nobody ends the deployment in between.
+    /// Set before an operation is requested, so that no other process ends the deployment in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ordered: Option<Ordered>,
     pub(crate) state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Timestamp>,
-    /// Why it did not end well.
+    /// Why it failed or was undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
 }
 
 impl Ordered {
-    /// Whether it can bring nothing about where the stack was there and is gone: an update needs one, and a creation that was
-    /// ordered once has made it. `creates` is the token of the creation.
+    /// Returns whether the request can have no effect if the stack existed and is gone: an update needs the stack, and
+    /// a creation requested once has already created it. `creates` is the token of the creation.
     pub(crate) fn is_of_the_past(&self, creates: &str) -> bool {
         self.token != creates || self.times == 1
     }
 }
 
-/// Who begins a deployment, when, and by which word the attempt is known.
+/// Who begins a deployment, when, and the unique name of the attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Beginner {
     pub(crate) by: String,
@@ -169,7 +170,7 @@ pub(crate) struct Beginner {
     pub(crate) attempt: String,
 }
 
-/// Why an object that should be a record is none.
+/// Why an object is not the expected record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoRecord {
     #[error("it was written by a newer ingot-fleet (schema {0})")]
@@ -199,8 +200,8 @@ impl Record {
             return Err(NoRecord::Another { application, environment, number });
         }
         match (found.state == State::UnderWay, found.ended.is_some()) {
-            (true, true) => Err(NoRecord::Impossible("it is under way and has ended")),
-            (false, false) => Err(NoRecord::Impossible("it has ended, and does not say when")),
+            (true, true) => Err(NoRecord::Impossible("it is under way but has an end time")),
+            (false, false) => Err(NoRecord::Impossible("it has ended but has no end time")),
             _ => Ok(found),
         }
     }
@@ -228,34 +229,34 @@ impl Record {
         }
     }
 
-    /// The same, of which it is known what it sets besides its goal.
+    /// Adds the kind and the terms of the deployment.
     pub(crate) fn on(self, kind: Kind, terms: Document) -> Self {
         Self { kind: Some(kind), terms: Some(terms), ..self }
     }
 
-    /// Whether it makes the environment if there is none. Of a record that does not say so, it is not known.
+    /// Returns whether it may create the environment. A record without a kind may.
     pub(crate) fn may_create(&self) -> bool {
         self.kind.is_none_or(|kind| kind == Kind::Create)
     }
 
-    /// Whether it is that of an older ingot-fleet, which does not write down here what it orders.
+    /// Returns whether an older ingot-fleet wrote it, which does not record its requests here.
     pub(crate) fn orders_without_a_word(&self) -> bool {
         self.schema < SCHEMA
     }
 
-    /// The same deployment, of which an operation is ordered now.
+    /// Records that an operation is requested now.
     pub(crate) fn order(&self, token: &str, at: Timestamp) -> Self {
         let before = self.ordered.as_ref().filter(|ordered| ordered.token == token).map_or(0, |ordered| ordered.times);
-        // What a newer one says needs its schema.
+        // The field needs the current schema.
         Self { schema: SCHEMA, ordered: Some(Ordered { token: token.to_owned(), at, times: before + 1 }), ..self.clone() }
     }
 
-    /// The same deployment, which goes another way for a cause.
+    /// Records a new direction and its cause.
     pub(crate) fn turn(&self, token: &str, at: Timestamp, cause: Option<String>) -> Self {
         Self { cause, ..self.order(token, at) }
     }
 
-    /// The same deployment, ended.
+    /// Records the end of the deployment.
     pub(crate) fn end(&self, state: State, at: Timestamp, cause: Option<String>) -> Self {
         Self { state, ended: Some(at), cause, ..self.clone() }
     }
@@ -266,7 +267,7 @@ impl Record {
         content
     }
 
-    /// One line for people: which, how it stands, since when, by whom.
+    /// Describes the deployment in one line: which, its state, since when, by whom.
     pub(crate) fn told(&self) -> String {
         let Self { number, environment, state, by, .. } = self;
         let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
@@ -310,20 +311,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn reads_what_was_written_before_there_were_terms() {
+    fn reads_records_written_before_terms_existed() {
         let text = String::from_utf8(Record::begin("shop", "prod", 7, goal("v1"), beginner("ann")).write()).unwrap();
         let old = text.replace("\"schema\": 2", "\"schema\": 1");
         let record = Record::read(old.as_bytes(), "shop", "prod", 7).unwrap();
         assert_eq!((record.kind, record.terms.clone(), record.may_create()), (None, None, true));
         assert!(record.orders_without_a_word() && !record.order("t", record.began).orders_without_a_word());
-        // Who ends it loses nothing, and who orders an operation of it says so by a schema that has a word for it.
+        // Ending it keeps its schema, and requesting an operation raises it.
         let at = "2026-11-30T23:05:00Z".parse().unwrap();
         let schema = |record: &Record| serde_json::from_slice::<serde_json::Value>(&record.write()).unwrap()["schema"].clone();
         assert_eq!((schema(&record.end(State::Good, at, None)), schema(&record.order("t", at))), (1.into(), 2.into()));
     }
 
     #[test]
-    fn orders_are_counted_each() {
+    fn requests_are_counted_per_token() {
         let at = "2026-11-30T23:05:00Z".parse().unwrap();
         let times = |record: &Record| record.ordered.as_ref().map_or(0, |ordered| ordered.times);
         let twice = record().order("a", at).order("a", at);
@@ -331,13 +332,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn says_what_is_none() {
+    fn says_why_an_object_is_not_a_record() {
         let read = |text: &str, number| Record::read(text.as_bytes(), "shop", "prod", number).unwrap_err();
         let text = String::from_utf8(record().write()).unwrap();
         for torn in [&text[..text.len() / 2], "", "[]", "{\"schema\": \"1\"}", &text.replace("\"goal\"", "\"aim\"")] {
             assert!(matches!(read(torn, 7), NoRecord::Foreign(_)), "{torn}");
         }
-        // A field that this version does not know would be lost when the record is changed.
+        // An unknown field would be lost when the record is rewritten.
         assert!(matches!(read(&text.replacen('{', "{\"more\": 1,", 1), 7), NoRecord::Foreign(_)));
         assert!(matches!(read("{\"schema\": 3, \"state\": \"paused\"}", 7), NoRecord::Newer(3)));
         assert_eq!(read(&text, 8).to_string(), "it is the record of deployment 7 of prod of shop");

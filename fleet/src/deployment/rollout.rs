@@ -6,37 +6,37 @@ use super::course::Parameters;
 use super::in_place;
 use super::record::{Capacity, Policy};
 
-/// The most instances that CloudFormation replaces at a time.
+/// Maximum number of instances that CloudFormation replaces at a time.
 const LARGEST_BATCH: u32 = 100;
 
 /// How instances are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Rollout {
     pub(crate) policy: Policy,
-    /// How many are replaced.
+    /// Number of instances to replace.
     pub(crate) instances: u32,
-    /// How many at a time.
+    /// Number of instances replaced at a time.
     pub(crate) batch: u32,
-    /// How often new ones are waited for.
+    /// Number of batches.
     pub(crate) batches: u32,
-    /// How many serve at any time, and how many run at the most.
+    /// Minimum number in service and maximum number running at any time.
     pub(crate) in_service: u32,
     pub(crate) most: u32,
 }
 
 impl Rollout {
-    /// By the sizes that the template gets in `wanted`, of the instances that run now.
+    /// Derives it from the sizes in `wanted` and the number of running instances.
     pub(crate) fn of(policy: Policy, capacity: Capacity, wanted: &Parameters) -> Self {
         let number = |name: &str| wanted.get(name).and_then(|value| value.parse::<u32>().ok()).unwrap_or(0);
         let is_single = wanted.get("Mode").is_some_and(|mode| mode == "single_instance");
-        // The second of a single instance is its successor.
+        // A single instance needs room for its successor.
         let (instances, max) = (capacity.desired, if is_single { 2 } else { capacity.max });
         let size = number("BatchSize").clamp(1, LARGEST_BATCH);
         let kept = if is_single { 0 } else { number("MinInService") };
         let batch = match policy {
             Policy::AllAtOnce => LARGEST_BATCH,
             Policy::Rolling => size.min(instances.saturating_sub(kept)).max(1),
-            // What it launches first must find room below the largest size.
+            // The additional batch must fit below the maximum size.
             Policy::RollingWithBatch => size.min(max.saturating_sub(instances)).max(1),
             Policy::Immutable => instances,
             Policy::InPlace => size.min(in_place::LARGEST_BATCH),
@@ -53,7 +53,7 @@ impl Rollout {
         Self { policy, instances, batch, batches, in_service, most }
     }
 
-    /// As the creation of an environment launches its first ones.
+    /// The first launch, when an environment is created.
     pub(crate) fn first(policy: Policy, capacity: Capacity) -> Self {
         let instances = capacity.desired.max(1);
         Self { policy, instances, batch: instances, batches: 1, in_service: 0, most: instances }

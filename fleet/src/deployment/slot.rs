@@ -1,4 +1,4 @@
-//! The two slots of an edge, and how its requests are shared between them. Pure.
+//! The two slots of an edge, and how requests are divided between them. Pure.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::course::{Parameters, Standing};
 
-/// The weight of the slot that serves. The other one has none.
+/// Weight of the slot that serves. The other slot has weight 0.
 const ALL: u32 = 100;
 
 /// One of the two target groups of an edge.
@@ -36,14 +36,14 @@ impl Slot {
         }
     }
 
-    /// The edge and the slot of an environment, by its parameter `Slot`, such as `main-a`. `None` if it has a load balancer of
-    /// its own.
+    /// Reads edge and slot of an environment from its parameter `Slot`, such as `main-a`. Returns `None` if it has its
+    /// own load balancer.
     pub(crate) fn of(standing: &Standing) -> Option<(&str, Self)> {
         let (edge, slot) = standing.parameter("Slot")?.rsplit_once('-')?;
         Some((edge, Self::BOTH.into_iter().find(|one| one.word() == slot)?))
     }
 
-    /// The parameters of an edge of which this slot gets every request.
+    /// The parameters of an edge that send every request to this slot.
     pub(crate) fn parameters(self) -> Parameters {
         let weight = |slot: Self| if slot == self { ALL } else { 0 };
         [("WeightA", weight(Self::A)), ("WeightB", weight(Self::B))]
@@ -52,7 +52,7 @@ impl Slot {
             .collect()
     }
 
-    /// The output of an edge with the target group of this slot.
+    /// Name of the edge's output that holds the target group of this slot.
     pub(crate) fn targets(self) -> &'static str {
         match self {
             Self::A => "TargetsA",
@@ -60,7 +60,7 @@ impl Slot {
         }
     }
 
-    /// The output of an edge with load balancer and target group, as CloudWatch names them.
+    /// Name of the edge's output that holds load balancer and target group as CloudWatch names them.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::A => "LabelA",
@@ -83,7 +83,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// `None` if it is not the stack of an edge.
+    /// Returns `None` if it is not the stack of an edge.
     pub(crate) fn of(standing: &Standing) -> Option<Self> {
         let weight = |name: &str| standing.parameter(name)?.parse().ok();
         Some(Self { a: weight("WeightA")?, b: weight("WeightB")? })
@@ -96,7 +96,7 @@ impl Weights {
         }
     }
 
-    /// The slot that gets every request; `None` if both get some.
+    /// Returns the slot that gets every request, or `None` if both get some.
     pub(crate) fn serving(self) -> Option<Slot> {
         match (self.a, self.b) {
             (1.., 0) => Some(Slot::A),
@@ -105,7 +105,7 @@ impl Weights {
         }
     }
 
-    /// The share of a slot, in per cent.
+    /// Returns the share of a slot in percent.
     pub(crate) fn percent(self, slot: Slot) -> u32 {
         100 * self.of_slot(slot) / (self.a + self.b).max(1)
     }

@@ -1,7 +1,7 @@
-//! One swap of an edge: its record, and what it does next by how the stack stands. Pure.
+//! One swap of an edge: its record, and its next step given the state of the stack. Pure.
 //!
-//! The record is `environments/edge-NAME/deployments/swap-N.json`, beside those of environments: whoever may deploy may also
-//! swap. Whoever comes next goes on with a swap whose operator was killed.
+//! The record is `environments/edge-NAME/deployments/swap-N.json`, next to those of environments, so the right to
+//! deploy includes the right to swap. If an operator is killed, the next one continues the swap.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::course::{Phase, Standing, Stuck, Tokens};
 use super::record::State;
 use super::slot::{Slot, Weights};
 
-/// What this version writes and reads.
+/// Schema that this version writes and reads.
 const SCHEMA: u32 = 1;
 
 /// A swap.
@@ -20,7 +20,7 @@ pub(crate) struct Swap {
     schema: u32,
     pub(crate) edge: String,
     pub(crate) number: u64,
-    /// A word that no other attempt has.
+    /// Unique per attempt.
     pub(crate) attempt: String,
     /// The slot that gets every request.
     pub(crate) to: Slot,
@@ -29,18 +29,18 @@ pub(crate) struct Swap {
     pub(crate) state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Timestamp>,
-    /// Why it did not end well.
+    /// Why it failed or was undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
 }
 
-/// What is to be done now.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The update of the weights is to be ordered. Its token is always the same, so CloudFormation takes it once.
+    /// Request the update of the weights. Its token never changes, so CloudFormation accepts it only once.
     Order,
     Wait,
-    /// Somebody else works on the stack.
+    /// Another operation is running on the stack.
     WaitForOthers,
     Good,
     /// Nothing has changed.
@@ -56,17 +56,17 @@ impl Swap {
         Self { schema: SCHEMA, edge, number, attempt, to, by, began: at, state: State::UnderWay, ended: None, cause: None }
     }
 
-    /// The same, ended.
+    /// Records the end of the swap.
     pub(crate) fn end(&self, state: State, at: Timestamp, cause: Option<String>) -> Self {
         Self { state, ended: Some(at), cause, ..self.clone() }
     }
 
-    /// The token of its update.
+    /// Returns the token of its update.
     pub(crate) fn token(&self) -> String {
         format!("ingot-swap-{}-{}", self.number, self.attempt)
     }
 
-    /// `None` if it is not the record of this swap, as this version writes it.
+    /// Returns `None` if it is not the record of this swap in this version's format.
     pub(crate) fn read(content: &[u8], edge: &str, number: u64) -> Option<Self> {
         let found: Self = serde_json::from_slice(content).ok()?;
         let is_whole = (found.state == State::UnderWay) == found.ended.is_none();
@@ -79,14 +79,14 @@ impl Swap {
         content
     }
 
-    /// One line for people.
+    /// Describes the swap in one line.
     pub(crate) fn told(&self) -> String {
         let Self { edge, number, to, state, by, .. } = self;
         let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
         format!("swap {number} of the edge {edge} (to slot {to}) is {state}: {verb} {at:.0} by {by}")
     }
 
-    /// What it does next. `begun` are the tokens of all operations since it began.
+    /// Decides its next step. `begun` holds the tokens of all operations since it began.
     pub(crate) fn next(&self, standing: Option<&Standing>, begun: &Tokens) -> Next {
         let Some(standing) = standing else { return Next::Gone };
         let token = self.token();
@@ -96,38 +96,38 @@ impl Swap {
             Phase::Busy => Next::WaitForOthers,
             Phase::Stuck(stuck) => Next::Stuck(stuck),
             Phase::Ready | Phase::WentBack if Weights::of(standing).and_then(Weights::serving) == Some(self.to) => Next::Good,
-            // It has gone back, or somebody has set other weights since.
+            // The update was rolled back, or other weights were set since.
             Phase::Ready | Phase::WentBack if is_ours || begun.contains(&token) => Next::Failed,
             Phase::Ready | Phase::WentBack => Next::Order,
         }
     }
 }
 
-/// The way out of a stack that needs a hand.
+/// Returns what is wrong with a stack that needs manual intervention, and the way out.
 pub(crate) fn way_out(stuck: Stuck, stack: &str, edge: &str) -> (&'static str, String) {
     let reason = format!("`aws cloudformation describe-stack-events --stack-name {stack}`");
     match stuck {
         Stuck::NeverCreated => {
-            ("its creation has failed", format!("look at {reason}; `ingot-fleet edge {edge} --delete` removes it, then create it again"))
+            ("its creation failed", format!("check {reason}, remove it with `ingot-fleet edge {edge} --delete`, then create it again"))
         }
         Stuck::OnlyReviewed => (
-            "there is only a change set that was never executed",
+            "it contains only a change set that was never executed",
             format!("remove it with `aws cloudformation delete-stack --stack-name {stack}`, then run `ingot-fleet edge {edge}`"),
         ),
         Stuck::Halfway => (
-            "an update has failed, and somebody has told CloudFormation not to go back",
-            format!("let it go back: `aws cloudformation rollback-stack --stack-name {stack}`; it can be updated after that"),
+            "an update failed with rollback disabled",
+            format!("roll it back with `aws cloudformation rollback-stack --stack-name {stack}`; then it can be updated"),
         ),
         Stuck::NotBack | Stuck::NotImported => (
-            "an update has failed, and so has going back",
+            "an update failed, and so did its rollback",
             format!(
-                "remove the reason that {reason} shows, and go on: `aws cloudformation continue-update-rollback --stack-name {stack}`; \
-                 it can be updated after that"
+                "fix the cause that {reason} shows, then continue the rollback with `aws cloudformation continue-update-rollback \
+                --stack-name {stack}`; after that, it can be updated"
             ),
         ),
         Stuck::HalfDeleted => (
-            "deleting it has failed, and a part of it is left",
-            format!("remove the reason that {reason} shows, and run `ingot-fleet edge {edge} --delete` again"),
+            "its deletion failed, and part of it is left",
+            format!("fix the cause that {reason} shows, then run `ingot-fleet edge {edge} --delete` again"),
         ),
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stack_that_needs_a_hand_has_a_way_out() {
+    fn every_stuck_stack_has_a_way_out() {
         let all = [Stuck::NeverCreated, Stuck::OnlyReviewed, Stuck::Halfway, Stuck::NotBack, Stuck::NotImported, Stuck::HalfDeleted];
         for stuck in all {
             let (what, hint) = way_out(stuck, "shop-edge-main", "main");

@@ -1,6 +1,6 @@
-//! The terms of a deployment: all that its updates set besides its [goal](super::record::Goal). They are kept beside the
-//! record as `documents/SHA256.json`, so that whoever goes on with a deployment does what the one who began it would have
-//! done, whatever its own fleet.yaml and its own templates say. Pure.
+//! The terms of a deployment: everything its updates set apart from its [goal](super::record::Goal). They are stored as
+//! `documents/SHA256.json`, so that a process that takes over a deployment acts exactly like the one that began it,
+//! whatever its own fleet.yaml and templates say. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use super::course::{OF_GOAL, Parameters};
 use super::record::{Goal, Policy};
 use crate::digest::Sha256;
 
-/// What this version writes and reads.
+/// Schema that this version writes and reads.
 const SCHEMA: u32 = 1;
 
-/// Parameters that depend on the policy of a deployment and on how many instances run, besides the goal.
+/// Parameters that depend on the policy and on the number of running instances, apart from the goal.
 const OF_SIZES: [&str; 4] = ["Policy", "Capacity", "BatchSize", "MinInService"];
 
 /// What a deployment sets.
@@ -19,26 +19,26 @@ const OF_SIZES: [&str; 4] = ["Policy", "Capacity", "BatchSize", "MinInService"];
 #[serde(deny_unknown_fields)]
 pub(crate) struct Terms {
     schema: u32,
-    /// All parameters of the stack. Those of the goal and of the sizes are empty here.
+    /// All parameters of the stack. Those of the goal and of the sizes are empty.
     parameters: Parameters,
     pub(crate) fixed: Fixed,
 }
 
-/// What of it is the same for every number of instances.
+/// The part of the terms that does not depend on the number of instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fixed {
-    /// The template; `None` keeps that of the stack.
+    /// The template; `None` keeps the stack's template.
     pub(crate) template: Option<String>,
     pub(crate) batch: Batch,
     pub(crate) watch: Watch,
     pub(crate) tags: Parameters,
-    /// The role of CloudFormation.
+    /// The service role that CloudFormation assumes.
     pub(crate) role: String,
-    /// How a new stack is guarded: its policy, and whether it may be deleted.
+    /// Protection of a new stack: its stack policy, and its termination protection.
     pub(crate) stack_policy: String,
     pub(crate) is_protected: bool,
-    /// The change of fleet.yaml that is deployed.
+    /// The edit of fleet.yaml that is deployed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) edit: Option<Edited>,
 }
@@ -52,7 +52,7 @@ pub(crate) enum Batch {
 }
 
 impl Batch {
-    /// How many that are of `capacity`: a share is rounded down, and is one at least.
+    /// Returns the number of instances out of `capacity`: a share is rounded down to at least one.
     pub(crate) fn of(self, capacity: u32) -> u32 {
         match self {
             Self::Instances(count) => count,
@@ -61,7 +61,7 @@ impl Batch {
     }
 }
 
-/// What CloudFormation watches during an update and after it.
+/// The alarms that CloudFormation watches during and after an update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Watch {
@@ -69,7 +69,7 @@ pub(crate) struct Watch {
     pub(crate) minutes: i32,
 }
 
-/// An alarm that is watched.
+/// A watched alarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trigger {
@@ -77,24 +77,24 @@ pub(crate) struct Trigger {
     pub(crate) is_composite: bool,
 }
 
-/// A change of fleet.yaml, which is taken back if its deployment does not end well.
+/// An edit of fleet.yaml, which is reverted if its deployment fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edited {
     pub(crate) former: String,
-    /// The digest of the text that took its place.
+    /// The digest of the text that replaced it.
     pub(crate) new: Sha256,
 }
 
 impl Terms {
-    /// `parameters` are all that the stack is to have; what the record says is left out of them.
+    /// Makes terms of all `parameters` of the stack, blanking those that the record holds.
     pub(crate) fn new(mut parameters: Parameters, fixed: Fixed) -> Self {
         let of_record = OF_GOAL.iter().chain(&OF_SIZES);
         of_record.for_each(|name| set(&mut parameters, name, String::new()));
         Self { schema: SCHEMA, parameters, fixed }
     }
 
-    /// All parameters of the stack, for a goal.
+    /// Returns all parameters of the stack for a goal.
     pub(crate) fn parameters(&self, goal: &Goal, number: u64) -> Parameters {
         let mut all = self.parameters.clone();
         let desired = goal.capacity.desired.max(1);
@@ -102,12 +102,12 @@ impl Terms {
         all
     }
 
-    /// Whether an environment is the same by these as by others, whatever its goal is.
+    /// Returns whether these terms give an environment the same settings as others do, apart from the goal.
     pub(crate) fn comes_to(&self, other: &Self) -> bool {
         (&self.fixed.template, &self.parameters) == (&other.fixed.template, &other.parameters)
     }
 
-    /// `None` if they are not what this version writes.
+    /// Returns `None` if the content is not in this version's format.
     pub(crate) fn read(content: &[u8]) -> Option<Self> {
         serde_json::from_slice(content).ok().filter(|terms: &Self| terms.schema == SCHEMA)
     }
@@ -119,12 +119,12 @@ impl Terms {
     }
 }
 
-/// Sets what a goal says of the parameters of a stack. `batch` instances are replaced at a time.
+/// Fills in the stack parameters that a goal determines. `batch` instances are replaced at a time.
 pub(crate) fn fill(parameters: &mut Parameters, goal: &Goal, number: u64, batch: u32) {
     let Goal { release, image, document, policy, capacity } = goal;
     let desired = capacity.desired.max(1);
     let in_service = match policy {
-        // One fewer than MaxSize is the most that CloudFormation keeps.
+        // CloudFormation requires MinInstancesInService to be below MaxSize.
         Policy::Rolling => (desired - batch).min(capacity.max.saturating_sub(1)),
         _ => desired - batch,
     };
@@ -143,7 +143,7 @@ pub(crate) fn fill(parameters: &mut Parameters, goal: &Goal, number: u64, batch:
     }
 }
 
-/// A tier has the parameters of its template.
+/// Sets a parameter if the template of the tier has it.
 fn set(parameters: &mut Parameters, name: &str, value: String) {
     if let Some(parameter) = parameters.get_mut(name) {
         *parameter = value;
@@ -183,7 +183,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_differs_is_what_an_environment_comes_to() {
+    fn terms_differ_by_settings_and_not_by_goal() {
         let (one, mut other) = (terms(&GIVEN), terms(&[("Release", "v1"), ("Capacity", "1"), ("Policy", "immutable")]));
         assert!(!one.comes_to(&other));
         other.parameters = one.parameters.clone();

@@ -1,27 +1,28 @@
-//! Which settings an environment has, by its tier, by its mode, and by whether an edge has its load balancer.
+//! Which settings apply to an environment, depending on its tier, its mode, and whether its load balancer belongs to an
+//! edge.
 //!
-//! One that says what it does not have has a mistake. What it does not have of `defaults:` is left out: those are for
-//! all.
+//! A setting that does not apply is a mistake in the environment itself, but is ignored in `defaults:`, which all
+//! environments share.
 
 use ingot::desk::{Mistake, Node, Value};
 
 use crate::fleet::site::{self, Mode, Tier};
 
-/// What an environment is.
+/// The kind of an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) tier: Tier,
     pub(crate) mode: Mode,
-    /// Whether the load balancer is that of an edge.
+    /// Whether the load balancer belongs to an edge.
     pub(crate) is_joined: bool,
 }
 
-/// What an environment has to be.
+/// What a setting requires of an environment.
 #[derive(Debug, Clone, Copy)]
 struct Needs {
     tier: Option<Tier>,
     group: bool,
-    /// Whether the load balancer is its own, if there is one.
+    /// Whether the load balancer, if any, must be the environment's own.
     own: bool,
 }
 
@@ -54,13 +55,13 @@ const NEEDS: [(&str, Needs); 20] = [
     ("alarms.message_age", WORKER),
 ];
 
-/// Whether an environment has a setting.
+/// Returns whether a setting applies to an environment.
 pub(crate) fn applies(path: &str, kind: Kind) -> bool {
     let within = |name: &str| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     NEEDS.iter().filter(|(name, _)| within(name)).all(|(_, needs)| missing(*needs, kind).is_none())
 }
 
-/// Takes out what an environment does not have. `own` is what it says itself.
+/// Removes settings that do not apply to an environment. `own` is what the environment itself sets.
 pub(super) fn keep_what_applies(merged: &mut Node, own: &Node, kind: Kind) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (path, needs) in NEEDS {
@@ -75,13 +76,13 @@ pub(super) fn keep_what_applies(merged: &mut Node, own: &Node, kind: Kind) -> Ve
     mistakes
 }
 
-/// What an environment lacks that a setting needs, and what to do.
+/// Returns which kind of environment lacks the setting, and what to do, or `None` if the setting applies.
 fn missing(needs: Needs, Kind { tier, mode, is_joined }: Kind) -> Option<(&'static str, &'static str)> {
     match needs.tier {
         Some(Tier::Web) if tier == Tier::Worker => Some(("a worker", "remove it, or set `tier: web`")),
         Some(Tier::Worker) if tier == Tier::Web => Some(("a web environment", "remove it, or set `tier: worker`")),
         _ if needs.group && mode == Mode::SingleInstance => Some(("a single instance", "remove it, or set `mode: highly_available`")),
-        _ if needs.own && is_joined => Some(("an environment of an edge", "remove it: `edges:` has it for both slots")),
+        _ if needs.own && is_joined => Some(("an environment of an edge", "remove it: `edges:` sets it for both slots")),
         _ => None,
     }
 }

@@ -8,24 +8,24 @@ use crate::fleet::site;
 /// One edge.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    /// Its name as it is written.
+    /// Its name and where it is written.
     pub(crate) key: Key,
-    /// With the defaults of `defaults:` and of the format.
+    /// Settings, including the defaults of `defaults:` and of the format.
     pub(crate) settings: EdgeSettings,
     /// `defaults:` and the edge, merged.
     pub(crate) node: Node,
-    /// What the edge itself says.
+    /// What the edge itself sets.
     pub(crate) own: Node,
 }
 
 impl Edge {
-    /// Where a setting is named, or what it would be part of.
+    /// Returns where a setting is written, or else where it would belong.
     pub(crate) fn place(&self, path: &str) -> &Place {
         site::key_place(&self.node, path).unwrap_or(&self.key.place)
     }
 }
 
-/// What an edge has of `defaults:`.
+/// Returns the part of `defaults:` that applies to edges.
 pub(super) fn of_defaults(defaults: Option<&Node>, place: &Place) -> Node {
     let entries = defaults.into_iter().flat_map(entries).filter_map(|(key, node)| {
         let (_, fields) = OF_DEFAULTS.iter().find(|(name, _)| *name == key.name)?;

@@ -1,25 +1,25 @@
-//! Changes of `properties` in the text of fleet.yaml, which keep its comments and its layout.
+//! Edits `properties` in the text of fleet.yaml, preserving comments and layout.
 //!
-//! The parser knows where each value begins; where it ends is looked for in the text. That is believed only if the new text
-//! parses to exactly what was meant.
+//! The parser knows where each value begins; its end is searched for in the text. The result is accepted only if the
+//! new text parses to exactly what was intended.
 
 use std::collections::BTreeMap;
 
 use ingot::desk::{self, Node, Objection, Value};
 use serde_json::{Value as Json, json};
 
-/// What becomes of properties: another value, or none.
+/// Changes of properties: a new value, or `None` to remove the property.
 pub(crate) type Changes = BTreeMap<String, Option<String>>;
 
 const PROPERTIES: &str = "properties";
 
-/// Makes the changes in an environment of a fleet.yaml without mistakes.
+/// Applies changes to an environment of a fleet.yaml that has no mistakes.
 ///
-/// A property that `defaults:` has is removed by `null`.
+/// A property set in `defaults:` is removed by writing `null`.
 pub(crate) fn edited(text: &str, environment: &str, changes: &Changes) -> Result<String, Objection> {
     let by_hand = || {
-        let message = format!("cannot edit `properties` of `{environment}`: they are written in a form that ingot-fleet does not change");
-        Objection::new(message, "change them in fleet.yaml by hand, and run `ingot-fleet deploy`")
+        let message = format!("cannot edit `properties` of `{environment}`: ingot-fleet does not support the form they are written in");
+        Objection::new(message, "change them in fleet.yaml by hand, then run `ingot-fleet deploy`")
     };
     let mut wanted = parsed(text).ok_or_else(by_hand)?.to_json();
     let mut new = text.to_owned();
@@ -31,7 +31,7 @@ pub(crate) fn edited(text: &str, environment: &str, changes: &Changes) -> Result
             None if is_default => Change::Set(Json::Null),
             None if has.is_some() => Change::Remove,
             None => {
-                let hint = "leave it out: `ingot-fleet config` shows the properties that there are";
+                let hint = "leave it out: `ingot-fleet config` lists the existing properties";
                 return Err(Objection::new(format!("`{environment}` has no property `{name}`"), hint));
             }
         };
@@ -58,7 +58,7 @@ fn parsed(text: &str) -> Option<Node> {
     root.filter(|_| mistakes.is_empty())
 }
 
-/// The change on the tree, to compare with.
+/// Applies the change to the parsed tree, for comparison.
 fn apply(environment: &mut Json, name: &str, change: Change) {
     match change {
         Change::Set(value) => environment[PROPERTIES][name] = value,
@@ -70,7 +70,7 @@ fn apply(environment: &mut Json, name: &str, change: Change) {
     }
 }
 
-/// Empty properties of environments are none.
+/// Drops empty properties of environments, which are equal to none.
 fn without_nothing(mut root: Json) -> Json {
     for environment in root["environments"].as_object_mut().into_iter().flatten().map(|(_, environment)| environment) {
         if let Some(settings) = environment.as_object_mut()
@@ -82,7 +82,7 @@ fn without_nothing(mut root: Json) -> Json {
     root
 }
 
-/// One change in the text.
+/// Applies one change to the text.
 fn one(text: &str, environment: &str, name: &str, change: &Change) -> Option<String> {
     let root = parsed(text)?;
     let environment = root.get("environments")?.get(environment)?;
@@ -122,17 +122,17 @@ fn entry<'a>(map: &'a Node, name: &str) -> Option<(&'a desk::Place, &'a Node)> {
     }
 }
 
-/// A value as YAML on one line.
+/// Writes a value as YAML on one line.
 fn written(value: &Json) -> String {
     let Json::String(text) = value else { return value.to_string() };
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_/.@%+-".contains(&byte);
     let is_plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/') && text.bytes().all(is_word);
     let has_meaning = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
-    // A string of JSON is one of YAML.
+    // A JSON string is a valid YAML string.
     if is_plain && !has_meaning { text.clone() } else { value.to_string() }
 }
 
-/// The text, by places.
+/// The text, addressed by line and column.
 #[derive(Clone, Copy)]
 struct File<'a> {
     text: &'a str,
@@ -161,7 +161,7 @@ impl File<'_> {
         format!("{}{new}{}", &self.text[..start], &self.text[end..])
     }
 
-    /// The end of a scalar that begins and ends on one line.
+    /// Returns the end of a scalar on one line.
     fn scalar_end(self, start: usize, is_flow: bool) -> Option<usize> {
         let line = self.text[start..].lines().next()?;
         let length = match line.chars().next()? {
@@ -197,13 +197,13 @@ impl File<'_> {
         Some(start + length)
     }
 
-    /// Where a flow map ends: at its brace.
+    /// Returns the position of a flow map's closing brace.
     fn closing(self, start: usize) -> Option<usize> {
         let (mut depth, mut at) = (0_usize, start);
         let mut before = ' ';
         while let Some(char) = self.text[at..].chars().next() {
             match char {
-                // Quotes begin a scalar only where one may begin.
+                // A quote starts a quoted scalar only where a scalar may start.
                 '"' | '\'' if before.is_whitespace() || "{[,:".contains(before) => {
                     at = self.scalar_end(at, true)?;
                     before = char;
@@ -224,7 +224,7 @@ impl File<'_> {
         None
     }
 
-    /// With one entry more at the end of a map.
+    /// Returns the text with an entry added at the end of a map.
     fn added(self, map: &Node, entry: &str) -> Option<String> {
         let start = self.offset(map)?;
         if self.is_flow(map) {
@@ -234,7 +234,7 @@ impl File<'_> {
             let after = if self.text[end..].starts_with('}') { " " } else { "" };
             return Some(self.with(end, end, &format!("{before} {entry}{after}")));
         }
-        // One that begins on the line of something else has no lines of its own.
+        // A map that begins in the middle of a line has no lines of its own to add to.
         let line = self.line_start(map.place.line)?;
         if !self.text[line..start].bytes().all(|byte| byte == b' ') || !matches!(map.value, Value::Map(_)) {
             return None;
@@ -244,7 +244,8 @@ impl File<'_> {
         Some(self.with(end, end, &format!("{new_line}{}{entry}\n", &self.text[line..start])))
     }
 
-    /// Where a block ends whose lines are indented as far as its first, or farther: behind its last line with content.
+    /// Returns the end of a block, after its last line with content. Its lines are indented at least as far as the
+    /// first.
     fn block_end(self, first: usize, column: usize) -> Option<usize> {
         let mut at = self.line_start(first)?;
         let mut end = at;
@@ -262,7 +263,7 @@ impl File<'_> {
         Some(end)
     }
 
-    /// Without the entry of a block map that begins at a line.
+    /// Returns the text without the entry of a block map that begins at a line.
     fn without_lines(self, line: usize, column: usize) -> Option<String> {
         let start = self.line_start(line)?;
         let first = start + self.text[start..].find('\n').map_or(self.text.len() - start, |at| at + 1);
@@ -270,12 +271,12 @@ impl File<'_> {
         Some(self.with(start, end, ""))
     }
 
-    /// By how much the line that begins there is indented.
+    /// Returns the indentation of the line that begins at `start`.
     fn indent(self, start: usize) -> usize {
         self.text[start..].bytes().take_while(|byte| *byte == b' ').count()
     }
 
-    /// Without an entry of a flow map.
+    /// Returns the text without an entry of a flow map.
     fn without_item(self, map: &Node, name: &str) -> Option<String> {
         let Value::Map(entries) = &map.value else { return None };
         let at = entries.iter().position(|(key, _)| key.name == name)?;
@@ -288,7 +289,7 @@ impl File<'_> {
             return Some(self.with(start, next, ""));
         }
         let end = self.scalar_end(self.offset(&entries[at].1)?, true)?;
-        // With the comma before it.
+        // Remove the preceding comma too.
         let before = self.text[..start].trim_end();
         let start = if at > 0 { before.strip_suffix(',')?.len() } else { start };
         Some(self.with(start, end, ""))

@@ -1,4 +1,4 @@
-//! Lengths of time and shares: `90s`, `25%`.
+//! Durations and shares: `90s`, `25%`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::deployment::terms;
 
-/// A length of time of whole seconds: `90s`, `20m`, `1h30m` or `4d`.
+/// A duration in whole seconds: `90s`, `20m`, `1h30m` or `4d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Length(pub(crate) u64);
 
@@ -28,17 +28,17 @@ impl Length {
         Self(hours * 60 * 60)
     }
 
-    /// The whole minutes that hold `time`.
+    /// Rounds `time` up to whole minutes.
     pub(crate) fn minutes_of(time: Duration) -> u64 {
         time.as_secs().div_ceil(60)
     }
 }
 
-/// In the units that people would take: `90s`, `20m`, `1h30m`, `4d`.
+/// Written in customary units: `90s`, `20m`, `1h30m`, `4d`.
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m"), (1, "s")];
-        // 90s and 100s are as common as 2m.
+        // Below two minutes, seconds are as customary as minutes.
         if self.0 < 120 && self.0 != 60 {
             return write!(f, "{}s", self.0);
         }
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Length {
         let TimeLimit(time) = TimeLimit::deserialize(deserializer)?;
         match time.subsec_nanos() {
             0 => Ok(Self(time.as_secs())),
-            _ => Err(D::Error::custom(Objection::new("this length of time is not of whole seconds", "write whole seconds, such as 2s"))),
+            _ => Err(D::Error::custom(Objection::new("this duration is not a whole number of seconds", "write whole seconds, such as 2s"))),
         }
     }
 }
@@ -151,12 +151,12 @@ pub(crate) enum Batch {
 }
 
 impl Batch {
-    /// How many that are of `capacity`: a share is rounded down, and is one at least.
+    /// Returns the number of instances out of `capacity`: a share is rounded down to at least one.
     pub(crate) fn of(self, capacity: u32) -> u32 {
         self.sized().of(capacity)
     }
 
-    /// The same as a deployment has it.
+    /// Converts it to the form that deployments record.
     pub(crate) fn sized(self) -> terms::Batch {
         match self {
             Self::Instances(count) => terms::Batch::Instances(count),
@@ -247,13 +247,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_shown_as_people_write_them() {
+    fn durations_are_shown_in_customary_units() {
         let shown: Vec<String> = [30, 60, 90, 120, 5400, 345_600].map(|seconds| Length(seconds).to_string()).into();
         assert_eq!(shown, ["30s", "1m", "90s", "2m", "1h30m", "4d"]);
     }
 
     #[test]
-    fn a_share_is_one_instance_at_least_and_never_more_than_was_asked_for() {
+    fn a_share_is_at_least_one_instance() {
         assert_eq!([1, 2, 3, 4, 7, 8].map(|capacity| Batch::Share(Percent(25)).of(capacity)), [1, 1, 1, 1, 1, 2]);
         assert_eq!(Batch::Share(Percent(100)).of(7), 7);
         assert_eq!(Batch::Instances(3).of(2), 3);

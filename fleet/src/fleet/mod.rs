@@ -9,7 +9,7 @@
 //!   prod: { tier: web, network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }, document: boot/prod.yaml }
 //! ```
 //!
-//! Every mistake is found offline and at once, with its place. Documents are read by [`stack`](crate::stack).
+//! All mistakes are found offline in one pass, each with its place. [`stack`](crate::stack) reads the documents.
 
 mod applies;
 mod edge;
@@ -43,46 +43,46 @@ use crate::deployment::slot::Slot;
 /// A fleet.yaml.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    /// A stand-in if it could not be read, as for `releases`: the rest is checked all the same.
+    /// A placeholder if it could not be read, so that the rest can be checked. The same holds for `releases`.
     pub(crate) application: String,
     pub(crate) releases: Releases,
-    /// Those whose settings could be read.
+    /// Environments whose settings could be read.
     pub(crate) environments: Vec<Environment>,
-    /// Likewise.
+    /// Edges whose settings could be read.
     pub(crate) edges: Vec<Edge>,
 }
 
 /// One environment.
 #[derive(Debug)]
 pub(crate) struct Environment {
-    /// Its name as it is written.
+    /// Its name and where it is written.
     pub(crate) key: Key,
-    /// Its name, or a stand-in for one that is wrong.
+    /// Its name, or a placeholder for an invalid one.
     pub(crate) name: String,
     pub(crate) tier: Tier,
     pub(crate) mode: Mode,
-    /// With the defaults of `defaults:` and of the format.
+    /// Settings, including the defaults of `defaults:` and of the format.
     pub(crate) settings: Settings,
     /// `defaults:` and the environment, merged.
     pub(crate) node: Node,
-    /// What the environment itself says.
+    /// What the environment itself sets.
     pub(crate) own: Node,
-    /// Whether nothing is wrong with its settings.
+    /// Whether its settings have no mistakes.
     pub(crate) is_sound: bool,
 }
 
 impl Environment {
-    /// Where a setting is named, or what it would be part of.
+    /// Returns where a setting is written, or else where it would belong.
     pub(crate) fn place(&self, path: &str) -> &Place {
         site::key_place(&self.node, path).unwrap_or(&self.key.place)
     }
 
-    /// Where the value of a setting stands, such as `deployment.alarms.0`, or what it would be part of.
+    /// Returns where the value of a setting such as `deployment.alarms.0` is written, or else where it would belong.
     pub(crate) fn value_place(&self, path: &str) -> &Place {
         site::place(&self.node, path).unwrap_or(&self.key.place)
     }
 
-    /// The edge whose load balancer serves it, and its slot there.
+    /// Returns the edge whose load balancer serves it, and its slot there.
     pub(crate) fn joined(&self) -> Option<(&str, Slot)> {
         let balancer = &self.settings.load_balancer;
         Some((balancer.edge.as_ref()?.as_str(), balancer.slot?))

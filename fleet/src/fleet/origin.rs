@@ -1,4 +1,4 @@
-//! Every setting of an environment, with its value and where that comes from.
+//! Every setting of an environment with its value and origin.
 
 use ingot::desk::{Node, Place};
 use serde::Serialize;
@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 use crate::fleet::applies::{Kind, applies};
 use crate::fleet::{Edge, Environment, site};
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody said anything else.
+    /// The default of the format.
     Default,
     /// `defaults:` of fleet.yaml.
     Defaults(Place),
@@ -26,7 +26,7 @@ pub(crate) struct Setting {
     pub(crate) origin: Origin,
 }
 
-/// The settings that an environment has, in the order of the reference.
+/// Returns the settings that apply to an environment, in the order of the reference.
 pub(crate) fn settings(environment: &Environment) -> Vec<Setting> {
     let mut leaves = leaves(&environment.settings);
     let kind = Kind { tier: environment.tier, mode: environment.mode, is_joined: environment.joined().is_some() };
@@ -35,7 +35,7 @@ pub(crate) fn settings(environment: &Environment) -> Vec<Setting> {
     leaves.into_iter().map(setting).collect()
 }
 
-/// The settings of an edge, likewise.
+/// Returns the settings of an edge, in the order of the reference.
 pub(crate) fn settings_of_edge(edge: &Edge) -> Vec<Setting> {
     let setting = |(path, value): (String, Json)| Setting { origin: of(&edge.own, &edge.node, &path), path, value };
     leaves(&edge.settings).into_iter().map(setting).collect()
@@ -56,13 +56,13 @@ fn flatten(path: &str, value: Json, leaves: &mut Vec<(String, Json)>) {
                 flatten(&path, value, leaves);
             }
         }
-        // What is not there has no value.
+        // An unset setting has no value.
         Json::Null => {}
         value => leaves.push((path.to_owned(), value)),
     }
 }
 
-/// Where the value of a setting comes from.
+/// Returns the origin of the value of a setting.
 pub(crate) fn origin(environment: &Environment, path: &str) -> Origin {
     of(&environment.own, &environment.node, path)
 }

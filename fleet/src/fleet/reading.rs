@@ -1,4 +1,4 @@
-//! From the text of fleet.yaml to a [`Fleet`], and every mistake of it.
+//! Reads the text of fleet.yaml into a [`Fleet`], with all its mistakes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::fleet::{Edge, EdgeSettings, Environment, Fleet, Releases, Settings, e
 /// The version of the format.
 const VERSION: &str = "1";
 
-/// What fleet.yaml says.
+/// The top-level keys.
 pub(super) const KEYS: [&str; 6] = ["version", "application", "releases", "defaults", "edges", "environments"];
 
-/// What came of a text.
+/// Result of reading a text.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) fleet: Fleet,
@@ -24,7 +24,7 @@ pub(crate) struct Read {
     pub(crate) mistakes: Vec<Mistake>,
 }
 
-/// Reads fleet.yaml. `name` is what messages call it.
+/// Reads fleet.yaml. Messages refer to it as `name`.
 pub(crate) fn read(name: &str, text: &str) -> Read {
     let file: Arc<str> = name.into();
     let (root, mistakes) = desk::parse(&file, text);
@@ -44,7 +44,7 @@ pub(crate) fn read(name: &str, text: &str) -> Read {
 impl Read {
     fn root(&mut self, root: &Node) {
         let Value::Map(entries) = &root.value else {
-            let message = format!("fleet.yaml is a map, and this is {}", root.value.describe());
+            let message = format!("fleet.yaml must be a map, not {}", root.value.describe());
             return self.mistakes.push(Mistake::at(&root.place, message, "begin with `version: 1`"));
         };
         for (key, _) in entries.iter().filter(|(key, _)| !KEYS.contains(&key.name.as_str())) {
@@ -70,7 +70,7 @@ impl Read {
         {
             self.fleet.releases = releases;
         }
-        // Whose names are wrong has no parameters.
+        // With wrong names, the parameters of a stack cannot be computed.
         let is_sound = self.mistakes.is_empty();
         let defaults = root.get("defaults").filter(|node| node.value != Value::Null);
         let edges = self.edges(root, defaults);
@@ -78,11 +78,11 @@ impl Read {
         self.mistakes.extend(joining::of_environments(&self.fleet.environments, &self.fleet.edges, &edges));
     }
 
-    /// Reads the edges. Returns the names of all.
+    /// Reads the edges. Returns the names of all of them.
     fn edges(&mut self, root: &Node, defaults: Option<&Node>) -> Vec<String> {
         let Some(node) = root.get("edges").filter(|node| node.value != Value::Null) else { return Vec::new() };
         let Value::Map(entries) = &node.value else {
-            let message = format!("`edges` is a map, and this is {}", node.value.describe());
+            let message = format!("`edges` must be a map, not {}", node.value.describe());
             self.mistakes.push(Mistake::at(&node.place, message, "write `NAME: { … }` below it"));
             return Vec::new();
         };
@@ -97,10 +97,10 @@ impl Read {
         let mut own = own.clone();
         match own.value {
             Value::Map(_) => {}
-            // All of it may be in `defaults:`.
+            // All settings may be in `defaults:`.
             Value::Null => own.value = Value::Map(Vec::new()),
             value => {
-                let message = format!("`{}` is an edge, which is a map, and this is {}", key.name, value.describe());
+                let message = format!("the edge `{}` must be a map, not {}", key.name, value.describe());
                 return self.mistakes.push(Mistake::at(&own.place, message, "write `{ network: { … } }`"));
             }
         }
@@ -141,7 +141,7 @@ impl Read {
 
     fn environments(&mut self, root: &Node, defaults: Option<&Node>, is_sound: bool) {
         if let Some(defaults) = defaults {
-            // Also what no environment has of it.
+            // Check `defaults:` itself too, since it may contain what no environment uses.
             let mut defaults = defaults.clone();
             tidy(&mut defaults);
             let _: Option<Settings> = desk::decode(&defaults, &mut self.mistakes);
@@ -153,9 +153,9 @@ impl Read {
                     self.environment((key, own), defaults, is_sound);
                 }
             }
-            Some((place, Value::Map(_) | Value::Null)) => self.mistakes.push(Mistake::at(place, "there is no environment", hint)),
+            Some((place, Value::Map(_) | Value::Null)) => self.mistakes.push(Mistake::at(place, "there are no environments", hint)),
             Some((place, value)) => {
-                let message = format!("`environments` is a map, and this is {}", value.describe());
+                let message = format!("`environments` must be a map, not {}", value.describe());
                 self.mistakes.push(Mistake::at(place, message, "write `NAME: { tier: web, … }` below it"));
             }
             None => self.mistakes.push(Mistake::at(&root.place, "`environments` is missing", hint)),
@@ -173,7 +173,7 @@ impl Read {
         let broken = places(&found);
         without(&mut read, &broken, false);
         self.mistakes.append(&mut found);
-        // What is still wrong lacks something, or all of it is.
+        // A value that is still wrong is incomplete or wrong as a whole, so remove all of it.
         let settings = desk::decode(&read, &mut again).or_else(|| {
             without(&mut read, &places(&again), true);
             desk::decode(&read, &mut Vec::new())
@@ -192,7 +192,7 @@ impl Read {
             }
         };
         if !matches!(own.value, Value::Map(_)) {
-            let message = format!("`{}` is an environment, which is a map, and this is {}", key.name, own.value.describe());
+            let message = format!("the environment `{}` must be a map, not {}", key.name, own.value.describe());
             return self.mistakes.push(Mistake::at(&own.place, message, "write `{ tier: web, … }`"));
         }
         let mut node = defaults.cloned().unwrap_or_else(|| Node { place: own.place.clone(), value: Value::Map(Vec::new()) });
@@ -225,17 +225,17 @@ impl Read {
     }
 }
 
-/// What could be read of an environment.
+/// The readable part of an environment.
 struct Decoded<T> {
     settings: Option<T>,
-    /// Where values stand that could not be read.
+    /// Places of unreadable values.
     broken: Vec<Place>,
-    /// The environment without these.
+    /// The environment without them.
     read: Node,
 }
 
-/// Takes out what `null` has removed, also where there was nothing to remove, and the second of equal keys, which have
-/// been told of.
+/// Removes entries that are `null`, whether or not they removed anything, and duplicate keys, which have already been
+/// reported.
 fn tidy(node: &mut Node) {
     let Value::Map(entries) = &mut node.value else { return };
     let mut seen = BTreeSet::new();
@@ -243,7 +243,8 @@ fn tidy(node: &mut Node) {
     entries.iter_mut().for_each(|(_, node)| tidy(node));
 }
 
-/// Takes out what stands at these places. A map begins where its first key does: it goes as a whole only if `whole` says so.
+/// Removes the values at these places. A map has the same place as its first key, so it is removed only if `whole` is
+/// set.
 fn without(node: &mut Node, places: &[Place], whole: bool) {
     let stays = |node: &Node| {
         let begins_with_a_key = matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| key.place == node.place));
@@ -262,7 +263,7 @@ fn without(node: &mut Node, places: &[Place], whole: bool) {
     }
 }
 
-/// What an environment is; what is written wrong is found when it is decoded.
+/// Returns tier and mode of an environment. Invalid values are reported when it is decoded.
 fn kind(node: &Node) -> (Option<Tier>, Mode) {
     let word = |name: &str| match node.get(name).map(|node| &node.value) {
         Some(Value::String(word)) => word.as_str(),

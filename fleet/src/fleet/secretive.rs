@@ -1,21 +1,22 @@
-//! Values that look like secrets: whoever can read fleet.yaml, the bucket or an instance's document reads properties.
+//! Recognizes values that look like secrets. Everyone with access to fleet.yaml, the bucket or an instance's document
+//! can read properties.
 
 use super::words::has_form;
 
-/// Last words of names whose values are secrets.
+/// Words that mark a secret at the end of a name.
 const NAMES: [&str; 8] = ["PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIALS", "APIKEY", "PRIVATEKEY"];
 
 /// Forms of secrets, and what each is.
 const FORMS: [(&str, &str); 6] = [
     (r"(?s).*-----BEGIN [A-Z ]*PRIVATE KEY-----.*", "a private key"),
-    (r"(AKIA|ASIA)[A-Z0-9]{16}", "an access key of AWS"),
+    (r"(AKIA|ASIA)[A-Z0-9]{16}", "an AWS access key"),
     (r"[A-Za-z0-9+.-]+://[^/\s:@]*:[^/\s@{]+@.*", "a URL with a password"),
-    (r"(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}", "a token of GitHub"),
-    (r"xox[abprs]-[A-Za-z0-9-]{10,}", "a token of Slack"),
+    (r"(ghp|gho|ghs|github_pat)_[A-Za-z0-9_]{20,}", "a GitHub token"),
+    (r"xox[abprs]-[A-Za-z0-9-]{10,}", "a Slack token"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "a JSON Web Token"),
 ];
 
-/// Why a property may be a secret, if it may.
+/// Returns why a property may be a secret, or `None` if it does not look like one.
 pub(crate) fn looks_secret(name: &str, value: &str) -> Option<String> {
     if let Some((_, what)) = FORMS.iter().find(|(form, _)| has_form(value, form)) {
         return Some(format!("its value looks like {what}"));
@@ -23,9 +24,9 @@ pub(crate) fn looks_secret(name: &str, value: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     let joined = upper.replace("API_KEY", "APIKEY").replace("PRIVATE_KEY", "PRIVATEKEY");
     let last = joined.rsplit('_').next().unwrap_or_default();
-    // Where a secret is, and a reference to one, are none.
+    // The location of a secret and a reference to one are not secrets.
     let is_place = value.is_empty() || value.starts_with("arn:") || value.starts_with('/') || value.contains("{{");
-    (NAMES.contains(&last) && !is_place).then(|| "its name says so".to_owned())
+    (NAMES.contains(&last) && !is_place).then(|| "its name suggests it".to_owned())
 }
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_is_let_through() {
+    fn what_does_not_look_like_a_secret_is_accepted() {
         for (name, value) in [
             ("TOKEN_TTL", "300"),
             ("PASSWORD_MIN_LENGTH", "12"),

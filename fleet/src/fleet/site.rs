@@ -1,4 +1,4 @@
-//! Where the settings of one environment stand: what rules report their mistakes to.
+//! One environment under check: rules report their mistakes to it, with the places of settings.
 
 use ingot::desk::{Key, Mistake, Node, Objection, Place, Value};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::length::Length;
 
-/// What an environment takes in.
+/// What an environment processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -15,7 +15,7 @@ pub(crate) enum Tier {
     Worker,
 }
 
-/// What serves.
+/// How an environment runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -23,11 +23,11 @@ pub(crate) enum Mode {
     /// A group in several zones.
     #[default]
     HighlyAvailable,
-    /// A group of one; in the web tier with an address that stays, and without a load balancer.
+    /// A group of one instance; in the web tier with a fixed address instead of a load balancer.
     SingleInstance,
 }
 
-/// One environment while it is checked.
+/// One environment under check.
 #[derive(Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) tier: Tier,
@@ -36,25 +36,26 @@ pub(crate) struct Site<'a> {
     pub(crate) key: &'a Key,
     /// `defaults:` and the environment, merged.
     pub(crate) node: &'a Node,
-    /// What of that could be read: items of lists are counted in it.
+    /// The readable part of `node`; list items are numbered by it.
     pub(crate) understood: &'a Node,
-    /// Where values stand that could not be read: what is left of the settings is checked all the same.
+    /// Places of unreadable values; the other settings are still checked.
     pub(crate) broken: &'a [Place],
     pub(crate) mistakes: Vec<Mistake>,
 }
 
 impl Site<'_> {
-    /// Whether there is a group that scales.
+    /// Returns whether there is a group that scales.
     pub(crate) fn is_group(&self) -> bool {
         self.mode == Mode::HighlyAvailable
     }
 
-    /// Whether there is a load balancer.
+    /// Returns whether there is a load balancer.
     pub(crate) fn is_balanced(&self) -> bool {
         self.is_group() && self.tier == Tier::Web
     }
 
-    /// A mistake in the value of a setting, such as `instances.min`; of the map that it is missing in, if it is.
+    /// Reports a mistake in the value of a setting such as `instances.min` or, if it is not set, in the map it belongs
+    /// to.
     pub(crate) fn wrong(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
         let place = place(self.understood, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
@@ -64,24 +65,24 @@ impl Site<'_> {
         self.wrong(path, message, hint);
     }
 
-    /// A mistake in the name of a setting.
+    /// Reports a mistake in the name of a setting.
     pub(crate) fn wrong_key(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
         let place = key_place(self.understood, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 
-    /// Whether a setting is there and could not be read, or a part of it, or what it is part of: what follows from that is
-    /// no mistake of its own.
+    /// Returns whether a setting, a part of it, or a map it belongs to is unreadable. Consequences of that are not
+    /// reported as further mistakes.
     pub(crate) fn is_broken(&self, path: &str) -> bool {
         let Walk { node, key, rest } = walk(self.node, path);
         match rest {
             "" => key.is_some_and(|place| self.broken.contains(place)) || holds(node, self.broken),
-            // A map without it is one that could be read.
+            // A map that merely lacks the setting was readable.
             _ => !matches!(node.value, Value::Map(_)) && self.broken.contains(&node.place),
         }
     }
 
-    /// Whether all of these are not broken.
+    /// Returns whether none of these is broken.
     pub(crate) fn is_readable(&self, paths: &[&str]) -> bool {
         !paths.iter().any(|path| self.is_broken(path))
     }
@@ -97,7 +98,7 @@ impl Site<'_> {
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 
-    /// Holds a length of time to bounds, for a reason.
+    /// Reports a duration outside its bounds, with the reason for them.
     pub(crate) fn within(&mut self, path: &str, length: Option<Length>, low: Length, high: Length, why: &str) {
         if let Some(length) = length.filter(|length| !(low..=high).contains(length)) {
             self.wrong(path, format!("{length} is out of range: {why}"), format!("write {low} to {high}"));
@@ -105,7 +106,7 @@ impl Site<'_> {
     }
 }
 
-/// Whether any of the places is within a node.
+/// Returns whether any of the places is within a node.
 fn holds(node: &Node, places: &[Place]) -> bool {
     places.contains(&node.place)
         || match &node.value {
@@ -115,28 +116,28 @@ fn holds(node: &Node, places: &[Place]) -> bool {
         }
 }
 
-/// The node of a setting, such as `instances.min`; a number is the place in a list.
+/// Returns the node of a setting such as `instances.min`; a number is an index into a list.
 pub(crate) fn node<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
     let Walk { node, rest, .. } = walk(root, path);
     rest.is_empty().then_some(node)
 }
 
-/// Where the name of a setting stands, or that of the innermost map that is there.
+/// Returns the place of a setting's name, or of the name of the innermost existing map on its path.
 pub(crate) fn key_place<'a>(root: &'a Node, path: &str) -> Option<&'a Place> {
     walk(root, path).key
 }
 
-/// Where the value of a setting stands, or the name of the innermost map that is there.
+/// Returns the place of a setting's value, or of the name of the innermost existing map on its path.
 pub(crate) fn place<'a>(root: &'a Node, path: &str) -> Option<&'a Place> {
     let Walk { node, key, rest } = walk(root, path);
     if rest.is_empty() { Some(&node.place) } else { key }
 }
 
-/// How far a path leads.
+/// How far a path exists.
 struct Walk<'a, 'p> {
     node: &'a Node,
     key: Option<&'a Place>,
-    /// What is not there.
+    /// The part of the path that does not exist.
     rest: &'p str,
 }
 
@@ -145,7 +146,7 @@ fn walk<'a, 'p>(root: &'a Node, path: &'p str) -> Walk<'a, 'p> {
     while !walk.rest.is_empty() {
         let (first, below) = walk.rest.split_once('.').unwrap_or((walk.rest, ""));
         let next = match &walk.node.value {
-            // A name may hold a point.
+            // A name may contain dots.
             Value::Map(entries) => [(walk.rest, ""), (first, below)].into_iter().find_map(|(name, below)| {
                 let (key, node) = entries.iter().find(|(key, _)| key.name == name)?;
                 Some((&key.place, node, below))

@@ -1,4 +1,4 @@
-//! What holds for every fleet.yaml, whatever it says.
+//! Properties that hold for every fleet.yaml.
 
 #[path = "../../../tests/fleet/orders.rs"]
 mod orders;
@@ -15,7 +15,7 @@ fn every_setting() -> Json {
     serde_yaml::from_str(EVERY_SETTING).unwrap()
 }
 
-/// Pointers to every value below a node, itself included.
+/// Collects JSON pointers to a node and every value below it.
 fn pointers(node: &Json, above: &str, found: &mut Vec<String>) {
     found.push(above.to_owned());
     match node {
@@ -50,9 +50,9 @@ fn every_setting_has_no_mistakes() {
     }
 }
 
-/// Of any value in any place, it is said what is wrong with it, and what to do.
+/// Any wrong value in any place is reported with a hint.
 #[test]
-fn whatever_a_setting_is_its_mistakes_have_hints_that_can_be_followed() {
+fn mistakes_of_any_setting_have_hints_that_can_be_followed() {
     let odd = [
         json!(null),
         json!(true),
@@ -74,7 +74,7 @@ fn whatever_a_setting_is_its_mistakes_have_hints_that_can_be_followed() {
     let (mut all, mut refused) = (Vec::new(), 0);
     pointers(&every_setting(), "", &mut all);
     for (at, pointer) in all.into_iter().enumerate() {
-        // Each value in every fourth place: a minute less.
+        // Each value in every fourth place only, which saves a minute.
         for value in odd.iter().skip(at % 4).step_by(4) {
             let read = changed(&pointer, value);
             assert_followable(&read.mistakes, &format!("{pointer} = {value}"));
@@ -84,7 +84,7 @@ fn whatever_a_setting_is_its_mistakes_have_hints_that_can_be_followed() {
     assert!(refused > 250, "{refused}");
 }
 
-/// A key that nobody knows is told of wherever it stands.
+/// An unknown key is reported wherever it is.
 #[test]
 fn an_unknown_key_is_found_in_every_map() {
     let mut all = Vec::new();

@@ -1,4 +1,5 @@
-//! Strings of one form, such as the ID of a VPC, and numbers within bounds: what single fields of fleet.yaml hold.
+//! Values of single fields of fleet.yaml: strings of a certain form, such as the ID of a VPC, and numbers within
+//! bounds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,17 +11,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-/// What a string has to look like.
+/// The form of a string.
 pub(crate) trait Form: fmt::Debug + Clone {
-    /// A regular expression for all of it.
+    /// Regular expression that must match the whole string.
     const PATTERN: &'static str;
-    /// What it is, with its article.
+    /// What the string is, with its article.
     const WHAT: &'static str;
-    /// What to write.
+    /// Hint on what to write.
     const HINT: &'static str;
 }
 
-/// A string of one form.
+/// A string of a certain form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word<F>(String, PhantomData<F>);
 
@@ -79,7 +80,7 @@ impl<F: Form> JsonSchema for Word<F> {
     }
 }
 
-/// Whether all of `text` has the form of a regular expression.
+/// Returns whether a regular expression matches all of `text`.
 pub(crate) fn has_form(text: &str, pattern: &str) -> bool {
     Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|form| form.is_match(text))
 }
@@ -106,24 +107,24 @@ forms! {
     SecurityGroup = "sg-[0-9a-f]{4,17}", "the ID of a security group", "write an ID such as sg-0a1b2c3d";
     Cidr = "(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}/(3[0-2]|[12]?[0-9])",
         "an IPv4 range", "write a range such as 10.0.0.0/8";
-    Certificate = "arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]+", "the ARN of a certificate in ACM",
+    Certificate = "arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]+", "the ARN of an ACM certificate",
         "write the ARN that `aws acm list-certificates` prints";
     Key = "arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", "the ARN of a KMS key", "write the ARN that `aws kms describe-key` prints";
     Image = "ami-[0-9a-f]{8,17}|ssm:/[A-Za-z0-9/_.-]+", "an image",
         "write the ID of an AMI, or ssm:/NAME for the SSM parameter that holds one";
     InstanceType = "[a-z][a-z0-9-]*\\.[a-z0-9-]+", "an instance type", "write a type such as m7g.large";
-    DatabaseClass = "db\\.[a-z0-9-]+\\.[a-z0-9-]+", "a class of database instances", "write a class such as db.m7g.large";
-    CacheNode = "cache\\.[a-z0-9-]+\\.[a-z0-9-]+", "a node type of caches", "write a type such as cache.t4g.small";
+    DatabaseClass = "db\\.[a-z0-9-]+\\.[a-z0-9-]+", "a database instance class", "write a class such as db.m7g.large";
+    CacheNode = "cache\\.[a-z0-9-]+\\.[a-z0-9-]+", "a cache node type", "write a type such as cache.t4g.small";
     Snapshot = "[A-Za-z][A-Za-z0-9:-]*|arn:[a-z-]+:rds:[a-z0-9-]+:[0-9]{12}:snapshot:[A-Za-z0-9:-]+", "a database snapshot",
         "write the name or the ARN of a snapshot";
-    DatabaseName = "[a-z][a-z0-9_]{0,62}", "the name of a database", "write 1 to 63 lower-case letters, digits and _, a letter first";
-    DatabaseUser = "[a-z][a-z0-9_]{0,15}", "the name of a database user", "write 1 to 16 lower-case letters, digits and _, a letter first";
+    DatabaseName = "[a-z][a-z0-9_]{0,62}", "the name of a database", "write 1 to 63 lower-case letters, digits and _, starting with a letter";
+    DatabaseUser = "[a-z][a-z0-9_]{0,15}", "the name of a database user", "write 1 to 16 lower-case letters, digits and _, starting with a letter";
     Email = "[^@ ]+@[^@ ]+", "an e-mail address", "write an address such as ops@example.com";
     Link = "[A-Za-z0-9:/._~-]+", "a URL or a path", "write letters, digits and : / . _ ~ -";
-    HealthPath = "/[A-Za-z0-9._~/?&=%-]{0,1023}", "a path to ask for", "write a path such as /health";
+    HealthPath = "/[A-Za-z0-9._~/?&=%-]{0,1023}", "a path of a health check", "write a path such as /health";
     Device = "/dev/[a-z0-9]+", "a device name", "write a name such as /dev/xvda";
     Alarm = "[^\\x00-\\x1f]{1,255}", "the name of an alarm", "write a name of 1 to 255 characters";
-    Edge = "[a-z]([a-z0-9-]{0,21}[a-z0-9])?", "the name of an edge", "write lower-case letters, digits and hyphens, a letter first";
+    Edge = "[a-z]([a-z0-9-]{0,21}[a-z0-9])?", "the name of an edge", "write lower-case letters, digits and hyphens, starting with a letter";
     QueueUrl = "https://[A-Za-z0-9.:-]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\\.fifo)?", "the URL of a queue",
         "write the URL that `aws sqs get-queue-url` prints";
 }
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_that_of_the_whole_text() {
+    fn a_form_must_match_the_whole_text() {
         assert!(Word::<Vpc>::parse("vpc-0a1b2c3d").is_ok());
         for text in ["vpc-0a1b2c3d ", "my vpc-0a1b2c3d", "vpc-", ""] {
             assert!(Word::<Vpc>::parse(text).is_err(), "{text}");

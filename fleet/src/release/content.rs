@@ -1,4 +1,4 @@
-//! A file that is to be uploaded: its length, its digest, and the digests of the parts in which it goes if it is large.
+//! A file to upload: its length, its digest, and the digests of its parts if it is uploaded in parts.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,17 @@ use crate::digest::{Hasher, Sha256};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Longer ones go in parts, so that a connection that breaks costs one part and not all. In bytes; what is shorter is held in
-/// memory whole.
+/// Longer files are uploaded in parts, so that a broken connection costs one part and not all. In bytes; a shorter file
+/// is held in memory as a whole.
 const WHOLE: u64 = 32 << 20;
 
-/// The length of a part, but for the last; four are in memory at a time.
+/// Length of a part, except for the last one, in bytes; four parts are in memory at a time.
 const PART: u64 = 16 << 20;
 
-/// As S3: the most parts.
+/// The most parts that S3 accepts.
 const PARTS: u64 = 10_000;
 
-/// How much is read at a time.
+/// How much is read at a time, in bytes.
 const CHUNK: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Content {
     pub(crate) bytes: u64,
     pub(crate) sha256: Sha256,
     part: u64,
-    /// Of what goes whole: its own.
+    /// Digests of the parts; of a file that is uploaded whole, its own digest.
     pub(crate) parts: Vec<Sha256>,
 }
 
@@ -62,16 +62,16 @@ impl Content {
         self.bytes <= WHOLE
     }
 
-    /// Reads a part into memory, by its number from 0. It must still be what it was.
+    /// Reads a part into memory, by its number from 0. Fails if the file has changed.
     pub(crate) fn read(&self, number: usize) -> Result<Vec<u8>, Failure> {
         let unread = |error: io::Error| {
             let failure = Failure::new(Exit::Failed, "cannot read the archive again").because(&error);
-            failure.hint("run it again while nothing writes to the file")
+            failure.hint("run this again while nothing writes to the file")
         };
         let part = self.part(number).map_err(unread)?;
         match Sha256::of(&part) == self.parts[number] {
             true => Ok(part),
-            false => Err(unread(io::Error::other("it has changed"))),
+            false => Err(unread(io::Error::other("the file has changed"))),
         }
     }
 
@@ -84,7 +84,7 @@ impl Content {
     }
 }
 
-/// How long the parts of a file are: whole MiB, and not more parts than S3 takes.
+/// How long the parts of a file are: whole MiB, and no more parts than S3 accepts.
 fn part_of(bytes: u64) -> u64 {
     match bytes <= WHOLE {
         true => WHOLE,

@@ -1,4 +1,5 @@
-//! `R.json`, the object that makes a release one: an archive without it is an upload that was given up, or goes on.
+//! `R.json`, the object that completes a release: an archive without it belongs to an upload that was abandoned or is
+//! under way.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::name::Name;
 use crate::digest::Sha256;
 
-/// What this version writes and reads.
+/// The schema that this version writes, and the newest one that it reads.
 const SCHEMA: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,21 +16,21 @@ pub(crate) struct Manifest {
     schema: u32,
     pub(crate) application: String,
     pub(crate) name: Name,
-    /// Of the archive.
+    /// Digest of the archive.
     pub(crate) sha256: Sha256,
     /// Length of the archive.
     pub(crate) bytes: u64,
     pub(crate) format: String,
-    /// What it was packed from, where that is known.
+    /// What it was packed from, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revision: Option<Revision>,
     pub(crate) by: String,
     pub(crate) at: Timestamp,
-    /// A word that no other attempt has: by it whoever made the release knows it again, when the answer got lost.
+    /// Unique to each attempt: by it, an attempt whose answer got lost recognizes its own release.
     pub(crate) attempt: String,
 }
 
-/// Who makes a release, when, and by which word the attempt is known.
+/// Who makes a release, when, and by which attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Maker {
     pub(crate) by: String,
@@ -37,7 +38,7 @@ pub(crate) struct Maker {
     pub(crate) attempt: String,
 }
 
-/// A revision of git.
+/// A git revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revision {
@@ -46,7 +47,7 @@ pub(crate) struct Revision {
     pub(crate) dirty: bool,
 }
 
-/// Why an object that should be a manifest is none.
+/// Why an object is not a manifest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoManifest {
     #[error("it was written by a newer ingot-fleet (schema {0})")]
@@ -87,7 +88,7 @@ impl Manifest {
         content
     }
 
-    /// As `ingot boot --release` takes it.
+    /// The form that `ingot boot --release` takes.
     pub(crate) fn pinned(&self) -> String {
         format!("{}@sha256:{}", self.name, self.sha256)
     }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_none() {
+    fn an_object_that_is_not_a_manifest_is_refused() {
         let read = |text: &str, name: &str| Manifest::read(text.as_bytes(), "shop", &name.parse().unwrap()).unwrap_err();
         let text = String::from_utf8(manifest().write()).unwrap();
         assert!(matches!(read("{\"sch", "v1"), NoManifest::Foreign(_)));

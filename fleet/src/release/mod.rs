@@ -1,4 +1,4 @@
-//! Releases: packed from a directory or taken as an archive, named, described.
+//! Releases: packed from a directory or taken from an archive, named, and described.
 
 pub(crate) mod archive;
 pub(crate) mod content;

@@ -1,4 +1,4 @@
-//! What a release may be called: the same for its key, for tags, for parameters of stacks, and for `ingot boot --release`.
+//! What a release may be named: valid as a key, a tag, a stack parameter, and for `ingot boot --release`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 
-/// The longest name: that of a directory on the instance, with room for digits behind it.
+/// The longest name, in characters: that of a directory on the instance, with room for digits after it.
 const LONGEST: usize = 100;
 
 /// How many digits of a digest tell two dirty trees apart.
@@ -18,9 +18,9 @@ const DIGITS: usize = 8;
 pub(crate) struct Name(String);
 
 impl Name {
-    /// The name of a revision, as `git describe` has it. Tags may have slashes, which names have not.
+    /// The name of a revision, as `git describe` prints it. Tags may contain slashes, which names may not.
     ///
-    /// What is packed from a tree with changes is no revision: digits of its digest tell it from the next one.
+    /// A tree with changes is not a revision: digits of its digest tell it from the next one.
     pub(crate) fn of_revision(described: &str, is_dirty: bool, sha256: Sha256) -> Self {
         let end = if is_dirty { format!("-dirty-{}", &sha256.to_string()[..DIGITS]) } else { String::new() };
         let plain = described.chars().map(|c| if is_plain(c) { c } else { '-' });
@@ -40,7 +40,9 @@ impl FromStr for Name {
         let is_name = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.len() <= LONGEST && text.chars().all(is_plain);
         match is_name {
             true => Ok(Self(text.to_owned())),
-            false => Err(format!("a release is called by up to {LONGEST} of A-Z a-z 0-9 . _ + -, the first a letter or a digit")),
+            false => {
+                Err(format!("expected a name of up to {LONGEST} characters of A-Z a-z 0-9 . _ + -, beginning with a letter or a digit"))
+            }
         }
     }
 }
@@ -63,7 +65,7 @@ impl fmt::Display for Name {
 mod tests {
     use super::*;
 
-    /// As the template's `AllowedPattern` and the agent's `--release` have it.
+    /// The template's `AllowedPattern` and the agent's `--release` accept the same.
     #[test]
     fn takes_what_instances_and_stacks_take() {
         for name in ["v42", "1.0.0+build.7", "v1.2-3-gdeadbee", "A_b", &"x".repeat(100)] {

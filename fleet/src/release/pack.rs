@@ -1,7 +1,8 @@
-//! A directory as tar.zst, with the same bytes whenever it has the same content.
+//! Packs a directory as tar.zst, with the same bytes whenever it has the same content.
 //!
-//! Entries are sorted and belong to user and group 0. Modes are what an instance takes of them: at most 0755, so that a umask
-//! of 002 makes no other release than one of 022. All times are one time. A file that is a hard link goes in by itself.
+//! Entries are sorted and belong to user and group 0. Modes are what an instance keeps of them: at most 0755, so that a
+//! umask of 002 makes the same release as one of 022. All times are the same. Each hard link is packed as a file of its
+//! own.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek as _};
@@ -13,22 +14,24 @@ use super::tree::{self, Entry, What};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Of zstd: half of what the highest level saves, at ten times its speed. Its window is 4 MiB; instances take 16.
+/// Level of zstd: it saves half of what the highest level saves, at ten times its speed. Its window is 4 MiB; instances
+/// accept 16.
 const LEVEL: i32 = 9;
 
-/// The time of all files where no revision gives one: 1980, the oldest that every archive format can hold.
+/// The time of all files if no revision gives one: 1980, the oldest time that every archive format can hold.
 pub(crate) const NO_TIME: u64 = 315_532_800;
 
-/// What an instance takes of a mode.
+/// What an instance keeps of a mode.
 const MODE: u32 = 0o755;
 
-/// Packs a directory into a file without a name, which is gone with this process; `time` is what all files are dated, in seconds since 1970.
+/// Packs a directory into a file without a name, which disappears with this process. `time` is the date of all files,
+/// in seconds since 1970.
 pub(crate) fn pack(directory: &Path, time: u64, mut progress: impl FnMut(u64, u64)) -> Result<File, Failure> {
     let entries = tree::entries(directory)?;
     let files = || entries.iter().filter_map(|entry| if let What::File { bytes, .. } = entry.what { Some(bytes) } else { None });
     if files().next().is_none() {
         return Err(Failure::new(Exit::Failed, format!("{} has no files to release", directory.display()))
-            .hint("look at its .ebignore or .gitignore, or name another directory"));
+            .hint("check its .ebignore or .gitignore, or name another directory"));
     }
     let (total, mut done) = (files().sum(), 0);
     let file = tempfile::tempfile().map_err(|error| unwritten(&error))?;
@@ -54,7 +57,7 @@ fn encoder(file: File) -> io::Result<Archive> {
     Ok(encoder)
 }
 
-/// Adds one entry. Returns how many bytes it has.
+/// Adds one entry. Returns its size in bytes.
 fn append(builder: &mut Builder<Archive>, directory: &Path, entry: &Entry, time: u64) -> Result<u64, Failure> {
     let mut header = Header::new_gnu();
     header.set_mtime(time);
@@ -95,10 +98,10 @@ fn unwritten(error: &io::Error) -> Failure {
     let at = std::env::temp_dir();
     Failure::new(Exit::Failed, format!("cannot write an archive to {}", at.display()))
         .because(error)
-        .hint("set TMPDIR to a directory with room")
+        .hint("set TMPDIR to a directory with enough space")
 }
 
-/// A file of which exactly so much is read as it was long when it was looked at: the header says so.
+/// Reads exactly as much of a file as it had when its size was determined, because the header says so.
 struct Exact {
     file: File,
     left: u64,
@@ -130,10 +133,10 @@ impl Read for Exact {
 }
 
 impl Exact {
-    /// What went wrong with the file, if anything did; it may also have grown.
+    /// What went wrong with the file, if anything; it may also have grown.
     fn ended(mut self) -> Option<io::Error> {
         if self.trouble.is_some() || self.left > 0 {
-            // Without trouble, the archive could not be written.
+            // Without trouble with the file, the archive could not be written.
             return self.trouble;
         }
         match self.file.read(&mut [0]) {
@@ -175,7 +178,7 @@ mod tests {
         let packed = bytes(one.path());
         assert_eq!(packed, bytes(other.path()));
         fs::set_permissions(other.path().join("d/a"), Permissions::from_mode(0o755)).unwrap();
-        assert_ne!(packed, bytes(other.path()), "what may be executed is part of the content");
+        assert_ne!(packed, bytes(other.path()), "the executable bit is part of the content");
 
         let unpacked = zstd::decode_all(&*packed).unwrap();
         let mut archive = tar::Archive::new(&*unpacked);
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_directory_is_no_release() {
+    fn an_empty_directory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("empty")).unwrap();
         assert!(pack(directory.path(), 0, |_, _| {}).unwrap_err().to_string().contains("has no files to release"));

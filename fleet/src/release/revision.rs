@@ -1,15 +1,15 @@
-//! Which revision a release is made of, as git tells it.
+//! The revision that a release is made from, according to git.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::manifest::Revision;
 
-/// What git says of a working tree.
+/// What git reports about a working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) revision: Revision,
-    /// As `git describe --always` has it, without a word on changes.
+    /// The output of `git describe --always`, without a mark for changes.
     pub(crate) described: String,
     /// When the revision was committed, in seconds since 1970.
     pub(crate) committed: u64,
@@ -28,13 +28,13 @@ pub(crate) fn of(directory: &Path) -> Result<Found, String> {
     };
     let commit = git(directory, &["rev-parse", "HEAD"])?;
     let committed = git(directory, &["log", "-1", "--format=%ct"])?;
-    let committed = committed.parse().map_err(|_| format!("git says that HEAD was committed at {committed:?}"))?;
+    let committed = committed.parse().map_err(|_| format!("git prints {committed:?} as the time of HEAD, expected a number of seconds"))?;
     Ok(Found { revision: Revision { commit, dirty }, described, committed })
 }
 
 fn git(directory: &Path, arguments: &[&str]) -> Result<String, String> {
     let ran = Command::new("git").arg("-C").arg(directory).args(arguments).stdin(Stdio::null()).output();
-    let output = ran.map_err(|error| format!("git cannot be run: {error}"))?;
+    let output = ran.map_err(|error| format!("cannot run git: {error}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         false => {

@@ -1,8 +1,8 @@
-//! What of a directory goes into a release, in an order that is always the same.
+//! Which files of a directory go into a release, always in the same order.
 //!
-//! `.git` and `.elasticbeanstalk` never do. What `.ebignore` names stays out; where there is none, what `.gitignore` files in
-//! the directory and below name. Those above the directory count for nothing: a directory that is made by a build, and that
-//! the repository ignores as a whole, is packed whole.
+//! `.git` and `.elasticbeanstalk` are always left out, and so is what `.ebignore` names, or, if there is none, what
+//! `.gitignore` files in the directory and below it name. Files above the directory are not read: a directory that a
+//! build creates, and that the repository ignores as a whole, is packed as a whole.
 
 use std::fs;
 use std::io;
@@ -16,10 +16,10 @@ use ignore::gitignore::Gitignore;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// What names the files to leave out, in the syntax of `.gitignore`; instead of `.gitignore` files.
+/// Names the files to leave out, in the syntax of `.gitignore`, and replaces `.gitignore` files.
 const EB_IGNORE: &str = ".ebignore";
 
-/// What is never part of a release: what the tools keep there.
+/// What is never part of a release: directories of tools.
 const NEVER: [&str; 2] = [".git", ".elasticbeanstalk"];
 
 /// One entry, by its path in the directory.
@@ -36,12 +36,12 @@ pub(super) enum What {
     Link { to: PathBuf },
 }
 
-/// All that goes in, sorted by path.
+/// Everything that goes into the release, sorted by path.
 pub(super) fn entries(directory: &Path) -> Result<Vec<Entry>, Failure> {
     let at = directory.join(EB_IGNORE);
     let eb = at.is_file().then(|| Gitignore::new(&at));
     if let Some((_, Some(error))) = &eb {
-        return Err(Failure::new(Exit::Failed, format!("{} is wrong", at.display())).because(error).hint("correct the pattern"));
+        return Err(Failure::new(Exit::Failed, format!("{} is not valid", at.display())).because(error).hint("correct the pattern"));
     }
     let has_eb = eb.is_some();
     let mut walk = WalkBuilder::new(directory);
@@ -56,7 +56,7 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<Entry>, Failure> {
     for found in walk.build() {
         let found = found.map_err(|error| Failure::new(Exit::Failed, format!("cannot read {}", directory.display())).because(&error))?;
         if let Some(error) = found.error() {
-            return Err(Failure::new(Exit::Failed, format!("a .gitignore below {} is wrong", directory.display())).because(error));
+            return Err(Failure::new(Exit::Failed, format!("a .gitignore below {} is not valid", directory.display())).because(error));
         }
         let Ok(path) = found.path().strip_prefix(directory) else { continue };
         if !path.as_os_str().is_empty() {
@@ -76,7 +76,7 @@ fn what(at: &Path, path: &Path) -> Result<What, Failure> {
         return match leaves(path, &to) {
             None => Ok(What::Link { to }),
             Some(why) => Err(Failure::new(Exit::Failed, format!("{} is {why}: {}", at.display(), to.display()))
-                .hint("replace the link by what it leads to, or leave it out in .ebignore and have `links:` of the bundle make it")),
+                .hint("replace the link with its target, or name it in .ebignore and create it with `links:` of the bundle")),
         };
     }
     match (kind.is_dir(), kind.is_file()) {
@@ -96,7 +96,8 @@ fn what(at: &Path, path: &Path) -> Result<What, Failure> {
     }
 }
 
-/// Why a link is not taken, as instances judge it: it may go up at its beginning only, and not out of the release.
+/// Why a link is refused, by the rule of the instances: `..` may only be at its beginning, and may not lead out of the
+/// release.
 fn leaves(path: &Path, to: &Path) -> Option<&'static str> {
     if to.is_absolute() {
         return Some("a link to an absolute path");
@@ -107,7 +108,7 @@ fn leaves(path: &Path, to: &Path) -> Option<&'static str> {
         return Some("a link that leads out of the release");
     }
     let is_odd = parts().skip(up).any(|part| part == Component::ParentDir);
-    is_odd.then_some("a link with `..` after a name, which may lead out of the release by way of another link")
+    is_odd.then_some("a link with `..` after a name, which may lead out of the release through another link")
 }
 
 #[cfg(test)]
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn ebignore_counts_instead() {
+    fn ebignore_replaces_gitignore() {
         let files = [
             (".gitignore", "dist/\n"),
             (".ebignore", "src\n*.map\n!keep.map\n"),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_above_does_not_count() {
+    fn ignore_files_above_the_directory_are_not_read() {
         let above = tree(&[(".git/HEAD", ""), (".gitignore", "dist/\n*.js\n"), (".ebignore", "*"), ("dist/app.js", "")]);
         assert_eq!(names(&above.path().join("dist")), ["app.js"]);
     }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_release_can_hold() {
+    fn refuses_what_a_release_cannot_contain() {
         let directory = tree(&[("a", "")]);
         symlink("../../etc/passwd", directory.path().join("link")).unwrap();
         assert!(

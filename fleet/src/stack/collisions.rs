@@ -1,11 +1,11 @@
-//! What a document says that the template says, too.
+//! What a document sets although the template sets it, too.
 //!
-//! User data is on top of the document, so what both say would be lost without a word. Fields that the template leaves
-//! out, such as `logs` of `signals.evidence`, are the document's.
+//! User data overrides the document, so the document's value would be lost silently. Fields that the template does not
+//! set, such as `logs` of `signals.evidence`, are the document's.
 
 use ingot::desk::{Key, Mistake, Node, Value};
 
-/// The mistakes of a document, all layers merged, to which the template adds `added`.
+/// The mistakes of a document, with all layers merged, to which the template adds `added`.
 pub(super) fn find(document: &Node, added: &Node) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     both(document, added, "", &mut mistakes);
@@ -29,24 +29,24 @@ fn both(document: &Node, added: &Node, above: &str, mistakes: &mut Vec<Mistake>)
         if are_maps {
             both(own, of_template, &format!("{path}."), mistakes);
         } else if own.to_json() != of_template.to_json() {
-            let message = format!("the template of the environment sets `{path}`, and this would be lost");
+            let message = format!("the template of the environment sets `{path}`, so this value would be lost");
             mistakes.push(Mistake::at(&key.place, message, format!("remove `{path}`")));
         }
     }
 }
 
-/// An instance has one drain, that of the template.
+/// An instance has only one drain, the template's.
 fn second_drains(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
     let of_template = added.get("drains");
     for (key, _) in document.get("drains").into_iter().flat_map(entries) {
         if of_template.is_some_and(|drains| drains.get(&key.name).is_none()) {
-            let message = format!("an instance has one drain, and `drains.leave` of the template is another than `drains.{}`", key.name);
-            mistakes.push(Mistake::at(&key.place, message, "give its fields, such as `grace`, to `drains.leave`"));
+            let message = format!("`drains.{}` is a second drain, but an instance has only one: `drains.leave` of the template", key.name);
+            mistakes.push(Mistake::at(&key.place, message, "move its fields, such as `grace`, to `drains.leave`"));
         }
     }
 }
 
-/// Signals that tell whoever the template's signals tell, without what these wait for.
+/// Signals with the same recipient as a signal of the template, but without what that one waits for.
 fn second_signals(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
     let Some(signals) = document.get("signals") else { return };
     let own = entries(signals).iter().filter(|(key, _)| added.get("signals").is_none_or(|added| added.get(&key.name).is_none()));
@@ -61,7 +61,7 @@ fn second_signals(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
             (None, Some(_)) => ("the hook `ready`", "hook"),
             (None, None) => continue,
         };
-        let message = format!("`signals.{}` tells {who}, as `signals.{name}` of the template does", key.name);
-        mistakes.push(Mistake::at(&key.place, message, format!("remove it; fields such as `timeout` may be given to `signals.{name}`")));
+        let message = format!("`signals.{}` notifies {who}, as `signals.{name}` of the template does", key.name);
+        mistakes.push(Mistake::at(&key.place, message, format!("remove it, and move fields such as `timeout` to `signals.{name}`")));
     }
 }

@@ -1,4 +1,4 @@
-//! What a template makes, and which parameters decide about a resource of it.
+//! What a template creates, and which parameters decide about one of its resources.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(crate) struct Content {
     pub(crate) kind: String,
 }
 
-/// Those of a template whose condition holds.
+/// The resources of a template whose condition holds.
 pub(super) fn of(template: &Template, chosen: &Chosen<'_>) -> Vec<Content> {
     let resources = template.section("Resources").as_object().into_iter().flatten();
     let is_there = |resource: &Json| {
@@ -31,7 +31,7 @@ pub(super) fn of(template: &Template, chosen: &Chosen<'_>) -> Vec<Content> {
     resources.filter(|(_, resource)| is_there(resource)).map(content).collect()
 }
 
-/// The parameters on which it depends whether a resource is there, or with `properties` what these are.
+/// The parameters that decide whether a resource exists, or, with `properties`, what their values are.
 pub(crate) fn deciding(tier: Tier, resource: &str, properties: &[&str]) -> BTreeSet<String> {
     let template = Template::of(tier);
     let mut asked = Asked { template: &template, parameters: BTreeSet::new(), seen: BTreeSet::new() };
@@ -43,7 +43,7 @@ pub(crate) fn deciding(tier: Tier, resource: &str, properties: &[&str]) -> BTree
     asked.parameters
 }
 
-/// Parameters while they are looked for.
+/// The parameters found so far.
 struct Asked<'a> {
     template: &'a Template,
     parameters: BTreeSet<String>,
@@ -87,7 +87,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Each `${NAME}` of a text.
+    /// Adds each `${NAME}` of a text.
     fn text(&mut self, text: &str) {
         for part in text.split("${").skip(1) {
             let name = part.split_once('}').map_or(part, |(name, _)| name);
@@ -95,7 +95,7 @@ impl Asked<'_> {
         }
     }
 
-    /// A parameter, or a resource that depends on some.
+    /// Adds a parameter, or those that a resource depends on.
     fn name(&mut self, name: &str) {
         if self.template.parameter(name).is_some() {
             self.parameters.insert(name.to_owned());
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(of(Tier::Worker, "Queue", &[]), [""; 0]);
         assert_eq!(of(Tier::Worker, "Queue", &["FifoQueue"]), ["Fifo"]);
         assert_eq!(of(Tier::Web, "Database", &["Engine", "DBName"]), ["DatabaseEngine", "DatabaseName", "DatabaseSnapshot"]);
-        // By way of another resource.
+        // Through another resource.
         let subnets = of(Tier::Web, "Database", &["DBSubnetGroupName"]);
         assert!(subnets.contains(&"Subnets".to_owned()), "{subnets:?}");
         assert_eq!(of(Tier::Web, "Nothing", &["X"]), [""; 0]);

@@ -1,4 +1,4 @@
-//! What an update changes of the parameters of a stack, in words of fleet.yaml.
+//! Which parameters of a stack an update changes, in terms of fleet.yaml.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::fleet::Environment;
 use crate::fleet::origin::{Origin, origin};
 use crate::stack::outcome::Stack;
 
-/// Parameters that have their default where fleet.yaml leaves a setting out, and the setting.
+/// Parameters that have their default if fleet.yaml omits a setting, and that setting.
 const LEFT_OUT: [(&str, &str); 26] = [
     ("AlarmEmail", "alarms.email"),
     ("CacheNode", "cache.node"),
@@ -43,17 +43,17 @@ pub(crate) struct Differing {
     /// The setting of fleet.yaml that it comes from.
     pub(crate) setting: Option<String>,
     pub(crate) parameter: String,
-    /// `None` where the stack does not have it yet.
+    /// `None` if the stack does not have it yet.
     pub(crate) from: Option<String>,
     pub(crate) to: String,
-    /// The line that says so; `None` where fleet.yaml says nothing.
+    /// The line that sets it; `None` if fleet.yaml does not.
     pub(crate) line: Option<String>,
-    /// The line with the setting, or with what it would be part of.
+    /// The line of the setting, or of the section that it would be in.
     #[serde(skip)]
     pub(crate) near: String,
 }
 
-/// A parameter that counts at creation only, and stays what it is.
+/// A parameter that takes effect only at creation, and keeps its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Kept {
     pub(crate) setting: Option<String>,
@@ -85,8 +85,8 @@ impl Source {
     }
 }
 
-/// The parameters that an update changes, but for the release and for how it is deployed. `kept` are those that keep their
-/// value; what is neither in `wanted` nor in these gets the default of the template.
+/// The parameters that an update changes, apart from the release and how it is deployed. `kept` are those that keep
+/// their value; what is neither in `wanted` nor in `kept` gets the template's default.
 pub(crate) fn differing(
     stack: &Stack,
     environment: &Environment,
@@ -105,7 +105,7 @@ pub(crate) fn differing(
     all.map(one).collect()
 }
 
-/// The parameters that stay, though fleet.yaml says otherwise: of all that are wanted, those in `kept`.
+/// The parameters in `kept` that keep their value although fleet.yaml says otherwise.
 pub(crate) fn kept(stack: &Stack, environment: &Environment, wanted: &Parameters, kept: &[&str], standing: &Standing) -> Vec<Kept> {
     let one = |name: &&str| {
         let (stays, says) = (standing.parameter(name)?, wanted.get(*name)?);
@@ -159,7 +159,7 @@ pub(super) mod tests {
         }
     }
 
-    /// What the stack gets of an environment.
+    /// The parameters that the stack of an environment gets.
     pub(crate) fn wanted(stack: &Stack) -> Parameters {
         let pair = |parameter: &crate::stack::Parameter| (parameter.name.to_owned(), parameter.given.stand_in().to_owned());
         stack.parameters.iter().map(pair).collect()
@@ -203,7 +203,7 @@ pub(super) mod tests {
             before.parameters.insert(name.into(), "another".into());
         }
         assert_eq!(differing(&stack(&prod), &prod, &wanted(&stack(&prod)), &[], &before), []);
-        // A stack of an older template, or made by hand, may lack one.
+        // A stack of an older template, or one made by hand, may lack a parameter.
         before.parameters.remove("MetadataHops");
         let found = differing(&stack(&prod), &prod, &wanted(&stack(&prod)), &[], &before);
         assert_eq!(found.iter().map(|one| one.from.clone()).collect::<Vec<_>>(), [None]);
@@ -220,7 +220,7 @@ pub(super) mod tests {
         assert_eq!(differing(&stack(&after), &after, &wanted(&stack(&after)), &OF_CREATION, &before), []);
     }
 
-    /// Every parameter that a template has comes from an environment that says as little as possible, or is known here.
+    /// Every parameter of a template comes from a minimal environment, or is listed here.
     #[test]
     fn no_parameter_is_without_its_setting() {
         for tier in ["web", "worker"] {

@@ -14,7 +14,7 @@ pub(crate) struct Document {
     pub(crate) written: Layer,
     /// `properties`, as a layer.
     pub(crate) properties: Node,
-    /// With the properties.
+    /// The document with the properties.
     pub(crate) content: String,
     pub(crate) sha256: String,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Document {
 /// What was found of an environment's documents.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
-    /// Those of the image.
+    /// The layers of the image.
     pub(crate) layers: Vec<Layer>,
     pub(crate) document: Option<Document>,
     /// With the mistakes so far.
@@ -37,7 +37,7 @@ pub(super) fn find<'a>(environment: &'a Environment, directory: &Path) -> Found<
     let is_large = document.as_ref().is_some_and(|document| document.content.len() as u64 > LARGEST_DOCUMENT);
     if is_large {
         let message = format!("with its properties the document has more than {} MiB, the most that ingot reads", LARGEST_DOCUMENT >> 20);
-        site.wrong("document", message, "move what is large in it into the release, or into a layer of the image");
+        site.wrong("document", message, "move large parts of it into the release, or into a layer of the image");
     }
     Found { layers, document: document.filter(|_| !is_large), site }
 }
@@ -49,13 +49,13 @@ fn layers(environment: &Environment, directory: &Path, site: &mut Site<'_>) -> V
         let found = match files::matching(directory, pattern) {
             Ok(found) => found,
             Err(why) => {
-                site.wrong(&path, format!("`{pattern}` is not a pattern of paths: {why}"), "write a path such as boot/image/*.yaml");
+                site.wrong(&path, format!("`{pattern}` is not a valid pattern of paths: {why}"), "write a path such as boot/image/*.yaml");
                 continue;
             }
         };
         if found.is_empty() {
-            let hint = "correct the path, which begins at the directory of fleet.yaml, or remove it";
-            site.wrong(&path, format!("there is no layer `{pattern}`"), hint);
+            let hint = "correct the path, which is relative to the directory of fleet.yaml, or remove it";
+            site.wrong(&path, format!("no file matches the layer `{pattern}`"), hint);
         }
         for file in found {
             match files::read(&file, LARGEST_DOCUMENT) {
@@ -77,19 +77,19 @@ fn written<'a>(environment: &'a Environment, directory: &Path, site: &mut Site<'
         Ok(content) if is_plain(path, &content) => Some((path, Layer { name: file.display().to_string(), content })),
         Ok(_) => {
             let hint = "write it as plain YAML that begins with `version: 1`";
-            site.wrong("document", format!("`{path}` is not plain YAML, to which properties could be added"), hint);
+            site.wrong("document", format!("`{path}` is not plain YAML, so properties cannot be added to it"), hint);
             None
         }
         Err(why) => {
-            let hint = "correct the path, which begins at the directory of fleet.yaml";
+            let hint = "correct the path, which is relative to the directory of fleet.yaml";
             site.wrong("document", format!("cannot read the document `{path}`: {why}"), hint);
             None
         }
     }
 }
 
-/// Whether a document is YAML by itself: not compressed, not a part of something else. What is wrong with the YAML is
-/// told of by the check of all layers.
+/// Whether a document is YAML by itself: not compressed, and not part of something else. Errors in the YAML are
+/// reported by the check of all layers.
 fn is_plain(name: &str, content: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(content) else { return false };
     let is_of_another = text.lines().next().is_some_and(|first| first.starts_with("#cloud-config") || first.starts_with("#!"));
@@ -109,7 +109,7 @@ fn made(environment: &Environment, path: &str, written: Layer, layers: &[Layer])
     Document { written, properties, content, sha256 }
 }
 
-/// A document as a tree. What does not parse is told of by the check of all layers.
+/// A document as a tree. Syntax errors are reported by the check of all layers.
 fn tree(name: &str, content: &[u8]) -> Option<Node> {
     let text = std::str::from_utf8(content).ok()?;
     parse(&name.into(), text).0.filter(|node| matches!(node.value, Value::Map(_)))
@@ -122,7 +122,7 @@ fn over(base: &mut Option<Node>, node: Node) {
     }
 }
 
-/// `properties` as a layer: values, and the environment of each application, where that does not say otherwise.
+/// `properties` as a layer: as values, and as environment variables of each application that does not set them itself.
 fn properties(environment: &Environment, whole: Option<&Node>) -> Node {
     let properties = &environment.settings.properties;
     let place = |name: &str| environment.place(&format!("properties.{name}")).clone();

@@ -1,4 +1,4 @@
-//! What an edge comes to: the stack of its template and its parameters. Offline.
+//! What an edge resolves to: the stack of its template and its parameters. Offline.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,11 @@ use crate::deployment::course::{Parameters, Standing};
 use crate::fleet::Edge;
 use crate::stack::template::Template;
 
-/// What counts when an edge is created: another one would take the place of load balancer or target groups, which are empty.
+/// Parameters that take effect only at creation: another value would replace the load balancer or target groups by
+/// empty ones.
 const OF_CREATION: [&str; 3] = ["Port", "Public", "Vpc"];
 
-/// What a swap sets.
+/// The parameters that a swap sets.
 const WEIGHTS: [&str; 2] = ["WeightA", "WeightB"];
 
 /// The setting that a parameter comes from.
@@ -32,13 +33,13 @@ const SETTINGS: [(&str, &str); 13] = [
 /// Template and parameters of an edge.
 #[derive(Debug)]
 pub(crate) struct EdgeStack {
-    /// The template.
+    /// The text of the template.
     pub(crate) body: &'static str,
-    /// All parameters but the weights.
+    /// All parameters except the weights.
     pub(crate) parameters: Parameters,
 }
 
-/// What an edge comes to.
+/// The stack of an edge.
 pub(crate) fn edge(application: &str, edge: &Edge) -> EdgeStack {
     let template = Template::of_edge();
     let settings = &edge.settings;
@@ -64,7 +65,7 @@ pub(crate) fn edge(application: &str, edge: &Edge) -> EdgeStack {
         ("Vpc", text(network.vpc.as_ref().map(|vpc| vpc.as_str()))),
     ]
     .into();
-    // What the edge says nothing about has the template's default, also after it has said something.
+    // What the edge does not set has the template's default, even if the edge did set it before.
     let mut parameters = template.defaults();
     parameters.extend(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     parameters.retain(|name, _| !WEIGHTS.contains(&name.as_str()));
@@ -72,12 +73,13 @@ pub(crate) fn edge(application: &str, edge: &Edge) -> EdgeStack {
 }
 
 impl EdgeStack {
-    /// What an update sets, by name of the setting, with the value before it. What counts at creation is not among them.
+    /// What an update changes: the name of the setting, its former and its new value. What takes effect only at
+    /// creation is not included.
     pub(crate) fn differing(&self, standing: &Standing) -> Vec<(String, Option<String>, String)> {
         self.others(standing).filter(|(name, ..)| !OF_CREATION.contains(name)).map(told).collect()
     }
 
-    /// What stays although fleet.yaml says otherwise.
+    /// What keeps its value although fleet.yaml says otherwise.
     pub(crate) fn staying(&self, standing: &Standing) -> Vec<(String, Option<String>, String)> {
         self.others(standing).filter(|(name, ..)| OF_CREATION.contains(name)).map(told).collect()
     }

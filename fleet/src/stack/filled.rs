@@ -1,4 +1,5 @@
-//! The parameters of a stack in a deployment: those of the environment, with what only AWS and the deployment know.
+//! The parameters of a stack in a deployment: those of the environment, completed by what only AWS and the deployment
+//! know.
 
 use crate::deployment::course::Parameters;
 use crate::deployment::record::Goal;
@@ -9,7 +10,7 @@ use crate::stack::parameters::{Given, Parameter};
 /// Where environments are: the outputs of the stack `ingot-account`, and the account itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// `aws`, or that of China or of GovCloud.
+    /// `aws`, or the partition of China or of GovCloud.
     pub(crate) partition: String,
     pub(crate) id: String,
     pub(crate) region: String,
@@ -18,7 +19,7 @@ pub(crate) struct Account {
     pub(crate) evidence: String,
 }
 
-/// Parameters that count when the stack is created, and keep their value in updates.
+/// Parameters that take effect only when the stack is created, and keep their value in updates.
 pub(crate) const OF_CREATION: [&str; 5] = ["DatabaseSnapshot", "DatabaseEngine", "DatabaseName", "DatabaseUser", "Fifo"];
 
 /// All parameters of a deployment.
@@ -28,7 +29,7 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
         .map(|parameter| {
             let value = match &parameter.given {
                 Given::Known(value) => value.clone(),
-                // Names that are ARNs once it is known where.
+                // Names that become ARNs once the account and the region are known.
                 Given::Later { what, .. } => what
                     .replace("arn:aws:", &format!("arn:{}:", account.partition))
                     .replace(":REGION:", &format!(":{}:", account.region))
@@ -40,21 +41,21 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
     let desired = goal.capacity.desired.max(1);
     let batch = environment.settings.deployment.batch().of(desired).min(desired);
     for (name, value) in [("EvidenceBucket", &account.evidence), ("PermissionsBoundary", &account.boundary)] {
-        // A tier has the parameters of its template.
+        // Each tier has only the parameters of its template.
         filled.entry(name.to_owned()).and_modify(|parameter| parameter.clone_from(value));
     }
     fill(&mut filled, goal, number, batch);
     filled
 }
 
-/// All parameters of a deployment that changes nothing but what its goal says, of those that a stack has.
+/// All parameters of a deployment that changes only what its goal says, from those that a stack has.
 pub(crate) fn refilled(has: &Parameters, goal: &Goal, number: u64) -> Parameters {
     let mut filled = has.clone();
     fill(&mut filled, goal, number, batch_of(has).clamp(1, goal.capacity.desired.max(1)));
     filled
 }
 
-/// How many instances are replaced at a time by the parameters of a stack.
+/// How many instances are replaced at a time, according to the parameters of a stack.
 pub(crate) fn batch_of(has: &Parameters) -> u32 {
     has.get("BatchSize").and_then(|size| size.parse().ok()).unwrap_or(1)
 }

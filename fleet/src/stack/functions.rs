@@ -41,11 +41,11 @@ impl<'a> Chosen<'a> {
             "Fn::Not" => !each().any(|one| self.decides(one)),
             "Fn::And" => each().all(|one| self.decides(one)),
             "Fn::Or" => each().any(|one| self.decides(one)),
-            other => panic!("a template has the condition {other}, which is not known here"),
+            other => panic!("a template has the condition {other}, which is not implemented"),
         }
     }
 
-    /// What a value comes to.
+    /// What a value resolves to.
     fn text(&self, value: &Json) -> String {
         if !value.is_object() {
             return template::text(value);
@@ -62,7 +62,7 @@ impl<'a> Chosen<'a> {
                 let keys: Vec<String> = argument.as_array().into_iter().flatten().map(|key| self.text(key)).collect();
                 keys.iter().fold(self.template.section("Mappings"), |map, key| &map[key]).to_string()
             }
-            other => panic!("a template has the function {other}, which is not known here"),
+            other => panic!("a template has the function {other}, which is not implemented"),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Chosen<'a> {
         &argument[if self.decides(condition) { 1 } else { 2 }]
     }
 
-    /// A text with each `${NAME}` filled in.
+    /// A text with each `${NAME}` replaced.
     fn filled(&self, argument: &Json) -> String {
         let (text, own) = match argument {
             Json::Array(parts) => (&parts[0], &parts[1]),
@@ -95,7 +95,7 @@ impl<'a> Chosen<'a> {
         out
     }
 
-    /// A parameter, or what stands in for a resource or an attribute of one.
+    /// A parameter, or the stand-in for a resource or for one of its attributes.
     fn named(&self, name: &str) -> String {
         if let Some(given) = self.parameters.get(name) {
             return (*given).to_owned();
@@ -125,7 +125,7 @@ mod tests {
                          document: boot.yaml\n    instances: { types: [m7g.large] }\n";
 
     #[test]
-    fn functions_come_to_what_cloudformation_makes_of_them() {
+    fn functions_resolve_as_in_cloudformation() {
         let read = read("fleet.yaml", FLEET);
         assert_eq!(read.mistakes, []);
         let (template, releases) = (Template::of(Tier::Web), &read.fleet.releases);

@@ -1,5 +1,5 @@
-//! Whether releases can follow one another on instances that stay in service: an application runs the next release beside the
-//! one that serves, and leads requests over once that is ready.
+//! Whether releases can replace one another on instances that stay in service: an application must run the next release
+//! beside the current one, and switch requests over once the next one is ready.
 
 use ingot::desk::{Node, Value};
 
@@ -13,7 +13,7 @@ const WEB: &str = "web";
 fn obstacle(document: &Node) -> Option<String> {
     let mut applications = document.get("applications").into_iter().flat_map(entries).peekable();
     if applications.peek().is_none() {
-        return Some("the document has no `applications`, and what else a release starts is stopped first".to_owned());
+        return Some("the document has no `applications`, and other units of a release are stopped before the next one starts".to_owned());
     }
     applications.find_map(|(key, application)| {
         let name = &key.name;
@@ -25,15 +25,17 @@ fn obstacle(document: &Node) -> Option<String> {
             Some(Value::Sequence(names)) => names.iter().any(|node| matches!(&node.value, Value::String(name) if name == WEB)),
             _ => true,
         };
-        (!overlaps).then(|| format!("by `overlap`, the former release of applications.{name} is stopped before the next one answers"))
+        (!overlaps)
+            .then(|| format!("because of `overlap`, the former release of applications.{name} is stopped before the next one answers"))
     })
 }
 
-/// Why an environment would lose requests by the policy, if it would. That is a mistake where it has it.
+/// Why an environment would lose requests with the policy `in_place`, if it would. That is a mistake if it has this
+/// policy.
 pub(super) fn check(document: &Node, site: &mut Site<'_>, policy: Policy) -> Option<String> {
     let why = obstacle(document).filter(|_| site.is_balanced())?;
     if policy == Policy::InPlace {
-        let hint = "write another policy, such as rolling_with_batch, or let the releases overlap";
+        let hint = "choose another policy, such as rolling_with_batch, or let the releases overlap";
         site.wrong("deployment.policy", format!("`in_place` would lose requests: {why}"), hint);
     }
     Some(why)

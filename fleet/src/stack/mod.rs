@@ -1,9 +1,8 @@
-//! What an environment comes to: the stack of its template, its parameters, and the boot document of its instances.
+//! What an environment resolves to: the stack of its template, its parameters, and the boot document of its instances.
 //! Offline.
 //!
-//! The templates are the only place that says what an environment consists of. Their user data is evaluated as
-//! CloudFormation would, with [stand-ins](standing_in) for what only AWS knows, so that documents are checked with
-//! what instances get.
+//! Only the templates define what an environment consists of. Their user data is evaluated as CloudFormation would,
+//! with [stand-ins](standing_in) for what only AWS knows, so that documents are checked with what instances get.
 
 mod collisions;
 mod constraints;
@@ -48,7 +47,7 @@ use crate::stack::template::Template;
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
 const LARGEST_USER_DATA: usize = 16 * 1024;
 
-/// What was found on the way to it.
+/// What was found while the stack was made.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) mistakes: Vec<Mistake>,
@@ -59,8 +58,7 @@ pub(crate) struct Findings {
     pub(crate) steps: usize,
 }
 
-/// Makes the stack of an environment. `directory` is that of fleet.yaml. There is none where mistakes leave nothing to
-/// make.
+/// Makes the stack of an environment. `directory` is that of fleet.yaml. Returns no stack if mistakes prevent it.
 pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Path) -> (Option<Stack>, Findings) {
     let mut findings = Findings { notes: uncarried::notes(environment), ..Findings::default() };
     let Found { layers, document, mut site } = document::find(environment, directory);
@@ -91,10 +89,10 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     }
     let contents = contents::of(&template, &chosen);
     if user_data.len() > LARGEST_USER_DATA {
-        let message = format!("user data comes to {} bytes, and EC2 takes {LARGEST_USER_DATA}", user_data.len());
+        let message = format!("the user data has {} bytes, but EC2 accepts at most {LARGEST_USER_DATA}", user_data.len());
         site.wrong_key("", message, "shorten the names in it");
     }
-    // What collides has been told of: the rest would follow from it.
+    // Collisions have been reported, and would cause further mistakes.
     let collides = !site.mistakes.is_empty();
     findings.mistakes = site.mistakes;
     findings
@@ -111,7 +109,7 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     (Some(Stack { name, template, body, defaults, parameters, contents, document, user_data, obstacle }), findings)
 }
 
-/// What a template makes of what is known.
+/// What a template yields for what is known.
 struct Made {
     parameters: Vec<Parameter>,
     user_data: String,
@@ -138,8 +136,8 @@ fn user_data_node(environment: &Environment, user_data: &str) -> Node {
     node
 }
 
-/// A mistake at its place in the files of the user: that of a property is in fleet.yaml. None of user data, if the
-/// document collides with that.
+/// Moves a mistake to its place in the files of the user: that of a property is in fleet.yaml. Drops a mistake in user
+/// data if the document collides with user data.
 fn of_documents(mut mistake: Mistake, environment: &Environment, sources: &Sources, collides: bool) -> Option<Mistake> {
     let name = &environment.key.name;
     let Some(place) = &mistake.place else { return Some(mistake) };
@@ -164,7 +162,7 @@ fn properties_name(environment: &str) -> String {
     format!("properties of {environment}")
 }
 
-/// Checks all layers as an instance would have them.
+/// Checks all layers, as an instance would have them.
 async fn check(layers: &[Layer], document: &Document, added: &Node, environment: &Environment, directory: &Path) -> Checked {
     let name = &environment.key.name;
     let mut all = layers.to_vec();

@@ -1,4 +1,4 @@
-//! What an environment comes to.
+//! What an environment resolves to.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ pub(crate) struct Stack {
     pub(crate) name: String,
     /// File name of the template.
     pub(crate) template: &'static str,
-    /// The template.
+    /// The text of the template.
     pub(crate) body: &'static str,
-    /// What its parameters are where nobody says anything.
+    /// The template's defaults for its parameters.
     pub(crate) defaults: BTreeMap<String, String>,
     pub(crate) parameters: Vec<Parameter>,
-    /// What it consists of.
+    /// The resources that it consists of.
     pub(crate) contents: Vec<Content>,
-    /// What would be uploaded.
+    /// The document that would be uploaded.
     pub(crate) document: Document,
     pub(crate) user_data: String,
     /// Why a deployment in place would lose requests, if it would.

@@ -11,23 +11,25 @@ use crate::stack::template::Template;
 /// The longest boot: `ingot boot` ends by then.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
-/// For the launch of an instance, and for a signal that would come in the last seconds.
+/// Minutes for the launch of an instance, and for a signal in the last seconds.
 const MARGIN: u64 = 2;
 
-/// What an instance that leaves needs beside the messages in hand: it stops its units, too. In seconds, as in the template.
+/// What a leaving instance needs besides its messages in hand, because it also stops its units. In seconds, as in the
+/// template.
 const AROUND: u64 = 10 * 60;
 
-/// The longest that a lifecycle hook waits, in seconds, and for how many of its timeouts.
+/// The longest that a lifecycle hook waits, in seconds and in multiples of its timeout.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
 const LONGEST_HOOK: u64 = 48 * 60 * 60;
 const TIMEOUTS: u64 = 100;
 
-/// What a drain keeps of that for its end, and the shortest timeout, so that a heartbeat or two may be late.
+/// What a drain keeps of that for its end, and the shortest timeout, so that one or two heartbeats may be late; in
+/// seconds.
 const AFTERWARDS: u64 = 120;
 const SHORTEST_TIMEOUT: u64 = 120;
 
-/// A value, or who knows it.
+/// A value, or a description of a value that is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Given {
     Known(String),
@@ -40,7 +42,7 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    /// The value, or what stands in for it.
+    /// The value, or its stand-in.
     pub(crate) fn stand_in(&self) -> &str {
         match self {
             Self::Known(value) | Self::Later { stand_in: value, .. } => value,
@@ -53,11 +55,11 @@ impl Given {
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     pub(crate) given: Given,
-    /// The setting that it comes from; empty if it is from none.
+    /// The setting that it comes from; empty if it comes from none.
     pub(crate) from: &'static str,
 }
 
-/// Parameters while they are collected.
+/// The parameters collected so far.
 struct Collected<'a> {
     template: &'a Template,
     parameters: Vec<Parameter>,
@@ -65,7 +67,7 @@ struct Collected<'a> {
 
 impl Collected<'_> {
     fn add(&mut self, name: &'static str, from: &'static str, given: Given) {
-        // A tier has the parameters of its template.
+        // Each tier has only the parameters of its template.
         if self.template.parameter(name).is_some() {
             self.parameters.push(Parameter { name, given, from });
         }
@@ -86,7 +88,7 @@ impl Collected<'_> {
     }
 }
 
-/// The parameters of an environment that is created; those that it says nothing about have the template's defaults.
+/// The parameters of an environment at its creation; what it does not set has the template's default.
 pub(super) fn of(known: &Known<'_>, template: &Template) -> Vec<Parameter> {
     let mut collected = Collected { template, parameters: Vec::new() };
     of_the_release(known, &mut collected);
@@ -124,13 +126,14 @@ fn of_the_release(known: &Known<'_>, to: &mut Collected<'_>) {
     to.later("EvidenceBucket", "", "output EvidenceBucket of ingot-account", "ingot-evidence");
 }
 
-/// As many instances as there are at creation; a deployment counts those that run.
+/// The sizes at creation; a deployment counts the instances that run.
 fn of_the_policy(known: &Known<'_>, to: &mut Collected<'_>) {
     let Environment { settings, tier, mode, .. } = known.environment;
     let capacity = settings.instances.min(*tier, *mode).max(1);
     let batch = settings.deployment.batch().of(capacity).min(capacity);
     let policy = settings.deployment.policy();
-    // One that the template has, and that asks nothing of the sizes: nothing is replaced at creation.
+    // The template has no traffic splitting, and `immutable` requires nothing of the sizes: nothing is replaced at
+    // creation.
     to.known("Policy", "deployment.policy", word(if policy == Policy::TrafficSplitting { Policy::Immutable } else { policy }));
     to.known("Capacity", "instances.min", capacity);
     to.known("BatchSize", "deployment.batch", batch);
@@ -178,7 +181,7 @@ fn of_the_instances(settings: &Settings, mode: Mode, to: &mut Collected<'_>) {
     to.known("MessagesPerInstance", "instances.scale_on", scale.messages_per_instance.map_or(0, |messages| messages.0));
 }
 
-/// How long an instance that leaves may take: that of a worker depends on its document.
+/// How long a leaving instance may take, which depends on the document of a worker.
 fn of_the_end(known: &Known<'_>, to: &mut Collected<'_>) {
     let Some(drain) = known.drain.filter(|_| known.environment.tier == Tier::Worker) else { return };
     let grace = (drain.as_secs() + AROUND).min(LONGEST_HOOK);
@@ -186,12 +189,12 @@ fn of_the_end(known: &Known<'_>, to: &mut Collected<'_>) {
     to.known("LeavingTimeout", "document", (grace + AFTERWARDS).div_ceil(TIMEOUTS).max(SHORTEST_TIMEOUT));
 }
 
-/// The names of secrets as ARNs: account and region are those of the deployment.
+/// The names of secrets as ARNs, with the account and the region of the deployment.
 fn of_the_rights(settings: &Settings, to: &mut Collected<'_>) {
     let boundary = format!("arn:aws:iam::{ACCOUNT}:policy/ingot-boundary");
     to.later("PermissionsBoundary", "", "output Boundary of ingot-account", boundary);
     let (parameters, secrets): (Vec<&String>, Vec<&String>) = settings.secrets.iter().partition(|name| name.starts_with('/'));
-    // Secrets Manager puts six characters behind a name.
+    // Secrets Manager appends six characters to a name.
     let suffix = |name: &str| if name.ends_with('*') { "" } else { "-??????" };
     let secret = |region: &str, account: &str| {
         joined(secrets.iter().map(|name| format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}{}", suffix(name))))
@@ -248,7 +251,7 @@ fn joined(items: impl Iterator<Item = impl AsRef<str>>) -> String {
     items.map(|item| item.as_ref().to_owned()).collect::<Vec<_>>().join(",")
 }
 
-/// A word of fleet.yaml, as it is written there.
+/// A value as fleet.yaml spells it.
 pub(super) fn word(value: impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Why a deployment is refused that would take data away.
+//! Refuses deployments that would delete data.
 
 use crate::deployment::change::{Change, Effect};
 use crate::exit::Exit;
@@ -7,8 +7,8 @@ use crate::fleet::Environment;
 use crate::stack::contents::deciding;
 use crate::stack::differing::Differing;
 
-/// The refusal of an update that would replace or remove data, or may. `None` if it spares all of it. `differing` are the
-/// parameters that it changes.
+/// The refusal of an update that would replace or remove data, or might. `None` if it spares all data. `differing` are
+/// the parameters that it changes.
 pub(crate) fn refusal(changes: &[Change], differing: &[Differing], environment: &Environment) -> Option<Failure> {
     if let Some(moves) = differing.iter().find(|one| one.parameter == "Slot") {
         return Some(moved(moves, environment));
@@ -29,11 +29,11 @@ pub(crate) fn refusal(changes: &[Change], differing: &[Differing], environment: 
     if said.is_empty() {
         return None;
     }
-    let message = format!("a deployment of {} would take data away: {}", environment.key.name, said.join("; "));
+    let message = format!("a deployment of {} would delete data: {}", environment.key.name, said.join("; "));
     if causes.is_empty() {
         return Some(
             Failure::new(Exit::Failed, message)
-                .why("no setting has changed, so the template of the stack is another one")
+                .why("no setting has changed, so the template of the stack has changed")
                 .hint("deploy with the version of ingot-fleet that deployed it last"),
         );
     }
@@ -41,25 +41,23 @@ pub(crate) fn refusal(changes: &[Change], differing: &[Differing], environment: 
     let why: Vec<String> = causes.iter().map(|cause| format!("{}: `{}` {}", cause.near, name(cause), changed(cause))).collect();
     let names: Vec<String> = causes.iter().map(|cause| format!("`{}`", name(cause))).collect();
     Some(Failure::new(Exit::Document, message).why(why.join("; ")).hint(format!(
-        "write {} as before; docs/fleet/deployments.md shows under \"What would change\" how to give data up on purpose",
+        "restore {}; docs/fleet/deployments.md shows under \"What would change\" how to delete data on purpose",
         names.join(" and ")
     )))
 }
 
-/// Another target group would be empty until the last instance is replaced, and a load balancer of its own would go.
+/// Another target group would be empty until the last instance is replaced, and the environment's own load balancer
+/// would be deleted.
 fn moved(slot: &Differing, environment: &Environment) -> Failure {
     let name = &environment.key.name;
     let was = slot.from.as_deref().filter(|was| !was.is_empty());
     let (message, hint) = match was {
-        Some(was) => {
-            (format!("{name} has the slot {was} of an edge, and does not leave it"), format!("write `edge` and `slot` of {was} as before"))
-        }
-        None => {
-            (format!("{name} has a load balancer of its own, and joins no edge any more"), "take `edge` and `slot` out again".to_owned())
-        }
+        Some(was) => (format!("{name} has the slot {was} of an edge, and cannot leave it"), format!("restore `edge` and `slot` of {was}")),
+        None => (format!("{name} has a load balancer of its own, and cannot join an edge"), "remove `edge` and `slot`".to_owned()),
     };
-    let failure = Failure::new(Exit::Document, message).why(format!("{}: an environment has its slot from its creation on", slot.near));
-    failure.hint(format!("{hint}, or create another environment in that slot and move the traffic to it: docs/fleet/blue-green.md"))
+    let failure = Failure::new(Exit::Document, message).why(format!("{}: the slot of an environment is fixed at its creation", slot.near));
+    failure
+        .hint(format!("{hint}, or create another environment in that slot and move the traffic to it, as docs/fleet/blue-green.md shows"))
 }
 
 fn loss(change: &Change) -> String {
@@ -74,14 +72,14 @@ fn loss(change: &Change) -> String {
     let properties: Vec<&str> = change.culprits().collect();
     match properties.as_slice() {
         [] => format!("{data}{id} ({resource}) {fate}"),
-        names => format!("{data}{id} ({resource}) {fate}, for its {}", names.join(", ")),
+        names => format!("{data}{id} ({resource}) {fate}, because of its {}", names.join(", ")),
     }
 }
 
 fn changed(cause: &Differing) -> String {
     let shown = |value: &str| if value.is_empty() { "nothing".to_owned() } else { value.to_owned() };
-    let from = cause.from.as_deref().map_or_else(|| "not there".to_owned(), shown);
-    format!("was {from} and is {}", shown(&cause.to))
+    let from = cause.from.as_deref().map_or_else(|| "not set".to_owned(), shown);
+    format!("was {from} and is now {}", shown(&cause.to))
 }
 
 #[cfg(test)]
@@ -93,7 +91,7 @@ mod tests {
     use crate::stack::differing::differing;
     use crate::stack::differing::tests::{environment, stack, standing, wanted};
 
-    /// What is said where an environment said `before`, and says `after`; the exit code, too.
+    /// The message if an environment said `before` and now says `after`, with the exit code.
     fn refused(tier: &str, before: &str, after: &str, changes: &[Change]) -> Option<(Exit, String)> {
         let standing = standing(&stack(&environment(tier, before)));
         let prod = environment(tier, after);
@@ -112,8 +110,8 @@ mod tests {
         let (exit, text) = refused("web", database, "    metadata_hops: 2\n", &[removed]).unwrap();
         assert_eq!(exit, Exit::Document);
         insta::assert_snapshot!(text, @r#"
-        a deployment of prod would take data away: the database there (Database) would be removed: fleet.yaml:5: `database.class` was db.t4g.micro and is nothing
-          hint: write `database.class` as before; docs/fleet/deployments.md shows under "What would change" how to give data up on purpose
+        a deployment of prod would delete data: the database there (Database) would be removed: fleet.yaml:5: `database.class` was db.t4g.micro and is now nothing
+          hint: restore `database.class`; docs/fleet/deployments.md shows under "What would change" how to delete data on purpose
         "#);
     }
 
@@ -132,9 +130,9 @@ mod tests {
         let replaced = named("Queue", change("AWS::SQS::Queue", Effect::Replace, &[("FifoQueue", Replaces::Always)]));
         let (before, after) = ("    queue: { retention: 1h }\n", "    queue: { retention: 2h }\n");
         let (exit, text) = refused("worker", before, after, std::slice::from_ref(&replaced)).unwrap();
-        // Retention changes, and has nothing to do with it.
+        // Retention changes, but is unrelated.
         assert!(
-            exit == Exit::Failed && text.contains("the queue there (Queue) would be replaced, for its FifoQueue: no setting"),
+            exit == Exit::Failed && text.contains("the queue there (Queue) would be replaced, because of its FifoQueue: no setting"),
             "{text}"
         );
         let prod = environment("worker", after);
@@ -147,7 +145,7 @@ mod tests {
             near: "fleet.yaml:11".into(),
         };
         let text = refusal(&[replaced], &[differing], &prod).unwrap().to_string();
-        assert!(text.contains("fleet.yaml:11: `queue.fifo` was false and is true"), "{text}");
+        assert!(text.contains("fleet.yaml:11: `queue.fifo` was false and is now true"), "{text}");
     }
 
     #[test]

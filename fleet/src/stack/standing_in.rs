@@ -1,17 +1,16 @@
-//! What stands in for the names that AWS gives: of the form that AWS gives them, so that documents are checked with
-//! them.
+//! Stand-ins for the names that AWS assigns, in the form that AWS gives them, so that documents are checked with them.
 
 use crate::stack::known::{ACCOUNT, Known, REGION};
 
-/// What the stack of an edge exports.
+/// The stand-in for an export of an edge's stack.
 pub(super) fn import(name: &str) -> String {
     match name.rsplit('-').next() {
         Some("targets") => format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{name}/0123456789abcdef"),
-        _ => panic!("a template imports {name}, which nothing stands in for"),
+        _ => panic!("a template imports {name}, which has no stand-in"),
     }
 }
 
-/// A resource of a template, or an attribute of one.
+/// The stand-in for a resource of a template, or for an attribute of one.
 pub(super) fn of(name: &str, known: &Known<'_>) -> String {
     let stack = known.stack();
     let secret = |secret: &str| format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{secret}-AbCdEf");
@@ -33,6 +32,6 @@ pub(super) fn of(name: &str, known: &Known<'_>) -> String {
             let fifo = if known.environment.settings.queue.fifo == Some(true) { ".fifo" } else { "" };
             format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{stack}-{name}{fifo}")
         }
-        other => panic!("a template names {other}, which nothing stands in for"),
+        other => panic!("a template names {other}, which has no stand-in"),
     }
 }

@@ -11,10 +11,10 @@ const WEB: &str = include_str!("../../templates/web.yaml");
 const EDGE: &str = include_str!("../../templates/edge.yaml");
 const WORKER: &str = include_str!("../../templates/worker.yaml");
 
-/// What updates may not do to data.
+/// The stack policy, which says what updates may not do to data.
 pub(crate) const POLICY: &str = include_str!("../../templates/stack-policy.json");
 
-/// A template, with the long form of every function.
+/// A template, with every function in its long form.
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) name: &'static str,
@@ -59,7 +59,7 @@ pub(super) fn text(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// YAML with the short forms of functions as JSON with the long ones.
+/// Converts YAML with the short forms of functions to JSON with the long forms.
 fn plain(value: Yaml) -> Json {
     match value {
         Yaml::Tagged(tagged) => {

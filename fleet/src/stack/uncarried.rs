@@ -1,8 +1,8 @@
-//! Settings that the templates of this version do not carry.
+//! Settings that the templates of this version do not support.
 
 use crate::fleet::{Environment, Policy};
 
-/// A note for each that an environment has.
+/// A note for each of these settings that an environment has.
 pub(super) fn notes(environment: &Environment) -> Vec<String> {
     let settings = &environment.settings;
     let balancer = &settings.load_balancer;
@@ -15,5 +15,5 @@ pub(super) fn notes(environment: &Environment) -> Vec<String> {
     ];
     let name = &environment.key.name;
     let said = said.into_iter().filter(|(_, is_said)| *is_said);
-    said.map(|(setting, _)| format!("{name}: the templates of this version do not carry `{setting}`: it has no effect yet")).collect()
+    said.map(|(setting, _)| format!("{name}: `{setting}` has no effect yet: the templates of this version do not support it")).collect()
 }

@@ -1,4 +1,4 @@
-//! What the workers of a document ask of their environment.
+//! What the workers of a document require of their environment.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use ingot::desk::{Mistake, Node, TimeLimit, Value};
 use crate::fleet::{Environment, Mode, Site};
 use crate::stack::collisions::entries;
 
-/// Holds the queue's visibility to that of the document's workers: a message must not come back while it is handled.
+/// Checks that the queue hides messages at least as long as the document's workers say: a message must not reappear
+/// while it is handled.
 pub(super) fn check_queue(document: &Node, environment: &Environment, site: &mut Site<'_>) {
     let Some(visibility) = environment.settings.queue.visibility.map(|length| Duration::from_secs(length.0)) else { return };
     for (key, worker) in document.get("workers").into_iter().flat_map(entries) {
@@ -16,12 +17,12 @@ pub(super) fn check_queue(document: &Node, environment: &Environment, site: &mut
             && of_worker > visibility
         {
             let message = format!("the queue hides messages for less than `visibility: {text}` of workers.{}", key.name);
-            site.wrong("queue.visibility", message, format!("write `visibility: {text}` or more in `queue:`"));
+            site.wrong("queue.visibility", message, format!("set `visibility: {text}` or more in `queue:`"));
         }
     }
 }
 
-/// A warning for each smallest size of none, where a worker has periodic tasks: these launch no instance.
+/// A warning for each minimum size of 0 if a worker has periodic tasks, since these do not launch instances.
 pub(super) fn never_due(document: &Node, environment: &Environment) -> Vec<Mistake> {
     let has_tasks = |worker: &Node| worker.get("cron").is_some_and(|cron| cron.value != Value::Null);
     let mut workers = document.get("workers").into_iter().flat_map(entries);
@@ -33,8 +34,9 @@ pub(super) fn never_due(document: &Node, environment: &Environment) -> Vec<Mista
     let scheduled = settings.schedule.iter().enumerate().map(|(at, schedule)| (format!("schedule.{at}.min"), Some(schedule.min.0)));
     let none = std::iter::once(smallest).chain(scheduled).filter(|(_, min)| *min == Some(0));
     let warning = |(path, _): (String, Option<u32>)| {
-        let message = format!("the periodic tasks of workers.{} launch no instance: what is due while there is none is missed", key.name);
-        Mistake::at(environment.place(&path), message, "write 1 or more, or have a `schedule` keep an instance while they are due")
+        let message =
+            format!("the periodic tasks of workers.{} do not launch instances: a task that is due while none runs is missed", key.name);
+        Mistake::at(environment.place(&path), message, "set it to 1 or more, or keep an instance with a `schedule` while tasks are due")
     };
     none.map(warning).collect()
 }

@@ -1,4 +1,4 @@
-//! What a group did: a scaling activity.
+//! A scaling activity of a group.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ pub(crate) struct Activity {
     pub(crate) ended: Option<Timestamp>,
     /// Such as `Launching a new EC2 instance: i-0a1b2c3d`.
     pub(crate) description: String,
-    /// Why it was begun, in sentences such as `At 2026-12-01T09:00:00Z an instance was started in response to …`.
+    /// Why it began, in sentences such as `At 2026-12-01T09:00:00Z an instance was started in response to …`.
     pub(crate) cause: String,
     /// Whether it failed, or was cancelled.
     pub(crate) is_failed: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// The instance that it is about, once there is one.
+    /// Returns the instance that it is about, once it exists.
     pub(crate) fn instance(&self) -> Option<&str> {
         let (_, rest) = self.description.split_once(": i-")?;
         let end = rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
@@ -32,7 +32,7 @@ impl Activity {
         self.description.starts_with("Launching")
     }
 
-    /// Why an instance leaves: the last sentence of the cause, without its time and what is said of every instance.
+    /// Returns why an instance leaves: the last sentence of the cause, without its time and the words common to all.
     pub(crate) fn why(&self) -> &str {
         let last = self.cause.rsplit_once("At ").map_or(self.cause.as_str(), |(_, last)| last);
         let said = last.split_once("an instance was ").map_or(last, |(_, said)| said);

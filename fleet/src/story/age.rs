@@ -1,13 +1,13 @@
-//! How long something takes or is ago, short enough for a table.
+//! Durations and ages, short enough for a table.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// In one unit, or in two where one would say too little: `34s`, `12m`, `3h20m`, `5d`.
+/// Formats an age in one unit, or in two if one is too coarse: `34s`, `12m`, `3h20m`, `5d`.
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     short(now.duration_since(since))
 }
 
-/// The same of a length of time. The clocks of two machines differ: what begins later than now has taken no time.
+/// Formats a duration. A negative one, caused by different clocks, counts as zero.
 fn short(length: SignedDuration) -> String {
     match length.as_secs().max(0) {
         seconds @ 0..60 => format!("{seconds}s"),

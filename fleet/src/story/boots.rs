@@ -1,4 +1,4 @@
-//! Boots of many instances: how long they took, what took longest, why some failed. Of the evidence that each left.
+//! Statistics of the boots of many instances, from their evidence: duration, slowest step, causes of failures.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::{Content, Key};
 
-/// The phase that a document without phases has, and the last one of the others.
+/// The phase of a document without phases, and the last phase of the others.
 const SERVE: &str = "serve";
 
 /// One boot.
@@ -15,17 +15,17 @@ const SERVE: &str = "serve";
 pub(crate) struct Boot {
     pub(crate) instance: String,
     pub(crate) began: Timestamp,
-    /// Milliseconds that ingot took, to the end or to the failure.
+    /// Duration in milliseconds, until ingot finished or failed.
     pub(crate) took: f64,
     /// `warm` or `serve`.
     pub(crate) phase: String,
     /// The first failure, if the boot failed.
     pub(crate) reason: Option<String>,
-    /// The step that took longest, and its milliseconds.
+    /// The step that took longest, and its duration in milliseconds.
     pub(crate) slowest: Option<(String, f64)>,
 }
 
-/// What boots are counted by. `None` where no deployment of theirs is known.
+/// The group that a boot belongs to. `None` if its deployment is not known.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Of {
     pub(crate) release: Option<String>,
@@ -33,21 +33,21 @@ pub(crate) struct Of {
     pub(crate) phase: String,
 }
 
-/// What boots of one release, image and phase come to. Times are those of boots that went well, in milliseconds.
+/// Statistics of the boots of one release, image and phase. Times are in milliseconds and cover successful boots only.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Sum {
     #[serde(flatten)]
     pub(crate) of: Of,
     pub(crate) boots: usize,
     pub(crate) failed: usize,
-    /// `None` if none went well.
+    /// `None` if no boot succeeded.
     pub(crate) times_ms: Option<Times>,
     pub(crate) slowest: Option<Slowest>,
     /// Failures by cause, the most frequent first.
     pub(crate) causes: Vec<Cause>,
 }
 
-/// Of so many boots, at the least this share took no longer.
+/// Percentiles of the duration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Times {
     pub(crate) p50: f64,
@@ -55,7 +55,7 @@ pub(crate) struct Times {
     pub(crate) p99: f64,
 }
 
-/// The step that took longest in most boots, its median there, and in how many that was.
+/// The step that was most often the slowest, its median duration in those boots, and their number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Slowest {
     pub(crate) step: String,
@@ -63,7 +63,7 @@ pub(crate) struct Slowest {
     pub(crate) boots: usize,
 }
 
-/// Why boots failed.
+/// A cause of failed boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Cause {
     pub(crate) cause: String,
@@ -71,7 +71,7 @@ pub(crate) struct Cause {
 }
 
 impl Boot {
-    /// What an object tells of a boot; `None` if its report has another form.
+    /// Reads a boot from its evidence. Returns `None` if the report has another format.
     pub(crate) fn of(key: &Key, content: &Content) -> Option<Self> {
         #[derive(Deserialize)]
         struct Report {
@@ -89,7 +89,7 @@ impl Boot {
             beside: bool,
         }
         let report = Report::deserialize(&content.report).ok()?;
-        // What the boot does not wait for makes it no longer.
+        // A background step does not delay the boot.
         let took = report.steps.into_iter().filter(|step| !step.beside);
         let took = took.filter_map(|step| Some((step.address, step.finished_ms? - step.started_ms?)));
         Some(Self {
@@ -103,7 +103,7 @@ impl Boot {
     }
 }
 
-/// Sums boots up, those of the newest first.
+/// Computes the statistics of each group, ordered by its newest boot, newest first.
 pub(crate) fn sums(boots: &[(Of, Boot)]) -> Vec<Sum> {
     let mut of: BTreeMap<&Of, Vec<&Boot>> = BTreeMap::new();
     for (key, boot) in boots {
@@ -146,7 +146,7 @@ fn slowest(boots: &[&Boot]) -> Option<Slowest> {
     Some(Slowest { step: step.to_owned(), p50_ms: share(&times, 50), boots: times.len() })
 }
 
-/// The nearest rank: of what is sorted, the least that so many per cent do not exceed.
+/// Returns a percentile by the nearest-rank method.
 fn share(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent).div_ceil(100).saturating_sub(1)]
 }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_failed_has_no_times() {
+    fn failed_boots_have_no_times() {
         let sums = sums(&[(of("v1"), boot(0, 5.0, Some("x"), "a"))]);
         assert_eq!((sums[0].times_ms, sums[0].failed), (None, 1));
     }

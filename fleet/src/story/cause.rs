@@ -1,8 +1,8 @@
-//! Why a deployment failed: one sentence, from whoever knows it best.
+//! Why a deployment failed, in one sentence from the best source.
 //!
-//! In this order: an alarm that had CloudFormation go back, what its own instances left as evidence, what the stack says,
-//! instance refreshes, scaling activities, target health, consoles. The stack may say no more than that instances have failed, or have not reported. Why that is, the others
-//! know, so they are asked first.
+//! Sources in order: the alarm that made CloudFormation roll back, evidence of the deployment's own instances, the
+//! stack, instance refreshes, scaling activities, target health, consoles. If the stack only says that instances failed
+//! or did not report, the other sources are consulted first, since they know why.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use super::happened::{Deployment, Event, Evidence, Happened};
 use super::scaling::{self, Fault, trouble};
 use super::words::{self, BY_SOMEBODY, Failing, failing, is_back, on_one_line};
 
-/// What is said where nobody knows.
-const NOBODY_KNOWS: &str = "CloudFormation went back, and neither it nor an instance says why";
+/// The cause if no source has one.
+const NOBODY_KNOWS: &str = "CloudFormation rolled back, and neither it nor any instance reports why";
 
-/// Why a deployment did not end well.
+/// Why a deployment failed or was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Somebody has ended it.
+    /// It was aborted.
     Aborted(String),
-    /// In one sentence.
+    /// It failed, as this sentence says.
     Failure(String),
 }
 
@@ -31,34 +31,35 @@ impl Cause {
     }
 }
 
-/// The cause of a deployment that has failed.
+/// Returns the cause of a failed deployment.
 pub(crate) fn cause_of_failure(happened: &Happened, of: &Deployment) -> Cause {
     cause(happened, of).unwrap_or_else(|| Cause::Failure(NOBODY_KNOWS.to_owned()))
 }
 
-/// The cause; `None` where nothing went wrong, or nobody knows of it.
+/// Returns the cause, or `None` if nothing went wrong or no source has a cause.
 pub(crate) fn cause(happened: &Happened, of: &Deployment) -> Option<Cause> {
     let span = Span::of(&happened.events, of);
     if let Some(event) = span.events.iter().find(|event| is_back(event) && event.reason.as_deref() == Some(BY_SOMEBODY)) {
-        return Some(Cause::Aborted(format!("somebody ended the update{}", words::by(event))));
+        return Some(Cause::Aborted(format!("the update was cancelled{}", words::by(event))));
     }
     let first = of_alarm(&span).or_else(|| of_evidence(happened, of)).or_else(|| of_stack(happened, of, &span));
     let first = first.or_else(|| of_refresh(happened, of)).or_else(|| of_launches(&happened.activities, &span));
     let first = first.or_else(|| of_health(happened, &span, None)).or_else(|| of_console(happened, None));
     let first = first?;
     Some(Cause::Failure(match of_way_back(&span) {
-        Some(why) => format!("{first}; and going back has failed: {why}"),
+        Some(why) => format!("{first}; the rollback failed too: {why}"),
         None => first,
     }))
 }
 
-/// The instance whose console may say more than everything else: it has reported a failure, and left no evidence.
+/// Returns an instance whose console may say more than all other sources, since it reported a failure but left no
+/// evidence.
 pub(crate) fn left_nothing<'h>(happened: &'h Happened, of: &Deployment) -> Option<&'h str> {
     let is_silent = happened.evidence.iter().all(|one| !is_of(one, happened, of));
     happened.events.iter().filter(|event| of.has(event)).find_map(words::failed_instance).filter(|_| is_silent)
 }
 
-/// What is told of at once, while a deployment goes on: its own failures, and what stands in the way of launches.
+/// Returns what is reported at once during a deployment: failures of its instances, and obstacles to launches.
 pub(crate) fn news(happened: &Happened, of: &Deployment) -> Vec<String> {
     let launches = happened
         .activities
@@ -67,7 +68,7 @@ pub(crate) fn news(happened: &Happened, of: &Deployment) -> Vec<String> {
     failures(happened, of).into_iter().map(told).chain(launches.map(scaling::sentence)).collect()
 }
 
-/// The failures of a deployment's own instances, one each, the first one first.
+/// Returns the first failure of each of the deployment's own instances, oldest first.
 fn failures<'h>(happened: &'h Happened, of: &Deployment) -> Vec<&'h Evidence> {
     let mut first: BTreeMap<&str, &Evidence> = BTreeMap::new();
     for one in happened.evidence.iter().filter(|one| is_of(one, happened, of)) {
@@ -81,13 +82,14 @@ fn failures<'h>(happened: &'h Happened, of: &Deployment) -> Vec<&'h Evidence> {
     found
 }
 
-/// A failure that an instance left, as a sentence.
+/// Describes a failure that an instance left as evidence.
 pub(super) fn told(evidence: &Evidence) -> String {
     format!("{}: {} ({})", evidence.instance, on_one_line(&evidence.reason), evidence.url)
 }
 
-/// Whether evidence is of a deployment. The instance's tags tell. Where EC2 does not know it any more, time does: it booted
-/// after the update began that replaces instances, and before going back, which launches instances of the release before.
+/// Returns whether evidence belongs to a deployment, by the instance's tags. If EC2 no longer knows the instance, time
+/// decides: it booted after the update that replaces instances began, and before the rollback, which launches the
+/// previous release.
 fn is_of(evidence: &Evidence, happened: &Happened, of: &Deployment) -> bool {
     if let Some(deployment) = evidence.deployment {
         return deployment == of.number;
@@ -97,12 +99,12 @@ fn is_of(evidence: &Evidence, happened: &Happened, of: &Deployment) -> bool {
     evidence.began >= begun && span.back.is_none_or(|event| evidence.began <= event.at)
 }
 
-/// The events from the first of a deployment on, until another operation begins.
+/// The events from the first one of a deployment until another operation begins.
 struct Span<'h> {
     events: &'h [Event],
-    /// Where its last operation begins.
+    /// The event that begins its last operation.
     begun: Option<&'h Event>,
-    /// Where going back begins.
+    /// The event that begins the rollback.
     back: Option<&'h Event>,
 }
 
@@ -112,13 +114,13 @@ impl<'h> Span<'h> {
         let events = &events[first..];
         let begins =
             |event: &&Event| event.reason.as_deref() == Some(BY_SOMEBODY) && event.status.ends_with("_IN_PROGRESS") && !is_back(event);
-        // Going back may have a token of its own, of whoever has ended the update.
+        // A rollback may have its own token if an operator cancelled the update.
         let end = events.iter().position(|event| begins(&event) && !of.has(event)).unwrap_or(events.len());
         let events = &events[..end];
         Self { events, begun: events.iter().rfind(begins), back: events.iter().find(|event| is_back(event)) }
     }
 
-    /// The failures before going back, or those of going back.
+    /// Returns the failures before the rollback, or those of the rollback.
     fn failed(&self, is_way_back: bool) -> impl Iterator<Item = (&'h Event, Failing)> {
         let at = self.events.iter().position(|event| Some(event) == self.back).map_or(self.events.len(), |at| at + 1);
         let events = if is_way_back { &self.events[at..] } else { &self.events[..at] };
@@ -126,8 +128,8 @@ impl<'h> Span<'h> {
     }
 }
 
-/// The alarm that had CloudFormation go back. It goes back at the first failure: instances that failed besides, which it has
-/// not heard of, are not why.
+/// Returns the alarm that made CloudFormation roll back. It rolls back at the first failure it notices, so instances
+/// that failed without its notice are not the cause.
 fn of_alarm(span: &Span<'_>) -> Option<String> {
     match span.failed(false).next()? {
         (event, Failing::Says(sentence)) if words::alarm(event).is_some() => Some(sentence),
@@ -140,7 +142,7 @@ fn of_evidence(happened: &Happened, of: &Deployment) -> Option<String> {
     let (first, others) = failures.split_first()?;
     let same = others.iter().filter(|one| one.reason == first.reason).count();
     let more = match (same, others.iter().find(|one| one.reason != first.reason)) {
-        (_, Some(other)) => format!("; {} failed otherwise: {}", other.instance, on_one_line(&other.reason)),
+        (_, Some(other)) => format!("; {} failed for another reason: {}", other.instance, on_one_line(&other.reason)),
         (0, None) => String::new(),
         (1, None) => "; another instance failed in the same way".to_owned(),
         (many, None) => format!("; {many} other instances failed in the same way"),
@@ -160,12 +162,12 @@ fn of_stack(happened: &Happened, of: &Deployment, span: &Span<'_>) -> Option<Str
     let signals = signals?;
     if let Some(id) = span.events.iter().find_map(words::failed_instance) {
         let known = of_console(happened, Some(id)).or_else(|| of_health(happened, span, Some(id)));
-        return Some(known.unwrap_or_else(|| format!("{id}: reported that its boot failed, and left no evidence")));
+        return Some(known.unwrap_or_else(|| format!("{id}: reported that its boot failed, but left no evidence")));
     }
     let known = of_refresh(happened, of).or_else(|| of_launches(&happened.activities, span));
     let known = known.or_else(|| of_health(happened, span, None)).or_else(|| of_console(happened, None));
     Some(known.unwrap_or_else(|| match span.events.iter().rev().find_map(words::patience) {
-        Some(patience) => format!("{signals}, which is {patience}; no instance says why"),
+        Some(patience) => format!("{signals} ({patience}); no instance reports why"),
         None => signals,
     }))
 }
@@ -176,38 +178,38 @@ fn of_way_back(span: &Span<'_>) -> Option<String> {
         Failing::Says(sentence) | Failing::Signals(sentence) => Some(sentence),
         Failing::Follows => None,
     });
-    why.or_else(|| has_failed.then(|| "the stack does not say why".to_owned()))
+    why.or_else(|| has_failed.then(|| "the stack gives no reason".to_owned()))
 }
 
 fn of_refresh(happened: &Happened, of: &Deployment) -> Option<String> {
     let is_failed = |status: &str| ["Failed", "RollbackFailed", "RollbackSuccessful", "Cancelled"].contains(&status);
     let mut of_deployment = happened.refreshes.iter().filter(|one| one.at >= of.began && is_failed(&one.status));
-    of_deployment.find_map(|one| Some(format!("the instance refresh has failed: {}", on_one_line(one.reason.as_deref()?))))
+    of_deployment.find_map(|one| Some(format!("the instance refresh failed: {}", on_one_line(one.reason.as_deref()?))))
 }
 
-/// What Auto Scaling says of launches. What is AWS's doing is said to be.
+/// Returns what Auto Scaling says about failed launches, and whether AWS is the cause.
 fn of_launches(activities: &[Activity], span: &Span<'_>) -> Option<String> {
     let (begun, back) = (span.begun?, span.back);
     let within = activities.iter().filter(|one| one.begun >= begun.at && back.is_none_or(|back| one.begun <= back.at));
     let within: Vec<&Activity> = within.collect();
-    // Auto Scaling tries again, elsewhere if need be: once it has launched one, nothing stands in the way any more.
+    // Auto Scaling retries, in other zones if needed, so an earlier failure is over once a launch has succeeded.
     let last = within.iter().filter(|one| one.is_launch() && !one.is_failed && one.instance().is_some()).map(|one| one.begun).max();
     let is_over = |one: &Activity, fault| fault == Fault::NotLaunched && last.is_some_and(|last| one.begun < last);
     let mut troubles = within.iter().filter_map(|one| Some((*one, trouble(one)?)));
     let (activity, (fault, why)) = troubles.find(|(one, (fault, _))| !is_over(one, *fault))?;
     let id = activity.instance().unwrap_or("an instance");
     Some(match fault {
-        Fault::NotLaunched => format!("no instance could be launched: {why}. This is not the release's doing"),
-        Fault::TakenBack => format!("{id}: was given up: {why}. This is not the release's doing"),
-        Fault::OfBoot => format!("{id}: was given up: {why}"),
+        Fault::NotLaunched => format!("no instance could be launched: {why}. The release is not the cause"),
+        Fault::TakenBack => format!("{id}: launch abandoned: {why}. The release is not the cause"),
+        Fault::OfBoot => format!("{id}: launch abandoned: {why}"),
     })
 }
 
-/// The last that target groups said of an unhealthy instance: of this one, or of any.
+/// Returns what target groups last said about an unhealthy instance: this one, or any.
 fn of_health(happened: &Happened, span: &Span<'_>, instance: Option<&str>) -> Option<String> {
     let (begun, back) = (span.begun?, span.back);
     let within = happened.health.iter().filter(|one| one.at >= begun.at && back.is_none_or(|back| one.at <= back.at));
-    // One that was unhealthy before, and is replaced, has nothing to do with it.
+    // An instance that was unhealthy before and is being replaced is not the cause.
     let launched = |one: &&Activity| one.is_launch() && one.begun >= begun.at;
     let new: BTreeSet<&str> = happened.activities.iter().filter(launched).filter_map(Activity::instance).collect();
     let is_new = |id: &str| new.is_empty() || new.contains(id);

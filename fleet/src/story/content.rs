@@ -1,4 +1,4 @@
-//! Evidence as instances write it: the format of `docs/reference/evidence.md`.
+//! Reads the evidence that instances write, in the format of `docs/reference/evidence.md`.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,26 +11,26 @@ use serde_json::Value as Json;
 
 use super::happened::Evidence;
 
-/// The version of the format that is read.
+/// Version of the format that is supported.
 const VERSION: u64 = 1;
 
-/// The most that is unpacked, in bytes: ingot writes at most 1 MiB of it packed.
+/// Largest unpacked size, in bytes. Packed, ingot writes at most 1 MiB.
 const LARGEST: u64 = 64 << 20;
 
-/// What the keys end with of machines that end, well or not: no boot failed.
+/// Suffix of the keys of terminations, which are not failed boots.
 const OF_ENDS: &str = "-drain.json.zst";
 
-/// What a key says: `…/YYYY/MM/DD/HHMMSSZ-INSTANCE-BOOT-PHASE.json.zst`.
+/// A parsed key: `…/YYYY/MM/DD/HHMMSSZ-INSTANCE-BOOT-PHASE.json.zst`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) instance: String,
-    /// When the boot began, or the end of the machine.
+    /// When the boot or the termination began.
     pub(crate) began: Timestamp,
-    /// Whether it is of the end of a machine.
+    /// Whether it belongs to the termination of an instance.
     pub(crate) is_of_end: bool,
 }
 
-/// The content.
+/// Content of an object.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Content {
     pub(crate) moment: String,
@@ -47,7 +47,7 @@ pub(crate) struct Content {
     pub(crate) journal_left_out: Option<String>,
 }
 
-/// What is read of the report of a boot.
+/// The part of a boot's report that is used.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Report {
@@ -73,7 +73,7 @@ pub(crate) struct Trouble {
     pub(crate) hint: Option<String>,
 }
 
-/// Why an object is not read.
+/// Why an object cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unread {
     #[error("a newer ingot wrote it (version {0} of the format)")]
@@ -83,7 +83,7 @@ pub(crate) enum Unread {
 }
 
 impl Key {
-    /// `None` for the key of something else.
+    /// Returns `None` if it is not a key of evidence.
     pub(crate) fn read(key: &str) -> Option<Self> {
         let mut parts = key.rsplitn(5, '/');
         let (name, day, month, year) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -96,7 +96,7 @@ impl Key {
 }
 
 impl Content {
-    /// What is shown of the report: nothing of one that is made otherwise.
+    /// Returns the part of the report that is shown; empty if the report has another format.
     pub(crate) fn report(&self) -> Report {
         Report::deserialize(&self.report).unwrap_or_default()
     }
@@ -122,7 +122,7 @@ impl Content {
 }
 
 impl Evidence {
-    /// The failure that an object tells of; `None` for a boot that did not fail.
+    /// Returns the failure that an object reports, or `None` if the boot did not fail.
     pub(crate) fn of(key: &Key, content: &Content, url: String) -> Option<Self> {
         let reason = content.reason.clone().filter(|_| !key.is_of_end)?;
         Some(Self { instance: key.instance.clone(), began: key.began, at: content.written_at, reason, url, deployment: None })
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_and_what_is_not_evidence_are_told_apart() {
+    fn a_newer_format_is_distinguished_from_foreign_content() {
         let good = r#"{"version": 1, "moment": "failure", "written_at": "2026-11-30T20:00:00Z", "reason": "x", "report": {"more": 1}}"#;
         assert_eq!(Content::read(&packed(good)).unwrap().reason.as_deref(), Some("x"));
         assert_eq!(Content::read(&packed(r#"{"version": 2, "moments": []}"#)).unwrap_err(), Unread::Newer(2));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_ends_has_not_failed() {
+    fn a_terminated_instance_has_not_failed() {
         let content = Content::read(&packed(
             r#"{"version": 1, "moment": "drain", "written_at": "2026-11-30T20:00:00Z", "reason": "Auto Scaling terminates it", "report": {}}"#,
         ));

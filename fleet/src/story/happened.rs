@@ -1,4 +1,4 @@
-//! What happened, as it is told by whoever saw it.
+//! What happened, as reported by each source.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::deployment::record::Record;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Event {
     pub(crate) at: Timestamp,
-    /// Its name in the template; that of the stack for events of the stack itself.
+    /// Logical ID in the template, or the name of the stack in events about the stack itself.
     pub(crate) resource: String,
     /// ResourceStatus, such as `UPDATE_FAILED`.
     pub(crate) status: String,
@@ -21,22 +21,22 @@ pub(crate) struct Event {
     pub(crate) token: Option<String>,
 }
 
-/// What an instance left in the evidence bucket.
+/// A failure that an instance left in the evidence bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evidence {
     pub(crate) instance: String,
-    /// When the boot began that it is of.
+    /// When its boot began.
     pub(crate) began: Timestamp,
     pub(crate) at: Timestamp,
     /// The first failure: address, message, causes.
     pub(crate) reason: String,
-    /// Where it is, for who wants all of it.
+    /// URL of the object with all details.
     pub(crate) url: String,
-    /// The deployment that the instance was launched by, as its tags say; `None` where EC2 does not know the instance any more.
+    /// The deployment that launched the instance, by its tags; `None` if EC2 no longer knows the instance.
     pub(crate) deployment: Option<u64>,
 }
 
-/// What a target group said of an instance.
+/// What a target group said about an instance.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,7 +66,7 @@ pub(crate) struct Console {
     pub(crate) line: String,
 }
 
-/// All that is known, each the oldest first.
+/// Everything known, each list oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Happened {
     pub(crate) events: Vec<Event>,
@@ -77,12 +77,12 @@ pub(crate) struct Happened {
     pub(crate) consoles: Vec<Console>,
 }
 
-/// Whose story it is.
+/// The deployment that a story is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Deployment {
     pub(crate) number: u64,
     pub(crate) began: Timestamp,
-    /// Of its operations on the stack.
+    /// Tokens of its operations on the stack.
     pub(crate) tokens: Vec<String>,
 }
 
@@ -98,7 +98,8 @@ impl Deployment {
 }
 
 impl Happened {
-    /// Takes in what was found out later: activities in place of what was known of them, health where it has changed.
+    /// Merges later findings: activities and refreshes replace their earlier state, and health is added where it has
+    /// changed.
     pub(crate) fn take(&mut self, later: Self) {
         self.events.extend(later.events);
         self.evidence.extend(later.evidence);
@@ -123,7 +124,7 @@ impl Happened {
     }
 }
 
-/// The line of ingot in the output of a console: `ingot: the boot failed: …; see …`.
+/// Finds ingot's line in console output: `ingot: the boot failed: …; see …`.
 pub(crate) fn line_of(console: &str) -> Option<String> {
     let (_, line) = console.lines().filter_map(|line| line.rsplit_once("ingot: the boot failed: ")).next_back()?;
     let line = line.trim();

@@ -1,6 +1,6 @@
-//! How an environment is, in one word and a color, and why: in the words of Elastic Beanstalk where they fit. Pure.
+//! Health of an environment: a status, a color and causes, in Elastic Beanstalk's words where they fit. Pure.
 //!
-//! Beanstalk does not publish its thresholds; docs/fleet/health.md has ours.
+//! Elastic Beanstalk does not publish its thresholds; ours are in docs/fleet/health.md.
 
 #[cfg(test)]
 mod tests;
@@ -18,25 +18,25 @@ use super::words::on_one_line;
 use crate::deployment::course::{Phase, Standing, Stuck};
 use crate::deployment::record::{Capacity, Record, State as Stage};
 
-/// How long it is said that a deployment has ended well, or a launch badly.
+/// How long a successful deployment or a failed launch is mentioned.
 const NEWS: SignedDuration = SignedDuration::from_mins(10);
 
-/// So many instances are named of those that have the same cause.
+/// Maximum number of instances named per cause.
 const NAMED: usize = 3;
 
-/// How an environment is, from well to worse.
+/// Status of an environment, from best to worst.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/health-enhanced-status.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Status {
     Ok,
-    /// Something goes on, and everything that is to serve serves.
+    /// An operation is running, and everything that should serve does.
     Info,
     /// It is being created or deleted.
     Pending,
-    /// AWS does not say enough to tell.
+    /// AWS does not provide enough information.
     Unknown,
-    /// There is nothing of it.
+    /// The environment does not exist.
     NoData,
     Warning,
     Degraded,
@@ -100,39 +100,39 @@ impl Serialize for Color {
     }
 }
 
-/// From where on an environment is not well: `health:` of fleet.yaml.
+/// Thresholds, from `health:` of fleet.yaml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Shares of the instances that should serve and do not, in per cent.
+    /// Shares of instances that should serve but do not, in percent.
     pub(crate) warning: u32,
     pub(crate) degraded: u32,
     pub(crate) severe: u32,
-    /// How long a deployment may take, in seconds.
+    /// Duration after which a deployment is slow, in seconds.
     pub(crate) slow_after: u64,
 }
 
-/// An alarm that is in ALARM.
+/// An alarm in state ALARM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Alarm {
     pub(crate) name: String,
     pub(crate) why: String,
 }
 
-/// What there is to see of an environment.
+/// Everything observed about an environment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) standing: Option<&'a Standing>,
     /// The newest record.
     pub(crate) newest: Option<&'a Record>,
-    /// That of its group; of the larger one, while one replaces the other.
+    /// Capacity of its group, or of the larger group while one replaces the other.
     pub(crate) capacity: Option<Capacity>,
     pub(crate) instances: &'a [Seen],
-    /// Those of its groups, the oldest first.
+    /// Activities of its groups, oldest first.
     pub(crate) activities: &'a [Activity],
     pub(crate) alarms: &'a [Alarm],
-    /// Sentences of what cannot be seen and would say how it is.
+    /// Messages about information that is unavailable but needed.
     pub(crate) unseen: &'a [String],
-    /// Whether the stack is among that.
+    /// Whether the stack itself is unavailable.
     pub(crate) has_no_sight: bool,
 }
 
@@ -140,17 +140,17 @@ pub(crate) struct View<'a> {
 pub(crate) struct Health {
     pub(crate) status: Status,
     pub(crate) color: Color,
-    /// Sentences, the worst first.
+    /// Sentences, worst first.
     pub(crate) causes: Vec<String>,
 }
 
-/// How an environment is.
+/// Determines the health of an environment.
 pub(crate) fn health(view: &View<'_>, limits: &Limits, now: Timestamp) -> Health {
     let mut found = Findings::default();
     view.unseen.iter().for_each(|why| found.add(Status::Unknown, why));
     match view.standing {
         None if view.has_no_sight => {}
-        None => found.add(Status::NoData, "it was not created yet"),
+        None => found.add(Status::NoData, "it has not been created yet"),
         Some(standing) => {
             found.of_the_stack(standing, view);
             found.of_the_deployment(view, limits, now);
@@ -165,19 +165,19 @@ pub(crate) fn health(view: &View<'_>, limits: &Limits, now: Timestamp) -> Health
     found.health()
 }
 
-/// How many instances serve what a deployment launched.
+/// Counts the serving instances that a deployment launched.
 pub(crate) fn serving(seen: &[Seen], deployment: u64) -> usize {
     seen.iter().filter(|one| one.state().part() == Part::Well && one.instance.deployment == Some(deployment)).count()
 }
 
-/// How an environment is that AWS gives no answer about.
+/// Returns the health of an environment that AWS gives no answer about.
 pub(crate) fn unknown(why: &str) -> Health {
     let mut found = Findings::default();
     found.add(Status::Unknown, why);
     found.health()
 }
 
-/// What was found, each with how bad it is.
+/// Findings, each with its status.
 #[derive(Debug, Default)]
 struct Findings(Vec<(Status, String)>);
 
@@ -187,7 +187,7 @@ impl Findings {
     }
 
     fn health(mut self) -> Health {
-        // In the order in which they were found, where they are equally bad.
+        // The sort is stable: equally bad findings keep their order.
         self.0.sort_by(|(a, _), (b, _)| b.cmp(a));
         let status = self.0.first().map_or(Status::Ok, |(status, _)| *status);
         Health { status, color: status.color(), causes: self.0.into_iter().map(|(_, cause)| cause).collect() }
@@ -197,17 +197,15 @@ impl Findings {
         let status = &standing.status;
         let is_deployed = view.newest.is_some_and(|record| record.state == Stage::UnderWay);
         match standing.phase() {
-            Phase::Stuck(Stuck::NeverCreated) => self.add(Status::Severe, "its creation has failed, and nothing of it serves"),
-            Phase::Stuck(Stuck::OnlyReviewed) => self.add(Status::NoData, "there is only a change set that was never executed"),
-            Phase::Stuck(_) => self.add(Status::Degraded, format!("its stack is in {status}, and needs a hand")),
+            Phase::Stuck(Stuck::NeverCreated) => self.add(Status::Severe, "its creation failed, and nothing in it serves"),
+            Phase::Stuck(Stuck::OnlyReviewed) => self.add(Status::NoData, "it contains only a change set that was never executed"),
+            Phase::Stuck(_) => self.add(Status::Degraded, format!("its stack is in {status} and needs manual intervention")),
             Phase::Busy => match status.as_str() {
                 "CREATE_IN_PROGRESS" => self.add(Status::Pending, "it is being created"),
                 "DELETE_IN_PROGRESS" => self.add(Status::Pending, "it is being deleted"),
-                "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation has failed, and is being undone"),
-                "UPDATE_ROLLBACK_IN_PROGRESS" => {
-                    self.add(Status::Warning, "an update failed or was ended, and goes back to what ran before")
-                }
-                // The deployment says so.
+                "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation failed and is being rolled back"),
+                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update failed or was cancelled and is being rolled back"),
+                // The deployment is reported instead.
                 _ if is_deployed => {}
                 _ => self.add(Status::Info, "its stack is being updated"),
             },
@@ -237,17 +235,17 @@ impl Findings {
     fn of_the_instances(&mut self, view: &View<'_>, standing: &Standing, limits: &Limits, now: Timestamp) {
         let Some(capacity) = view.capacity else {
             if !standing.is_busy() && view.unseen.is_empty() {
-                self.add(Status::Unknown, "its group is not to be seen");
+                self.add(Status::Unknown, "its Auto Scaling group was not found");
             }
             return;
         };
         let (count, failed_launch) = (Count::of(view.instances), failed_launch(view.activities, now));
         let is_replacing = standing.is_busy() && standing.status != "DELETE_IN_PROGRESS";
-        // Meanwhile, what counts is what the policy keeps in service.
+        // During a replacement, the benchmark is what the policy keeps in service.
         let wanted = if is_replacing { kept(standing).min(capacity.desired) } else { capacity.desired };
         let out = match is_replacing {
             true => wanted.saturating_sub(count.well),
-            // Those that nobody has launched yet are as good as starting, unless launching fails.
+            // Instances not launched yet count as starting, unless launching fails.
             false if failed_launch.is_some() => wanted.saturating_sub(count.well),
             false => count.unwell.min(wanted),
         };
@@ -278,7 +276,7 @@ impl Findings {
             self.add(Status::Info, format!("{starting} of {} {} starting", instances(desired), if starting == 1 { "is" } else { "are" }));
         }
         if desired == 0 && seen.is_empty() {
-            self.add(Status::Ok, "no instances are wanted");
+            self.add(Status::Ok, "the desired capacity is 0");
         }
         if let Some(expected) = standing.parameter("Release") {
             let in_service = seen.iter().filter(|one| matches!(one.state().part(), Part::Well | Part::Unwell));
@@ -290,11 +288,11 @@ impl Findings {
         }
     }
 
-    /// Names those that are not well, by their cause.
+    /// Names the unhealthy instances by their cause.
     fn of_the_unwell(&mut self, seen: &[Seen]) {
         let mut by_cause: Vec<(&str, Vec<&str>)> = Vec::new();
         for one in seen.iter().filter(|one| one.state().part() == Part::Unwell) {
-            let cause = one.cause.as_deref().unwrap_or("nobody says why");
+            let cause = one.cause.as_deref().unwrap_or("no cause is reported");
             match by_cause.iter_mut().find(|(other, _)| *other == cause) {
                 Some((_, ids)) => ids.push(&one.instance.id),
                 None => by_cause.push((cause, vec![&one.instance.id])),
@@ -305,14 +303,14 @@ impl Findings {
             let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
             let and = if more > 0 { format!(" and {more} more") } else { String::new() };
             let are = if ids.len() == 1 { "is" } else { "are" };
-            // How bad that is has been said by the share.
+            // Info, since the share already determines the severity.
             self.add(Status::Info, format!("{named}{and} {are} unhealthy: {}", on_one_line(cause)));
         }
     }
 }
 
 impl Limits {
-    /// How bad it is that so many of so many do not serve. It is not, of none.
+    /// Returns the status if `out` of `of` instances do not serve, or `None` if that is fine.
     fn status(&self, out: u32, of: u32) -> Option<Status> {
         let reaches = |limit: u32| out > 0 && u64::from(out) * 100 >= u64::from(limit) * u64::from(of);
         let by_limit = [(self.severe, Status::Severe), (self.degraded, Status::Degraded), (self.warning, Status::Warning)];
@@ -320,7 +318,7 @@ impl Limits {
     }
 }
 
-/// How many instances do their part, and how many should and do not.
+/// Number of instances that serve, and that should but do not.
 struct Count {
     well: u32,
     unwell: u32,
@@ -336,11 +334,11 @@ impl Count {
     }
 }
 
-/// How many instances an update keeps in service, by the policy that the stack has.
+/// Returns how many instances an update keeps in service, by the policy of the stack.
 fn kept(standing: &Standing) -> u32 {
     let number = |name: &str| standing.parameter(name).and_then(|number| number.parse().ok()).unwrap_or(0);
     match standing.parameter("Policy") {
-        // Nothing is there yet.
+        // No instance exists yet.
         _ if standing.status == "CREATE_IN_PROGRESS" => 0,
         Some("rolling_with_batch" | "immutable") => number("Capacity"),
         _ if standing.parameter("Mode") == Some("single_instance") => 0,
@@ -349,7 +347,7 @@ fn kept(standing: &Standing) -> u32 {
     }
 }
 
-/// Why instances are not launched: the newest launch that has ended failed, a short while ago.
+/// Returns why launches fail, if the newest finished launch failed recently.
 fn failed_launch(activities: &[Activity], now: Timestamp) -> Option<String> {
     let ended = activities.iter().filter(|one| one.is_launch() && one.ended.is_some()).max_by_key(|one| one.ended)?;
     let is_news = ended.ended.is_some_and(|at| now.duration_since(at) < NEWS);

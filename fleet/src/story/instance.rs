@@ -1,4 +1,4 @@
-//! One instance as an operator sees it: how it is, since when, and why it is not well. Pure.
+//! One instance as an operator sees it: its state, since when, and why it is not well. Pure.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::happened::Evidence;
 
-/// What a target group says of a target.
+/// What a target group says about a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Such as `healthy`, `initial`, `draining`.
@@ -15,63 +15,63 @@ pub(crate) struct Target {
     pub(crate) why: Option<String>,
 }
 
-/// What is known of an instance of a group.
+/// What is known about an instance of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) zone: String,
     /// LifecycleState, such as `InService` or `Pending:Wait`.
     pub(crate) lifecycle: String,
-    /// Whether its group finds it healthy.
+    /// Whether its group considers it healthy.
     pub(crate) is_healthy: bool,
-    /// Whether there is a target group that it is to be in.
+    /// Whether it should be in a target group.
     pub(crate) is_balanced: bool,
-    /// What that says of it.
+    /// What the target group says about it.
     pub(crate) target: Option<Target>,
-    /// What it was launched with.
+    /// Release it was launched with.
     pub(crate) release: Option<String>,
     pub(crate) deployment: Option<u64>,
     pub(crate) image: Option<String>,
     pub(crate) launched: Option<Timestamp>,
 }
 
-/// How an instance is, in a word.
+/// State of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// EC2 starts it.
+    /// EC2 is starting it.
     Launching,
-    /// ingot boots it.
+    /// ingot is booting it.
     Booting,
-    /// It becomes a target, or is checked for the first time.
+    /// It is being registered as a target, or checked for the first time.
     Joining,
-    /// It gets requests.
+    /// It receives requests.
     Serving,
-    /// It is in service, and nobody checks what it serves.
+    /// It is in service without health checks of a load balancer.
     InService,
-    /// Its group or the load balancer finds it unhealthy.
+    /// Its group or the load balancer considers it unhealthy.
     Unhealthy,
-    /// It is in service, and the load balancer does not know it.
+    /// It is in service but not registered with the load balancer.
     Unregistered,
-    /// It gets no new requests, and ends those it has.
+    /// It receives no new requests and finishes the running ones.
     Draining,
-    /// It ends its work.
+    /// It is shutting down.
     Leaving,
     Standby,
-    /// It is stopped, and waits until the group grows.
+    /// It is stopped until the group scales out.
     InPool,
     Detached,
-    /// Nobody knows this state yet.
+    /// A state that this version does not know.
     Unknown,
 }
 
-/// What a state means for the environment.
+/// What a state means for the environment's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// It does its part.
+    /// It serves.
     Well,
-    /// It is about to.
+    /// It will serve soon.
     Starting,
-    /// It should, and does not.
+    /// It should serve but does not.
     Unwell,
     /// It is not counted.
     Away,
@@ -112,18 +112,18 @@ impl fmt::Display for State {
     }
 }
 
-/// An instance, with what others know of it.
+/// An instance, with what other sources know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) instance: Instance,
-    /// Since when it is as it is.
+    /// Since when it has been in its state.
     pub(crate) since: Option<Timestamp>,
-    /// Why it is not well, or goes.
+    /// Why it is unhealthy or leaves.
     pub(crate) cause: Option<String>,
 }
 
 impl Seen {
-    /// `activities` are those of its group, the oldest first.
+    /// Combines an instance with the activities of its group, oldest first, and with evidence.
     pub(crate) fn of(instance: Instance, activities: &[Activity], evidence: &[Evidence]) -> Self {
         let newest = activities.iter().rfind(|activity| activity.instance() == Some(&instance.id));
         let (since, cause) = (instance.since(newest), instance.cause(newest, evidence));
@@ -136,7 +136,7 @@ impl Seen {
 }
 
 impl Instance {
-    /// How it is.
+    /// Returns the state of the instance.
     ///
     /// Sources: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html> and
     /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
@@ -165,15 +165,15 @@ impl Instance {
         }
     }
 
-    /// Since when it is so, as far as its group tells: of one in service that is older than what the group remembers, since
-    /// its launch. `newest` is the newest activity about it.
+    /// Returns since when it has been in its state, by its group's newest activity about it. If the group no longer has
+    /// one, the answer is its launch.
     fn since(&self, newest: Option<&Activity>) -> Option<Timestamp> {
         let is_up = self.lifecycle == "InService";
         let of_group = newest.map(|activity| if is_up { activity.ended.unwrap_or(activity.begun) } else { activity.begun });
         of_group.or(self.launched)
     }
 
-    /// Why it is not well, or goes: from the instance itself, then from who checks it, then from its group.
+    /// Returns why it is unhealthy or leaves: from its own evidence, else from its target group, else from its group.
     fn cause(&self, newest: Option<&Activity>, evidence: &[Evidence]) -> Option<String> {
         let state = self.state();
         let is_leaving = matches!(state, State::Draining | State::Leaving);
@@ -186,9 +186,9 @@ impl Instance {
         }
         let of_target = self.target.as_ref().and_then(|target| target.why.clone());
         match state {
-            State::Unhealthy => of_target.or_else(|| Some("its group finds it unhealthy, and replaces it".to_owned())),
+            State::Unhealthy => of_target.or_else(|| Some("its group considers it unhealthy and replaces it".to_owned())),
             State::Unregistered => Some("it is not in the target group".to_owned()),
-            // That it drains is said by its state.
+            // The state already says that it drains.
             _ if is_leaving => newest.filter(|activity| !activity.is_launch()).map(|activity| activity.why().to_owned()),
             _ => None,
         }
@@ -200,7 +200,7 @@ pub(crate) mod tests {
     use super::super::activity::tests::activity;
     use super::*;
 
-    /// One behind a load balancer: `InService healthy`.
+    /// An instance behind a load balancer, from words such as `InService healthy`.
     pub(crate) fn instance(number: u32, words: &str) -> Instance {
         let (lifecycle, target) = words.split_once(' ').map_or((words, None), |(lifecycle, target)| (lifecycle, Some(target)));
         Instance {
@@ -250,7 +250,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn since_when_is_what_the_group_remembers() {
+    fn since_when_is_taken_from_the_group() {
         let launch = Activity { ended: "2026-12-01T09:02:00Z".parse().ok(), ..activity("2026-12-01T09:00:00Z", "Launching", "") };
         let since = |words: &str, newest: Option<&Activity>| instance(1, words).since(newest).unwrap().to_string();
         assert_eq!(since("InService healthy", Some(&launch)), "2026-12-01T09:02:00Z");
@@ -259,7 +259,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_instance_knows_best_why_it_is_not_well() {
+    fn evidence_of_the_instance_is_the_preferred_cause() {
         let left = Evidence {
             instance: "i-1".into(),
             began: "2026-12-01T09:00:00Z".parse().unwrap(),
@@ -288,6 +288,6 @@ pub(crate) mod tests {
             ("2026-12-01T09:00:00Z", Some("taken out of service"))
         );
         let dead = Instance { is_healthy: false, is_balanced: false, ..instance(1, "InService") };
-        assert!(dead.cause(None, &[]).unwrap().contains("its group finds it unhealthy"));
+        assert!(dead.cause(None, &[]).unwrap().contains("its group considers it unhealthy"));
     }
 }

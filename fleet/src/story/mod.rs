@@ -1,5 +1,5 @@
-//! What happened, as one story with one cause: out of the events of a stack, scaling activities, target health and the
-//! evidence that instances left; and how an environment is. Pure.
+//! Combines the events of a stack, scaling activities, target health and the evidence of instances into one story with
+//! one cause, and determines the health of an environment. Pure.
 
 mod activity;
 mod age;

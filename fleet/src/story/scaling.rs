@@ -1,4 +1,4 @@
-//! Activities of Auto Scaling as sentences: what was launched and ended, why, and what stood in the way.
+//! Auto Scaling activities as sentences: what was launched or terminated and why, and what failed.
 //!
 //! Texts: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-instancelaunchfailure.html>,
 //! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-capacity.html>,
@@ -20,18 +20,19 @@ static IMAGE: LazyLock<Regex> =
 static REASON: LazyLock<Regex> = LazyLock::new(|| regex(r"Termination Reason: (?:(?:Client|Server)\.\w+: )?(.+)$"));
 static CHANGE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:increasing|decreasing|shrinking) the capacity from (\d+) to (\d+)"));
 
-/// Whose doing it is that an instance did not come into service.
+/// Why an instance did not come into service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// AWS launched none: no capacity, a quota, a right, an image. There may be an ID all the same.
+    /// AWS launched none, for lack of capacity, because of a quota, a permission or an image. There may be an instance
+    /// ID anyway.
     NotLaunched,
-    /// AWS took it away: a Spot interruption.
+    /// AWS reclaimed it: a Spot interruption.
     TakenBack,
-    /// The instance ended its own launch, as ingot does when a boot fails.
+    /// The instance abandoned its own launch, as ingot does when a boot fails.
     OfBoot,
 }
 
-/// Why a launch came to nothing; `None` if it did not.
+/// Returns why a launch failed, or `None` if it did not.
 pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
     if !activity.is_launch() || !activity.is_failed {
         return None;
@@ -43,10 +44,10 @@ pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
         return Some((Fault::OfBoot, "its boot failed".to_owned()));
     }
     if has("SpotInstanceTermination") || has("Spot instance termination") {
-        return Some((Fault::TakenBack, "AWS took the Spot instance back".to_owned()));
+        return Some((Fault::TakenBack, "AWS reclaimed the Spot instance".to_owned()));
     }
     if let Some(why) = part(&REASON, 1) {
-        return Some((Fault::OfBoot, format!("it ended before it was in service: {why}")));
+        return Some((Fault::OfBoot, format!("it terminated before it was in service: {why}")));
     }
     let why = if CAPACITY.is_match(message) {
         let kind = part(&CAPACITY, 1).map(|kind| format!("{kind} ")).unwrap_or_default();
@@ -63,7 +64,7 @@ pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
         match part(&IMAGE, 2).as_deref() {
             Some("is pending") => format!("the image {image} is not available yet"),
             Some("is disabled") => format!("the image {image} is disabled"),
-            _ => format!("the image {image} is gone"),
+            _ => format!("the image {image} does not exist"),
         }
     } else {
         on_one_line(message.trim_end_matches(" Launching EC2 instance failed.").trim_end_matches('.'))
@@ -71,15 +72,15 @@ pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
     Some((Fault::NotLaunched, why))
 }
 
-/// An activity as a sentence.
+/// Describes an activity in a sentence.
 pub(super) fn sentence(activity: &Activity) -> String {
     let instance = activity.instance();
     let id = instance.unwrap_or("an instance");
     if let Some((fault, why)) = trouble(activity) {
         return match (fault, instance) {
             (Fault::NotLaunched, _) => format!("no instance could be launched: {why}"),
-            (_, Some(id)) => format!("{id}: is given up: {why}"),
-            (_, None) => format!("an instance is given up: {why}"),
+            (_, Some(id)) => format!("{id}: launch abandoned: {why}"),
+            (_, None) => format!("the launch of an instance was abandoned: {why}"),
         };
     }
     if activity.is_launch() {
@@ -89,7 +90,7 @@ pub(super) fn sentence(activity: &Activity) -> String {
     match activity.description.split_once(':').map(|(what, _)| what) {
         Some("Terminating EC2 instance") => {
             let why = because(activity).map(|why| format!(": {why}")).unwrap_or_default();
-            format!("{id}: is ended{why}")
+            format!("{id}: is terminated{why}")
         }
         Some("Moving EC2 instance to Standby") => format!("{id}: takes no requests for now"),
         Some("Moving EC2 instance out of Standby") => format!("{id}: takes requests again"),
@@ -97,33 +98,33 @@ pub(super) fn sentence(activity: &Activity) -> String {
     }
 }
 
-/// Why Auto Scaling did it.
+/// Returns why Auto Scaling did it.
 fn because(activity: &Activity) -> Option<String> {
     let cause = activity.why();
     let has = |words: &str| cause.contains(words);
     let said = if has("ELB system health check failure") {
         "the load balancer found it unhealthy"
     } else if has("EC2 health check") {
-        "it was stopped or terminated, or AWS took a Spot instance back"
+        "it was stopped or terminated, or AWS reclaimed a Spot instance"
     } else if has("user health-check") {
         "it was reported unhealthy"
     } else if has("rebalance recommendation") {
-        "a Spot instance is likely to be taken back"
+        "a Spot instance is likely to be interrupted"
     } else if has("unhealthy instance needing to be replaced") {
-        "in place of an unhealthy one"
+        "replaces an unhealthy instance"
     } else if has("instance refresh") {
         "an instance refresh"
     } else if has("user request") {
-        "an update of the stack or somebody asked for it"
+        "requested by a stack update or an operator"
     } else {
         let found = CHANGE.captures(cause)?;
-        return Some(format!("{} instances in place of {}", &found[2], &found[1]));
+        return Some(format!("{} instances instead of {}", &found[2], &found[1]));
     };
     Some(said.to_owned())
 }
 
 fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("it is written here")
+    Regex::new(pattern).expect("the pattern is a constant")
 }
 
 #[cfg(test)]
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_aws_lacks_is_not_the_boots_fault() {
+    fn lack_of_capacity_is_not_a_failed_boot() {
         for (message, why) in [
             (
                 "UnfulfillableCapacity - Unable to fulfill capacity due to your request configuration.",
@@ -151,20 +152,20 @@ mod tests {
                 "AMI ami-0a1b2c3d is pending, and cannot be run. Launching EC2 instance failed.",
                 "the image ami-0a1b2c3d is not available yet",
             ),
-            ("The AMI ID ami-0a1b2c3d does not exist. Launching EC2 instance failed.", "the image ami-0a1b2c3d is gone"),
+            ("The AMI ID ami-0a1b2c3d does not exist. Launching EC2 instance failed.", "the image ami-0a1b2c3d does not exist"),
             ("The key pair 'x' does not exist. Launching EC2 instance failed.", "The key pair 'x' does not exist"),
         ] {
             assert_eq!(failed(message), Some((Fault::NotLaunched, why.to_owned())), "{message}");
         }
         let ended = "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: \
                      Client.InstanceInitiatedShutdown: Instance initiated shutdown";
-        let why = "it ended before it was in service: Instance initiated shutdown";
+        let why = "it terminated before it was in service: Instance initiated shutdown";
         assert_eq!(failed(ended), Some((Fault::OfBoot, why.to_owned())));
         assert_eq!(trouble(&activity("2026-12-01T09:00:00Z", "Launching a new EC2 instance: i-0a", "")), None);
     }
 
     #[test]
-    fn each_end_says_why() {
+    fn each_termination_has_its_cause() {
         let said = |cause: &str| {
             sentence(&activity(
                 "2026-12-01T09:00:00Z",
@@ -174,14 +175,14 @@ mod tests {
         };
         assert_eq!(
             said("taken out of service in response to an ELB system health check failure"),
-            "i-0a: is ended: the load balancer found it unhealthy"
+            "i-0a: is terminated: the load balancer found it unhealthy"
         );
         assert_eq!(
             said(
                 "taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from 3 to 2"
             ),
-            "i-0a: is ended: 2 instances in place of 3"
+            "i-0a: is terminated: 2 instances instead of 3"
         );
-        assert_eq!(said("ended for a reason of tomorrow"), "i-0a: is ended");
+        assert_eq!(said("ended for a reason of tomorrow"), "i-0a: is terminated");
     }
 }

@@ -1,6 +1,6 @@
-//! Where the time of past deployments went: what `plan` expects of the next one.
+//! Where the time of past deployments went, from which `plan` estimates the next one.
 //!
-//! Creations tell of launches alone: an update does nothing else of what they do.
+//! Creations contribute only launches, since an update has nothing else in common with them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use crate::deployment::course::Operation;
 use crate::deployment::estimate::{Known, Spent};
 use crate::deployment::record::{Record, State};
 
-/// What CloudFormation says of an instance that is ready.
+/// Reason of the event for an instance that signals success.
 const SIGNALED: &str = "Received SUCCESS signal with UniqueId ";
 
-/// The logical ID of the group in the templates.
+/// Logical ID of the group in the templates.
 const GROUP: &str = "Group";
 
-/// A launch, and the signal of its instance.
+/// A launch and the signal of its instance.
 #[derive(Debug, Clone, Copy)]
 struct Launch {
     began: Timestamp,
     signaled: Timestamp,
 }
 
-/// What is known of how long deployments take, by what happened since the first of these records. `bake` is in seconds.
+/// Derives the known durations from what happened since the first of these records. `bake` is in seconds.
 pub(crate) fn known(records: &[Record], happened: &Happened, stack: &str, bake: u64) -> Known {
     let signals: BTreeMap<&str, Timestamp> = happened.events.iter().filter_map(signal).collect();
     let done = || happened.activities.iter().filter(|one| !one.is_failed);
@@ -55,7 +55,8 @@ fn between(from: Timestamp, to: Timestamp) -> Option<Duration> {
     to.duration_since(from).try_into().ok()
 }
 
-/// Where the time of one went; `None` if it was a creation, did not end well, or is too long ago for CloudFormation.
+/// Returns where the time of a deployment went, or `None` if it was a creation, failed, or is too old for
+/// CloudFormation's events.
 fn spent(record: &Record, events: &[Event], launches: &[Launch], stack: &str) -> Option<Spent> {
     let ended = record.ended.filter(|_| record.state == State::Good)?;
     let release = Operation::SetRelease.token(record);
@@ -66,7 +67,7 @@ fn spent(record: &Record, events: &[Event], launches: &[Launch], stack: &str) ->
     let done = of_stack().find(|event| is_release(event) && event.status == "UPDATE_COMPLETE")?.at;
     let policy = of_stack().find(|event| !is_release(event)).and_then(|event| between(event.at, begun));
     let within: Vec<Launch> = launches.iter().copied().filter(|one| one.began >= begun && one.signaled <= done).collect();
-    // Of a group that is gone, nobody knows the launches any more.
+    // The launches of a deleted group are no longer known.
     let is_whole = of_it().filter(is_release).filter_map(signal).count() == within.len();
     let batches = batches(within);
     let pauses = batches.windows(2).filter_map(|pair| between(pair[0].signaled, pair[1].began));
@@ -79,7 +80,8 @@ fn spent(record: &Record, events: &[Event], launches: &[Launch], stack: &str) ->
     Some(Spent { rest: Some(rest).filter(|_| is_whole), ..spent })
 }
 
-/// Each from its first launch to its last signal. Those that were launched before all of a batch had signaled belong to it.
+/// Groups launches into batches, each from its first launch to its last signal. An instance launched before the whole
+/// batch has signaled belongs to that batch.
 fn batches(mut launches: Vec<Launch>) -> Vec<Launch> {
     launches.sort_by_key(|one| one.began);
     let mut found: Vec<Launch> = Vec::new();
@@ -92,13 +94,14 @@ fn batches(mut launches: Vec<Launch>) -> Vec<Launch> {
     found
 }
 
-/// How long the end of a former group took.
+/// Returns how long the deletion of a former group took.
 fn end_of_group(events: &[&Event]) -> Option<Duration> {
     let at = |status: &str| events.iter().find(|event| event.resource == GROUP && event.status == status).map(|event| event.at);
     between(at("DELETE_IN_PROGRESS")?, at("DELETE_COMPLETE")?)
 }
 
-/// How long alarms were watched, in whole minutes: from the last resource on, until CloudFormation begins to clean up.
+/// Returns how long alarms were watched, in whole minutes: from the last resource until CloudFormation begins to clean
+/// up.
 fn bake(events: &[&Event], stack: &str) -> Option<Duration> {
     let at = events.iter().position(|event| event.resource == stack && event.status == "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")?;
     let last = events[..at].iter().rfind(|event| event.resource != stack)?;
@@ -142,7 +145,7 @@ mod tests {
         Activity { begun: at(began), ended: Some(at(ended)), description, cause, is_failed: false, message: None }
     }
 
-    /// Two batches of two, the policy before them, a bake of two minutes, and a group that ends.
+    /// A policy update, two batches of two, a bake of two minutes, and the deletion of a group.
     fn happened() -> Happened {
         let of = |second: f64, resource: &str, status: &str| event(second, resource, status, Operation::SetRelease);
         let launched = |id: &str, began: f64| activity(&format!("Launching a new EC2 instance: {id}"), began, began + 30.0);
@@ -169,7 +172,7 @@ mod tests {
                 launched("i-3", 60.0),
                 launched("i-4", 61.0),
                 Activity { is_failed: true, ..launched("i-5", 60.0) },
-                // Of a group that has scaled out: CloudFormation waited for no signal.
+                // From scaling out, for which CloudFormation waited for no signal.
                 launched("i-6", 300.0),
             ],
             ..Happened::default()
@@ -181,19 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_deployment_is_somewhere() {
+    fn all_time_of_a_deployment_is_accounted_for() {
         let found = known(&[record(0.0, 254.0)], &happened(), STACK, 60);
         assert_eq!((seconds(&found.launches), found.until_signal, found.bake), (vec![40.0, 41.0, 40.0, 38.0], true, 60));
         assert_eq!(seconds(&found.ends), [33.0]);
         let [Spent { policy, between, end, rest }] = found.deployments.as_slice() else { panic!("{found:?}") };
         assert_eq!((*policy, seconds(between), *end), (Some(Duration::from_secs(8)), vec![4.0], Some(Duration::from_secs(30))));
-        // 254 s, without 8 s of the policy, batches of 42 s and 40 s, 4 s between them, two minutes of bake, and 30 s.
+        // 254 s minus 8 s for the policy, batches of 42 s and 40 s, 4 s between them, two minutes of bake, and 30 s for
+        // the group.
         assert_eq!(*rest, Some(Duration::from_secs(10)));
     }
 
-    /// A minute of launching was taken for steps of CloudFormation, once the group that knew of it was replaced.
+    /// Regression: a minute of launching was attributed to CloudFormation's steps once the group that knew of it was
+    /// replaced.
     #[test]
-    fn what_a_group_that_is_gone_took_is_not_known() {
+    fn time_spent_by_a_deleted_group_is_unknown() {
         let mut gone = happened();
         gone.activities.retain(|one| one.instance() == Some("i-6"));
         let found = known(&[record(0.0, 254.0)], &gone, STACK, 0);
@@ -201,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_nothing_is_left_out() {
+    fn uninformative_records_are_left_out() {
         let failed = record(0.0, 254.0).end(State::Failed, at(254.0), None);
         let before_the_events = numbered(6, -300.0, -50.0);
         let found = known(&[failed, before_the_events], &happened(), STACK, 0);
         assert_eq!(found.deployments, []);
-        // Without signals, launches until they were in service.
+        // Without signals, a launch counts until the instance is in service.
         let mut silent = happened();
         silent.events.clear();
         let found = known(&[record(0.0, 254.0)], &silent, STACK, 0);
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_creation_tells_of_launches_alone() {
+    fn a_creation_contributes_only_launches() {
         let mut created = happened();
         for event in &mut created.events {
             event.token = Some(Operation::Create.token(&record(0.0, 1.0)));

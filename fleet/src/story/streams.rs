@@ -1,4 +1,5 @@
-//! The story on streams of what AWS and instances say, and the sentence that each ends in: `tests/fleet/streams`.
+//! Tests the story on streams in `tests/fleet/streams`: recordings of what AWS and instances say, with the expected
+//! cause.
 
 use std::path::Path;
 
@@ -9,37 +10,37 @@ use serde_json::Value as Json;
 use super::content::{Content, Key};
 use super::*;
 
-/// A stream: what the calls answer, by the names that AWS has for it.
+/// A stream: the answers of AWS's calls, in AWS's field names.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stream {
-    /// What happens.
+    /// What happens in the stream.
     about: String,
-    /// Where the formats and texts are from, or by what it was recorded.
+    /// Source of the formats and texts, or how it was recorded.
     source: Vec<String>,
     stack: String,
     deployment: Of,
-    /// DescribeStackEvents: the newest first.
+    /// DescribeStackEvents, newest first.
     #[serde(default, rename = "StackEvents")]
     events: Vec<StackEvent>,
-    /// DescribeScalingActivities: the newest first.
+    /// DescribeScalingActivities, newest first.
     #[serde(default, rename = "Activities")]
     activities: Vec<ApiActivity>,
-    /// DescribeTargetHealth, with the time at which it was asked.
+    /// DescribeTargetHealth, with the time of each call.
     #[serde(default, rename = "TargetHealth")]
     health: Vec<Asked>,
     /// DescribeInstanceRefreshes.
     #[serde(default, rename = "InstanceRefreshes")]
     refreshes: Vec<ApiRefresh>,
-    /// Objects of the evidence bucket, and the tag `ingot:deployment` of their instances.
+    /// Objects of the evidence bucket, with the tag `ingot:deployment` of their instances.
     #[serde(default, rename = "Evidence")]
     evidence: Vec<Object>,
     /// GetConsoleOutput, decoded.
     #[serde(default, rename = "ConsoleOutput")]
     consoles: Vec<ApiConsole>,
-    /// Sentences of the story, in their order; there may be others between them.
+    /// Expected sentences of the story in order; others may come between them.
     tells: Vec<String>,
-    /// The last sentence.
+    /// The expected cause, or the last sentence of a successful deployment.
     ends: String,
     #[serde(default)]
     is_aborted: bool,
@@ -193,9 +194,9 @@ fn each_stream_ends_in_its_sentence() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// No sentence is in CloudFormation's words where it has words of its own.
+/// The story avoids CloudFormation's jargon.
 #[test]
-fn no_story_is_in_the_words_of_cloudformation() {
+fn no_story_contains_jargon_of_cloudformation() {
     for (name, stream) in streams() {
         for line in tale(&stream.happened(), &stream.stack) {
             for word in ["_FAILED", "_IN_PROGRESS", "_COMPLETE", "MinSuccessful", "RequestToken", "signal(s)", "UniqueId"] {

@@ -1,4 +1,4 @@
-//! The story of a stack: everything that is known, as sentences in the order of time.
+//! The story of a stack: everything known, as sentences in chronological order.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,7 +15,7 @@ pub(crate) struct Line {
     pub(crate) said: String,
 }
 
-/// Who says it.
+/// Source of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
@@ -26,13 +26,13 @@ pub(crate) enum Source {
     Refresh,
 }
 
-/// The story, the oldest first. `stack` is the name of the stack.
+/// Returns the story, oldest first. `stack` is the name of the stack.
 pub(crate) fn tale(happened: &Happened, stack: &str) -> Vec<Line> {
     let line = |at, source, said| Line { at, source, said };
     let events = happened.events.iter().filter_map(|one| Some(line(one.at, Source::Stack, words::sentence(one, stack)?)));
     let refreshes = happened.refreshes.iter().map(|one| {
         let why = one.reason.as_ref().map(|why| format!(": {}", words::on_one_line(why))).unwrap_or_default();
-        line(one.at, Source::Refresh, format!("an instance refresh, {}{why}", one.status))
+        line(one.at, Source::Refresh, format!("instance refresh: {}{why}", one.status))
     });
     let mut found: Vec<Line> = events.chain(refreshes).collect();
     found.extend(happened.activities.iter().filter_map(of_activity));
@@ -42,7 +42,8 @@ pub(crate) fn tale(happened: &Happened, stack: &str) -> Vec<Line> {
     found
 }
 
-/// What an activity adds to the story. A launch is told once there is an instance; one that came to nothing where it ended.
+/// Returns the sentence of an activity. A launch is mentioned once its instance exists, and a failed launch when it
+/// ended.
 fn of_activity(activity: &Activity) -> Option<Line> {
     if activity.is_launch() && !activity.is_failed && activity.instance().is_none() {
         return None;
@@ -51,7 +52,7 @@ fn of_activity(activity: &Activity) -> Option<Line> {
     Some(Line { at, source: Source::Scaling, said: scaling::sentence(activity) })
 }
 
-/// What target health adds: only what is bad.
+/// Returns the sentence of target health, which is mentioned only if bad.
 fn of_health(health: &Checked) -> Option<Line> {
     let why = health.why.as_ref().map(|why| format!(": {}", words::on_one_line(why))).unwrap_or_default();
     let said = format!("{}: the load balancer finds it unhealthy{why}", health.instance);

@@ -1,5 +1,6 @@
-//! Events of stacks as sentences. What CloudFormation says of groups comes from
-//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html> and from logs that users have posted.
+//! Stack events as sentences. The texts of CloudFormation about groups are from
+//! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html> and from logs that users
+//! have posted.
 
 use std::sync::LazyLock;
 
@@ -7,54 +8,54 @@ use regex_lite::{Captures, Regex};
 
 use super::happened::Event;
 
-/// Reasons that follow from another failure, and name none.
+/// Reasons of events that merely follow from another failure.
 const FOLLOWING: [&str; 4] =
     ["Resource update cancelled", "Resource creation cancelled", "The following resource(s) failed", "Rollback requested by user"];
 
-/// What CloudFormation says of each operation that begins; also of going back where somebody has ended the update.
+/// CloudFormation's reason for each operation that begins, and for a rollback if the update was cancelled.
 pub(super) const BY_SOMEBODY: &str = "User Initiated";
 
-/// Reasons that say nothing more than the status does.
+/// Reasons that add nothing to the status.
 const EMPTY: [&str; 3] = [BY_SOMEBODY, "Resource creation Initiated", "Eventual consistency check initiated"];
 
-/// What is said of a resource while it changes, and of its signals. `%R` is the resource.
+/// Sentences about a resource while it changes, and about its signals. `%R` is the resource.
 static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     table(&[
         (
             r"^Rolling update initiated\. Terminating (\d+) obsolete instance\(s\) in batches of (\d+), while keeping at least (\d+) ",
             "%R: $1 instances are replaced, at most $2 at a time, keeping $3 in service",
         ),
-        (r"^Temporarily setting autoscaling group MinSize and DesiredCapacity to (\d+)", "%R: has $1 instances for the time of the update"),
+        (r"^Temporarily setting autoscaling group MinSize and DesiredCapacity to (\d+)", "%R: has $1 instances during the update"),
         (
             r"^New instance\(s\) added to autoscaling group - Waiting on (\d+) resource signal\(s\) with a timeout of (\w+)",
             "%R: waits up to $2 for $1 instances to serve",
         ),
         (
             r"^Terminating instance\(s\) \[([^\]]*)\]; replacing with (\d+) new instance\(s\)",
-            "%R: ends $1, and launches $2 instances instead",
+            "%R: terminates $1 and launches $2 instances instead",
         ),
-        (r"^Successfully terminated instance\(s\) \[([^\]]*)\] \(Progress (\d+)%\)", "%R: has ended $1, $2 % is done"),
+        (r"^Successfully terminated instance\(s\) \[([^\]]*)\] \(Progress (\d+)%\)", "%R: terminated $1, $2% done"),
         (r"^Received SUCCESS signal with UniqueId (\S+)", "$1: serves"),
         (r"^Received FAILURE signal with UniqueId (\S+)", "$1: reports that its boot failed"),
-        (r"^Failed to receive (\d+) resource signal\(s\) for the current batch", "%R: $1 instances have not reported in time"),
+        (r"^Failed to receive (\d+) resource signal\(s\) for the current batch", "%R: $1 instances did not report in time"),
         (r"^Requested update requires the creation of a new physical resource", "%R: is replaced by a new one"),
     ])
 });
 
-/// Failures of which the instances know more than CloudFormation. `%R` is the resource.
+/// Failures that the instances know more about than CloudFormation. `%R` is the resource.
 static SIGNALS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     table(&[
         (
             r"^Received (\d+) FAILURE signal\(s\) out of (\d+)\.\s+Unable to satisfy 100%",
-            "%R: $1 of $2 instances reported that the boot failed, and all have to serve",
+            "%R: $1 of $2 instances reported that the boot failed, but all must serve",
         ),
         (
             r"^Received (\d+) FAILURE signal\(s\) out of (\d+)\.\s+Unable to satisfy (\d+)%",
-            "%R: $1 of $2 instances reported that the boot failed, and $3 % have to serve",
+            "%R: $1 of $2 instances reported that the boot failed, but $3% must serve",
         ),
         (r"^Received (\d+) FAILURE signal\(s\) out of (\d+)", "%R: $1 of $2 instances reported that the boot failed"),
         (r"^Received (\d+) SUCCESS signal\(s\) out of (\d+)", "%R: only $1 of $2 instances reported that they serve"),
-        (r"^Failed to receive (\d+) resource signal\(s\)", "%R: $1 instances have not reported in time"),
+        (r"^Failed to receive (\d+) resource signal\(s\)", "%R: $1 instances did not report in time"),
     ])
 });
 
@@ -65,20 +66,20 @@ static DENIED: LazyLock<Regex> = LazyLock::new(|| {
 });
 static ALARM: LazyLock<Regex> = LazyLock::new(|| regex(r":alarm:([^\s,\]\)]+)"));
 static PERIOD: LazyLock<Regex> = LazyLock::new(|| regex(r"\bPT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?\b"));
-static ONE: LazyLock<Regex> = LazyLock::new(|| regex(r"(of )?\b1 instances( are| have)?"));
+static ONE: LazyLock<Regex> = LazyLock::new(|| regex(r"(of )?\b1 instances( are)?"));
 
-/// What kind of failure an event is.
+/// Class of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failing {
     /// It says what is wrong.
     Says(String),
-    /// Instances have reported a failure, or nothing.
+    /// Instances reported a failure, or did not report.
     Signals(String),
-    /// It follows from another one.
+    /// It follows from another failure.
     Follows,
 }
 
-/// What an event says of a failure; `None` if it is no failure.
+/// Returns the failure that an event reports, or `None` if it reports none.
 pub(super) fn failing(event: &Event) -> Option<Failing> {
     let reason = event.reason.as_deref().unwrap_or_default();
     let is_failed = event.status.ends_with("_FAILED");
@@ -97,34 +98,35 @@ pub(super) fn failing(event: &Event) -> Option<Failing> {
     })
 }
 
-/// Whether CloudFormation begins to go back.
+/// Returns whether CloudFormation begins to roll back.
 pub(super) fn is_back(event: &Event) -> bool {
     matches!(event.status.as_str(), "ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_IN_PROGRESS")
 }
 
-/// Whether an event is told of at once, while something goes on.
+/// Returns whether an event is reported at once, while the operation is running.
 pub(crate) fn is_bad(event: &Event) -> bool {
     is_back(event) || failing(event).is_some() || failed_instance(event).is_some()
 }
 
-/// The alarm whose ALARM has CloudFormation go back. AWS does not document the sentence, which has its ARN.
+/// Returns the alarm that makes CloudFormation roll back. AWS does not document the sentence, which contains the
+/// alarm's ARN.
 pub(super) fn alarm(event: &Event) -> Option<&str> {
     let reason = event.reason.as_deref().filter(|_| is_back(event))?;
     ALARM.captures(reason).and_then(|found| Some(found.get(1)?.as_str()))
 }
 
-/// The instance that an event says has failed.
+/// Returns the instance that an event reports as failed.
 pub(super) fn failed_instance(event: &Event) -> Option<&str> {
     event.reason.as_deref()?.strip_prefix("Received FAILURE signal with UniqueId ").map(str::trim).filter(|id| id.starts_with("i-"))
 }
 
-/// How long the group waits for instances, as events say it.
+/// Returns how long the group waits for instances, according to an event.
 pub(super) fn patience(event: &Event) -> Option<String> {
     let reason = event.reason.as_deref().filter(|reason| reason.contains("with a timeout of "))?;
     PERIOD.captures(reason).map(|found| period(&found))
 }
 
-/// An event as a sentence; `None` for one that says nothing new. `stack` is the name of the stack.
+/// Describes an event in a sentence, or returns `None` if it says nothing new. `stack` is the name of the stack.
 pub(crate) fn sentence(event: &Event, stack: &str) -> Option<String> {
     let Event { resource, status, reason, .. } = event;
     if resource == stack {
@@ -132,43 +134,43 @@ pub(crate) fn sentence(event: &Event, stack: &str) -> Option<String> {
     }
     let reason = reason.as_deref().unwrap_or_default();
     let (verb, end) = status.split_once('_').unwrap_or((status, ""));
-    let (done, to_do) = match verb {
-        "CREATE" => ("created", "create"),
-        "UPDATE" => ("updated", "update"),
-        "DELETE" => ("deleted", "delete"),
+    let done = match verb {
+        "CREATE" => "created",
+        "UPDATE" => "updated",
+        "DELETE" => "deleted",
         _ => return Some(format!("{resource}: {status}")),
     };
     match end {
         "COMPLETE" => Some(format!("{resource}: {done}")),
-        "SKIPPED" => Some(format!("{resource}: stays")),
+        "SKIPPED" => Some(format!("{resource}: is kept")),
         "FAILED" => match failing(event)? {
             Failing::Follows => None,
             Failing::Signals(sentence) => Some(sentence),
-            Failing::Says(_) => Some(format!("{resource}: cannot {to_do} it: {}", plain(reason))),
+            Failing::Says(_) => Some(format!("{resource}: could not be {done}: {}", plain(reason))),
         },
         _ if reason.is_empty() || EMPTY.contains(&reason) => None,
         _ => Some(among(&CHANGING, reason, resource).unwrap_or_else(|| format!("{resource}: {}", plain(reason)))),
     }
 }
 
-/// An event of the stack itself.
+/// Describes an event about the stack itself.
 fn of_stack(event: &Event) -> Option<String> {
     let reason = event.reason.as_deref().unwrap_or_default();
     let said = match event.status.as_str() {
         "CREATE_IN_PROGRESS" => "the stack is being created",
         "CREATE_COMPLETE" => "the stack is created",
-        "CREATE_FAILED" => "the stack could not be created, and stays as it is",
-        "ROLLBACK_IN_PROGRESS" => "the stack could not be created: what was made is removed",
-        "ROLLBACK_COMPLETE" => "what was made is removed",
-        "ROLLBACK_FAILED" => "what was made could not be removed",
+        "CREATE_FAILED" => "the stack could not be created and was left as it is",
+        "ROLLBACK_IN_PROGRESS" => "the stack could not be created: removing what was created",
+        "ROLLBACK_COMPLETE" => "what was created has been removed",
+        "ROLLBACK_FAILED" => "what was created could not be removed",
         "UPDATE_IN_PROGRESS" => "the stack is being updated",
-        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => "the update is done: what it replaced is removed",
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => "the update is done: removing what it replaced",
         "UPDATE_COMPLETE" => "the stack is updated",
-        "UPDATE_FAILED" => "the update has failed, and the stack stays as it is",
-        "UPDATE_ROLLBACK_IN_PROGRESS" => "the update has failed: going back to what was before",
-        "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => "going back is done: what the update made is removed",
+        "UPDATE_FAILED" => "the update failed, and the stack was left as it is",
+        "UPDATE_ROLLBACK_IN_PROGRESS" => "the update failed: rolling back",
+        "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => "the rollback is done: removing what the update created",
         "UPDATE_ROLLBACK_COMPLETE" => "everything is as before",
-        "UPDATE_ROLLBACK_FAILED" => "going back has failed",
+        "UPDATE_ROLLBACK_FAILED" => "the rollback failed",
         "DELETE_IN_PROGRESS" => "the stack is being deleted",
         "DELETE_COMPLETE" => "the stack is deleted",
         "DELETE_FAILED" => "the stack could not be deleted",
@@ -176,16 +178,16 @@ fn of_stack(event: &Event) -> Option<String> {
         status => status,
     };
     if is_back(event) && reason == BY_SOMEBODY {
-        return Some(format!("somebody ended the update{}: going back to what was before", by(event)));
+        return Some(format!("the update was cancelled{}: rolling back", by(event)));
     }
     match failing(event) {
         Some(Failing::Says(_)) if alarm(event).is_none() => Some(format!("{said}: {}", plain(reason))),
-        Some(Failing::Says(why)) => Some(format!("{why}: going back to what was before")),
+        Some(Failing::Says(why)) => Some(format!("{why}: rolling back")),
         _ => Some(said.to_owned()),
     }
 }
 
-/// Where somebody has ended an update, as far as its token tells.
+/// Returns where an update was cancelled, as far as its token tells.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_StackEvent.html>
 pub(super) fn by(event: &Event) -> &'static str {
@@ -193,7 +195,7 @@ pub(super) fn by(event: &Event) -> &'static str {
     if is_of_console { " in the CloudFormation console" } else { "" }
 }
 
-/// A reason without what only AWS's support needs.
+/// Shortens a reason by the parts that only AWS Support needs.
 pub(crate) fn plain(reason: &str) -> String {
     let inner = HANDLER.captures(reason).and_then(|found| found.get(1)).map_or(reason, |found| found.as_str());
     let short = SERVICE.replace_all(inner.trim(), "");
@@ -205,7 +207,7 @@ pub(crate) fn plain(reason: &str) -> String {
     on_one_line(&short)
 }
 
-/// On one line, and not longer than people read.
+/// Joins the lines of a text and limits its length.
 pub(super) fn on_one_line(text: &str) -> String {
     const LONGEST: usize = 600;
     let line = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ");
@@ -223,13 +225,12 @@ fn among(table: &[(Regex, &str)], reason: &str, resource: &str) -> Option<String
     let said = ONE.replace_all(&said, |found: &Captures<'_>| match (found.get(1), found.get(2).map_or("", |verb| verb.as_str())) {
         (Some(_), _) => found[0].to_owned(),
         (None, " are") => "1 instance is".to_owned(),
-        (None, " have") => "1 instance has".to_owned(),
         (None, _) => "1 instance".to_owned(),
     });
     Some(said.replace("%R", resource))
 }
 
-/// `PT1H30M` for people.
+/// Formats a period such as `PT1H30M` for people.
 fn period(found: &Captures<'_>) -> String {
     let part = |number: usize, unit: &str| found.get(number).map(|part| format!("{} {unit}", part.as_str()));
     [part(1, "h"), part(2, "min"), part(3, "s")].into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -240,5 +241,5 @@ fn table(rows: &[(&str, &'static str)]) -> Vec<(Regex, &'static str)> {
 }
 
 fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("it is written here")
+    Regex::new(pattern).expect("the pattern is a constant")
 }

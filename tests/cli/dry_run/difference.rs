@@ -1,4 +1,4 @@
-//! `ingot dry-run --diff`: how files differ from those of an earlier rehearsal.
+//! `ingot dry-run --diff`: how files differ from those of an earlier dry run.
 
 use super::program::{FACTS, Ran, documents, write};
 use super::{Desk, SHOP, TORN, dry_run, rehearse};
@@ -73,14 +73,14 @@ fn the_detailed_exit_code_tells_a_difference_from_none() {
     assert_eq!(compare(&["--detailed-exit-code", "--json"]).exits(3).json()["summary"]["files_that_differ"], 2);
     desk.dry_run().option("--out", out.path()).run().exits(0);
     assert!(compare(&["--detailed-exit-code"]).exits(0).stdout.ends_with("; no file differs\n"));
-    // A failure counts for more.
+    // A failure takes precedence.
     write(&desk.path("boot.yaml"), TORN);
     write(&desk.path("facts.yaml"), "secrets: { torn: '{ ' }\n");
     compare(&["--detailed-exit-code", "--facts", "facts.yaml"]).exits(1);
     desk.dry_run().args(["--detailed-exit-code"]).run().exits(2);
 }
 
-/// What is shown below the plan: differences.
+/// The output below the plan: the differences.
 fn after_the_plan(ran: &Ran) -> String {
     ran.stdout.find("\n--- a/").map_or_else(String::new, |at| ran.stdout[at + 1..].to_owned())
 }

@@ -1,9 +1,9 @@
-//! `ingot dry-run --facts`, and what stands in for facts that were not given.
+//! `ingot dry-run --facts`, and placeholders for facts that were not given.
 
 use super::program::{Ingot, documents, tests, tree, write};
 use super::{Desk, SHOP, dry_run, rehearse};
 
-/// What failed without facts: loops, lists, keys that are looked up, disks by a name.
+/// What used to fail without facts: loops, lists, keys that are looked up, disks by name.
 const WITHOUT_FACTS: &str = r#"version: 1
 values: { which: checkout }
 secrets: { db: { secrets_manager: db }, flags: { parameters_under: /flags/ } }
@@ -64,7 +64,7 @@ fn a_fact_in_another_shape_than_the_document_reads_is_named() {
     ");
 }
 
-/// `app-1.2.tar.gz` was asked for, and `check` was content.
+/// Regression: `app-1.2.tar.gz` was requested, and `check` reported nothing.
 #[test]
 fn values_and_facts_are_rendered_as_they_were_written() {
     let written = ["1.20", "1.10", "1e3", "1E5", "0x10", "0o17", "12345678901234567890", "+1", "-0", ".5", "1.0", "007", "1_000", "yes"];
@@ -118,7 +118,7 @@ fn no_secret_of_the_facts_is_ever_printed() {
     }
 }
 
-/// A loop over a tree of parameters failed, and so did a device that nobody had attached.
+/// Regression: a loop over a tree of parameters failed, and so did a device that was not attached.
 #[test]
 fn a_correct_document_passes_without_facts_and_nothing_made_up_looks_real() {
     let desk = Desk::new(WITHOUT_FACTS);

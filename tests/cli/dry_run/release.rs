@@ -1,4 +1,4 @@
-//! `dry-run --release DIR`: releases of Elastic Beanstalk as people write them.
+//! `dry-run --release DIR`: typical releases for Elastic Beanstalk.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::program::{Ingot, Ran, write};
 use super::{Desk, pretty};
 
-/// A document without anything that a plan could show.
+/// A document with nothing to show in a plan.
 fn desk(files: &[(&str, &str)]) -> Desk {
     let desk = Desk::new("version: 1\n");
     for (path, content) in files {
@@ -23,7 +23,7 @@ fn examine(desk: &Desk) -> Ingot {
     desk.dry_run().args(["--release", "shop"])
 }
 
-/// What is shown of the release alone.
+/// The part of the output that is about the release.
 fn shown(ran: &Ran) -> String {
     let at = ran.stdout.find("Release shop").expect("a release is shown");
     format!("{}--- exit code {} ---\n", &ran.stdout[at..], ran.code.unwrap())
@@ -54,7 +54,7 @@ fn shows_what_a_release_would_run() {
     insta::assert_snapshot!("release_express", shown(&examine(&express()).run().exits(0)));
 }
 
-/// What the document says goes before what the release says.
+/// Fields of the document override those of the release.
 #[test]
 fn fields_of_the_document_count_for_a_release() {
     let document = "version: 1

@@ -1,4 +1,4 @@
-//! Which file a path means: modules, re-exports, aliases.
+//! Resolves a path to a file: modules, re-exports, aliases.
 #![expect(clippy::disallowed_methods, reason = "a test reads the sources as they lie in the checkout")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +14,16 @@ pub(crate) struct House {
 
 struct File {
     uses: Vec<Use>,
-    /// Paths that are written out where they are needed.
+    /// Paths that are written out where they are used.
     paths: Vec<Vec<String>>,
-    /// Every name that stands outside of `use`.
+    /// Every name outside of `use`.
     names: BTreeSet<String>,
-    /// How many lines, tests included.
+    /// The number of lines, including tests.
     lines: usize,
 }
 
 impl House {
-    /// Reads every file below `src` but unit tests.
+    /// Reads every file below `src`, except unit tests.
     pub(crate) fn read(src: &Path) -> Self {
         let mut found = Vec::new();
         collect(src, "", &mut found);
@@ -44,7 +44,7 @@ impl House {
         self.files.iter().map(|(module, file)| (module.as_str(), file.lines))
     }
 
-    /// What each file imports from: the files that define the names it uses.
+    /// The imports of each file: the files that define the names it uses.
     pub(crate) fn imports(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.files.keys().map(|module| (module.clone(), self.imports_of(module))).collect()
     }
@@ -54,7 +54,7 @@ impl House {
         let mut targets = BTreeSet::new();
         for each in file.uses.iter().filter(|each| !each.public || self.imports_too(module, file, each)) {
             match self.resolve(module, &each.path) {
-                // A module that is imported whole: what is used of it is found below.
+                // A module that is imported whole: the names used from it are found below.
                 Some(Found::Module(found)) if each.name != "*" && self.is_used(file, &each.name) => drop(found),
                 Some(found) => drop(targets.insert(found.file())),
                 None => {}
@@ -72,7 +72,7 @@ impl House {
         targets
     }
 
-    /// Whether what is offered to others is an import all the same: the file uses it itself, or it is of another room.
+    /// Whether a re-export is also an import: the file uses the name itself, or the name is from another room.
     fn imports_too(&self, module: &str, file: &File, each: &Use) -> bool {
         let room = |path: &str| path.split("::").next().map(str::to_owned);
         let found = self.resolve(module, &each.path).map(Found::file);
@@ -83,7 +83,7 @@ impl House {
         file.paths.iter().any(|path| path[0] == alias)
     }
 
-    /// What a path means that is written in `module`; `None` if it is of another crate, or of no module.
+    /// Resolves a path that is written in `module`; `None` if it is from another crate, or not in a module.
     fn resolve(&self, module: &str, path: &[String]) -> Option<Found> {
         let mut base: Vec<&str> = if module == "lib" { Vec::new() } else { module.split("::").collect() };
         let mut rest = path.iter().map(String::as_str).peekable();
@@ -117,7 +117,7 @@ impl House {
         let module = if base.is_empty() { "lib".to_owned() } else { base.join("::") };
         let Some(name) = rest.first() else { return Some(Found::Module(module)) };
         let file = self.files.get(&module)?;
-        // Where it is offered again, the file that it comes from is meant.
+        // A re-export stands for the file that it comes from.
         let offered = file.uses.iter().filter(|each| each.public).find(|each| each.name == *name);
         if let Some(each) = offered
             && depth < 8
@@ -160,7 +160,7 @@ fn collect(directory: &Path, module: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// The modules that a file declares for its tests alone.
+/// The modules that a file declares only for its tests.
 fn test_modules(module: &str, text: &str) -> Vec<String> {
     let declared = text.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let line = after.trim_start().lines().next()?;

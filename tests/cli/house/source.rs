@@ -1,24 +1,25 @@
-//! Rust source as text, as far as imports need it: without comments, literals and unit tests; `use` trees taken apart.
+//! Rust source as text, as far as imports need it: without comments, literals and unit tests;
+//! with `use` trees expanded.
 
 use std::collections::BTreeSet;
 
 /// A `use` of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// The path as it is written: `crate::host::Files`, `super::x`, `child::*`.
+    /// The path as written: `crate::host::Files`, `super::x`, `child::*`.
     pub(crate) path: Vec<String>,
-    /// The name it has here; `*` for all of a module's.
+    /// The name it has here; `*` for all names of a module.
     pub(crate) name: String,
-    /// Whether it is offered to others.
+    /// Whether it is a re-export.
     pub(crate) public: bool,
 }
 
-/// `text` with blanks in place of comments and of the content of literals, and without what only tests see.
+/// `text` with blanks instead of comments and the content of literals, and without code that is only for tests.
 pub(crate) fn bare(text: &str) -> String {
     without_visibility(&without_tests(&without_literals(text)))
 }
 
-/// `pub(in crate::x)` is no import.
+/// `pub(in crate::x)` is not an import.
 fn without_visibility(text: &str) -> String {
     let mut parts = text.split("pub(in ");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -56,7 +57,7 @@ fn without_literals(text: &str) -> String {
     out
 }
 
-/// The length of a raw string at the beginning of `rest`; 0 if it is none (a raw identifier, say).
+/// The length of a raw string at the beginning of `rest`; 0 if there is none (but a raw identifier, for example).
 fn raw_string(rest: &[char]) -> usize {
     let hashes = rest[1..].iter().take_while(|c| **c == '#').count();
     if rest.get(1 + hashes) != Some(&'"') {
@@ -79,7 +80,7 @@ pub(crate) fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Leaves out each item under `#[cfg(test)]`.
+/// Removes each item under `#[cfg(test)]`.
 fn without_tests(text: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut out = String::new();
@@ -91,23 +92,23 @@ fn without_tests(text: &str) -> String {
     out + rest
 }
 
-/// How an item begins whose commas do not end it.
+/// The beginnings of items that do not end at a comma.
 const ITEMS: [&str; 10] = ["pub", "mod ", "use ", "fn ", "async ", "impl", "struct ", "enum ", "const ", "static "];
 
-/// Where the item at the beginning of `text` ends: at its semicolon, or at the brace that closes it.
+/// The end of the item at the beginning of `text`: its semicolon, or the brace that closes it.
 fn item_end(text: &str) -> usize {
     let is_item = ITEMS.iter().any(|word| text.trim_start().starts_with(word));
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
         match c {
             ';' if depth == 0 => return at + 1,
-            // A variant or a field, maybe the last.
+            // A variant or a field, possibly the last one.
             ',' if depth == 0 && !is_item => return at + 1,
             '}' if depth == 0 => return at,
             '{' | '(' => depth += 1,
             ')' => depth -= 1,
             '}' if depth == 1 => {
-                // A `use` tree goes on to its semicolon.
+                // A `use` tree continues to its semicolon.
                 return if text.trim_start().starts_with("use ") { at + 2 } else { at + 1 };
             }
             '}' => depth -= 1,
@@ -138,7 +139,7 @@ fn next_use(text: &str) -> Option<usize> {
     text.match_indices("use ").map(|(at, _)| at).find(|at| !text[..*at].ends_with(is_name))
 }
 
-/// Takes a `use` tree apart.
+/// Expands a `use` tree.
 fn expand(tree: &str, before: &[String], public: bool, uses: &mut Vec<Use>) {
     let tree = tree.trim();
     if let Some((head, inner)) = tree.split_once('{') {
@@ -155,7 +156,7 @@ fn expand(tree: &str, before: &[String], public: bool, uses: &mut Vec<Use>) {
     };
     let mut path = before.to_vec();
     path.extend(segments(written));
-    // `use a::{self}` is `use a`.
+    // `use a::{self}` means `use a`.
     if path.last().is_some_and(|last| last == "self") && path.len() > 1 {
         path.pop();
     }
@@ -168,7 +169,7 @@ fn segments(path: &str) -> impl Iterator<Item = String> + '_ {
     path.split("::").map(str::trim).filter(|segment| !segment.is_empty()).map(str::to_owned)
 }
 
-/// The parts of a group, at its own commas.
+/// The parts of a group, split at its own commas.
 fn parts(group: &str) -> Vec<&str> {
     let (mut depth, mut begin, mut parts) = (0usize, 0, Vec::new());
     for (at, c) in group.char_indices() {
@@ -198,7 +199,7 @@ pub(crate) fn paths(body: &str) -> Vec<Vec<String>> {
     let mut rest = body;
     while let Some(at) = rest.find(is_name) {
         let before = &rest[..at];
-        // A field or a method is no path; what follows `..` may be one.
+        // A field or a method is not a path; what follows `..` may be one.
         let leading = before.ends_with("::") || (before.ends_with('.') && !before.ends_with(".."));
         rest = &rest[at..];
         let mut path = Vec::new();

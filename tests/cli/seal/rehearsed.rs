@@ -1,11 +1,11 @@
-//! What `ingot seal --scrub` would remove and what it leaves, and what is searched besides plain files.
+//! What `ingot seal --scrub` would remove and what it keeps, and what is searched in addition to plain files.
 
 use super::Image;
 
 #[test]
 fn a_host_key_is_one_finding() {
     let image = Image::new();
-    // The beginning of one of Ed25519, in DER and in base64, and zeros.
+    // The beginning of an Ed25519 key, in DER and base64, followed by zeros.
     let key = format!("MC4CAQAwBQYDK2VwBCIEI{}", "A".repeat(43));
     for path in ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/other"] {
         image.write(path, &format!("-----BEGIN {0}-----\n{key}\n-----END {0}-----\n", "PRIVATE KEY"));
@@ -36,7 +36,7 @@ fn a_dry_run_lists_what_would_be_removed_and_touches_nothing() {
     image.seal(&["--dry-run"]).exits(2);
 }
 
-/// What a secret would go with is no finding of its own; the rest would be.
+/// A secret that would be removed with its file is not a separate finding; the others would be.
 #[test]
 fn a_dry_run_says_what_would_still_be_found() {
     let image = Image::new();
@@ -48,7 +48,7 @@ fn a_dry_run_says_what_would_still_be_found() {
     assert!(image.seal(&["--scrub", "--dry-run"]).exits(1).stdout.contains("/opt/.env:1: environment-secret: "));
 }
 
-/// Of fstab a line goes, and all other lines stay.
+/// From fstab one line is removed, and all other lines stay.
 #[test]
 fn a_file_that_would_lose_a_line_is_searched() {
     let image = Image::new();
@@ -60,7 +60,7 @@ fn a_file_that_would_lose_a_line_is_searched() {
     assert!(ran.stdout.contains("/etc/fstab:2: password: ") && ran.stdout.ends_with("not sealed: 1 finding\n"), "{ran}");
 }
 
-/// A browser that the bake had put there was gone.
+/// Regression: a browser was removed that the bake had installed.
 #[test]
 fn the_cache_of_a_service_stays() {
     let image = Image::new();

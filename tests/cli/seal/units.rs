@@ -1,4 +1,4 @@
-//! What `ingot seal` finds wrong with the units of an image: what a boot would refuse, and what starts without ingot.
+//! What `ingot seal` finds wrong with the units of an image: what a boot would refuse, and what starts before ingot.
 
 use super::{Image, LAYER};
 
@@ -8,10 +8,10 @@ fn about_units(image: &Image) -> Vec<String> {
     ran.stdout.lines().filter(|line| line.contains(": unit-")).map(str::to_owned).collect()
 }
 
-/// A unit of the layer, files of the image, and the file and line of the finding; nothing if there is to be none.
+/// A unit of the layer, files of the image, and the file and line of the finding; empty if there should be none.
 type Ordered = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-/// Each was refused at boot, and sealed.
+/// Regression: each was refused at boot, but the image was sealed.
 #[test]
 fn whatever_orders_a_unit_after_ingot_is_found() {
     let service = "[Service]\nExecStart=/x\n";
@@ -35,7 +35,7 @@ fn whatever_orders_a_unit_after_ingot_is_found() {
             ],
             "helper.service:2",
         ),
-        // Not what says nothing, nor what is hidden, nor a helper that nobody starts.
+        // No finding for a unit without an order, a masked one, or a helper that nothing starts.
         (
             "shop.service",
             &[
@@ -68,7 +68,7 @@ fn whatever_orders_a_unit_after_ingot_is_found() {
     }
 }
 
-/// They started the unit before ingot had written its configuration.
+/// Regression: they started the unit before ingot had written its configuration.
 #[test]
 fn whatever_starts_a_unit_before_ingot_does_is_found() {
     let enabled = "/etc/systemd/system/multi-user.target.wants";
@@ -80,7 +80,7 @@ fn whatever_starts_a_unit_before_ingot_does_is_found() {
         ("other.service", "[Unit]\nWants=a.service \\\n  shop.service\n", true, "other.service starts at boot and pulls it in"),
         ("other.service", "[Unit]\nRequires=shop.service\n", true, "other.service starts at boot and pulls it in"),
         ("basic.target", "[Unit]\nWants=shop.service\n", false, "basic.target starts at boot and pulls it in"),
-        // Nobody starts these.
+        // Nothing starts these.
         ("other.service", "[Unit]\nWants=shop.service\n", false, ""),
         ("shop.timer", "[Timer]\nOnBootSec=1\n", false, ""),
     ];
@@ -102,7 +102,7 @@ fn whatever_starts_a_unit_before_ingot_does_is_found() {
     }
 }
 
-/// What ingot starts itself may start what it likes.
+/// A unit that ingot itself starts may start others.
 #[test]
 fn what_is_a_service_of_the_document_too_may_start_it() {
     let image = Image::new();
@@ -125,7 +125,7 @@ fn what_a_first_boot_enables_is_found() {
     assert!(says.len() == 1 && says[0].contains("other.service starts at boot and enables it at the first boot (Also=)"), "{says:?}");
 }
 
-/// ingot starts it with the settings that the boot has written.
+/// ingot starts it, with the settings that the boot has written.
 #[test]
 fn the_unit_of_a_worker_has_to_be_there_and_started_by_nobody_else() {
     let template = "/usr/lib/systemd/system/ingot-worker@.service";
@@ -164,7 +164,7 @@ fn what_workers_of_the_build_machine_left_is_a_trace() {
     }
 }
 
-/// ingot starts them itself, so nothing enables them: they only have to be there.
+/// ingot starts them itself, so nothing enables them: they only have to exist.
 #[test]
 fn units_that_ingot_brings_and_starts_are_missed() {
     let image = Image::new();

@@ -94,7 +94,7 @@ SCENES: dict[str, tuple[str, str, Outcome, Callable | None, str, list[str]]] = {
         "rolling_with_batch",
         Outcome("abandons"),
         None,
-        "{new}: reported that its boot failed, and left no evidence",
+        "{new}: reported that its boot failed, but left no evidence",
         ["{new}: reports that its boot failed", "everything is as before"],
     ),
     "region-unhealthy": (
@@ -110,7 +110,7 @@ SCENES: dict[str, tuple[str, str, Outcome, Callable | None, str, list[str]]] = {
         "rolling_with_batch",
         Outcome("not launched"),
         None,
-        "no instance could be launched: AWS has no capacity in eu-central-1a now. This is not the release's doing",
+        "no instance could be launched: AWS has no capacity in eu-central-1a now. The release is not the cause",
         ["no instance could be launched: AWS has no capacity in eu-central-1a now"],
     ),
     "region-aborted": (
@@ -118,8 +118,8 @@ SCENES: dict[str, tuple[str, str, Outcome, Callable | None, str, list[str]]] = {
         "rolling",
         Outcome("silent"),
         lambda operator: operator("abort", "prod"),
-        "somebody ended the update",
-        ["somebody ended the update: going back to what was before"],
+        "the update was cancelled",
+        ["the update was cancelled: rolling back"],
     ),
 }
 

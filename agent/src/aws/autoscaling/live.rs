@@ -24,13 +24,13 @@ impl LiveAutoScaling {
         Self { query: Query::new(connection, AUTO_SCALING) }
     }
 
-    /// What the answer to a call holds, in the element of its result.
+    /// Makes a call and returns the result element of its answer.
     async fn ask(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let answer = self.query.call(call, parameters).await?;
         answer.child(&format!("{}Result", call.operation)).cloned().ok_or_else(|| incomplete(call))
     }
 
-    /// The hooks of a group that wait at one of the two ends of an instance.
+    /// The hooks of a group for one of the two transitions, launching or terminating.
     async fn hooks(&self, group: &str, transition: &str) -> Result<Vec<Hook>, AwsError> {
         let call = Call::new(SERVICE, "DescribeLifecycleHooks", group);
         let answer = self.ask(&call, Parameters::default().with("AutoScalingGroupName", group)).await?;

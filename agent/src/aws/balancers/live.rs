@@ -31,7 +31,8 @@ impl Balancers for LiveBalancers {
             None => None,
         };
         let query = Query::new(elsewhere.unwrap_or_else(|| self.connection.clone()), ELB);
-        // Asked by its id alone, it would be looked for by the group's own port, and it may be there by another, or by several.
+        // Given only an instance id, AWS looks for it on the group's own port, but it may be registered on another
+        // port, or several.
         let answer = query.call(&call, Parameters::default().with("TargetGroupArn", group)).await?;
         let incomplete = || call.malformed("the answer lacks what every such answer has");
         let result = answer.child("DescribeTargetHealthResult").ok_or_else(incomplete)?;

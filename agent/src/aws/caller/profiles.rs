@@ -4,24 +4,24 @@
 //! |---|---|
 //! | names | `[default]`, `[profile work]`, `[profile "my work"]` in the first file; the bare name in the second |
 //! | settings | `name = value` or `name: value`, in any case; comments are whole lines that begin with `#` or `;` |
-//! | values | go on in lines that are indented more, as in the nested settings of `s3 =` |
+//! | values | continue in more deeply indented lines, as in the nested settings of `s3 =` |
 //!
-//! Sources: <https://docs.python.org/3/library/configparser.html#supported-ini-file-structure>, and `configloader.py` of
-//! botocore. An error never quotes a line, which may be a secret.
+//! Sources: <https://docs.python.org/3/library/configparser.html#supported-ini-file-structure>, and `configloader.py`
+//! of botocore. An error never quotes a line, since the line may be a secret.
 
 use std::collections::BTreeMap;
 
 /// The settings of a profile.
 pub(super) type Profile = BTreeMap<String, String>;
 
-/// A line that is not valid, counted from 1.
+/// The number of an invalid line, counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidLine(pub(super) usize);
 
 /// The sections of a file, in order.
 pub(super) fn sections(text: &str) -> Result<Vec<(String, Profile)>, InvalidLine> {
     let mut sections: Vec<(String, Profile)> = Vec::new();
-    // The setting that an indented line goes on with, and its own indentation.
+    // The setting that an indented line continues, and the setting's own indentation.
     let mut open: Option<(String, usize)> = None;
     for (number, line) in (1..).zip(text.lines()) {
         let indent = line.len() - line.trim_start().len();
@@ -57,7 +57,7 @@ pub(super) fn sections(text: &str) -> Result<Vec<(String, Profile)>, InvalidLine
     Ok(sections)
 }
 
-/// The profile that a section of the config file is, if it is one.
+/// The profile that a section of the config file describes. `None` if the section is not a profile.
 pub(super) fn profile_of(section: &str) -> Option<String> {
     if section == "default" {
         return Some(section.to_owned());
@@ -68,7 +68,7 @@ pub(super) fn profile_of(section: &str) -> Option<String> {
     }
 }
 
-/// The words of a text, as a shell has them. `None` if a quote has no end.
+/// Splits a text into words as a shell does. `None` if a quote is not closed.
 fn words(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut characters = text.chars();

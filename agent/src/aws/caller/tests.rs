@@ -1,4 +1,4 @@
-//! Which keys are chosen. That botocore chooses the same is tested by running it, in `tests/boot/test_caller.py`.
+//! Which keys are chosen. `tests/boot/test_caller.py` runs botocore to check that it chooses the same ones.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn keys_are_chosen_in_the_order_of_botocore() {
     assert_eq!(chosen(&[profile("my own")], None, Some(CONFIG)).unwrap(), "AKIAOWN o older");
     assert_eq!(key(&[profile("")]).unwrap(), "AKIADEFAULT a/b+c=;d\\# -");
     assert_eq!(key(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://x")]).unwrap(), "AKIADEFAULT a/b+c=;d\\# -");
-    // Keys in the credentials file come before a process, and after a role.
+    // Keys in the credentials file take precedence over `credential_process`, and a role over keys.
     assert_eq!(key(&[profile("process")]).unwrap(), "AKIAPROCESS p -");
     assert_eq!(key(&[profile("role")]).unwrap(), "role_arn");
 }

@@ -1,8 +1,9 @@
-//! Connections opened ahead of the request that needs them: TCP and TLS take as long as credentials do to come from IMDS.
+//! Connections opened ahead of the request that needs them, since TCP and TLS take as long as fetching credentials from
+//! IMDS.
 //!
-//! A layer of the HTTP client's connector. [`Ahead::open`] makes the client begin a request, keeps the connection that it
-//! begins to open for this, and lets go of the request before a byte of it is sent; the next request to that place has the
-//! connection. One that fails, or that waits too long, is replaced by another as if it had never been.
+//! A layer of the HTTP client's connector. [`Ahead::open`] makes the client start a request, keeps the connection that
+//! the client starts to open for it, and drops the request before any byte is sent. The next request to the same place
+//! gets that connection. A connection that fails, or is not used in time, is silently replaced by a new one.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,16 +20,16 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// How old a connection may be that was never used. AWS closes those that say nothing after some ten seconds at the least.
+/// The maximum age of a connection that was never used. AWS closes idle connections after at least some ten seconds.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Connections on their way, by where they lead.
+/// Connections being opened, by their destination.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ahead(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether the connection that is asked for next is to be kept.
+    /// Whether to keep the next connection that is requested.
     keeps: AtomicBool,
     places: Mutex<Places>,
 }
@@ -36,18 +37,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Places {
     asked: BTreeSet<String>,
-    /// What each holds is known to the service alone that put it there: the client does not name its connections.
+    /// Type-erased, because only the inner connector knows the type of a connection: the client does not name it.
     kept: BTreeMap<String, (Instant, Box<dyn Any + Send>)>,
 }
 
 impl Ahead {
-    /// Begins to open a connection to where `url` leads, unless that was done before. Does not wait for it.
+    /// Starts to open a connection to the host of `url`, unless that was already done. Does not wait for it.
     pub(super) fn open(&self, client: &reqwest::Client, url: &reqwest::Url) {
         if !self.places().asked.insert(url.origin().ascii_serialization()) {
             return;
         }
         self.0.keeps.store(true, Ordering::Relaxed);
-        // Polled once it comes as far as the connector, and no further.
+        // One poll gets the request as far as the connector, and no further.
         let _ = client.head(url.clone()).send().now_or_never();
         self.0.keeps.store(false, Ordering::Relaxed);
     }
@@ -71,7 +72,7 @@ impl<S> Layer<S> for Ahead {
     }
 }
 
-/// A connector that knows what was opened ahead.
+/// A connector that uses the connections opened ahead.
 #[derive(Debug, Clone)]
 pub(super) struct Connector<S> {
     inner: S,
@@ -95,7 +96,7 @@ where
     }
 
     fn call(&mut self, to: R) -> Self::Future {
-        // All that can be known of where it leads; the same for every request to one place.
+        // The debug form holds everything known about the destination, and is the same for every request to one place.
         let place = format!("{to:?}");
         let opening = self.inner.call(to);
         if self.ahead.0.keeps.swap(false, Ordering::Relaxed) {

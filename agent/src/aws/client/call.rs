@@ -1,4 +1,4 @@
-//! One call to AWS, and how its failure becomes an [`AwsError`], whatever layer it comes from.
+//! One call to AWS, and how a failure in any layer becomes an [`AwsError`].
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use super::credentials_failure::CredentialsFailure;
 use super::error::{AwsError, AwsErrorKind, Service};
 use super::http::{HttpError, certificate_refusal, reason};
 
-/// One call, for the errors it may end in.
+/// One call, as its errors describe it.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) service: &'static Service,
@@ -28,7 +28,7 @@ impl Call {
         AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }
 
-    /// The error of a call that could not even begin, because it is not known where to make it.
+    /// The error of a call that could not start, because its endpoint or region is not known.
     pub(crate) fn unplaced(&self, error: PlaceError) -> AwsError {
         let kind = match &error {
             PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
@@ -42,18 +42,18 @@ impl Call {
         self.error(AwsErrorKind::Malformed, why)
     }
 
-    /// One page after the other, without an end: another try would find them again.
+    /// The error of a listing whose pages do not end. Retrying would only read the same pages again.
     pub(crate) fn endless(&self) -> AwsError {
         self.error(AwsErrorKind::Endless, "the pages do not end")
     }
 
-    /// The error of a call that got no whole answer.
+    /// The error of a call that got no complete answer.
     pub(crate) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
         let kind = if find::<CredentialsError>(error).is_some() { AwsErrorKind::NoCredentials } else { AwsErrorKind::Unreachable };
         self.known(error).unwrap_or_else(|| self.error(kind, reason(error)))
     }
 
-    /// The error of a call that something of ours has stopped, or the other side's certificate.
+    /// The error of a call that was stopped by one of our own errors, or by the server's certificate.
     fn known(&self, error: &(dyn Error + 'static)) -> Option<AwsError> {
         if let Some(failure) = find::<CredentialsFailure>(error) {
             return Some(self.error(failure.kind(), format!("no credentials: {failure}")));
@@ -69,7 +69,7 @@ impl Call {
         })
     }
 
-    /// The error AWS names by `code`, of a whole call or of one secret in a batch.
+    /// The error that AWS names by `code`, for a whole call or for one secret in a batch.
     pub(crate) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
         let code = code.map(bare).filter(|code| !code.is_empty());
         let message = message.map(readable).filter(|message| !message.is_empty());

@@ -1,20 +1,19 @@
-//! What the codes, messages and headers of a refusal mean, for every service alike.
+//! What the codes, messages and headers of a refusal mean, for all services.
 
 use std::time::Duration;
 
 use super::error::AwsErrorKind;
 
-/// The most that is shown of what a service says, in bytes. AWS's own words are a few hundred; a stand-in may say
-/// anything.
+/// The most that is shown of a service's message, in bytes. AWS's own messages are a few hundred bytes; an emulator may
+/// send anything.
 const LONGEST: usize = 4096;
 
-/// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
+/// A code without the prefix by which EC2 sometimes says which side is at fault, as in `Client.RequestLimitExceeded`.
 pub(super) fn bare(code: &str) -> &str {
     shown(code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code))
 }
 
-/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can
-/// read.
+/// A message without what EC2 appends to a denial: kilobytes that only `aws sts decode-authorization-message` can read.
 pub(super) fn readable(message: &str) -> &str {
     shown(message.split("Encoded authorization failure message").next().unwrap_or_default().trim())
 }
@@ -29,10 +28,10 @@ pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(3600)))
 }
 
-/// Decides by AWS's error code; where the code does not tell, by message or status.
+/// Decides by AWS's error code and, where the code is ambiguous, by message or status.
 ///
-/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its counterpart for
+/// SSM; <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
     let message = message.unwrap_or_default().to_ascii_lowercase();
     match code.unwrap_or_default() {
@@ -63,7 +62,8 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
             AwsErrorKind::NotFound
         }
-        // EC2 uses this code for a resource as well: `Not authorized for images`, `You do not have permission to access …`.
+        // EC2 also uses this code for a resource: `Not authorized for images`, `You do not have permission to access
+        // …`.
         "AuthFailure" if message.contains("authorized") || message.contains("permission") => AwsErrorKind::Denied,
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -91,8 +91,8 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
     }
 }
 
-/// The kind of an error whose code does not tell. AWS names each of its errors: one without a name is from something in
-/// between.
+/// The kind of an error whose code is missing or unknown. AWS names all of its errors, so a nameless one comes from
+/// something in between.
 fn by_status(status: Option<u16>, is_nameless: bool) -> AwsErrorKind {
     match status {
         Some(429) => AwsErrorKind::Throttled,

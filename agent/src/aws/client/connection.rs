@@ -1,7 +1,7 @@
 //! What every call to AWS shares: client, region, credentials, endpoints.
 //!
-//! The region is asked for at the first call: on an instance it comes from the identity document, and a boot that
-//! calls no service should not need it.
+//! The region is resolved at the first call: on an instance it comes from the identity document, and a boot that calls
+//! no service should not need it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use super::http::Http;
 use crate::aws::arn::partition;
 use crate::aws::metadata::{ImdsError, Metadata};
 
-/// Where the region is known from.
+/// Where the region comes from.
 #[derive(Clone)]
 pub(crate) enum RegionSource {
     Known(String),
@@ -26,21 +26,21 @@ pub(crate) struct Connection {
     pub(crate) http: Http,
     pub(crate) region: RegionSource,
     pub(crate) credentials: SharedCredentialsProvider,
-    /// The SDKs' variables `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SERVICE` and `AWS_USE_…_ENDPOINT`, as far as they are set.
+    /// The SDKs' variables `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SERVICE` and `AWS_USE_…_ENDPOINT`, those that are set.
     pub(crate) endpoints: BTreeMap<String, String>,
 }
 
 impl Connection {
-    /// That of a person at a dev box.
+    /// The connection of a user on a dev box.
     pub(crate) fn of_caller(http: Http, credentials: Credentials, region: String, endpoints: BTreeMap<String, String>) -> Self {
         Self { http, region: RegionSource::Known(region), credentials: SharedCredentialsProvider::new(credentials), endpoints }
     }
 
-    /// The same for the services of another region, such as an ARN names. `None` if `region` is this one.
+    /// The same connection for another region, such as one named by an ARN. `None` if `region` is the current one.
     ///
     /// # Errors
     ///
-    /// If it is of another partition, whose services know none of these credentials.
+    /// If `region` belongs to another partition, whose services do not accept these credentials.
     pub(in crate::aws) async fn elsewhere(&self, region: &str) -> Result<Option<Self>, PlaceError> {
         let own = self.region().await.map_err(PlaceError::Region)?;
         match (partition(&own), partition(region)) {
@@ -52,7 +52,7 @@ impl Connection {
 
     /// # Errors
     ///
-    /// [`ImdsError`] if it has to be asked of IMDS, and IMDS has no answer.
+    /// [`ImdsError`] if the region has to be read from IMDS, and IMDS has no answer.
     pub(crate) async fn region(&self) -> Result<String, ImdsError> {
         match &self.region {
             RegionSource::Known(region) => Ok(region.clone()),
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Another endpoint than AWS's own for `service`, such as `SECRETS_MANAGER`.
+    /// The configured endpoint that replaces AWS's own for `service`, such as `SECRETS_MANAGER`.
     pub(crate) fn endpoint(&self, service: &str) -> Option<&str> {
         let own = self.endpoints.get(&format!("AWS_ENDPOINT_URL_{service}"));
         own.filter(|url| !url.is_empty())
@@ -69,21 +69,22 @@ impl Connection {
             .filter(|url| !url.is_empty())
     }
 
-    /// Where `service` is called, which the SDKs' variables call `variable`: `secretsmanager` and `SECRETS_MANAGER`.
+    /// Where `service` is called. `variable` is its name in the SDKs' variables: `secretsmanager` and
+    /// `SECRETS_MANAGER`.
     ///
     /// # Errors
     ///
-    /// As [`region`](Connection::region); or if the variables ask for an endpoint that does not exist.
+    /// As [`region`](Connection::region); also if the variables ask for an endpoint that does not exist.
     pub(in crate::aws) async fn place(&self, service: &str, variable: &str) -> Result<Place, PlaceError> {
         let variant = Variant::of(&self.endpoints).map_err(PlaceError::Endpoint)?;
         let region = self.region().await.map_err(PlaceError::Region)?;
         let url = endpoint::resolve(service, &region, variant, self.endpoint(variable)).await.map_err(PlaceError::Endpoint)?;
-        // Meanwhile credentials may be on their way.
+        // Credentials may be on their way meanwhile.
         self.http.open_ahead(&url);
         Ok(Place { region, parsed: url.parse().ok(), url })
     }
 
-    /// Where ECR is called: its endpoints begin with another word, but for FIPS and dual stack.
+    /// Where ECR is called. Its host begins with `api.ecr`, except with FIPS or dual stack.
     ///
     /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecr.html>.
     pub(in crate::aws) async fn place_of_ecr(&self) -> Result<Place, PlaceError> {
@@ -93,7 +94,7 @@ impl Connection {
     }
 }
 
-/// Where a service is called.
+/// The endpoint of a service, and its region.
 #[derive(Debug, Clone)]
 pub(in crate::aws) struct Place {
     pub(in crate::aws) region: String,
@@ -104,13 +105,13 @@ pub(in crate::aws) struct Place {
 impl Place {
     /// # Errors
     ///
-    /// If the user has named an endpoint that is not a URL.
+    /// If the endpoint that the user configured is not a URL.
     pub(in crate::aws) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
         self.parsed.clone().ok_or_else(|| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
     }
 }
 
-/// Why it is not known where to call a service.
+/// Why the endpoint of a service is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PlaceError {
     #[error("the region is not known: {0}")]

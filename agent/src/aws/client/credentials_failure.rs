@@ -23,13 +23,13 @@ impl CredentialsFailure {
             Self::Refused { .. } => AwsErrorKind::RoleRefused,
             Self::Imds(ImdsError::Unreachable { .. }) => AwsErrorKind::Unreachable,
             Self::Malformed { .. } | Self::Imds(ImdsError::Malformed { .. }) => AwsErrorKind::Malformed,
-            // All else IMDS says is final.
+            // Every other error of IMDS is final.
             Self::NoRole | Self::Imds(_) => AwsErrorKind::NoCredentials,
         }
     }
 }
 
-/// What AWS says besides that it cannot assume the role.
+/// AWS's message without the part that only repeats that the role cannot be assumed.
 fn more(role: &str, message: &str) -> String {
     let rest = message.strip_prefix(ROLE_REFUSED).and_then(|rest| rest.strip_prefix(role)).unwrap_or(message);
     match rest.trim_start_matches(['.', ' ']) {

@@ -1,19 +1,19 @@
-//! Where a service is called: by region, in every partition, for FIPS and for dual stack.
+//! Where a service is called: by region, in every partition, with FIPS and dual stack.
 //!
-//! The rules and the table of partitions are those that the SDK carries for Systems Manager; other services have the
-//! same hosts but for the first word. The switches are the SDKs' own variables.
+//! The rules and the table of partitions are those that the SDK ships for Systems Manager; the hosts of other services
+//! differ only in the first label. The switches are the SDKs' own variables.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_ssm::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 
-/// The SDKs' variable that asks for endpoints with FIPS 140 cryptography.
+/// The SDKs' variable that selects endpoints with FIPS 140 cryptography.
 pub(crate) const USE_FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 
-/// The SDKs' variable that asks for endpoints which speak IPv6, too.
+/// The SDKs' variable that selects endpoints that also speak IPv6.
 pub(crate) const USE_DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
-/// Which of a service's endpoints is meant.
+/// Which variant of a service's endpoint to use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Variant {
     pub(crate) fips: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Variant {
 impl Variant {
     /// # Errors
     ///
-    /// [`EndpointError::Switch`]: to take what is not understood for "no" would leave FIPS without a word.
+    /// [`EndpointError::Switch`]: treating an unreadable value as false would silently disable FIPS.
     pub(in crate::aws) fn of(variables: &BTreeMap<String, String>) -> Result<Self, EndpointError> {
         let switch = |name: &'static str| match variables.get(name).map(|value| value.trim()).unwrap_or_default() {
             on if on.eq_ignore_ascii_case("true") => Ok(true),
@@ -34,11 +34,12 @@ impl Variant {
     }
 }
 
-/// The URL of `service`, such as `ec2`; `own` if the user has named one.
+/// The URL of `service`, such as `ec2`. `own` is the endpoint that the user configured, if any.
 ///
 /// # Errors
 ///
-/// [`EndpointError::None`] if `region`'s partition has no endpoint of that variant, or one is asked for besides `own`.
+/// [`EndpointError::None`] if the partition of `region` has no endpoint of this variant, or if a variant is requested
+/// together with `own`.
 pub(crate) async fn resolve(service: &str, region: &str, variant: Variant, own: Option<&str>) -> Result<String, EndpointError> {
     let none = |why: String| EndpointError::None { service: service.into(), region: region.into(), why };
     let parameters = Params::builder()
@@ -56,7 +57,7 @@ pub(crate) async fn resolve(service: &str, region: &str, variant: Variant, own: 
     }
 }
 
-/// Why it is not known where to call a service.
+/// Why the endpoint of a service is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndpointError {
     #[error("{name} is {value:?}, and can only be true or false")]
@@ -83,7 +84,7 @@ mod tests {
             ("us-east-1", FIPS, "ec2-fips.us-east-1.amazonaws.com"),
             ("eu-central-1", DUAL, "ec2.eu-central-1.api.aws"),
             ("us-east-2", BOTH, "ec2-fips.us-east-2.api.aws"),
-            // A region that the table does not name, by the pattern of its partition.
+            // A region that is not in the table follows the pattern of its partition.
             ("eu-central-9", PLAIN, "ec2.eu-central-9.amazonaws.com"),
             ("cn-north-1", PLAIN, "ec2.cn-north-1.amazonaws.com.cn"),
             ("cn-north-1", DUAL, "ec2.cn-north-1.api.amazonwebservices.com.cn"),

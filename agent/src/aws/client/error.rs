@@ -1,4 +1,4 @@
-//! Why AWS did not do what it was asked, whatever the service.
+//! Why an AWS call failed, for all services.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::failure::Failure;
 pub(crate) struct Service {
     /// The prefix of its actions in IAM, such as `secretsmanager`.
     pub(crate) name: &'static str,
-    /// What can be done about an error of this service; `None` where that is the same for every service.
+    /// The hint for an error of this service; `None` if the common hint applies.
     pub(in crate::aws) hint: fn(&AwsError) -> Option<String>,
-    /// Whether another try may help, where the kind of the error does not say so.
+    /// Whether a retry may help, where the kind of the error does not decide it.
     pub(in crate::aws) is_transient: fn(&AwsError) -> bool,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// Why AWS did not do what it was asked.
+/// Why an AWS call failed.
 ///
 /// The message is `OPERATION RESOURCE: what happened`, such as `GetSecretValue prod/db: access denied`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,50 +55,51 @@ pub(crate) struct AwsError {
     pub(crate) service: &'static Service,
     /// The name or ARN asked for; several are joined by commas.
     pub(crate) resource: String,
-    /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
+    /// What happened, for people, including AWS's own message if there was one (AWS's messages never hold a secret's
+    /// value).
     pub(crate) what: Box<str>,
     pub(crate) kind: AwsErrorKind,
-    /// AWS's own code of the error, such as `VolumeInUse`; empty where AWS named none.
+    /// AWS's error code, such as `VolumeInUse`; empty if AWS gave none.
     pub(crate) code: String,
     pub(crate) retry_after: Option<Duration>,
-    /// Whether `retry_after` is the whole pause, the same for everybody whose request was part of the call.
+    /// Whether `retry_after` is the whole pause, and the same for every caller whose request was part of the call.
     pub(crate) paced: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AwsErrorKind {
-    /// The role may not do this.
+    /// The role is not allowed to do this.
     Denied,
-    /// The role may read it, but not use the KMS key it is encrypted with.
+    /// The role may read the resource, but not use the KMS key that it is encrypted with.
     KmsDenied,
     NotFound,
     Throttled,
-    /// The credentials' time is over, or this machine's clock is wrong.
+    /// The credentials have expired, or this machine's clock is wrong.
     Expired,
     /// There are no credentials.
     NoCredentials,
-    /// EC2 cannot assume the instance's role: right after the role was made or changed, it may be able to soon.
+    /// EC2 cannot assume the instance's role. Right after the role was created or changed, this may resolve itself.
     RoleRefused,
-    /// AWS has no endpoint as the variables ask for.
+    /// AWS has no endpoint of the variant that the variables ask for.
     NoEndpoint,
     /// No connection, no answer, or a 5xx.
     Unreachable,
     /// The endpoint's certificate is not trusted, or the CA bundle cannot be used.
     Untrusted,
-    /// By this machine's clock, which may not be set yet, the endpoint's certificate is of another time.
+    /// By this machine's clock, which may not be set yet, the endpoint's certificate has expired or is not valid yet.
     Untimely,
-    /// A request AWS does not accept.
+    /// AWS rejected the request as invalid.
     Invalid,
     /// An answer that could not be understood.
     Malformed,
-    /// An answer that has another page after every page.
+    /// Every page of the answer names a further page.
     Endless,
 }
 
-/// How the message begins of a role that EC2 cannot assume; the name of the role follows.
+/// The beginning of AWS's message about a role that EC2 cannot assume; the name of the role follows.
 pub(super) const ROLE_REFUSED: &str = "EC2 cannot assume the role ";
 
-/// Policies besides that of the role, by AWS's word for them in a refusal, and whose they are.
+/// Policies other than the role's own: AWS's name for them in a denial, and the policy's name in our hint.
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 const POLICIES: [(&str, &str); 5] = [
@@ -110,10 +111,10 @@ const POLICIES: [(&str, &str); 5] = [
 ];
 
 impl AwsError {
-    /// What to do where AWS names the policy that refuses.
+    /// The hint where AWS names the policy that denies the call.
     fn policy_hint(&self) -> Option<String> {
         let Self { service, operation, resource, what, kind, .. } = self;
-        // EC2 names the permission, too, which is its own file's business.
+        // EC2's messages also name the permission; its own file handles them.
         let is_denied = *kind == AwsErrorKind::Denied && service.name != "ec2";
         let (_, whose) = POLICIES.iter().find(|(word, _)| is_denied && what.contains(word))?;
         Some(match what.contains("explicit deny") {
@@ -122,7 +123,7 @@ impl AwsError {
         })
     }
 
-    /// What to do about something that is not there, or no longer.
+    /// The hint for something that does not exist, or no longer exists.
     fn absent(&self) -> String {
         let Self { service, resource, what, .. } = self;
         let arn = Arn::parse(resource);
@@ -187,7 +188,7 @@ impl Failure for AwsError {
             AwsErrorKind::Untimely => {
                 "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
             }
-            // A secret of another account: its default key belongs to that account.
+            // A secret of another account that is encrypted with that account's default key, which cannot be shared.
             AwsErrorKind::Invalid if self.what.contains("default KMS service key") => format!(
                 "encrypt {resource} with a customer managed KMS key, and allow kms:Decrypt on that key in the instance's role and in \
                  the key's policy"

@@ -1,5 +1,5 @@
-//! Every exchange with IMDS and AWS of this process: what it was, when it began, how long it took. For people who want to
-//! know where the time went; nothing decides by it.
+//! Every exchange of this process with IMDS and AWS: what it was, when it began, how long it took. For timing reports
+//! only; no decision depends on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,25 +11,25 @@ pub(crate) struct Exchanges {
     limit: usize,
 }
 
-/// A request, and the first of its answer.
+/// A request, up to the first bytes of its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
-    /// The action of AWS, or the path below IMDS. Never a query string, which may hold a signature.
+    /// The AWS action, or the path below IMDS. Never a query string, which may hold a signature.
     pub(crate) what: String,
     pub(crate) began: Instant,
-    /// `None` while it goes on.
+    /// `None` while the exchange is running.
     pub(crate) took: Option<Duration>,
-    /// The status of the answer. `None` where there was none.
+    /// The status of the answer. `None` if there was none.
     pub(crate) status: Option<u16>,
 }
 
 impl Exchanges {
-    /// Those of a process that remembers at most so many.
+    /// An empty list that keeps at most `limit` exchanges.
     pub(super) fn at_most(limit: usize) -> Self {
         Self { made: Arc::default(), limit }
     }
 
-    /// Notes that a request is about to be sent.
+    /// Records that a request is about to be sent.
     pub(in crate::aws) fn begin(&self, what: impl Into<String>) -> Ongoing {
         let mut all = self.all();
         let at = (all.len() < self.limit).then_some(all.len());
@@ -39,7 +39,7 @@ impl Exchanges {
         Ongoing { all: self.clone(), at }
     }
 
-    /// Those of now, in the order in which they began.
+    /// The exchanges so far, in the order in which they began.
     pub(crate) fn so_far(&self) -> Vec<Exchange> {
         self.all().clone()
     }
@@ -49,7 +49,7 @@ impl Exchanges {
     }
 }
 
-/// An exchange that goes on until this is dropped.
+/// An exchange that counts as running until this is dropped.
 #[derive(Debug)]
 pub(in crate::aws) struct Ongoing {
     all: Exchanges,

@@ -1,11 +1,11 @@
 //! The one HTTP client: one connection pool, one TLS configuration, one resolver.
 //!
-//! [`Http::client`] is for calls to AWS, and made at its first use: a boot talks to the instance metadata service
-//! first, [without TLS](crate::net::plain_http), and should not build a root store before its first byte leaves.
+//! [`Http::client`] is for calls to AWS, and is built on first use: a boot talks to the instance metadata service
+//! first, [without TLS](crate::net::plain_http), and should not build a root store before its first byte is sent.
 //!
-//! Who signs calls takes the time from [`Http::clock`], one for all of them as well.
+//! Everything that signs calls takes the time from [`Http::clock`], which is shared too.
 //!
-//! It never uses a proxy or follows a redirect. Names are resolved from /etc/hosts and the servers of
+//! The client never uses a proxy and never follows a redirect. Names are resolved from /etc/hosts and the servers of
 //! /etc/resolv.conf, never by getaddrinfo (a static glibc would load NSS modules) and never by a public resolver.
 
 use std::error::Error;
@@ -25,41 +25,41 @@ use super::signature::Keys;
 use super::skew::SigningClock;
 use crate::net::resolver::SystemResolver;
 
-/// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
-/// rest is packet loss, and a new try beats waiting.
+/// How long connecting to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; anything
+/// longer is packet loss, and a new attempt is faster than waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What bounds the calls of a process.
+/// Limits on the calls of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// How long the other side may be silent, before an answer and in the middle of one.
+    /// How long the server may send nothing, before an answer or within one.
     read: Duration,
-    /// How long one call may take in all. Answers are small, and a slow one is retried by the step.
+    /// How long one call may take in total. Answers are small, and the step retries a slow one.
     call: Duration,
-    /// How many exchanges are remembered.
+    /// How many exchanges are recorded.
     exchanges: usize,
-    /// The longest answer that is read, in bytes; an object of S3 is none.
+    /// The longest answer that is read, in bytes. S3 objects are not limited by it.
     answer: usize,
 }
 
 impl Bounds {
-    /// A boot, which ends, and shows what it asked.
+    /// For a boot, which is short and reports its exchanges.
     pub(crate) const BOOT: Self =
         Self { read: Duration::from_secs(10), call: Duration::from_secs(20), exchanges: 10_000, answer: ANSWER_LIMIT };
 
-    /// For tests of what is not to take longer.
+    /// For tests that must not take longer.
     #[cfg(test)]
     pub(crate) const IMPATIENT: Self =
         Self { read: Duration::from_secs(10), call: Duration::from_secs(1), exchanges: 0, answer: ANSWER_LIMIT };
 
-    /// A process that polls for as long as the machine runs: AWS keeps an empty answer back for up to 20 s. One brings ten
-    /// messages of 1 MiB, of which JSON makes up to six times as much.
+    /// For a process that polls as long as the machine runs. AWS holds an empty answer back for up to 20 s. An answer
+    /// holds up to ten messages of 1 MiB each, which JSON escapes can make six times as long.
     pub(crate) const LONG_POLLS: Self =
         Self { read: Duration::from_secs(30), call: Duration::from_secs(40), exchanges: 0, answer: 64 << 20 };
 }
 
-/// The longest answer to a boot, in bytes. A page of 1000 volumes has about 2 MB, twenty secrets
-/// of 64 KiB each at most 8 MB in JSON's longest spelling.
+/// The longest answer that a boot reads, in bytes. A page of 1000 volumes has about 2 MB, and twenty secrets of 64 KiB
+/// each have at most 8 MB in JSON's longest spelling.
 pub(super) const ANSWER_LIMIT: usize = 16 << 20;
 
 /// A handle on the client. Clones share everything.
@@ -75,17 +75,17 @@ struct Shared {
     ahead: Ahead,
     clock: SigningClock,
     keys: Keys,
-    /// Whether AWS has refused the credentials that calls are signed with, since someone asked last.
+    /// Whether AWS has refused the credentials that calls are signed with since this was last read.
     are_refused: AtomicBool,
 }
 
 impl Http {
-    /// `ca_bundle` holds certificates in PEM that are trusted besides Mozilla's roots.
+    /// `ca_bundle` holds PEM certificates to trust in addition to Mozilla's roots.
     pub(crate) fn new(ca_bundle: Option<Vec<u8>>) -> Self {
         Self::within(Bounds::BOOT, ca_bundle)
     }
 
-    /// As [`new`](Http::new), with other bounds than those of a boot.
+    /// As [`new`](Http::new), with limits other than those of a boot.
     pub(crate) fn within(bounds: Bounds, ca_bundle: Option<Vec<u8>>) -> Self {
         Self(Arc::new(Shared {
             ca_bundle,
@@ -100,17 +100,17 @@ impl Http {
         }))
     }
 
-    /// What has been asked by any of the clients.
+    /// The exchanges of all clients.
     pub(crate) fn exchanges(&self) -> &Exchanges {
         &self.0.exchanges
     }
 
-    /// How long one call may take in all.
+    /// How long one call may take in total.
     pub(in crate::aws) fn call_timeout(&self) -> Duration {
         self.0.bounds.call
     }
 
-    /// The key that calls are signed with.
+    /// The cached keys that calls are signed with.
     pub(super) fn keys(&self) -> &Keys {
         &self.0.keys
     }
@@ -120,22 +120,22 @@ impl Http {
         self.0.bounds.answer
     }
 
-    /// The time to sign calls with.
+    /// The clock that calls are signed with.
     pub(crate) fn clock(&self) -> &SigningClock {
         &self.0.clock
     }
 
-    /// Says that AWS has refused the credentials: they are over, no longer known, or of a role without this right.
+    /// Records that AWS has refused the credentials: they have expired, are no longer known, or lack a permission.
     pub(in crate::aws) fn refuse_credentials(&self) {
         self.0.are_refused.store(true, Ordering::Relaxed);
     }
 
-    /// Whether AWS has refused the credentials since this was asked last.
+    /// Whether AWS has refused the credentials since this was last called.
     pub(in crate::aws) fn take_refusal(&self) -> bool {
         self.0.are_refused.swap(false, Ordering::Relaxed)
     }
 
-    /// The client for AWS, made now if this is the first time.
+    /// The client for AWS, built on first use.
     ///
     /// # Errors
     ///
@@ -145,20 +145,20 @@ impl Http {
         client.get_or_insert_with(|| self.build()).clone()
     }
 
-    /// Makes later calls connect again: the address that this instance is known by has changed.
+    /// Makes later calls open new connections, because the address of this instance has changed.
     pub(in crate::aws) fn forget_connections(&self) {
         *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Begins to connect to where `url` leads: a call to it will be made soon. Once for each place, and without a word where
-    /// it cannot be done: the call itself will say why.
+    /// Starts to connect to the host of `url`, because a call to it will follow soon. Connects once for each place and
+    /// ignores failures: the call itself will report them.
     pub(super) fn open_ahead(&self, url: &str) {
         if let (Ok(client), Ok(url)) = (self.client(), url.parse()) {
             self.0.ahead.open(&client, &url);
         }
     }
 
-    /// The names of hosts, as every call looks them up.
+    /// The resolver for host names that every call uses.
     pub(in crate::aws) fn resolver(&self) -> &SystemResolver {
         &self.0.resolver
     }
@@ -186,7 +186,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Mozilla's roots, which are compiled in and cost 60 µs, and those of `bundle`.
+/// Mozilla's roots, which are compiled in and cost 60 µs, plus those of `bundle`.
 fn roots(bundle: Option<&[u8]>) -> Result<rustls::RootCertStore, HttpError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let Some(bundle) = bundle else { return Ok(roots) };
@@ -202,7 +202,7 @@ fn roots(bundle: Option<&[u8]>) -> Result<rustls::RootCertStore, HttpError> {
 }
 
 fn trusting(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpError> {
-    // Named, not the process's default: which provider that is depends on who was asked first.
+    // Named explicitly: the process-wide default depends on which code installed a provider first.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -220,7 +220,7 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// What went wrong on the wire, in few words: the root cause, without the layers above it.
+/// What went wrong on the wire, in a few words: the root cause, without the layers above it.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut connecting = false;
     let mut timed_out = false;
@@ -242,12 +242,12 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// What the refusal of the other side's certificate is, if this error is one. That it is not one this client trusts for its
-/// name will not change by trying again; that it is of another time may, since a clock that is not yet set is not a reason to
-/// give up.
+/// The kind of a refused server certificate, if this error is one. A certificate that is untrusted, or issued for
+/// another name, stays so on a retry. One that has expired or is not valid yet may be accepted later, since the
+/// machine's clock may not be set yet, so the caller should not give up.
 pub(super) fn certificate_refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<AwsErrorKind> {
     use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    // An io::Error leaves what it wraps out of its source().
+    // `io::Error::source()` skips the error that it wraps.
     let below = |&error: &&'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
         match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
@@ -282,7 +282,7 @@ mod tests {
     fn a_certificate_of_nobody_is_untrusted_and_one_of_tomorrow_untimely() {
         let wrapped = |why| {
             let refusal = rustls::Error::InvalidCertificate(why);
-            // As hyper-rustls and tokio-rustls hand it over.
+            // Wrapped as hyper-rustls and tokio-rustls wrap it.
             certificate_refusal(&io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refusal)))
         };
         assert_eq!(wrapped(rustls::CertificateError::UnknownIssuer), Some(AwsErrorKind::Untrusted));

@@ -1,8 +1,7 @@
-//! Calls of services that speak JSON, signed: of our own making, or as an SDK writes and reads them.
+//! Signed calls to services that speak JSON: written by hand, or written and read by an SDK's types.
 //!
-//! The SDKs' operations are used for what they know: how a request is written and an answer read. Where it goes, who signs
-//! it and when, and what an error means is as with every other call of ours, so that their own machinery for it (clients,
-//! identities, retries) is left out of the program: 346 kB.
+//! Of the SDKs, only the serialisers of requests and answers are used. Endpoints, signing and errors are handled as for
+//! all other calls, so that the SDKs' own machinery for these (clients, identities, retries) is not linked: 346 kB.
 //!
 //! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>.
 
@@ -25,7 +24,7 @@ const JSON_1_1: HeaderValue = HeaderValue::from_static("application/x-amz-json-1
 const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 const TARGET: &str = "x-amz-target";
 
-/// What a refusal says.
+/// The fields of an error answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Said {
@@ -36,12 +35,12 @@ struct Said {
 }
 
 impl Connection {
-    /// Makes the call that `target` names, such as `AmazonSSM.GetParameters`, and returns the JSON of its answer.
+    /// Makes the call that `target` names, such as `AmazonSSM.GetParameters`, and returns the JSON of the answer.
     pub(in crate::aws) async fn json(&self, call: &Call, place: &Place, target: &'static str, body: Bytes) -> Result<Vec<u8>, AwsError> {
         self.named(call, place, (JSON_1_1, target), body).await
     }
 
-    /// As [`json`](Connection::json), for the services that speak version 1.0 of the protocol, such as SQS.
+    /// As [`json`](Connection::json), for services that speak version 1.0 of the protocol, such as SQS.
     pub(in crate::aws) async fn json_1_0(
         &self,
         call: &Call,
@@ -63,7 +62,7 @@ impl Connection {
         Ok(self.post(call, place, &Message { headers, body }, refused).await?.body)
     }
 
-    /// Makes the call whose SDK's `operation` writes `input`, and returns the output that it reads.
+    /// Makes a call through an SDK `operation`, which serialises `input` and parses the output.
     pub(in crate::aws) async fn operate(
         &self,
         call: &Call,
@@ -89,7 +88,7 @@ impl Connection {
     }
 }
 
-/// Code and message of a refusal: the code without its name space, and without the URL that may follow it.
+/// Code and message of an error answer: the code without its namespace, and without the URL that may follow it.
 fn refused(headers: &HeaderMap, body: &[u8]) -> Refused {
     let Said { code, message } = of_bytes(body).unwrap_or_default();
     let named = headers.get("x-amzn-errortype").and_then(|code| code.to_str().ok()).map(str::to_owned);

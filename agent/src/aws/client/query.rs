@@ -1,7 +1,7 @@
-//! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
+//! Signed calls over AWS's Query protocol: a form is sent, an XML tree is received.
 //!
-//! For the services whose SDK would cost more than the few calls made of it.
-//! What each answer means is with the service.
+//! For services of which only a few calls are made, too few to be worth the size of an SDK. What each answer means is
+//! decided in the service's own file.
 
 mod xml;
 
@@ -24,15 +24,16 @@ const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 /// The API of a service that speaks the Query protocol.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::aws) struct Api {
-    /// Called in host names and signatures as in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
+    /// The service's name in host names and signatures, which is also its name in IAM: `ec2`, `rds`, `autoscaling`,
+    /// `cloudformation`.
     pub(in crate::aws) service: &'static Service,
-    /// What it is called in the SDKs' variables: `EC2` of `AWS_ENDPOINT_URL_EC2`.
+    /// The service's name in the SDKs' variables, such as `EC2` in `AWS_ENDPOINT_URL_EC2`.
     pub(in crate::aws) variable: &'static str,
     /// The version of its API.
     pub(in crate::aws) version: &'static str,
 }
 
-/// What a call sends, in order. What is not given is left out.
+/// The parameters of a call, in order. Absent values are left out.
 #[derive(Debug, Clone, Default)]
 pub(in crate::aws) struct Parameters(Vec<(String, SecretText)>);
 
@@ -65,7 +66,7 @@ impl Parameters {
     }
 }
 
-/// A service at the other end of a connection.
+/// A service and the connection to it.
 pub(in crate::aws) struct Query {
     connection: Connection,
     api: Api,
@@ -76,7 +77,7 @@ impl Query {
         Self { connection, api }
     }
 
-    /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
+    /// Makes one call and returns the answer, an element named `OPERATIONResponse`.
     pub(in crate::aws) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let place = self.place(call).await?;
         let answer = self.connection.post(call, &place, &self.message(call, &parameters), refused).await?;
@@ -95,7 +96,7 @@ impl Query {
     }
 }
 
-/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of the others.
+/// Code and message of an error answer: `<Response><Errors><Error>` in EC2, `<ErrorResponse><Error>` elsewhere.
 fn refused(_: &HeaderMap, body: &[u8]) -> Refused {
     let answer = Element::parse(body).unwrap_or_default();
     let error = match answer.name.as_str() {

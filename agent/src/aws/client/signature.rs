@@ -1,7 +1,7 @@
-//! AWS's Signature Version 4 on a POST to the root of a service, as every call is but those of S3: with little effort, for a
-//! process that makes calls all the time. [`Signing`](super::signing::Signing) signs whatever else there is.
+//! AWS's Signature Version 4 for a POST to the root path of a service, which is every call except those to S3. It is
+//! cheap, for a process that makes calls all the time. [`Signing`](super::signing::Signing) signs everything else.
 //!
-//! The key that a signature is made with holds for a day, so that the last one is kept.
+//! A signing key is valid for a day, so the last one is cached.
 //!
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 
@@ -29,7 +29,7 @@ struct Known {
     key: hmac::Key,
 }
 
-/// By whom, where and when a request is signed.
+/// The credentials, service, region and time that a request is signed with.
 pub(super) struct Signature<'a> {
     pub(super) credentials: &'a Credentials,
     pub(super) service: &'a str,
@@ -38,13 +38,14 @@ pub(super) struct Signature<'a> {
 }
 
 impl Signature<'_> {
-    /// Adds the headers of a signature. `None`, and nothing is added, if the request is not as plain as this file knows it.
+    /// Adds the signature headers. Returns `None`, and adds nothing, if the request is not of the simple form handled
+    /// here.
     pub(super) fn sign(&self, request: &mut reqwest::Request, body: &[u8], keys: &Keys) -> Option<()> {
         let url = request.url();
         if url.path() != "/" || url.query().is_some() {
             return None;
         }
-        // reqwest gives it the same `host`.
+        // reqwest sends the same `host`.
         let host = match (url.host_str()?, url.port()) {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),

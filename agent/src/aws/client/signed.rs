@@ -1,7 +1,7 @@
-//! One signed call over the shared client, whatever its protocol: a body goes out, a body comes back.
+//! One signed call over the shared client, for any protocol: a body is sent, a body is received.
 //!
-//! It tries once, and again at once if the call was refused for the time it was signed with, or for credentials of which
-//! there are newer ones; steps try again.
+//! A call is made once. It is retried at once if it was refused because of the time it was signed with, or because of
+//! credentials that have since been replaced. All other retries are up to the steps.
 
 use std::time::SystemTime;
 
@@ -18,36 +18,36 @@ use super::error::{AwsError, AwsErrorKind};
 use super::signature::Signature;
 use super::signing::Signing;
 
-/// The header in which temporary credentials say whose they are.
+/// The header that carries the session token of temporary credentials.
 const TOKEN: &str = "x-amz-security-token";
 
-/// What is sent: headers and body of a POST.
+/// The headers and body of a POST.
 pub(in crate::aws) struct Message {
     pub(in crate::aws) headers: HeaderMap,
     pub(in crate::aws) body: Bytes,
 }
 
-/// An answer of success.
+/// A successful answer.
 #[derive(Debug)]
 pub(in crate::aws) struct Answer {
     pub(in crate::aws) status: u16,
     pub(in crate::aws) body: Vec<u8>,
 }
 
-/// Code and message of a refusal.
+/// Code and message of an error answer.
 #[derive(Debug, Default)]
 pub(in crate::aws) struct Refused {
     pub(in crate::aws) code: Option<String>,
     pub(in crate::aws) message: Option<String>,
 }
 
-/// Reads what a refusal says in its headers and its body.
+/// Reads the code and message from the headers and body of an error answer.
 pub(in crate::aws) type ReadRefusal = fn(&HeaderMap, &[u8]) -> Refused;
 
-/// A call that the service has refused.
+/// A call that the service refused.
 struct Refusal {
     error: AwsError,
-    /// What time it was by the service.
+    /// The `Date` of the answer: the service's time.
     date: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If the service refuses the call, or gives no whole answer.
+    /// If the service refuses the call, or gives no complete answer.
     pub(in crate::aws) async fn post(&self, call: &Call, place: &Place, message: &Message, read: ReadRefusal) -> Result<Answer, AwsError> {
         let clock = self.http.clock();
         let mut signed = clock.now();
@@ -76,8 +76,8 @@ impl Connection {
         }
     }
 
-    /// Whether there are other credentials than those that AWS has refused by `error`: of a role that has replaced another, or
-    /// after a machine has hibernated.
+    /// Whether there are newer credentials than those AWS refused with `error`: after the role was replaced, or after
+    /// the machine hibernated.
     async fn has_newer(&self, error: &AwsError, token: Option<&HeaderValue>) -> bool {
         if !matches!(error.kind, AwsErrorKind::Expired | AwsErrorKind::Denied) {
             return false;
@@ -87,7 +87,7 @@ impl Connection {
         now.is_ok_and(|now| now.session_token().map(str::as_bytes) != token.map(HeaderValue::as_bytes))
     }
 
-    /// The request, signed at `time`.
+    /// The request, signed for `time`.
     pub(super) async fn signed(&self, call: &Call, place: &Place, message: &Message, time: SystemTime) -> Result<Request, AwsError> {
         let mut request = Request::new(Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
         request.headers_mut().clone_from(&message.headers);
@@ -104,7 +104,7 @@ impl Connection {
         Ok(request)
     }
 
-    /// Makes one call. What the service refuses is not yet an error.
+    /// Makes one call. A refusal by the service is returned as a value, because it may still be retried.
     async fn exchange(&self, request: Request, call: &Call, read: ReadRefusal) -> Result<Result<Answer, Refusal>, AwsError> {
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
         let exchange = self.http.exchanges().begin(call.operation);
@@ -125,7 +125,7 @@ impl Connection {
     }
 }
 
-/// Reads an answer, as far as it may go.
+/// Reads an answer up to `limit` bytes.
 async fn whole(call: &Call, mut response: Response, limit: usize) -> Result<Vec<u8>, AwsError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| call.unsent(&error))? {

@@ -1,4 +1,4 @@
-//! AWS's Signature Version 4 on a request of our own: for the services that are called without their SDK.
+//! AWS's Signature Version 4 for requests built here, to services that are called without an SDK.
 //!
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 
@@ -10,7 +10,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 use reqwest::header::HeaderValue;
 
-/// For whom, where and when a request is signed.
+/// The service, region and time that a request is signed for.
 pub(in crate::aws) struct Signing<'a> {
     /// As in host names: `ec2`, `s3`.
     pub(in crate::aws) service: &'a str,
@@ -20,15 +20,15 @@ pub(in crate::aws) struct Signing<'a> {
 }
 
 impl Signing<'_> {
-    /// Adds the headers of a signature over method, URL, the headers that are there and `body`.
+    /// Adds the signature headers over method, URL, the existing headers and `body`.
     ///
     /// # Errors
     ///
-    /// A sentence that says what of the URL or the headers cannot be signed.
+    /// A sentence that says which part of the URL or the headers cannot be signed.
     pub(in crate::aws) fn sign(self, request: &mut reqwest::Request, body: &[u8], identity: &Identity) -> Result<(), String> {
         let url = request.url().clone();
         let wrong = |why: String| format!("{url} is not a valid URL: {why}");
-        // reqwest gives it the same `host`.
+        // reqwest sends the same `host`.
         let host: Cow<str> = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}").into(),
             (Some(host), None) => host.into(),
@@ -47,7 +47,7 @@ impl Signing<'_> {
         let signable = SignableRequest::new(request.method().as_str(), url.as_str(), headers, SignableBody::Bytes(body));
         let signature = signable.and_then(|signable| sign(signable, &parameters.into())).map_err(|error| wrong(error.to_string()))?;
         for header in signature.into_parts().0.into_parts().0 {
-            // The error would show what is signed.
+            // The error would show the signature.
             let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is not a valid header".into()))?;
             value.set_sensitive(true);
             request.headers_mut().insert(header.name(), value);

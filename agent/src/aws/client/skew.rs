@@ -1,12 +1,12 @@
 //! The time that requests are signed with: this machine's, until AWS says that it is wrong.
 //!
-//! An instance may boot with a clock that is off by hours or years, before anything has set it, and AWS refuses what is
-//! signed more than five minutes from its own time. Such a refusal bears AWS's time in its `Date`: from then on requests
-//! are signed with that, counted on by the monotonic clock, so that no later jump of the system's clock matters either.
-//! Who was refused tries again at once, and only once.
+//! An instance may boot with a clock that is off by hours or years, before anything has set it, and AWS refuses
+//! requests that are signed more than five minutes from its own time. Such a refusal carries AWS's time in its `Date`
+//! header. From then on requests are signed with that time, advanced by the monotonic clock, so that a later jump of
+//! the system clock does not matter either. The refused call is retried at once, and only once.
 //!
-//! Nothing but the refusal of a signed request is believed, and the clock of the machine is left to those who set it.
-//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::error::AwsErrorKind::Untimely).
+//! Only the refusal of a signed request is trusted, and the machine's clock is never set here. Certificates are checked
+//! against the machine's own time: see [`AwsErrorKind::Untimely`](super::error::AwsErrorKind::Untimely).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,18 +16,18 @@ use aws_smithy_types::date_time::Format;
 
 use super::classify::bare;
 
-/// How far the time of a signature may be from AWS's before a refusal is laid to it. AWS bears five minutes; its `Date` has
-/// no fractions of a second, and the answer was on its way.
+/// How far a signature's time must be from AWS's time before a refusal is attributed to it. AWS tolerates five minutes;
+/// the limit is lower because `Date` has no fractions of a second and the answer took time to arrive.
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
 const BORNE: Duration = Duration::from_secs(240);
 
-/// What a refusal for the time of a signature may be called, as the SDKs know it. Each may have another reason: AWS's time
-/// decides.
+/// Codes of refusals because of a signature's time, as the SDKs know them. Each can have other causes too, so AWS's
+/// time decides.
 const CODES: [&str; 8] = [
     // S3.
     "RequestTimeTooSkewed",
-    // EC2, and the Query protocol.
+    // EC2 and the Query protocol.
     "RequestExpired",
     "InvalidSecurity.RequestHasExpired",
     "RequestInTheFuture",
@@ -43,15 +43,15 @@ const CODES: [&str; 8] = [
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SigningClock(Arc<Mutex<Option<Learnt>>>, Arc<Mutex<Option<(SystemTime, Instant)>>>);
 
-/// How long what an answer said of AWS's time is good enough.
+/// How long AWS's time from one answer is used before it is read from another.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// What time it was by AWS.
+/// AWS's time, and when it was learnt.
 #[derive(Debug, Clone, Copy)]
 struct Learnt {
     time: SystemTime,
     at: Instant,
-    /// How far this machine's clock was from it then.
+    /// The offset of this machine's clock at that moment.
     off: Off,
 }
 
@@ -62,19 +62,19 @@ enum Off {
 }
 
 impl SigningClock {
-    /// What time it is, as far as that is known.
+    /// The time to sign with: AWS's if it is known, else this machine's.
     pub(crate) fn now(&self) -> SystemTime {
         let learnt = *self.learnt();
         learnt.map_or_else(SystemTime::now, |Learnt { time, at, .. }| time + at.elapsed())
     }
 
-    /// What time it is by AWS, to a second or two, whatever this machine's clock says: for what AWS's times are compared with.
+    /// AWS's time to within a second or two, regardless of this machine's clock. Use it to compare with times from AWS.
     pub(crate) fn by_aws(&self) -> SystemTime {
         let heard = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
         heard.map_or_else(|| self.now(), |(time, at)| time + at.elapsed())
     }
 
-    /// Takes in the `Date` of an answer.
+    /// Records the `Date` of an answer.
     pub(in crate::aws) fn heard(&self, date: Option<&str>) {
         let mut heard = self.1.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.is_none_or(|(_, at)| at.elapsed() > FRESH) {
@@ -82,15 +82,15 @@ impl SigningClock {
         }
     }
 
-    /// Takes in the refusal of a request that was signed at `signed`: its code and its `Date`. Whether it was refused for
-    /// that time, so that another try, made at once, has another.
+    /// Handles the refusal of a request that was signed for the time `signed`: its code and its `Date`. Returns
+    /// whether that time was the cause, in which case a retry now is signed with another time.
     pub(in crate::aws) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
         let Some(time) = date.and_then(parsed) else { return false };
         let is_of_time = code.is_some_and(|code| CODES.contains(&bare(code)));
         if !is_of_time || distance(signed, time).length() < BORNE {
             return false;
         }
-        // Of several requests that were refused together, the first brought the time.
+        // If several requests were refused together, the first refusal has already corrected the time.
         if distance(self.now(), time).length() >= BORNE {
             let off = distance(SystemTime::now(), time);
             *self.learnt() = Some(Learnt { time, at: Instant::now(), off });
@@ -101,7 +101,7 @@ impl SigningClock {
         true
     }
 
-    /// What an operator should know of this machine's clock, if AWS has found it to be wrong.
+    /// The warning for an operator if AWS has shown that this machine's clock is wrong.
     pub(crate) fn warning(&self) -> Option<String> {
         let off = self.learnt().as_ref()?.off;
         let how = match off {
@@ -137,7 +137,7 @@ pub(in crate::aws) fn parsed(date: &str) -> Option<SystemTime> {
     SystemTime::try_from(DateTime::from_str(date.trim(), Format::HttpDate).ok()?).ok()
 }
 
-/// A length of time in the largest unit that has two of it.
+/// A duration in the largest unit of which it holds at least two.
 fn coarse(length: Duration) -> String {
     let minutes = (length.as_secs() + 30) / 60;
     match minutes {
@@ -194,7 +194,7 @@ mod tests {
             (None, Some(DATE), wrong),
             (Some("RequestExpired"), None, wrong),
             (Some("RequestExpired"), Some("yesterday"), wrong),
-            // The signature is wrong, and the time is not.
+            // The signature is wrong, but the time is right.
             (Some("SignatureDoesNotMatch"), Some(DATE), date() + Duration::from_secs(200)),
         ] {
             let clock = SigningClock::default();
@@ -218,7 +218,7 @@ mod tests {
         let signed = date() + YEAR;
         assert!(clock.corrected_by(Some("AuthFailure"), Some(DATE), signed));
         assert!(clock.corrected_by(Some("AuthFailure"), Some(DATE), signed));
-        // And none for ever.
+        // A request signed with the corrected time is not retried.
         assert!(!clock.corrected_by(Some("AuthFailure"), Some(DATE), clock.now()));
     }
 
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(warning, "this machine's clock is 1095 days behind AWS's: requests are signed with AWS's time");
         let warning = warned(Off::Ahead(Duration::from_secs(7_200))).unwrap();
         assert_eq!(warning, "this machine's clock is 2 hours ahead of AWS's: requests are signed with AWS's time");
-        // It was set in the meantime, and is right now.
+        // The clock was set in the meantime, and is now right.
         assert_eq!(warned(Off::Behind(Duration::from_secs(1))), None);
     }
 }

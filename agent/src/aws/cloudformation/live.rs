@@ -42,10 +42,10 @@ impl CloudFormation for LiveCloudFormation {
         let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "it is not a URL"))?;
         let mut request = reqwest::Request::new(Method::PUT, url);
         *request.timeout_mut() = Some(self.http.call_timeout());
-        // No Content-Type: the signature in the URL is of none.
+        // No Content-Type: the URL was signed without one.
         *request.body_mut() = Some(serde_json::to_vec(signal).expect("a signal is plain data").into());
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
-        // What reqwest says of an error holds the URL.
+        // reqwest's error would contain the URL.
         let response = client.execute(request).await.map_err(|error| call.unsent(&error.without_url()))?;
         match response.status() {
             status if status.is_success() => Ok(()),

@@ -1,10 +1,10 @@
-//! What can be done about EC2's errors, by AWS's code.
+//! Hints for EC2's errors, by AWS's code.
 //!
 //! Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
-/// What can be done about an error of EC2; `None` where that is the same for every service.
+/// The hint for an error of EC2; `None` if the common hint applies.
 pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
     if is_held(error) {
@@ -18,7 +18,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     match error.kind {
         AwsErrorKind::Denied | AwsErrorKind::KmsDenied if missing_permission(what).is_some() => missing_permission(what),
         AwsErrorKind::Denied => Some(match *operation {
-            // These know no resources.
+            // These actions do not support resource-level permissions.
             "DescribeSnapshots" | "DescribeVolumes" | "DescribeTags" | "DescribeAddresses" => {
                 format!("allow ec2:{operation} on * in the instance's role")
             }
@@ -43,10 +43,10 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     }
 }
 
-/// What can be done about a code; `said` is what happened, in small letters.
+/// The hint for a code; `said` is AWS's message in lower case.
 fn by_code(code: &str, said: &str) -> Option<&'static str> {
     Some(match code {
-        // EC2's documents do not name the code of this quota.
+        // EC2's documentation does not name the code of this quota.
         code if code.ends_with("Exceeded") && said.contains("initialization rate") => {
             "ask for a lower initialization rate or none, or raise the account's quota of cumulative volume initialization rate"
         }
@@ -93,21 +93,23 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether trying again may help, where the kind of the error does not say so.
+/// Whether a retry may help, where the kind of the error does not decide it.
 pub(super) fn is_transient(error: &AwsError) -> bool {
     matches!(error.code.as_str(), "InsufficientVolumeCapacity" | "ConcurrentTagAccess") || is_held(error)
 }
 
-/// Whether an address is not to be had, which AWS answers of one that a NAT gateway or a load balancer has, and for minutes of
-/// one whose holder is being replaced.
+/// Whether something else holds the address. AWS gives this answer for an address that a NAT gateway or a load balancer
+/// holds, and for some minutes for one whose holder is being replaced.
 ///
-/// Source: <https://github.com/hashicorp/terraform-provider-aws/issues/3572>, <https://github.com/AndrewGuenther/fck-nat/issues/122>.
+/// Source: <https://github.com/hashicorp/terraform-provider-aws/issues/3572>,
+/// <https://github.com/AndrewGuenther/fck-nat/issues/122>.
 fn is_held(error: &AwsError) -> bool {
     let is_refused = error.operation == "AssociateAddress" && error.code == "AuthFailure";
     is_refused && error.what.to_ascii_lowercase().contains("permission")
 }
 
-/// What EC2 says is missing: "… is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:… because …".
+/// The hint for the permission that EC2's message names: "… is not authorized to perform: ec2:CreateTags on resource:
+/// arn:aws:ec2:… because …".
 fn missing_permission(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     let (action, rest) = rest.split_once(" on resource: ")?;

@@ -1,6 +1,6 @@
 //! EC2 as AWS runs it, by signed Query calls.
 //!
-//! One call each, but for lists, which are read to their last page. Source of names and limits:
+//! Each method makes one call, except that lists are read to their last page. Source of names and limits:
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/>.
 
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use crate::gather::Gather as _;
 
 const EC2: Api = Api { service: SERVICE, variable: "EC2", version: "2016-11-15" };
 
-/// The longest page that EC2 gives, unless it is asked for ids: then it does not take a length at all.
+/// The longest page of EC2. A query by ids does not accept a page length.
 const PAGE: u32 = 1_000;
 
-/// More pages than any account has of what a document asks for.
+/// More pages than the results of any document's query fill in any account.
 const PAGE_LIMIT: usize = 1_000;
 
 pub(crate) struct LiveEc2 {
@@ -52,7 +52,7 @@ impl LiveEc2 {
             for element in page.items(set) {
                 found.push(item(element).ok_or_else(|| incomplete(call))?);
             }
-            // A page may be empty and still not be the last.
+            // An empty page is not necessarily the last.
             token = page.text("nextToken").map(str::to_owned);
             if token.is_none() {
                 return Ok(found);
@@ -119,7 +119,7 @@ impl Ec2 for LiveEc2 {
     }
 
     async fn detach_volume(&self, volume: &str, instance: &str) -> Result<(), AwsError> {
-        // Never by force: that is how data is lost.
+        // Never with force, which can lose data.
         let parameters = Parameters::default().with("VolumeId", volume).with("InstanceId", instance);
         self.done(&Call::new(SERVICE, "DetachVolume", volume), parameters).await
     }
@@ -159,7 +159,7 @@ impl Ec2 for LiveEc2 {
         let call = Call::new(SERVICE, "AssociateAddress", allocation);
         let parameters = Parameters::default().with("AllocationId", allocation).with("NetworkInterfaceId", interface);
         let associated = self.done(&call, parameters.with("AllowReassociation", true)).await;
-        // Whatever was connected from the address before hears nothing more.
+        // Connections opened from the previous address receive no more packets.
         self.http.forget_connections();
         associated
     }
@@ -196,7 +196,7 @@ fn filtered<'a>(parameters: Parameters, filters: impl Iterator<Item = (String, &
     })
 }
 
-/// A filter's value that means itself, and not a pattern.
+/// Escapes a filter value so that it is taken literally, not as a pattern.
 fn literal(value: &str) -> String {
     value.chars().flat_map(|character| matches!(character, '*' | '?' | '\\').then_some('\\').into_iter().chain([character])).collect()
 }
@@ -231,7 +231,7 @@ fn volume(element: &Element) -> Option<Volume> {
     })
 }
 
-/// Of a volume that is attached by another service (Fargate), EC2 names neither instance nor device.
+/// For a volume that another service (Fargate) has attached, EC2 names neither instance nor device.
 fn attachment(element: &Element) -> Option<Attachment> {
     Some(Attachment {
         instance: element.text("instanceId").or(element.text("associatedResource")).unwrap_or_default().into(),

@@ -21,7 +21,7 @@ pub(crate) struct LiveRegistries {
     connection: Connection,
 }
 
-/// What ECR answers.
+/// The answer to GetAuthorizationToken.
 #[derive(Debug, Deserialize)]
 struct Answer {
     #[serde(rename = "authorizationData")]

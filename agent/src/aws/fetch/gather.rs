@@ -1,4 +1,4 @@
-//! Gathers keys that are asked for at about the same time, and asks for them in batches.
+//! Gathers keys that are requested at about the same time, and fetches them in batches.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,20 +10,20 @@ use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
 use crate::aws::client::error::AwsError;
 
-/// How many turns of the runtime a round stays open. One would do for requests made by futures that are polled
-/// together; a few more let those join that first had a file to read. A turn takes microseconds.
+/// How many turns of the runtime a round stays open. One turn would do for requests made by futures that are polled
+/// together; a few more let requests join that had to read a file first. A turn takes microseconds.
 const TURNS: usize = 4;
 
-/// What became of one batch.
+/// The result of one batch.
 pub(super) struct Batch<A> {
     pub(super) size: usize,
-    /// By key; a key that the service said nothing of is not in it.
+    /// By key. A key that the service did not mention is missing.
     pub(super) answers: Result<BTreeMap<String, A>, AwsError>,
 }
 
 type Ask<A> = Rc<dyn Fn(Vec<String>) -> LocalBoxFuture<'static, Result<BTreeMap<String, A>, AwsError>>>;
 type Call<A> = Shared<LocalBoxFuture<'static, Rc<Batch<A>>>>;
-/// The call that each key went into.
+/// For each key, the call that fetches it.
 type Round<A> = LocalBoxFuture<'static, Rc<BTreeMap<String, Call<A>>>>;
 
 pub(super) struct Gather<A> {
@@ -32,10 +32,10 @@ pub(super) struct Gather<A> {
     open: RefCell<Option<Open<A>>>,
 }
 
-/// A round that still takes keys.
+/// A round that still accepts keys.
 struct Open<A> {
     keys: Rc<RefCell<Option<BTreeSet<String>>>>,
-    /// Weak, so that a round no one waits for any more asks for nothing.
+    /// Weak, so that a round nobody waits for any longer makes no calls.
     round: WeakShared<Round<A>>,
 }
 
@@ -47,12 +47,12 @@ impl<A: 'static> Gather<A> {
         Self { per_call, ask: Rc::new(move |keys| ask(keys).boxed_local()), open: RefCell::default() }
     }
 
-    /// Asks for `key`, together with whatever else is asked for now. Everyone who waits drives the round and the call,
-    /// so anyone may stop waiting.
+    /// Fetches `key` together with all other keys that are requested now. Every waiting caller drives the round and the
+    /// call, so any of them may stop waiting.
     pub(super) async fn get(&self, key: &str) -> Rc<Batch<A>> {
         let calls = self.join(key).await;
         let call = calls[key].clone();
-        // Calls of other keys are theirs to drive and to drop.
+        // The callers of the other keys drive and drop their own calls.
         drop(calls);
         call.await
     }
@@ -74,8 +74,8 @@ impl<A: 'static> Gather<A> {
     }
 
     async fn round(per_call: usize, ask: Ask<A>, keys: Rc<RefCell<Option<BTreeSet<String>>>>) -> Rc<BTreeMap<String, Call<A>>> {
-        // A task of its own: this future is polled by everyone who joins, and `yield_now` takes any second poll for
-        // the next turn. What comes of the task is nothing, even if the runtime is ending.
+        // A separate task, because every caller that joins polls this future, and `yield_now` counts any second poll as
+        // the next turn. Its result is ignored, so that it does not matter if the runtime is shutting down.
         let turns = tokio::spawn(async {
             for _ in 0..TURNS {
                 tokio::task::yield_now().await;

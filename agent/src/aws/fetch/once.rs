@@ -1,4 +1,4 @@
-//! Asks for each thing once, however many want it, and keeps what came of it.
+//! Fetches each item once, however many callers want it, and keeps the value.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ type Fetch<V> = LocalBoxFuture<'static, Result<V, AwsError>>;
 
 pub(super) struct Once<K, V> {
     kept: RefCell<BTreeMap<K, V>>,
-    /// Fetches under way; `None` of one that has ended, since removing it would be 3 kB of code for each kind of thing. Weak, so
-    /// that one that no one waits for any more ends.
+    /// Fetches in progress. `None` marks one that has ended, because removing the entry would cost 3 kB of code for
+    /// each type of item. Weak, so that a fetch nobody waits for any longer is dropped.
     asked: RefCell<BTreeMap<K, Option<WeakShared<Fetch<V>>>>>,
 }
 
@@ -26,13 +26,13 @@ impl<K, V> Default for Once<K, V> {
 }
 
 impl<K: Ord + Clone + 'static, V: Clone + 'static> Once<K, V> {
-    /// Keeps nothing of what it has: whoever asks from now on, has it fetched.
+    /// Forgets all kept values: the next request for each fetches it again.
     pub(super) fn forget(&self) {
         self.kept.borrow_mut().clear();
     }
 
-    /// What is kept of `key`; else what a fetch under way brings; else what `fetch` brings, and if that is a value,
-    /// it is kept. Everyone who waits drives the fetch, so anyone may stop waiting.
+    /// Returns the kept value of `key`, or the result of a fetch in progress, or the result of `fetch`. A fetched value
+    /// is kept. Every waiting caller drives the fetch, so any of them may stop waiting.
     pub(super) async fn get(self: &Rc<Self>, key: K, fetch: impl Future<Output = Result<V, AwsError>> + 'static) -> Result<V, AwsError> {
         if let Some(value) = self.kept.borrow().get(&key) {
             return Ok(value.clone());

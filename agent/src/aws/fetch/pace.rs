@@ -1,7 +1,7 @@
-//! One pause for everybody whose requests were refused in one call.
+//! One common pause for all callers whose requests were refused in one call.
 //!
-//! Each step tries again by itself. Were each to draw a pause of its own, what was one call of twenty would come back as
-//! twenty calls of one, just when the service has asked for fewer.
+//! Each step retries on its own. If each drew its own pause, one call of twenty would come back as twenty calls of one,
+//! just when the service has asked for fewer.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
 
-/// How long before the end of a pause its steps are to come back: timers are late by a millisecond or two, each by another,
-/// and who waits in [`Pace::ready`] goes on together with all others.
+/// How long before the end of a pause its steps should retry. Timers fire a millisecond or two late, each by a
+/// different amount; callers that then wait in [`Pace::ready`] all continue at the same time.
 const EARLY: Duration = Duration::from_millis(20);
 
-/// When a service may be asked again.
+/// When a service may be called again.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Pauses since the last call that went well.
+    /// Pauses since the last successful call.
     pauses: Cell<u32>,
     until: Cell<Option<Instant>>,
 }
@@ -32,7 +32,8 @@ impl Pace {
         }
     }
 
-    /// Takes in how a call ended. What may pass is told when to try again; calls that fail during a pause share it.
+    /// Records the outcome of a call. A transient error is given the time of the next try; calls that fail during a
+    /// pause share that pause.
     pub(super) fn note<T>(&self, ended: Result<T, AwsError>) -> Result<T, AwsError> {
         match ended {
             Ok(answer) => {

@@ -1,5 +1,5 @@
-//! One service in several regions: its own, and those that ARNs name. Each has quotas and permissions of its own, so each
-//! gets its own batches.
+//! One service in several regions: the instance's own, and those that ARNs name. Each region has its own quotas and
+//! permissions, so each gets its own batches.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::aws::arn::Arn;
 use crate::aws::client::error::AwsError;
 
-/// What is kept of a service `S` in each region is an `I`.
+/// For each region of a service `S`, the state of type `I`.
 pub(super) struct Regions<S: ?Sized, I> {
     home: Rc<I>,
     others: Rc<RefCell<BTreeMap<String, Rc<I>>>>,
@@ -31,14 +31,14 @@ impl<S: ?Sized, I> Regions<S, I> {
         self.home.clone()
     }
 
-    /// Does something with what is kept of every region.
+    /// Calls `act` with the state of every region.
     pub(super) fn each(&self, act: impl Fn(&I)) {
         act(&self.home);
         self.others.borrow().values().for_each(|other| act(other));
     }
 
-    /// That of the region where `name` is: its own but for an ARN. `elsewhere` makes the service of another region, or
-    /// says that it is none.
+    /// The state for the region of `name`: the instance's own region unless `name` is an ARN. `elsewhere` connects to
+    /// the service in another region, or returns `None` if the region is the current one.
     pub(super) async fn of<F>(&self, name: &str, elsewhere: impl FnOnce(Rc<I>, String) -> F) -> Result<Rc<I>, AwsError>
     where
         F: Future<Output = Result<Option<Rc<S>>, AwsError>>,
@@ -49,7 +49,7 @@ impl<S: ?Sized, I> Regions<S, I> {
         }
         let made = elsewhere(self.home(), region.to_owned()).await?;
         let mut others = self.others.borrow_mut();
-        // Someone else may have been first in the meantime.
+        // Another caller may have added the region in the meantime.
         let there =
             others.entry(region.to_owned()).or_insert_with(|| made.map_or_else(|| self.home(), |service| Rc::new((self.make)(service))));
         Ok(there.clone())

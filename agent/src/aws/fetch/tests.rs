@@ -35,7 +35,7 @@ async fn all(secrets: &Secrets, count: usize) -> Vec<Result<SecretValue, AwsErro
     join_all((0..count).map(|n| async move { secrets.get(&current(format!("s{n:02}"))).await })).await
 }
 
-/// Counts how many calls are under way at the same time, each of which takes a while.
+/// Counts how many calls run concurrently; each of them takes a while.
 struct Slow {
     inner: FakeSecretsManager,
     now: Cell<usize>,
@@ -132,7 +132,7 @@ async fn a_failure_is_not_kept() {
     assert_eq!(fake.count("BatchGetSecretValue"), 2);
 }
 
-/// No two timers of a machine are late by the same time.
+/// No two timers of a machine are late by the same amount.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_together_comes_back_together() {
     let (fake, secrets) = secrets(many(3).throttled(1));
@@ -158,7 +158,7 @@ async fn a_version_is_read_by_itself() {
     assert_eq!((fake.count("BatchGetSecretValue"), fake.count("GetSecretValue")), (1, 1));
 }
 
-/// The step that opened the round timed out, and the others hung for ever.
+/// Regression: when the step that had opened the round timed out, the others hung forever.
 #[tokio::test(start_paused = true)]
 async fn others_get_their_answer_when_the_first_one_gives_up() {
     for patience in [Duration::ZERO, Duration::from_millis(500)] {
@@ -216,7 +216,7 @@ fn arn(region: &str, n: usize) -> String {
     format!("arn:aws:secretsmanager:{region}:210987654321:secret:s{n:02}-a1b2c3")
 }
 
-/// As Secrets Manager may do with secrets of other accounts: read alone they are given.
+/// Imitates Secrets Manager with secrets of other accounts: they are returned only by single reads.
 struct OwnBatchesOnly(FakeSecretsManager);
 
 #[async_trait::async_trait(?Send)]
@@ -250,7 +250,7 @@ async fn a_secret_of_another_account_that_a_batch_refuses_is_read_alone() {
     assert_eq!((fake.0.count("BatchGetSecretValue"), fake.0.count("GetSecretValue")), (1, 1));
 }
 
-/// An ARN of another region was looked for in this one.
+/// Regression: an ARN of another region was looked up in the current one.
 #[tokio::test]
 async fn each_region_is_asked_for_what_its_arns_name() {
     let of = |region: &str| (0..3).fold(FakeSecretsManager::default(), |fake, n| fake.with(&arn(region, n), &format!("{region} {n}")));

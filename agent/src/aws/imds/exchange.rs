@@ -1,6 +1,6 @@
-//! One request to the instance metadata service and what its answer means.
+//! One request to the instance metadata service, and the meaning of its answer.
 //!
-//! Nothing here waits or tries again: that is the business of [`imds`](super).
+//! This module neither waits nor retries; [`imds`](super) does.
 
 use std::error::Error;
 use std::pin::pin;
@@ -25,21 +25,21 @@ use crate::net::plain_http::{self, SendError};
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>
 const TOKEN_TTL: Duration = Duration::from_secs(21_600);
 
-/// How long a connection may take, from the first try to the fourth and all later ones. On an instance whose network
-/// is up it takes less than 1 ms; a packet lost while the interface comes up should not cost a second.
+/// How long connecting may take, for the first to the third try, and then for all later ones. On an instance whose
+/// network is up it takes less than 1 ms; a packet lost while the interface comes up should not cost a second.
 const CONNECT_TIMEOUTS: [Duration; 4] =
     [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600), Duration::from_secs(1)];
 
-/// How far IPv4 is ahead of IPv6.
+/// How long IPv4 is tried before IPv6 starts as well.
 const HEAD_START: Duration = Duration::from_millis(150);
 
-/// The largest answer that is read. User data is 16 KiB at most; all else is less.
+/// The largest answer that is read. User data is 16 KiB at most; everything else is smaller.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 const TOKEN_TTL_SECONDS: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 
-/// Where IMDS is.
+/// The addresses of IMDS.
 pub(super) struct Transport {
     pub(super) http: Http,
     endpoint: Url,
@@ -47,7 +47,7 @@ pub(super) struct Transport {
     other: Option<Url>,
 }
 
-/// A token, and where it is good.
+/// A token, and the endpoint that issued it.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     token: HeaderValue,
@@ -65,13 +65,13 @@ impl PartialEq for Session {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
-    /// What time it is by IMDS.
+    /// The time according to IMDS.
     pub(super) date: Option<SystemTime>,
     retry_after: Option<Duration>,
 }
 
 impl Answer {
-    /// What makes this answer one to try again for: the service is there, and has too much to do.
+    /// The reason to retry if the service is reachable but overloaded.
     pub(super) fn busy(&self) -> Option<Again> {
         (self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS).then(|| Again {
             why: format!("status {}", self.status.as_u16()),
@@ -82,17 +82,17 @@ impl Answer {
     }
 }
 
-/// Why a try brought nothing, and may the next time.
+/// Why a try failed with an error that may pass.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) why: String,
     pub(super) retry_after: Option<Duration>,
     pub(super) connected: bool,
-    /// Whether something came that IMDS never sends.
+    /// Whether the answer was something that IMDS never sends.
     pub(super) impostor: bool,
 }
 
-/// Why a try brought nothing.
+/// Why a try failed.
 #[derive(Debug)]
 pub(super) enum Miss {
     Again(Again),
@@ -104,7 +104,7 @@ impl Transport {
         Self { http, endpoint, other }
     }
 
-    /// Asks for a token once: IPv4 first, and IPv6 as well when IPv4 fails to connect or takes its time.
+    /// Requests a token once: over IPv4 first, and over IPv6 too if IPv4 fails to connect or is slow.
     pub(super) async fn token(&self, rung: usize, limit: Duration) -> Result<Session, Miss> {
         let Some(other) = &self.other else { return self.put(&self.endpoint, rung, limit).await };
         let mut first = pin!(self.put(&self.endpoint, rung, limit));
@@ -116,7 +116,7 @@ impl Transport {
                 Either::Left((Err(Miss::Again(miss)), second)) => second.await.map_err(|_| Miss::Again(miss)),
                 Either::Left((answered, _)) => answered,
                 Either::Right((Ok(session), _)) => Ok(session),
-                // The IPv6 endpoint is off by default: only the other's word is final.
+                // The IPv6 endpoint is off by default, so only the IPv4 endpoint's error is final.
                 Either::Right((Err(_), first)) => first.await,
             },
         }
@@ -142,7 +142,7 @@ impl Transport {
         }
     }
 
-    /// Reads one item once. Every status is an answer.
+    /// Reads one item once. Any status counts as an answer.
     pub(super) async fn get(&self, session: &Session, path: &str, rung: usize, limit: Duration) -> Result<Answer, Miss> {
         let request = Request::get(at(&session.endpoint, path).as_str()).header(TOKEN, session.token.clone());
         self.exchange(rung, path, request, limit).await
@@ -176,7 +176,7 @@ impl Transport {
     }
 }
 
-/// `path` below `/latest`, taken as it is: what has to be escaped in it is.
+/// `path` below `/latest`, used as it is: the caller has already escaped it.
 fn at(endpoint: &Url, path: &str) -> Url {
     let mut url = endpoint.clone();
     url.set_path(&format!("/latest/{path}"));
@@ -191,10 +191,10 @@ fn again(error: &(dyn Error + 'static), connected: bool, impostor: bool) -> Miss
     Miss::Again(Again { why, retry_after: None, connected, impostor })
 }
 
-/// The longest pause that an answer may ask for: a larger number is a mistake of what answers in place of IMDS.
+/// The longest pause that an answer may ask for. A larger number does not come from IMDS.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// `Retry-After` in seconds; IMDS has no use for its other form, a date.
+/// `Retry-After` in seconds. IMDS does not use the other form, a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok();
     seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE))

@@ -15,7 +15,7 @@ const QUICK: Patience = Patience {
 
 const IDENTITY: &str = r#"{"instanceId": "i-0abc", "region": "eu-west-1", "version": "2017-09-30"}"#;
 
-/// IMDS as it should be: strict about tokens, with an answer for everything.
+/// IMDS in good order: strict about tokens, with an answer for everything.
 fn whole(request: &Request) -> Reply {
     if request.path == "/latest/api/token" {
         return match (request.method.as_str(), request.header("x-aws-ec2-metadata-token-ttl-seconds")) {
@@ -36,7 +36,7 @@ fn whole(request: &Request) -> Reply {
     }
 }
 
-/// As [`whole`], but the first answers to what `end`s so come from `script`.
+/// As [`whole`], but the first answers for paths that end in `end` come from `script`.
 fn at_first(end: &'static str, script: Vec<Reply>) -> Loopback {
     let next = AtomicUsize::new(0);
     Loopback::serve(move |request| {
@@ -117,7 +117,7 @@ async fn a_token_that_is_gone_is_replaced_once() {
     assert_eq!((server.count("api/token"), server.count("user-data")), (2, 2));
 }
 
-/// Each of these looked like an empty answer to some tool once, and the instance booted without its configuration.
+/// Some tool has taken each of these for an empty answer, and booted the instance without its configuration.
 #[tokio::test]
 async fn what_passes_is_waited_out() {
     let troubles = [
@@ -265,7 +265,7 @@ async fn the_second_endpoint_serves_when_the_first_does_not_connect_and_has_no_s
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    // No packet is ever answered here (RFC 5737).
+    // This address never answers a packet (RFC 5737).
     let silent = "http://192.0.2.1";
     for first in [nobody.as_str(), silent] {
         let server = Loopback::serve(whole);

@@ -1,4 +1,4 @@
-//! The real SDK against raw answers: what each comes to, and what goes out.
+//! The real SDK types against raw answers: how each answer is read, and what is sent.
 
 use aws_credential_types::Credentials;
 use futures_util::future::join_all;
@@ -45,7 +45,7 @@ async fn refused_with(status: u16, code: &str, message: &str) -> AwsError {
     aws(&server.url).secrets.get(&request("prod/db")).await.unwrap_err()
 }
 
-/// AWS says whose policy refuses, and that a secret is deleted: an order for anything else cannot be carried out.
+/// AWS says whose policy denies the call, and that a secret is deleted; a hint that ignores this could not be followed.
 #[tokio::test]
 async fn a_refusal_says_what_to_change() {
     let user =
@@ -72,7 +72,7 @@ async fn a_refusal_says_what_to_change() {
     }
 }
 
-/// A shell's own region is another than that of the ARN, in which there is no such secret.
+/// A shell's region may differ from the ARN's, and the secret does not exist in the shell's region.
 #[tokio::test]
 async fn the_hint_for_an_arn_names_its_region() {
     let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db-a1b2c3";
@@ -148,7 +148,7 @@ async fn what_is_not_of_aws_is_malformed_and_what_never_came_unreachable() {
     assert!(error.is_unreachable() && error.is_transient());
 }
 
-/// AWS whose time is not this machine's: it refuses what is signed on another day.
+/// AWS with a different time from this machine's: it refuses requests signed on another day.
 #[tokio::test]
 async fn what_is_refused_for_the_clock_is_asked_again_by_the_clock_of_aws() {
     let server = Loopback::serve(|request| match request.header("x-amz-date") {
@@ -176,7 +176,7 @@ async fn what_is_refused_for_the_clock_is_asked_again_by_the_clock_of_aws() {
 async fn a_busy_service_says_how_long_to_wait() {
     let server = Loopback::serve(|_| Reply::new(503, "").header("retry-after", "7"));
     let error = aws(&server.url).secrets.get(&request("prod/db")).await.unwrap_err();
-    // And a little more, or all who were told so would come at once.
+    // Plus some jitter, or all callers told to wait would retry at the same moment.
     let pause = error.retry_after().unwrap().as_secs_f64();
     assert!((7.0..9.0).contains(&pause), "{pause}");
 }
@@ -209,7 +209,7 @@ async fn a_batch_answers_for_each_secret() {
     assert_eq!(server.requests().len(), 2);
 }
 
-/// It was asked for until the time of the step was over, a thousand pages each time.
+/// Regression: endless pages were read again until the step timed out, a thousand pages each time.
 #[tokio::test]
 async fn pages_that_never_end_are_no_reason_for_another_try() {
     let server = Loopback::serve(|_| Reply::new(200, r#"{"Parameters": [], "NextToken": "again"}"#));
@@ -281,7 +281,7 @@ async fn an_instance_asks_imds_for_region_and_credentials_once() {
     assert_eq!(signed.len(), 2);
 }
 
-/// As after a machine has hibernated: by its own clock the credentials have hours left.
+/// As after hibernation: by the machine's own clock the credentials are valid for hours.
 #[tokio::test]
 async fn a_call_is_made_again_with_the_credentials_of_now() {
     for (code, calls) in [("ExpiredTokenException", 2), ("AccessDeniedException", 2), ("ResourceNotFoundException", 1)] {

@@ -1,13 +1,14 @@
-//! What can be done about RDS's errors, by AWS's code.
+//! Hints for RDS's errors, by AWS's code.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, "Errors" of each action.
 
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
-/// Codes that mean that it is not there. Those of snapshots are apart: without them nothing can be restored.
+/// Codes that mean that the database does not exist. Those of snapshots are not among them: without its snapshot,
+/// nothing can be restored.
 pub(crate) const ABSENT: [&str; 2] = ["DBInstanceNotFound", "DBClusterNotFoundFault"];
 
-/// What can be done about an error of RDS; `None` where that is the same for every service.
+/// The hint for an error of RDS; `None` if the common hint applies.
 pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, what, code, .. } = error;
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
@@ -34,7 +35,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     }
 }
 
-/// What can be done about a code; `said` is what happened, in small letters.
+/// The hint for a code; `said` is AWS's message in lower case.
 fn by_code(code: &str, said: &str) -> Option<&'static str> {
     Some(match code {
         "DBSnapshotNotFound" | "DBSnapshotNotFoundFault" | "DBClusterSnapshotNotFoundFault" => {
@@ -74,7 +75,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
     })
 }
 
-/// Faults that pass without anybody's doing: another zone or another customer makes room, another change ends.
+/// Faults that pass by themselves: capacity becomes free, or another change ends.
 const PASSING: [&str; 5] = [
     "InsufficientDBInstanceCapacity",
     "InsufficientDBClusterCapacityFault",
@@ -83,7 +84,7 @@ const PASSING: [&str; 5] = [
     "InvalidDBClusterStateFault",
 ];
 
-/// Whether trying again may help, where the kind of the error does not say so.
+/// Whether a retry may help, where the kind of the error does not decide it.
 pub(super) fn is_transient(error: &AwsError) -> bool {
     PASSING.contains(&error.code.as_str())
 }
@@ -99,10 +100,11 @@ mod tests {
         (error.hint().unwrap(), error.is_transient())
     }
 
-    /// Every fault that RDS documents for the actions that are called here, throttling and permissions apart.
+    /// Every fault that RDS documents for the actions called here, except throttling and permissions.
     ///
-    /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, "Errors" of `RestoreDBInstanceFromDBSnapshot`,
-    /// `RestoreDBClusterFromSnapshot`, `CreateDBInstance`, `ModifyDBInstance`, `ModifyDBCluster` and `RemoveTagsFromResource`.
+    /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, "Errors" of
+    /// `RestoreDBInstanceFromDBSnapshot`, `RestoreDBClusterFromSnapshot`, `CreateDBInstance`, `ModifyDBInstance`,
+    /// `ModifyDBCluster` and `RemoveTagsFromResource`.
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let passing = [

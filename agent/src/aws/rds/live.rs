@@ -1,6 +1,6 @@
 //! RDS as AWS runs it, by signed Query calls.
 //!
-//! One call each, but for lists, which are read to their last page. Source of names and limits:
+//! Each method makes one call, except that lists are read to their last page. Source of names and limits:
 //! <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use crate::gather::Gather as _;
 
 const RDS: Api = Api { service: SERVICE, variable: "RDS", version: "2014-10-31" };
 
-/// The longest page that RDS gives.
+/// The longest page of RDS.
 const PAGE: u32 = 100;
 
-/// More pages than any account has snapshots.
+/// More pages than the snapshots of any account fill.
 const PAGE_LIMIT: usize = 1_000;
 
 pub(crate) struct LiveRds {
@@ -32,7 +32,7 @@ impl LiveRds {
         Self { query: Query::new(connection, RDS) }
     }
 
-    /// Makes one call. What it answers with is in an element of its own.
+    /// Makes one call and returns the result element of its answer.
     async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let answer = self.query.call(call, parameters).await?;
         Ok(answer.child(&format!("{}Result", call.operation)).cloned().unwrap_or_default())
@@ -66,7 +66,7 @@ impl Rds for LiveRds {
             Kind::Instance => ("DBSnapshots", "DBSnapshotIdentifier"),
             Kind::Cluster => ("DBClusterSnapshots", "DBClusterSnapshotIdentifier"),
         };
-        // Of another account, which a snapshot with an ARN may be of, RDS tells only those who ask for it.
+        // A snapshot given by ARN may belong to another account; RDS lists those only with IncludeShared.
         let shared = id.is_some_and(|id| id.starts_with("arn:")).then_some(true);
         let parameters = Parameters::default().maybe(name, id).maybe("IncludeShared", shared);
         let parameters = parameters.maybe("MaxRecords", id.is_none().then_some(PAGE));
@@ -95,7 +95,7 @@ impl Rds for LiveRds {
                 .with("DBSnapshotIdentifier", snapshot)
                 .maybe("DBInstanceClass", class.as_ref())
                 .maybe("DBParameterGroupName", parameter_group.as_ref()),
-            // Its class is that of its instances, which are made apart.
+            // A cluster has no class: its instances have one, and are created separately.
             Kind::Cluster => parameters
                 .with("SnapshotIdentifier", snapshot)
                 .with("Engine", engine)
@@ -178,7 +178,7 @@ fn cluster(element: &Element) -> Option<Database> {
     })
 }
 
-/// What instances and clusters call the same.
+/// The fields that instances and clusters have in common.
 fn either(element: &Element) -> Option<Database> {
     Some(Database {
         engine: element.text("Engine")?.into(),
@@ -196,7 +196,7 @@ fn master_secret(element: &Element) -> Option<MasterSecret> {
     Some(MasterSecret { arn: element.text("SecretArn")?.into(), status })
 }
 
-/// `id` is what its identifier is called.
+/// `id` is the name of the identifier's element.
 fn snapshot(element: &Element, id: &str) -> Option<Snapshot> {
     Some(Snapshot {
         id: element.text(id)?.into(),

@@ -1,4 +1,4 @@
-//! An object of S3 as a claim.
+//! An S3 object used as a claim.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use super::{Found, Objects, Only, Source, is_refused_condition};
 use crate::failure::Explanation;
 use crate::net::claims::{Seen, Store};
 
-/// One object of S3 that is written on conditions only.
+/// An S3 object that is only written conditionally.
 pub(crate) struct ClaimObject {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) place: Source,

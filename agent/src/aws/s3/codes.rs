@@ -1,10 +1,10 @@
-//! What to do about the errors of S3, and of plain HTTPS servers.
+//! Hints for the errors of S3 and of plain HTTPS servers.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
-/// What a write is called in IAM.
+/// The name of a write in IAM.
 pub(crate) const PUT: &str = "PutObject";
 
 /// The code that [`get`](super::get) gives to an answer that belongs to another version of the object.
@@ -13,28 +13,28 @@ pub(super) const CHANGED: &str = CONDITION;
 /// The code of a condition that does not hold.
 pub(super) const CONDITION: &str = "PreconditionFailed";
 
-/// The code of an object that is not there.
+/// The code of an object that does not exist.
 pub(super) const NO_KEY: &str = "NoSuchKey";
 
-/// The codes of two writes of one key, or two changes of one bucket, at the same time.
+/// The codes of two concurrent writes of one key, or two concurrent changes of one bucket.
 const CONFLICT: &str = "ConditionalRequestConflict";
 const ABORTED: &str = "OperationAborted";
 
-/// The code of what a store like S3 cannot do.
+/// The code with which an S3-compatible store refuses a feature it lacks.
 const UNKNOWN: &str = "NotImplemented";
 
-/// Whether another try may help, where the kind of the error does not say so.
+/// Whether a retry may help, where the kind of the error does not decide it.
 pub(super) fn is_transient(error: &AwsError) -> bool {
     matches!(error.code.as_str(), CONFLICT | ABORTED)
 }
 
-/// What kind of error a code of S3 is that no other service has.
+/// The kind of an error code that only S3 has.
 pub(super) fn kind(code: &str, message: &str) -> Option<AwsErrorKind> {
     Some(match code {
         NO_KEY | "NoSuchBucket" | "NoSuchVersion" => AwsErrorKind::NotFound,
         "SlowDown" => AwsErrorKind::Throttled,
         CHANGED => AwsErrorKind::Unreachable,
-        // It answers, and says what it cannot do.
+        // The service is reachable and says what it cannot do, so this is not a transient outage.
         CONFLICT | ABORTED | UNKNOWN => AwsErrorKind::Invalid,
         "InvalidAccessKeyId" => AwsErrorKind::Expired,
         "AccessDenied" if message.contains("kms:") => AwsErrorKind::KmsDenied,
@@ -43,7 +43,7 @@ pub(super) fn kind(code: &str, message: &str) -> Option<AwsErrorKind> {
     })
 }
 
-/// What to do about an error of a plain server.
+/// The hint for an error of a plain server.
 pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
     let resource = &error.resource;
     Some(match error.kind {
@@ -56,7 +56,7 @@ pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
     })
 }
 
-/// What to do about an error of S3; `None` where that is the same for every service.
+/// The hint for an error of S3; `None` if the common hint applies.
 pub(super) fn hint(error: &AwsError) -> Option<String> {
     let (resource, operation) = (&error.resource, error.operation);
     let place = resource.split(" (version").next().unwrap_or_default().trim_start_matches("s3://");
@@ -78,7 +78,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
         }
         (_, AwsErrorKind::KmsDenied) => "allow kms:Decrypt on the object's key in the instance's role and in the key's policy".into(),
         (_, AwsErrorKind::Denied) if operation == PUT => format!("allow s3:PutObject on {arn} in the instance's role"),
-        // Without s3:ListBucket S3 does not say whether there is such a key.
+        // Without s3:ListBucket, S3 does not say whether the key exists.
         (_, AwsErrorKind::Denied) => format!(
             "allow s3:{operation} on {arn} in the instance's role; the key may also be missing, which S3 reports only with s3:ListBucket"
         ),

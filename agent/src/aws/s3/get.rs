@@ -1,4 +1,5 @@
-//! Requests for one object: a range of it, and what the answer says. Whole objects are read and written in [`put`](super::put).
+//! Requests for one object: a range of it, and how the answer is read. Whole objects are read and written in
+//! [`put`](super::put).
 
 use std::time::SystemTime;
 
@@ -20,31 +21,31 @@ use crate::aws::client::query::Element;
 use crate::aws::client::signing::Signing;
 use crate::digest::Sha256;
 
-/// The longest refusal that is read, in bytes.
+/// How much of an error answer is read, in bytes.
 const REFUSAL_LIMIT: usize = 64 << 10;
 
-/// Everything that a request for the same object needs again.
+/// Everything that each request for the same object needs.
 #[derive(Debug, Clone)]
 pub(super) struct Requester {
     pub(super) http: Http,
     pub(super) url: Url,
-    /// By whom and for which region requests are signed; `None` for a plain server.
+    /// The credentials and region that requests are signed with; `None` for a plain server.
     pub(super) signer: Option<(SharedCredentialsProvider, String)>,
     pub(super) call: Call,
 }
 
-/// Bytes from the first to the last one, which may not be known.
+/// A range of bytes from the first to the last one. The last one may not be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) first: u64,
     pub(super) last: Option<u64>,
 }
 
-/// An answer that brings bytes.
+/// An answer that holds bytes of the object.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: Response,
-    /// Whether it begins where it was asked to, and not with the first byte of all.
+    /// Whether it begins at the requested byte, not at the beginning of the object.
     pub(super) is_part: bool,
     /// Length of the whole object.
     pub(super) length: Option<u64>,
@@ -52,7 +53,7 @@ pub(super) struct Answer {
     pub(super) sha256: Option<Sha256>,
 }
 
-/// What tells one version of an object from the next.
+/// What distinguishes one version of an object from another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Version {
     etag: Option<String>,
@@ -62,13 +63,13 @@ pub(super) struct Version {
 /// An answer without bytes of the object.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Ask again in another region.
+    /// The bucket is in another region: repeat the request there.
     Region(String, AwsError),
-    /// Ask again by another URL.
+    /// The object is at another URL: repeat the request there.
     Location(Url),
-    /// Ask again: it was signed with a time that was not AWS's, which is known now.
+    /// The request was signed with a time that was not AWS's. AWS's time is now known: repeat the request.
     Clock(AwsError),
-    /// There is not even a first byte: the object is empty.
+    /// There is no first byte: the object is empty.
     Empty,
     Final(AwsError),
 }
@@ -80,7 +81,7 @@ impl From<AwsError> for Refusal {
 }
 
 impl Refusal {
-    /// The error, for those who cannot ask again.
+    /// The error, for callers that do not repeat the request.
     pub(super) fn error(self, call: &Call) -> AwsError {
         match self {
             Self::Final(error) | Self::Region(_, error) | Self::Clock(error) => error,
@@ -91,12 +92,12 @@ impl Refusal {
 }
 
 impl Requester {
-    /// Asks for some bytes, of `version` if it is given.
+    /// Requests some bytes, of `version` if given.
     pub(super) async fn get(&self, span: Span, version: Option<&Version>) -> Result<Answer, Refusal> {
         let call = &self.call;
         let last = span.last.map_or_else(String::new, |last| last.to_string());
         let mut headers = vec![(RANGE, format!("bytes={}-{last}", span.first))];
-        // A weak one may not be asked for; the answer says which version it is all the same.
+        // If-Match does not accept a weak ETag. The answer still says which version it belongs to.
         let strong = version.and_then(|version| version.etag.clone()).filter(|etag| !etag.starts_with("W/"));
         headers.extend(strong.map(|etag| (IF_MATCH, etag)));
         let (response, signed) = self.send(Method::GET, headers, None).await?;
@@ -110,7 +111,7 @@ impl Requester {
                 if version.is_some_and(|version| *version != answered) {
                     return Err(changed(call).into());
                 }
-                // Of a part, a digest would be that of the part.
+                // The answer to a range request may carry the digest of that range only.
                 let is_all = length.is_some() && response.content_length() == length;
                 let sha256 = whole_sha256(response.headers()).filter(|_| is_all);
                 Ok(Answer { response, is_part: true, length, version: answered, sha256 })
@@ -125,7 +126,7 @@ impl Requester {
         }
     }
 
-    /// The digest that S3 keeps of the whole object. It says so to a HEAD, and not with a part.
+    /// The digest that S3 keeps of the whole object. S3 returns it for a HEAD, but not with a range.
     pub(super) async fn sha256(&self) -> Result<Option<Sha256>, AwsError> {
         let (response, signed) = self.send(Method::HEAD, Vec::new(), None).await?;
         match response.status() {
@@ -134,7 +135,7 @@ impl Requester {
         }
     }
 
-    /// Sends a request, with a body if it writes. The answer, and the time it was signed with.
+    /// Sends a request, with a body if it writes. Returns the answer, and the time the request was signed with.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -145,7 +146,7 @@ impl Requester {
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
         let time = self.http.clock().now();
         let mut request = reqwest::Request::new(method, self.url.clone());
-        // A part may be long; what else is asked for is short.
+        // A range may take long; all other requests are short.
         if headers.iter().all(|(name, _)| *name != RANGE) {
             *request.timeout_mut() = Some(self.http.call_timeout());
         }
@@ -166,7 +167,7 @@ impl Requester {
         if let Some((body, _)) = body {
             *request.body_mut() = Some(match upload {
                 Some(upload) => {
-                    // Without it, it would come in chunks, which S3 does not take.
+                    // Without a length, reqwest would send the body chunked, which S3 does not accept.
                     request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
                     upload.body(body)
                 }
@@ -200,7 +201,7 @@ impl Requester {
         let answer = Element::parse(&beginning(response).await).unwrap_or_default();
         let (code, message) = match answer.name.as_str() {
             "Error" => (answer.text("Code"), answer.text("Message")),
-            // A HEAD has no body to say it in.
+            // The answer to a HEAD has no body that could carry the code.
             _ if status == StatusCode::NOT_FOUND => (Some("NoSuchKey"), None),
             _ => (None, None),
         };
@@ -210,7 +211,7 @@ impl Requester {
         }
         error.retry_after = retry_after(text(RETRY_AFTER.as_str()));
         if matches!(error.kind, AwsErrorKind::Expired | AwsErrorKind::Denied) {
-            // The next try has those of a role that has replaced another, if there is one.
+            // The next try then uses the credentials of the role that replaced this one, if there is one.
             self.http.refuse_credentials();
         }
         if self.http.clock().corrected_by(code, text("date"), signed) {
@@ -231,7 +232,8 @@ impl Version {
     }
 }
 
-/// S3 is signed apart from all others: its paths are encoded once, kept as they are, and the digest of the body goes along.
+/// S3 signatures differ from those of all other services: paths are encoded once and not normalized, and the digest of
+/// the body is sent along.
 fn as_s3_signs() -> SigningSettings {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -244,13 +246,13 @@ fn changed(call: &Call) -> AwsError {
     AwsError { code: CHANGED.into(), ..call.error(AwsErrorKind::Unreachable, "it was replaced by another while it came") }
 }
 
-/// The first byte, and the length of the whole: `bytes 0-99/1234`.
+/// Parses the first byte and the total length from `bytes 0-99/1234`.
 fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, length) = text.strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()))
 }
 
-/// The digest of the whole object: one of its parts' digests is told apart by a dash.
+/// The digest of the whole object. A digest of part digests is recognised by its dash, and ignored.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>.
 fn whole_sha256(headers: &HeaderMap) -> Option<Sha256> {

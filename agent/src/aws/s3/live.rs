@@ -1,4 +1,4 @@
-//! S3 as AWS runs it, and HTTPS servers as they are.
+//! S3 as AWS runs it, and plain HTTPS servers.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use crate::aws::client::call::Call;
 use crate::aws::client::connection::{Connection, PlaceError};
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
-/// How often a server may send us on.
+/// How many redirects are followed.
 const REDIRECTS: usize = 5;
 
 pub(crate) struct LiveObjects {
     connection: Connection,
-    /// The regions of buckets that are not in ours, as S3 has told them.
+    /// The regions of buckets outside the instance's own region, as S3 has reported them.
     regions: RefCell<BTreeMap<String, String>>,
 }
 
@@ -46,11 +46,11 @@ impl LiveObjects {
         Ok(Requester { http: self.connection.http.clone(), url, signer, call: call.clone() })
     }
 
-    /// Makes a requester ask where a refusal says, if it has not been sent on too often.
+    /// Points a requester to where a refusal redirects it, unless the redirect limit is reached.
     ///
     /// # Errors
     ///
-    /// The refusal, where it does not send us on.
+    /// The refusal itself, if it is not a redirect or the limit is reached.
     async fn send_on(&self, requester: &mut Requester, source: &Source, refusal: Refusal, times: usize) -> Result<(), AwsError> {
         match (refusal, source) {
             (Refusal::Region(region, _), Source::S3 { bucket, .. }) if times <= REDIRECTS => {

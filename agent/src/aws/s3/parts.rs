@@ -1,7 +1,7 @@
-//! An object by several ranges at once, handed over in order.
+//! An object read in several concurrent ranges, handed over in order.
 //!
-//! Each range is fetched by a task of its own, so that it goes on while whoever reads is busy; there are never more under
-//! way or waiting than [`AT_ONCE`], which bounds the memory. A server that gives no ranges is read in one stream.
+//! Each range is fetched by its own task, so that it continues while the reader is busy. At most [`AT_ONCE`] ranges are
+//! in progress or waiting, which bounds the memory. A server without range support is read in one stream.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,28 +18,28 @@ use crate::aws::client::error::AwsError;
 use crate::backoff::Backoff;
 use crate::failure::Failure as _;
 
-/// The bytes of one range: enough that the wait for its first byte, some tens of milliseconds from S3, is little beside
-/// the time of the others.
+/// The bytes of one range: enough that the wait for its first byte, some tens of milliseconds from S3, is short
+/// compared with the transfer of the other ranges.
 pub(super) const PART: u64 = 2 << 20;
 
-/// How many ranges are under way: 8 MiB in all, which at 60 ms for each is more than the disk of a small instance takes, and
-/// no more than its memory has to spare.
+/// How many ranges are in progress: 8 MiB in total, which at 60 ms each is more than the disk of a small instance can
+/// write, and no more than its memory can spare.
 const AT_ONCE: usize = 4;
 
 /// How often in a row a range may fail without a byte of progress.
 const TRIES: u32 = 6;
 
-/// The longest pause before a range is asked for again.
+/// The longest pause before a range is requested again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// An object of which the first range has been answered.
+/// An object whose first range has been answered.
 pub(super) struct Parts {
     requester: Requester,
     version: Version,
     about: About,
     ready: VecDeque<Bytes>,
     coming: Coming,
-    /// What ranges tell that are asked for again.
+    /// Errors of ranges that are being retried.
     refusals: (UnboundedSender<AwsError>, UnboundedReceiver<AwsError>),
 }
 
@@ -49,7 +49,7 @@ enum Coming {
     Over,
 }
 
-/// A range that is being fetched. No one wants it any more once this is dropped.
+/// A range that is being fetched. Dropping it cancels the fetch.
 struct Task(JoinHandle<Result<Vec<Bytes>, AwsError>>);
 
 impl Drop for Task {
@@ -59,7 +59,7 @@ impl Drop for Task {
 }
 
 impl Parts {
-    /// `answer` is that to a request for the first [`PART`] bytes.
+    /// `answer` is the answer to a request for the first [`PART`] bytes.
     pub(super) fn new(requester: Requester, answer: Answer, about: About) -> Self {
         let refusals = unbounded_channel();
         let version = answer.version.clone();
@@ -74,7 +74,7 @@ impl Parts {
         Self { requester, version, about, ready: VecDeque::new(), coming, refusals }
     }
 
-    /// An object without a single byte.
+    /// An empty object.
     pub(super) fn empty(requester: Requester) -> Self {
         let about = About { length: Some(0), sha256: None };
         Self { requester, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over, refusals: unbounded_channel() }
@@ -137,7 +137,7 @@ impl Object for Parts {
                     log::debug!(at = *at; "{cut}: asking for the rest");
                     *answer = match self.requester.get(span, Some(&self.version)).await {
                         Ok(answer) if answer.is_part => answer,
-                        // The server cannot go on in the middle: all has to begin again.
+                        // The server cannot resume, so the transfer has to start over.
                         _ => return Err(cut),
                     };
                 }
@@ -146,7 +146,7 @@ impl Object for Parts {
     }
 }
 
-/// Fetches one range, and what is missing of it after each connection that was cut off.
+/// Fetches one range, resuming after each connection that is cut off.
 async fn fetch(
     requester: Requester,
     version: Version,
@@ -169,7 +169,7 @@ async fn fetch(
         }
         log::debug!(first = left.first, failed; "{error}: asking again");
         let pause = Backoff::CALL.pause(failed, error.retry_after()).min(PAUSE);
-        // Whoever reads may have gone.
+        // The reader may be gone.
         let _ = refusals.send(error);
         tokio::time::sleep(pause).await;
     }
@@ -202,7 +202,7 @@ async fn receive(
         }
         fetched.push(bytes);
     }
-    // The end of the answer, so that the connection serves the next range.
+    // Reads the end of the answer, so that the connection can be reused for the next range.
     let _ = answer.response.chunk().await;
     Ok(())
 }

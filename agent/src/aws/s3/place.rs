@@ -1,4 +1,4 @@
-//! Where S3 is asked for an object: the URL, by bucket and region, in every partition.
+//! The URL of an S3 object, by bucket and region, in every partition.
 //!
 //! Source: <https://docs.aws.amazon.com/general/latest/gr/s3.html>,
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html>.
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::aws::client::endpoint::{self, EndpointError, Variant};
 
-/// The URL of an object. `own` is an endpoint that the user has named.
+/// The URL of an object. `own` is the endpoint that the user configured, if any.
 pub(super) async fn url(
     bucket: &str,
     key: &str,
@@ -19,7 +19,7 @@ pub(super) async fn url(
 ) -> Result<String, EndpointError> {
     let variant = Variant::of(variables)?;
     let base = match own {
-        // The same rules say what cannot be combined with it.
+        // The same rules reject variants that cannot be combined with a custom endpoint.
         Some(_) => endpoint::resolve(super::SERVICE.name, region, variant, own).await?,
         None => of_region(region, variant).await?,
     };
@@ -27,14 +27,14 @@ pub(super) async fn url(
     let host = host.trim_end_matches('/');
     let query = version_id.map_or_else(String::new, |version| format!("?versionId={}", encoded(version, "")));
     let key = encoded(key, "/");
-    // A dot in a bucket's name would be one in the name that a certificate has to cover.
+    // A wildcard certificate does not cover a bucket name that contains a dot.
     Ok(match own.is_some() || !is_label(bucket) {
         true => format!("{scheme}://{host}/{bucket}/{key}{query}"),
         false => format!("{scheme}://{bucket}.{host}/{key}{query}"),
     })
 }
 
-/// S3 has names of its own for FIPS and dual stack; the partition's domain is that of every other service.
+/// S3 has its own host names for FIPS and dual stack; the partition's domain is the same as for all other services.
 async fn of_region(region: &str, variant: Variant) -> Result<String, EndpointError> {
     let plain = endpoint::resolve(super::SERVICE.name, region, Variant::default(), None).await?;
     let Some((_, domain)) = plain.split_once(region) else { return Ok(plain) };
@@ -47,7 +47,7 @@ fn is_label(bucket: &str) -> bool {
     bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Percent-encoded as signatures want it: all but unreserved characters and those of `kept`.
+/// Percent-encodes as signatures require: everything except unreserved characters and those in `kept`.
 fn encoded(text: &str, kept: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.as_bytes().contains(&byte) {

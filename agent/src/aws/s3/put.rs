@@ -1,4 +1,4 @@
-//! Requests for a small object as a whole: read it, or write it if it is as it should be.
+//! Requests for a small object as a whole: reading it, and writing it on a condition.
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::digest::Sha256;
 const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 
 impl Requester {
-    /// Asks for the whole object. `None` if it is not there.
+    /// Reads the whole object. `None` if it does not exist.
     pub(super) async fn look(&self) -> Result<Option<Found>, Refusal> {
         let call = &self.call;
         let (mut response, signed) = self.send(Method::GET, Vec::new(), None).await?;
@@ -44,7 +44,7 @@ impl Requester {
     /// Writes the object.
     pub(super) async fn put(&self, body: Bytes, only: Only<'_>, upload: Option<&Upload>) -> Result<Written, Refusal> {
         let call = &self.call;
-        // Buckets with Object Lock want one.
+        // Buckets with Object Lock require a checksum.
         let mut headers = vec![(CHECKSUM, base64::engine::general_purpose::STANDARD.encode(Sha256::of(&body).0))];
         match only {
             Only::Always => {}
@@ -140,14 +140,14 @@ mod tests {
         let request = server.requests().pop().unwrap();
         assert_eq!((request.header("content-length"), request.header("transfer-encoding")), (Some("100000"), None));
         assert_eq!(request.body.len(), content.len());
-        // Where no one listens, nothing moves.
+        // If nothing listens, no activity is recorded.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (nowhere, upload) = (objects_at(&format!("http://127.0.0.1:{port}")), Upload::default());
         assert!(nowhere.write(&place(), content.into(), Only::Always, Some(&upload)).await.is_err());
         assert_eq!(upload.silent_for(), None);
     }
 
-    /// Only the silence before and between was bounded.
+    /// Regression: only the silence before and within the answer was bounded.
     #[tokio::test]
     async fn all_of_a_small_object_comes_in_the_time_of_one_call() {
         let server = Loopback::serve(|_| Reply::new(200, "words").slow(std::time::Duration::from_secs(5)));
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(server.requests().len(), 3, "it is asked for its region once");
     }
 
-    /// They were used until IMDS says that they are over, while nothing else called AWS.
+    /// Regression: they were used until IMDS reported their expiry, if nothing else called AWS.
     #[tokio::test]
     async fn credentials_that_s3_refuses_are_not_used_for_long() {
         for (code, is_refused) in [("ExpiredToken", true), ("AccessDenied", true), ("SlowDown", false)] {
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Where S3 is all that is asked, it tells what time it is.
+    /// Where S3 is the only service called, AWS's time comes from its answers.
     #[tokio::test]
     async fn an_answer_tells_what_time_it_is() {
         let date = "Mon, 23 Nov 2026 02:30:01 GMT";

@@ -21,28 +21,30 @@ use crate::aws::client::endpoint::USE_FIPS;
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::json::of_bytes;
 
-/// How long a call may take that waits for nothing. One that hangs must not keep back the next until others see a message.
+/// The limit for calls other than long polls. A hanging call must not delay the next one until other receivers see a
+/// message.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// Why an entry of a batch is not done, and never will be. All else is tried again: SQS calls throttling, too, a fault of the
-/// sender.
+/// Codes of batch entries that failed for good. All other entries are retried, since SQS reports throttling as a
+/// sender's fault too.
 ///
-/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>, Errors.
+/// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>,
+/// Errors.
 const FINAL: [&str; 4] = ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidIdFormat"];
 
-/// SQS in the SDKs' variables for endpoints.
+/// The name of SQS in the SDKs' endpoint variables.
 const VARIABLE: &str = "SQS";
 
-/// A receipt of no message.
+/// A receipt handle that belongs to no message.
 const NO_RECEIPT: &str = "none";
 
-/// A queue of SQS.
+/// An SQS queue.
 pub(crate) struct LiveQueue {
     connection: Connection,
-    /// As the document names it, for errors.
+    /// The queue as the document names it, for errors.
     written: String,
     url: String,
-    /// Where SQS is called: the same for every call.
+    /// The endpoint, which is the same for every call.
     place: OnceCell<Place>,
 }
 
@@ -79,19 +81,20 @@ struct Entry {
 }
 
 impl LiveQueue {
-    /// What tells it from every other queue, however a document names it: `REGION.ACCOUNT.NAME`. A stand-in may have no region.
+    /// A key that identifies the queue however a document names it: `REGION.ACCOUNT.NAME`. An emulator may have no
+    /// region.
     pub(crate) fn known_as(&self) -> String {
         let (host, path) = self.url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).unwrap_or(("", &self.url));
         let parts = region_of(host).into_iter().chain(path.split('/'));
         parts.collect::<Vec<_>>().join(".")
     }
 
-    /// Finds a queue: in the region of its ARN or its URL, else in that of the instance. It is called where its URL says,
-    /// unless the SDKs' variables name another endpoint.
+    /// Finds a queue in the region of its ARN or URL, otherwise in the instance's region. It is called at the host of
+    /// its URL, unless the SDKs' variables name another endpoint.
     ///
     /// # Errors
     ///
-    /// If there is none, or none for this role.
+    /// If the queue does not exist, or this role may not use it.
     pub(crate) async fn find(connection: &Connection, queue: &QueueName) -> Result<Self, AwsError> {
         let call = Call::new(SERVICE, "GetQueueUrl", &queue.written);
         let elsewhere = match &queue.region {
@@ -105,7 +108,7 @@ impl LiveQueue {
                 return Err(call.error(AwsErrorKind::Invalid, why));
             }
             if endpoint.contains("//sqs-fips.") {
-                // What the switch asks for, it is.
+                // The URL already is a FIPS endpoint, which the switch asks for.
                 connection.endpoints.remove(USE_FIPS);
             }
             connection.endpoints.insert(format!("AWS_ENDPOINT_URL_{VARIABLE}"), endpoint);
@@ -126,12 +129,13 @@ impl LiveQueue {
         Ok(found)
     }
 
-    /// Whether this role may delete messages and give them back: without that, the queue is emptied and nothing of it done.
-    /// Asked for a message that there is not, which SQS only says to those who have the right.
+    /// Checks that this role may delete and return messages. Without these permissions, the worker would empty the
+    /// queue without getting any message done. The check uses a receipt that does not exist, which SQS reports only to
+    /// callers with the permission.
     ///
     /// # Errors
     ///
-    /// If it may not. What else goes wrong is not said here.
+    /// If a permission is missing. Other failures are ignored here.
     pub(crate) async fn check_rights(&self) -> Result<(), AwsError> {
         let asked = [self.delete(&[NO_RECEIPT.into()]).await, self.hide(&[(NO_RECEIPT.into(), Duration::ZERO)]).await];
         let denied = asked.into_iter().filter_map(Result::err).find(|error| error.kind == AwsErrorKind::Denied);
@@ -216,7 +220,8 @@ impl Queue for LiveQueue {
 
     async fn hide(&self, receipts: &[(String, Duration)]) -> Result<Vec<Rejected>, AwsError> {
         let entry = |(at, (receipt, visibility)): (usize, &(String, Duration))| {
-            // Whole seconds, and never sooner than was asked for. What is asked for near the end of twelve hours is whole.
+            // Whole seconds, rounded up so that a message is never visible too early. A value near the limit of twelve
+            // hours is already whole.
             let seconds = u64::try_from(visibility.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
             json!({ "Id": at.to_string(), "ReceiptHandle": receipt, "VisibilityTimeout": seconds })
         };

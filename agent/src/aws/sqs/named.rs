@@ -5,30 +5,30 @@ use std::net::SocketAddr;
 use crate::aws::arn::Arn;
 use crate::failure::Objection;
 
-/// Whether a stand-in is on this machine, so that what goes there is seen by no one else.
+/// Whether an emulator runs on this machine, so that requests to it are not visible to anyone else.
 pub(super) fn is_of_this_machine(authority: &str) -> bool {
     let is_loopback = |at: SocketAddr| at.ip().is_loopback();
     authority.split(':').next() == Some("localhost") || authority.parse().is_ok_and(is_loopback)
 }
 
-/// A queue, as the document names it.
+/// A queue as the document names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QueueName {
-    /// As it was written.
+    /// The text in the document.
     pub(crate) written: String,
     pub(crate) name: String,
-    /// The region of an ARN or a URL.
+    /// The region in an ARN or URL.
     pub(super) region: Option<String>,
-    /// The account of an ARN.
+    /// The account in an ARN.
     pub(super) account: Option<String>,
-    /// Its URL, where that is known already.
+    /// The queue's URL, if the document gives it.
     pub(super) url: Option<String>,
 }
 
 impl QueueName {
     /// # Errors
     ///
-    /// If it can be no queue.
+    /// If the text cannot name a queue.
     pub(crate) fn parse(written: &str) -> Result<Self, Objection> {
         let parsed = match (written.strip_prefix("arn:"), written.strip_prefix("https://").or_else(|| written.strip_prefix("http://"))) {
             (Some(_), _) => of_arn(written),
@@ -44,7 +44,7 @@ impl QueueName {
         })
     }
 
-    /// Whether its messages have an order. A name that ends so is that of no other queue.
+    /// Whether its messages are ordered. Only names of FIFO queues end in `.fifo`.
     ///
     /// Source: <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>.
     pub(crate) fn is_fifo(&self) -> bool {
@@ -53,7 +53,8 @@ impl QueueName {
 }
 
 impl QueueName {
-    /// Where its URL says to call it, if that is not where a region has SQS: a VPC endpoint, FIPS, dual stack, a stand-in.
+    /// The host of its URL, if it is not the default SQS endpoint of a region: a VPC endpoint, FIPS, dual stack, an
+    /// emulator.
     pub(super) fn endpoint(&self) -> Option<String> {
         let (scheme, rest) = self.url.as_deref()?.split_once("://")?;
         let host = rest.split('/').next()?;
@@ -76,7 +77,7 @@ fn of_arn(written: &str) -> Option<QueueName> {
 fn of_url(written: &str, rest: &str) -> Option<QueueName> {
     let (host, path) = rest.split_once('/')?;
     let (account, name) = path.trim_end_matches('/').rsplit_once('/')?;
-    // `queue/` stands before the account in some URLs of stand-ins.
+    // Some emulators put `queue/` before the account in their URLs.
     is_account(account.rsplit('/').next().unwrap_or_default()).then(|| QueueName {
         written: written.into(),
         name: name.into(),
@@ -86,7 +87,8 @@ fn of_url(written: &str, rest: &str) -> Option<QueueName> {
     })
 }
 
-/// The region in the host of a URL: `sqs.REGION.…`, `REGION.queue.amazonaws.com`, `vpce-….sqs.REGION.vpce.amazonaws.com`.
+/// The region in the host of a URL: `sqs.REGION.…`, `REGION.queue.amazonaws.com`,
+/// `vpce-….sqs.REGION.vpce.amazonaws.com`.
 pub(super) fn region_of(host: &str) -> Option<&str> {
     if host == "queue.amazonaws.com" {
         return Some("us-east-1");

@@ -1,4 +1,4 @@
-//! A release that is asked for, and whose boot is ended in the middle of the switch: the one before serves again.
+//! A release is requested, and its boot is ended in the middle of the switch: the previous release serves again.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn serving() -> (Site, Request) {
     (site, Request { release: Some(Asked { wanted, at: Duration::from_secs(1) }), ..request() })
 }
 
-/// No one served, and no one boots again by himself after a command of Systems Manager.
+/// Regression: nothing served, and nobody starts another boot after a Systems Manager command.
 #[tokio::test(start_paused = true)]
 async fn by_sigterm_or_by_its_deadline() {
     for is_asked in [true, false] {

@@ -27,7 +27,7 @@ async fn a_held_lock_is_waited_for_and_mentioned_once() {
     assert!(site.report().elapsed_ms >= 5_000.0);
 }
 
-/// A drain holds it until the machine is gone, and has work to do in the meantime.
+/// A drain holds the lock until the machine is gone, and has work to do in the meantime.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_held_for_long_is_tried_seldom() {
     let site = Site::with(DOCUMENT);
@@ -52,7 +52,7 @@ async fn a_lock_that_stays_held_fails_the_boot_at_the_deadline_without_a_report(
     assert!(site.on_disk().is_none() && site.machine.file("/etc/x").is_none());
 }
 
-/// Its hint was to run `ingot boot`, which has the release in force.
+/// Regression: the hint was to run `ingot boot`, which runs the release in force.
 #[tokio::test(start_paused = true)]
 async fn who_asked_for_a_release_is_told_to_ask_for_it_again() {
     let site = Site::with(DOCUMENT);
@@ -70,7 +70,7 @@ async fn a_boot_that_another_process_has_just_completed_is_not_repeated() {
     assert_eq!(site.boot_in_turn(request(), request()).await, (Ending::Done, Ending::AlreadyDone));
     assert_eq!((site.reported(), site.signals().len()), (1, 1));
     assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
-    // Without a wait for the lock, and not started by cloud-init, it is repeated.
+    // A boot that did not wait for the lock, and was not started by cloud-init, is repeated.
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!(site.reported(), 2);
 }
@@ -88,7 +88,8 @@ async fn a_boot_that_failed_is_repeated() {
     assert_eq!(site.report().outcome, BootOutcome::Done);
 }
 
-/// By the clocks on the wall, what had ended in the moment in which this one began had ended after that.
+/// Regression: by the wall clock, a boot that ended in the moment in which this one began
+/// counted as one that ended after that.
 #[tokio::test(start_paused = true)]
 async fn whoever_waited_for_something_else_than_a_boot_boots() {
     let site = Site::with(DOCUMENT);
@@ -102,7 +103,8 @@ async fn whoever_waited_for_something_else_than_a_boot_boots() {
     assert_eq!(site.reported(), 2);
 }
 
-/// A drain that came between two boots was overlooked: the second one took what was gone for done.
+/// Regression: a drain between two boots was overlooked, and the second boot took for done what
+/// the drain had taken down.
 #[tokio::test(start_paused = true)]
 async fn what_a_drain_has_taken_down_meanwhile_is_brought_up_again() {
     for (boot_id, expected) in [(None, Ending::Done), (Some("of an earlier boot"), Ending::AlreadyDone)] {

@@ -1,4 +1,4 @@
-//! `when:` of a step, by facts that only the instance knows.
+//! `when:` of a step, with facts that only the instance knows.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ async fn who_uses_what_is_not_due_has_a_mistake_and_who_tests_it_has_none() {
     assert_eq!(site("leader", &tested).boot().await, Ending::Done);
 }
 
-/// Any value that could not be filled in ended the boot before the mistakes of the document were found.
+/// Regression: a value that could not be rendered ended the boot before the mistakes of the document were found.
 #[tokio::test(start_paused = true)]
 async fn a_value_that_cannot_be_filled_in_hides_no_mistake() {
     let unfilled = DOCUMENT.replace("seed: true", "seed: true, none: '{{instance.tags.none}}'");

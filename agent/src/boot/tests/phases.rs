@@ -57,7 +57,8 @@ async fn a_process_that_is_ended_in_the_pool_has_succeeded() {
     assert_eq!((site.reported(), site.outcomes()), (1, vec!["changed files./etc/early".to_owned()]));
 }
 
-/// A signal that ended the last, optional steps was waited for again, and the process panicked.
+/// Regression: after a signal ended the last, optional steps, the boot waited for the signal
+/// again, and the process panicked.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_is_ended_while_optional_steps_run_in_the_pool_is_degraded() {
     let (site, _) = site_with(WITH_OPTIONAL, &[Some("Warmed:Stopped")]);

@@ -1,4 +1,4 @@
-//! `--release`: another release in place, kept once the boot has gone well.
+//! `--release`: another release is installed, and kept once the boot has succeeded.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::report::{BootOutcome, Outcome};
 
 const KEPT: &str = "/var/lib/ingot/instances/i-0123456789abcdef0/release.yaml";
 
-/// What a release holds.
+/// The content of a release's bundle.
 fn content(name: &str) -> String {
     format!("content of {name}")
 }
@@ -27,7 +27,7 @@ fn digest(name: &str) -> String {
     Sha256::of(content(name).as_bytes()).to_string()
 }
 
-/// A document that was launched with v1.
+/// The document of an instance that was launched with v1.
 fn document() -> String {
     format!(
         "#ingot
@@ -60,12 +60,13 @@ fn wanted(name: &str) -> Wanted {
     if name == "launched" { Wanted::Launched } else { format!("{name}@sha256:{}", digest(name)).parse().unwrap() }
 }
 
-/// A request for a release that was made so many seconds after the kernel began.
+/// A request for a release, made `at` seconds after the kernel started.
 fn asked(name: &str, at: u64) -> Request {
     Request { release: Some(Asked { wanted: wanted(name), at: Duration::from_secs(at) }), ..request() }
 }
 
-/// The release on the machine: what `current` holds, what the file says, and what the next boot has.
+/// The release on the machine: the content of `current`, the content of the rendered file, and
+/// the release that the next boot has.
 fn found(site: &Site) -> (String, String, String) {
     let file = |path: &str| site.machine.file(path).map_or_else(|| "none".to_owned(), |(text, _)| text);
     let kept = match site.machine.file(KEPT) {
@@ -161,7 +162,7 @@ async fn killed_in_any_change_it_ends_on_one_whole_release() {
     assert!(ends[0] > 5 && ends[1] > 0, "{ends:?}");
 }
 
-/// Boots while another has the lock, which lets go of it after a while.
+/// Boots while another process holds the lock and releases it after a while.
 async fn waiting(site: &Site, request: Request) -> Ending {
     let lock = site.machine.lock_by(7).unwrap();
     let release = async {
@@ -175,7 +176,7 @@ async fn waiting(site: &Site, request: Request) -> Ending {
 async fn of_several_requests_the_last_one_wins() {
     let site = site();
     site.boot().await;
-    // Asked for second, it has changed the instance first.
+    // v3 was requested after v2, but obtained the lock first.
     assert_eq!(site.boot_as(asked("v3", 20)).await, Ending::Done);
     let reported = site.reported();
     let ending = waiting(&site, asked("v2", 10)).await;
@@ -185,12 +186,12 @@ async fn of_several_requests_the_last_one_wins() {
     assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
     assert_eq!(waiting(&site, asked("v2", 21)).await, Ending::Done);
     assert_eq!(found(&site), whole("v2", "v2"));
-    // After a reboot no one waits any more who had asked before.
+    // Requests from before a reboot no longer count.
     site.machine.reboot();
     assert_eq!(waiting(&site, asked("v3", 1)).await, Ending::Done);
 }
 
-/// A request that changed nothing overtook one that waited: nothing was deployed, and both had failed.
+/// Regression: a request that changed nothing made a waiting one be dropped, so both failed and nothing was deployed.
 #[tokio::test(start_paused = true)]
 async fn one_that_changed_nothing_overtakes_nobody() {
     let site = site();
@@ -198,7 +199,7 @@ async fn one_that_changed_nothing_overtakes_nobody() {
     assert_eq!(site.boot_as(asked("v9", 20)).await, Ending::Failed);
     assert_eq!(waiting(&site, asked("v2", 10)).await, Ending::Done);
     assert_eq!(found(&site), whole("v2", "v2"));
-    // What has changed the instance is what was wanted last, however it has ended.
+    // A request that has changed the instance counts as the last one, even if it failed.
     site.machine.on_command("prove", |_, _| crate::fake::machine::Outcome::Ends(End::Exited(1)));
     assert_eq!(site.boot_as(asked("v3", 30)).await, Ending::Failed);
     let ending = waiting(&site, asked("launched", 25)).await;
@@ -206,7 +207,8 @@ async fn one_that_changed_nothing_overtakes_nobody() {
     assert!(matches!(&ending, Ending::Superseded(said) if said.starts_with(&why)), "{ending:?}");
 }
 
-/// It was kept before any of its services had been started, and the process waited for the end of the pool.
+/// Regression: the release was kept before any of its services had been started, and the
+/// process waited for the end of the pool.
 #[tokio::test(start_paused = true)]
 async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
     let document = document().replace("once: always,", "once: always, phase: serve,");
@@ -221,7 +223,7 @@ async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
     let shown = site.report().release.unwrap().to_string();
     let expected = format!("launched is in force, {} was asked for; it is not kept, because this instance is in a warm pool", wanted("v2"));
     assert!(shown.starts_with(&expected), "{shown}");
-    // Nor does it overtake anybody: what serves is decided later.
+    // Such a request does not supersede others either: which release serves is decided later.
     *slow.states.borrow_mut() = vec![Some("InService")];
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!(found(&site), whole("v1", "launched"));
@@ -231,7 +233,7 @@ async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
 
 const SIGNAL: &str = "signals: { stack: { cloudformation: { stack: shop, resource: Web } } }\n";
 
-/// It was kept after everybody had been told that all is well.
+/// Regression: it was kept only after the signals of success had been sent.
 #[tokio::test(start_paused = true)]
 async fn a_release_is_kept_before_anybody_is_told() {
     let site = site_with(&format!("{}{SIGNAL}", document()));
@@ -244,7 +246,7 @@ async fn a_release_is_kept_before_anybody_is_told() {
     assert_eq!((kept.signals(), found(&kept)), (vec![SignalStatus::Success], whole("v2", "v2")));
 }
 
-/// A signal of failure could end an instance in service because of a mistyped release.
+/// Regression: a signal of failure could end an instance in service because of a mistyped release.
 #[tokio::test(start_paused = true)]
 async fn what_is_wrong_with_the_request_alone_is_told_to_nobody_else() {
     let site = site_with(&format!("#ingot\nversion: 1\nfiles: {{ /etc/a: {{ content: a }} }}\n{SIGNAL}"));
@@ -252,7 +254,8 @@ async fn what_is_wrong_with_the_request_alone_is_told_to_nobody_else() {
     assert!(site.signals().is_empty() && site.machine.file("/etc/a").is_none());
 }
 
-/// To all instances of an application, of which some have no bundle, it was a mistake of the document.
+/// Regression: if only some instances of an application have a bundle, requesting a release on
+/// all of them was reported as a mistake of the document.
 #[tokio::test(start_paused = true)]
 async fn a_bundle_that_is_not_due_here_is_no_mistake() {
     let site = site_with(&document().replace("into: /opt/app", "when: \"{{eq instance.region 'nowhere'}}\", into: /opt/app"));
@@ -270,7 +273,7 @@ async fn a_bundle_that_is_optional_and_failed_leaves_the_release_incomplete() {
     assert_eq!(found(&site).2, "launched");
 }
 
-/// It had the time of the bundle that is staged with it.
+/// Regression: a bundle had the time limit of the bundle that is staged with it.
 #[tokio::test(start_paused = true)]
 async fn each_bundle_of_a_release_has_its_own_time() {
     let with_assets = "bundles: { assets: { s3: 's3://shop/assets-{{values.release}}.tar', into: /opt/assets, timeout: 1m }, ";
@@ -284,7 +287,7 @@ async fn each_bundle_of_a_release_has_its_own_time() {
     assert!(assets.error.as_ref().unwrap().message.starts_with("it did not end within 60s"), "{assets:?}");
     assert_eq!(app.outcome, Outcome::Skipped);
     assert!(site.machine.file("/opt/app/current/content").is_none());
-    // However long the other one would take.
+    // The first bundle to fail ends the staging, whatever the time limit of the other one.
     let site = site_with(&document().replace("bundles: { ", with_assets));
     ["v2", "assets-v2"].iter().for_each(|name| site.objects.be_silent_about(&format!("s3://shop/{name}.tar")));
     assert_eq!(site.boot_as(asked("v2", 1)).await, Ending::Unreachable);
@@ -292,7 +295,7 @@ async fn each_bundle_of_a_release_has_its_own_time() {
     assert_eq!(site.outcomes()[..2], ["skipped bundles.app", "failed bundles.assets"]);
 }
 
-/// It had nothing to do, and was forgotten: an earlier one took its place.
+/// Regression: such a request had nothing to do and was forgotten, and an earlier one replaced it.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_found_everything_in_place_was_the_last_one_all_the_same() {
     let site = site();
@@ -306,7 +309,7 @@ async fn without_a_bundle_here_a_request_that_changed_nothing_overtakes_nobody_e
     let document = document().replace("into: /opt/app", "when: \"{{eq instance.region 'nowhere'}}\", into: /opt/app");
     let document = &document[..document.find("commands:").unwrap()];
     let gone = document.replace("content: '", "mode: '0600', content: '{{secrets.gone}}");
-    // Evidence of a failure is a change, too.
+    // Evidence of a failure is sent in this case, too, and must not count as a change.
     let signals = "signals: { e: { s3: 's3://shop-evidence/x/' } }";
     let site = site_with(&format!("{gone}secrets: {{ gone: {{ parameter: /gone }} }}\n{signals}\n"));
     for (name, at) in [("v3", 20), ("v2", 10)] {
@@ -314,7 +317,7 @@ async fn without_a_bundle_here_a_request_that_changed_nothing_overtakes_nobody_e
     }
 }
 
-/// Each was tried, failed late, and pushed out what a reboot goes back to.
+/// Regression: each release was tried, failed late, and pushed out the one that a reboot returns to.
 #[tokio::test(start_paused = true)]
 async fn what_a_reboot_goes_back_to_stays_however_many_are_tried() {
     let site = site_with(&document().replace("into: /opt/app", "keep: 1, into: /opt/app"));

@@ -38,7 +38,7 @@ async fn a_mistake_leaves_evidence_before_it_is_signalled() {
     let content = String::from_utf8(zstd::stream::decode_all(&packed[..]).unwrap()).unwrap();
     assert!(content.contains(r#""reason":"the boot document has a mistake: user data:3:1: unknown key `fils`"#), "{content}");
     assert!(content.contains(r#""outcome":"failed""#), "{content}");
-    // A bucket that never answers costs the signals nothing of their own time.
+    // A bucket that never answers takes nothing from the time of the signals.
     let site = Site::with(&DOCUMENT.replace("files:", "fils:").replace("signals: { stack:", signals));
     site.objects.refuse_writes(Some(""));
     site.stacks.refuse("SignalResource", "Throttling", 1_000_000);
@@ -56,7 +56,7 @@ async fn user_data_that_is_cut_off_is_signalled_by_the_layers_of_the_image() {
     assert!(site.machine.file("/etc/x").is_none());
 }
 
-/// Such user data was once passed over, and the stack was told of a success.
+/// Regression: such user data was ignored, and the stack was sent a success.
 #[tokio::test(start_paused = true)]
 async fn user_data_that_is_no_document_as_it_stands_sends_its_own_signals() {
     let unmarked = DOCUMENT.replace("#ingot\n", "");
@@ -114,11 +114,11 @@ async fn an_included_document_that_stays_throttled_fails_the_boot_after_ten_minu
     site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
     assert_eq!(site.boot().await, Ending::Failed);
     assert_eq!(site.signals(), [SignalStatus::Failure]);
-    // The last pause, which the time left is too short for, is up to 40 seconds: that of the quota, and the jitter on top.
+    // The last pause, for which the time left is too short, is up to 40 seconds: that of the quota, plus jitter.
     assert!((560_000.0..=600_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
 }
 
-/// The deadline is a failure. After SIGTERM, a later boot resumes, so nothing is signalled.
+/// The deadline is signalled as a failure. After SIGTERM, a later boot resumes, so nothing is signalled.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_signalled_and_sigterm_is_not() {
     for (seconds, deadline, signals) in [(1_000, 30, vec![SignalStatus::Failure]), (30, 1_800, Vec::new())] {

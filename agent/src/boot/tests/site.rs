@@ -1,4 +1,4 @@
-//! A machine to boot in a test, the services around it, and a watcher.
+//! A machine to boot in a test, the services around it, and an audience that records what it is shown.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ files: { /etc/x: { content: x } }
 signals: { stack: { cloudformation: { stack: shop, resource: Web } } }
 ";
 
-/// A machine, and everything that its boot may ask.
+/// A machine, and every service that its boot may call.
 pub(super) struct Site {
     pub(super) machine: FakeMachine,
     pub(super) metadata: Rc<dyn Metadata>,
@@ -99,12 +99,12 @@ impl Site {
         boot(request, || self.ground(), self.watcher.clone(), asked).await
     }
 
-    /// Two boots that wait for the lock of another process for a second, and then one for the other.
+    /// Two boots: both wait for the lock of another process for a second, and then the second waits for the first.
     pub(super) async fn boot_in_turn(&self, first: Request, second: Request) -> (Ending, Ending) {
         self.boot_and(first, async {}, second).await
     }
 
-    /// The same, with something that comes before the second one has the lock.
+    /// The same, with `between` run before the second boot obtains the lock.
     pub(super) async fn boot_and(&self, first: Request, between: impl Future<Output = ()>, second: Request) -> (Ending, Ending) {
         let lock = self.machine.lock_by(7).unwrap();
         let release = async {
@@ -120,7 +120,7 @@ impl Site {
         (first, second)
     }
 
-    /// Completes after this time, as SIGTERM does.
+    /// Completes with SIGTERM after this time.
     pub(super) async fn asked_after(&self, seconds: u64) -> &'static str {
         self.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
         "SIGTERM"
@@ -180,7 +180,7 @@ pub(super) fn metadata() -> FakeMetadata {
     FakeMetadata { identity, tags: Some(BTreeMap::new()), ..FakeMetadata::default() }
 }
 
-/// Keeps what it is shown. Checks that the report is written and the lock is free when the boot is over.
+/// Records what it is shown. Checks that the report is written and the lock is free when the boot is over.
 pub(super) struct Watcher {
     machine: FakeMachine,
     lines: RefCell<Vec<String>>,
@@ -220,7 +220,7 @@ impl Audience for Watcher {
 /// A metadata service that answers late or never, and whose target state changes.
 pub(super) struct Slow {
     pub(super) answers: FakeMetadata,
-    /// How long user data takes. `None`: it never arrives.
+    /// How long user data takes. `None` if it never arrives.
     pub(super) takes: Option<Duration>,
     /// The target states, one for each request. The last one stays.
     pub(super) states: RefCell<Vec<Option<&'static str>>>,

@@ -1,4 +1,4 @@
-//! Those who wait for an instance are told, whatever else the end of its boot waits for.
+//! Signals of an instance are sent, whatever else the end of its boot waits for.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,14 +21,14 @@ const STACK: &str = "stack: { cloudformation: { stack: shop, resource: Web } }";
 const HOOK: &str = "hook: { lifecycle_hook: { group: web, name: ready } }";
 const EVIDENCE: &str = "evidence: { s3: 's3://shop-evidence/x/' }";
 
-/// A request for a release that is there.
+/// A request for a release that exists.
 fn asked(seconds: u64) -> Request {
     let wanted = format!("v2@sha256:{}", Sha256::of(b"v2")).parse().unwrap();
     let release = Some(Asked { wanted, at: Duration::from_secs(1) });
     Request { release, deadline: Duration::from_secs(seconds), ..request() }
 }
 
-/// An instance that may be asked for it, with these commands.
+/// An instance on which that release can be requested, with these commands.
 fn site(commands: &str, signals: &str) -> Site {
     let site = Site::with(&format!(
         "#ingot\nversion: 1\nvalues: {{ release: v1, release_sha256: {} }}\nbundles: {{ app: {{ s3: 's3://shop/{{{{values.release}}}}.tar', sha256: \
@@ -46,7 +46,7 @@ fn completed(site: &Site) -> Vec<ActionResult> {
     site.groups.over().into_iter().map(|(_, result)| result).collect()
 }
 
-/// Whether evidence was there as CloudFormation or Auto Scaling was asked to hear of it first. They do not take it at once.
+/// Whether evidence was stored when CloudFormation or Auto Scaling was first called. Both refuse their first call.
 async fn evidence_is_first(site: &Site, asked: Request) -> (Ending, bool) {
     site.stacks.refuse("SignalResource", "Throttling", 1);
     site.groups.refuse("CompleteLifecycleAction", "Throttling", 1);
@@ -61,7 +61,8 @@ async fn evidence_is_first(site: &Site, asked: Request) -> (Ending, bool) {
     join(site.boot_as(asked), is_there).await
 }
 
-/// It ended in a panic: what an application falls back on is waited for, and is not a unit.
+/// Regression: this ended in a panic, because the boot waits for what an application falls back
+/// on, which is not a unit.
 #[tokio::test(start_paused = true)]
 async fn of_an_application_whose_bundle_is_not_there() {
     for signals in [STACK.to_owned(), format!("{EVIDENCE}, {STACK}, {HOOK}")] {
@@ -75,7 +76,7 @@ async fn of_an_application_whose_bundle_is_not_there() {
     }
 }
 
-/// What is started again takes its time, and they do not wait for it.
+/// Restarting the previous release takes its time, and the signals do not wait for it.
 #[tokio::test(start_paused = true)]
 async fn while_what_served_before_is_started_again() {
     let document = |name: &str| {
@@ -105,7 +106,7 @@ async fn while_what_served_before_is_started_again() {
     assert!(site.report().warnings.iter().any(|warning| warning.ends_with("serves again")), "{:?}", site.report().warnings);
 }
 
-/// The same of a release that is to be kept.
+/// The same for a release that is to be kept.
 #[tokio::test(start_paused = true)]
 async fn of_a_release_that_fails() {
     for signals in [STACK.to_owned(), format!("{EVIDENCE}, {STACK}")] {
@@ -115,7 +116,7 @@ async fn of_a_release_that_fails() {
     }
 }
 
-/// No one was told anything.
+/// Regression: no signal was sent.
 #[tokio::test(start_paused = true)]
 async fn of_a_release_when_the_time_of_the_boot_is_over() {
     let optional = site("slow: { run: [/bin/hangs], timeout: 1h, required: false, after: [bundles.app] }", STACK);
@@ -127,7 +128,8 @@ async fn of_a_release_when_the_time_of_the_boot_is_over() {
     assert_eq!((required.signals(), completed(&required)), (vec![SignalStatus::Failure], vec![ActionResult::Abandon]));
 }
 
-/// Of an instance in service, ABANDON may end it: a mistyped release did so while it left its standby.
+/// Regression: for an instance in service, ABANDON may end it. A mistyped release did so while
+/// the instance left its standby.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_went_on_is_not_told_to_give_up() {
     let site = site("good: { run: [/bin/good] }", &format!("{HOOK}, {STACK}"));
@@ -136,13 +138,13 @@ async fn a_hook_that_went_on_is_not_told_to_give_up() {
     assert_eq!(site.boot_as(asked(1_800)).await, Ending::Failed);
     assert_eq!((site.signals(), completed(&site)), (vec![SignalStatus::Success], vec![ActionResult::Continue]));
     assert_eq!(site.groups.count("CompleteLifecycleAction"), 1);
-    // Of the next start of the machine it is told again.
+    // After the next start of the machine, the hook is completed again.
     site.machine.reboot();
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!(site.groups.count("CompleteLifecycleAction"), 2);
 }
 
-/// No one knew whether it was kept, it said; it had never been begun.
+/// Regression: the boot reported that it is not known whether the release is kept, although keeping it had never begun.
 #[tokio::test(start_paused = true)]
 async fn a_release_whose_boot_was_ended_is_certainly_not_kept() {
     let site = site("slow: { run: [/bin/hangs], timeout: 1h, required: false, after: [bundles.app] }", "");

@@ -59,7 +59,8 @@ async fn a_failed_optional_step_degrades_the_boot() {
     assert_eq!(site.report().outcome, BootOutcome::Degraded);
 }
 
-/// Its watcher drained the machine by what no document said any more, and health paths answered 503 for ever.
+/// Regression: the watcher drained the machine by settings that were no longer in any document,
+/// and health paths answered 503 forever.
 #[tokio::test(start_paused = true)]
 async fn what_watched_for_the_end_ends_with_a_document_that_does_not_want_it() {
     for request in [request(), Request { only: vec!["files./etc/x".parse().unwrap()], ..request() }] {

@@ -1,20 +1,20 @@
-//! Log lines in the journal of systemd: on Linux only.
+//! Log lines in the systemd journal: on Linux only.
 
 use log::kv::{self, Key, Value, VisitSource};
 use systemd_journal_logger::JournalLog;
 
 use crate::host::outlet::Outlet;
 
-/// The name under which `journalctl -t` finds us.
+/// The identifier by which `journalctl -t` finds ingot's lines.
 const IDENTIFIER: &str = "ingot";
 
-/// The journal. `None` if there is none.
+/// Opens the journal. `None` if there is none.
 pub(super) fn begin() -> Option<Beside> {
     let journal = JournalLog::new().ok()?.with_syslog_identifier(IDENTIFIER.to_owned());
     Outlet::begin(move |entry: Entry| entry.log(&journal)).ok().map(Beside)
 }
 
-/// Sends to the journal, which may wait for a disk, on a thread beside.
+/// Sends to the journal on a separate thread, because the journal may wait for a disk.
 pub(super) struct Beside(Outlet<Entry>);
 
 impl log::Log for Beside {
@@ -31,7 +31,7 @@ impl log::Log for Beside {
     fn flush(&self) {}
 }
 
-/// What a record says, for another thread.
+/// An owned copy of a record, to send to another thread.
 pub(super) struct Entry {
     level: log::Level,
     target: String,
@@ -54,7 +54,7 @@ impl Entry {
         }
 
         let mut fields = Fields(Vec::new());
-        // Fails only if a visit does.
+        // Fails only if a visit fails, and none does.
         let _ = record.key_values().visit(&mut fields);
         Self {
             level: record.level(),

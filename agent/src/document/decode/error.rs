@@ -1,4 +1,4 @@
-//! The error that ends a reading: one mistake, and the value that it belongs to.
+//! The error that ends one reading: a single mistake, and the value it belongs to.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use crate::document::meant;
 use crate::failure::nearest;
 use crate::text::Place;
 
-/// One mistake, in the words of documents rather than of Rust.
+/// One mistake, worded in terms of the document rather than of Rust.
 #[derive(Debug)]
 pub(super) struct DecodeError {
     message: String,
     hint: Option<String>,
     missing: Option<&'static str>,
-    /// What was expected of a value of another type or out of range, in the words of Rust, until that value is known.
+    /// What Rust expected instead of a value that has the wrong type or is out of range, until that value is known.
     expected: Option<String>,
     at: Option<Box<At>>,
 }
@@ -27,7 +27,7 @@ pub(super) struct DecodeError {
 struct At {
     number: usize,
     place: Place,
-    /// Whether the error only follows from another mistake.
+    /// Whether the error is only a consequence of another mistake.
     is_echo: bool,
 }
 
@@ -36,7 +36,7 @@ impl DecodeError {
         Self { message, hint: Some(hint), missing: None, expected: None, at: None }
     }
 
-    /// Ties the error to the innermost value that it came from.
+    /// Attaches the error to the innermost value that it came from.
     pub(super) fn within(mut self, at: Numbered<'_>, reading: &Reading<'_>) -> Self {
         if self.at.is_none() {
             if let Some(expected) = self.expected.take() {
@@ -44,7 +44,7 @@ impl DecodeError {
                 self = Self { message, hint: Some(hint), ..self };
             }
             let is_echo = reading.explains(at, self.missing);
-            // What a value is said to be may be said of a field of it.
+            // An error about a value may quote one of its fields.
             let quoted = if self.missing.is_none() { at.node.quoted_in(&self.message) } else { None };
             let place = quoted.unwrap_or(&at.node.place).clone();
             self.at = Some(Box::new(At { number: at.number, place, is_echo }));
@@ -52,7 +52,7 @@ impl DecodeError {
         self
     }
 
-    /// The value to set aside, and the mistake unless it only follows from another one. An error without a value
+    /// The value to set aside, and the mistake unless it is only a consequence of another one. An error without a value
     /// belongs to `root`.
     pub(super) fn found(self, root: Numbered<'_>, reading: &Reading<'_>) -> (usize, Option<Mistake>) {
         let Self { message, hint, at, .. } = self.within(root, reading);
@@ -70,8 +70,8 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl serde::de::Error for DecodeError {
-    /// `what` is an [`Objection`](crate::failure::Objection), or a message without a hint, which prints alike in both
-    /// forms.
+    /// `what` is an [`Objection`](crate::failure::Objection), or a message without a hint, which prints the same in
+    /// both forms.
     fn custom<T: fmt::Display>(what: T) -> Self {
         let (message, hint) = (what.to_string(), format!("{what:#}"));
         let hint = (hint != message).then_some(hint);
@@ -83,7 +83,7 @@ impl serde::de::Error for DecodeError {
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        // What was found is quoted from the document, not from what serde made of it.
+        // The value is quoted as the document has it, not as serde converted it.
         Self { message: String::new(), hint: None, missing: None, expected: Some(expected.to_string()), at: None }
     }
 
@@ -95,7 +95,8 @@ impl serde::de::Error for DecodeError {
         Self { missing: Some(field), ..Self::new(format!("`{field}` is missing here"), hint) }
     }
 
-    /// Of a map that might have been something shorter; all others are looked through before serde sees them.
+    /// For a map that could also have a shorter form. All other maps are checked for unknown keys before serde sees
+    /// them.
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         Self::new(format!("unknown key `{field}`"), meant::hint(field, expected))
     }

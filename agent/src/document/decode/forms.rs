@@ -1,9 +1,10 @@
-//! How a value is written that stands in a shorter form than its field takes: a name where a map is meant, a line where a
-//! list is.
+//! The correct form of a value that is written in a shorter form than its field accepts: a name instead of a map, or a
+//! line instead of a list.
 
 use crate::document::tree::{Value, is_string};
 
-/// What a text is meant as: a field of the map that stands here, how the text begins, and the field that it belongs in.
+/// What a text is meant as: a field of the expected map, the prefix of the text, and the field that the text belongs
+/// in.
 const FORMS: [(&str, &str, &str); 12] = [
     ("secrets_manager", "/", "parameter"),
     ("secrets_manager", "arn:aws:ssm:", "parameter"),
@@ -45,7 +46,7 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
     form.map_or_else(|| format!("write a map with its fields: {}", fields.join(", ")), |form| format!("write `{form}`"))
 }
 
-/// A line as the list that it is meant as: the words of a command, or what stands between commas.
+/// A line rewritten as the intended list: the words of a command, or the items between commas.
 pub(super) fn list(line: &str) -> String {
     let line = line.trim();
     if line.contains([' ', '\n']) && line.contains(|c: char| "|&;<>()$`\\\"'*?[]#~\n".contains(c)) {
@@ -58,7 +59,7 @@ pub(super) fn list(line: &str) -> String {
 /// The longest text that a hint repeats, in characters.
 const LONGEST: usize = 100;
 
-/// Whether a hint may repeat a text: not all of a file, nor a URL that is signed.
+/// Whether a hint may repeat a text. It must not repeat a whole file or a signed URL.
 fn is_shown(text: &str) -> bool {
     text.chars().count() <= LONGEST && !text.contains(['\n', '\r', '?'])
 }
@@ -67,7 +68,7 @@ fn told(text: &str) -> String {
     if is_shown(text) { written(text) } else { "\"…\"".to_owned() }
 }
 
-/// A text as it stands in a list or a map of YAML.
+/// A text as it is written in a YAML list or map.
 fn written(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_.-=+".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '-' && text.len() > 1);
@@ -82,7 +83,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What was printed was a signature, and all of a file.
+    /// Regression: a signature and a whole file were printed.
     #[test]
     fn what_is_long_or_signed_is_not_repeated() {
         let of = |text: &str, fields: &[&str]| of_map(&Value::String(text.into()), fields);

@@ -1,6 +1,7 @@
-//! A serde deserializer over a [`Node`]: hands values to the types, and ties every error to the value it came from.
+//! A serde deserializer over a [`Node`]: passes values to the types, and attaches every error to the value it came
+//! from.
 //!
-//! Used by [`decode`](super::decode) alone, which says what to pass over and keeps what was found.
+//! Used only by [`decode`](super::decode), which decides what to skip and keeps the mistakes.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
@@ -18,20 +19,20 @@ use crate::text::{TEXT_WITH_PLACE, placed};
 pub(super) struct Reader<'a> {
     pub(super) at: Numbered<'a>,
     pub(super) reading: &'a Reading<'a>,
-    /// Whether nothing in it is ever rendered, so that braces are those of other programs.
+    /// Whether the value is never rendered, so that its braces belong to other programs.
     pub(super) is_verbatim: bool,
 }
 
-/// A field whose texts are run as they are, at any depth.
+/// A field whose strings are run as they are, at any depth.
 const VERBATIM: &str = "build";
 
 impl<'a> Reader<'a> {
-    /// The reader of the value that comes next.
+    /// The reader of the next value.
     fn next(self, node: &'a Node) -> Self {
         Self { at: self.reading.number(node), ..self }
     }
 
-    /// Ties an error to this value, unless it came from one in it.
+    /// Attaches an error to this value, unless it came from a value inside it.
     fn tie(self, error: DecodeError) -> DecodeError {
         error.within(self.at, self.reading)
     }
@@ -47,7 +48,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number or a boolean as it was written, where a step takes it for the string that is meant.
+    /// A number or a boolean as it was written, where a step accepts it in place of a string.
     fn scalar(self) -> Option<&'a str> {
         match &self.at.node.value {
             Value::Number(text) if self.reading.is_of_a_step() => Some(text),
@@ -60,7 +61,7 @@ impl<'a> Reader<'a> {
         match &self.at.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value, _) => visitor.visit_bool(*value),
-            // `1e2` and `0x64` are as good as `100`.
+            // `1e2` and `0x64` are equivalent to `100`.
             Value::Number(text) => match number::whole(text).map(|whole| (i64::try_from(whole), u64::try_from(whole))) {
                 Some((Ok(integer), _)) => visitor.visit_i64(integer),
                 Some((_, Ok(integer))) => visitor.visit_u64(integer),
@@ -144,8 +145,8 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     }
 }
 
-/// Whether a tag of a text begins with something of a document. Templates of other programs, such as docker's, are texts like
-/// any other.
+/// Whether a tag in a text begins with a name from the document. Templates of other programs, such as docker's, are
+/// ordinary text.
 fn is_reference(text: &str) -> bool {
     let mut tags = text.split("{{").skip(1).filter_map(|tag| Some(tag.split_once("}}")?.0.trim_start_matches(['~', '{', '#', ' '])));
     tags.any(|tag| ["values.", "instance.", "secrets."].iter().any(|root| tag.starts_with(root)))
@@ -176,7 +177,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 struct Entries<'a> {
     reader: Reader<'a>,
     left: std::slice::Iter<'a, (Key, Node)>,
-    /// The fields of a struct; `None` for a map, which takes any key.
+    /// The fields of a struct; `None` for a map, which accepts any key.
     known: Option<&'static [&'static str]>,
     value: Option<Reader<'a>>,
 }

@@ -1,7 +1,7 @@
-//! What one reading of a tree knows from those before it: which values were set aside, and which keys are unknown.
+//! What one reading of a tree knows from earlier ones: which values were set aside, and which keys are unknown.
 //!
 //! Each value has a number: the count of values before it. serde visits values in the order of the document, and a
-//! value that is passed over counts with everything inside it, so a value keeps its number in every reading.
+//! skipped value counts together with everything inside it, so a value keeps its number in every reading.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,22 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::document::error::Mistake;
 use crate::document::tree::{Key, Node, Value};
 
-/// A value, and its number.
+/// A value and its number.
 #[derive(Clone, Copy)]
 pub(super) struct Numbered<'a> {
     pub(super) node: &'a Node,
     pub(super) number: usize,
 }
 
-/// The number of what is read as a whole.
+/// The number of the outermost value.
 pub(super) const ROOT: usize = 0;
 
 pub(super) struct Reading<'a> {
-    /// The number of the value that comes next.
+    /// The number of the next value.
     next: Cell<usize>,
     /// Values that could not be read.
     aside: BTreeSet<usize>,
-    /// Unknown keys, by the number of their value: every reading meets them again.
+    /// Unknown keys, by the number of their value, because every reading meets them again.
     unknown: RefCell<BTreeMap<usize, Unknown>>,
     apart: Apart<'a>,
 }
@@ -37,7 +37,7 @@ pub(super) enum Apart<'a> {
 }
 
 struct Unknown {
-    /// The map it stands in.
+    /// The map that contains the key.
     map: usize,
     mistake: Mistake,
 }
@@ -47,32 +47,32 @@ impl<'a> Reading<'a> {
         Self { next: Cell::new(ROOT), aside: BTreeSet::new(), unknown: RefCell::default(), apart }
     }
 
-    /// Begins at the root, again.
+    /// Starts again at the root.
     pub(super) fn begin<'n>(&self, root: &'n Node) -> Numbered<'n> {
         self.next.set(ROOT);
         self.number(root)
     }
 
-    /// Numbers the value that comes next.
+    /// Numbers the next value.
     pub(super) fn number<'n>(&self, node: &'n Node) -> Numbered<'n> {
         let number = self.next.get();
         self.next.set(number + 1);
         Numbered { node, number }
     }
 
-    /// Passes over the value that comes next, and all that is in it. Returns its number.
+    /// Skips the next value and everything inside it. Returns its number.
     pub(super) fn pass_over(&self, node: &Node) -> usize {
         let number = self.next.get();
         self.next.set(number + node.size());
         number
     }
 
-    /// Whether the value that comes next has been set aside.
+    /// Whether the next value has been set aside.
     pub(super) fn is_next_aside(&self) -> bool {
         self.aside.contains(&self.next.get())
     }
 
-    /// Whether a step of a boot document is read: its strings are taken as they are written, numbers too.
+    /// Whether a step of a boot document is being read: its strings are taken as written, including numbers.
     pub(super) fn is_of_a_step(&self) -> bool {
         matches!(self.apart, Apart::These([_, ..]))
     }
@@ -86,7 +86,7 @@ impl<'a> Reading<'a> {
             }
     }
 
-    /// The keys of a map that are read elsewhere and known by name.
+    /// The keys of a map that are read elsewhere and whose names are known.
     pub(super) fn known_apart(&self, map: usize) -> &'a [&'static str] {
         match self.apart {
             Apart::These(keys) if map == ROOT => keys,
@@ -94,19 +94,19 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Makes later readings pass over a value. Returns whether it was not set aside before.
+    /// Makes later readings skip a value. Returns whether it had not been set aside before.
     pub(super) fn set_aside(&mut self, number: usize) -> bool {
         self.aside.insert(number)
     }
 
-    /// Notes a key of `map` that is not among `known`, and passes over its value.
+    /// Records a key of `map` that is not among `known`, and skips its value.
     pub(super) fn pass_over_unknown(&self, map: usize, key: &Key, node: &Node, known: impl FnOnce() -> Vec<&'static str>) {
         let number = self.pass_over(node);
         self.unknown.borrow_mut().entry(number).or_insert_with(|| Unknown { map, mistake: key.unknown(&known()) });
     }
 
-    /// Whether an error of a map may only follow from another mistake: a misspelt key of the map, or a value in it that
-    /// was set aside. `missing` is the field that the error says is missing.
+    /// Whether an error of a map may be only a consequence of another mistake: a misspelt key of the map, or a value in
+    /// it that was set aside. `missing` is the field that the error reports as missing.
     pub(super) fn explains(&self, map: Numbered<'_>, missing: Option<&str>) -> bool {
         self.unknown.borrow().values().any(|unknown| unknown.map == map.number) || self.has_aside(map, missing)
     }
@@ -124,7 +124,7 @@ impl<'a> Reading<'a> {
     /// Adds the mistakes of unknown keys.
     pub(super) fn tell_unknown(self, mistakes: &mut Vec<Mistake>) {
         let unknown = self.unknown.into_inner();
-        // Nearly always. To take even an empty map apart costs each step of a document.
+        // Nearly always empty. Consuming even an empty map costs a little for each step of a document.
         if !unknown.is_empty() {
             mistakes.extend(unknown.into_values().map(|unknown| unknown.mistake));
         }

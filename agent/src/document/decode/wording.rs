@@ -1,10 +1,10 @@
-//! What is said of a value that cannot stand where it does: in the words of documents, and quoted as it was written.
+//! The wording of errors about unsuitable values: in terms of the document, with values quoted as they were written.
 
 use super::forms;
 use crate::document::tree::Value;
 use crate::number;
 
-/// What a field takes. serde only hands over its name in Rust, or what a type of ours says in `expecting`.
+/// What a field accepts. serde only passes its Rust name, or the text that one of our types writes in `expecting`.
 enum Wanted<'a> {
     /// A whole number; completes "write …".
     Whole(&'a str),
@@ -51,7 +51,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The message and the hint of `found`, which stands where a Rust type expects something else.
+/// The message and the hint for `found`, where a Rust type expects something else.
 pub(super) fn refusal(found: &Value, expected: &str) -> (String, String) {
     let wanted = Wanted::of(expected);
     let what = match (found, &wanted) {
@@ -101,14 +101,14 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
     }
 }
 
-/// The mode that a number was meant to be: `0o644` and 644 are `0644`, whatever they come to in decimal.
+/// The mode that a number was meant as: `0o644` and 644 mean `0644`, whatever their decimal value.
 fn octal(written: &str) -> Option<String> {
     let digits = written.strip_prefix("0o").unwrap_or(written);
     let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     is_octal.then(|| format!("{digits:0>4}"))
 }
 
-/// The number of GiB or MiB/s, if a text is one with this unit.
+/// The number of GiB or MiB/s, if the text is a number with this unit.
 fn without_unit(written: &str) -> Option<&str> {
     let number = written.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = written[number.len()..].trim().to_ascii_lowercase();
@@ -116,7 +116,7 @@ fn without_unit(written: &str) -> Option<&str> {
     (is_known && number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty()).then_some(number)
 }
 
-/// Without what people put between the digits of a number.
+/// Removes the separators that people put between the digits of a number.
 fn without_marks(written: &str) -> String {
     written.replace(['_', ','], "")
 }
@@ -178,7 +178,7 @@ mod tests {
         );
     }
 
-    /// `mode: 0o644` was told to be "420", and `timeout: 90` to be "90".
+    /// Regression: the hint for `mode: 0o644` was "420", and for `timeout: 90` it was "90".
     #[test]
     fn a_hint_can_be_followed() {
         for (written, expected) in [("0o644", "\"0644\""), ("644", "\"0644\""), ("0o4755", "\"4755\""), ("7", "\"0007\"")] {

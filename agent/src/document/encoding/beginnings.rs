@@ -1,14 +1,14 @@
-//! How each form of user data begins.
+//! The first bytes of each form of user data.
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The line that makes user data a boot document.
+/// The line that marks user data as a boot document.
 pub(super) const MARKER: &str = "#ingot";
 
-/// How user data for cloud-init begins, and what it is.
+/// The prefixes of user data for cloud-init, and what each means.
 ///
-/// Source: `INCLUSION_TYPES_MAP` of cloud-init, `cloudinit/handlers/__init__.py`. cloud-init ignores case and white
-/// space before it.
+/// Source: `INCLUSION_TYPES_MAP` of cloud-init, `cloudinit/handlers/__init__.py`. cloud-init ignores case and leading
+/// white space.
 const CLOUD_INIT: [(&str, &str); 10] = [
     ("#!", SCRIPT),
     ("#cloud-config", CLOUD_CONFIG),
@@ -28,7 +28,7 @@ pub(super) const ARCHIVE: &str = "a cloud-config archive";
 pub(super) const PATCH: &str = "a JSON patch of a cloud-config";
 pub(super) const TEMPLATE: &str = "a cloud-init template";
 
-/// What content for cloud-init is; `None` if it does not begin with a word of cloud-init's.
+/// The kind of content for cloud-init; `None` if the content begins with none of cloud-init's prefixes.
 pub(super) fn for_cloud_init(content: &[u8]) -> Option<&'static str> {
     let content = content.trim_ascii_start();
     let goes_on = |beginning: &str| {
@@ -39,14 +39,14 @@ pub(super) fn for_cloud_init(content: &[u8]) -> Option<&'static str> {
     found.map(|(_, what)| *what)
 }
 
-/// Whether the first line is `marker`, with or without a remark after a blank.
+/// Whether the first line is `marker`, optionally followed by white space and a remark.
 ///
-/// cloud-init reads `#cloud-config # web` the same way, and `#cloud-config-archive` is another thing.
+/// cloud-init reads `#cloud-config # web` the same way, while `#cloud-config-archive` is a different form.
 pub(super) fn begins_with(content: &[u8], marker: &str) -> bool {
     content.strip_prefix(marker.as_bytes()).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
 }
 
-/// Whether a header of MIME begins here.
+/// Whether a MIME header begins here.
 pub(super) fn begins_as_message(line: &[u8]) -> bool {
     ["mime-version:", "content-type:"].iter().any(|name| begins_ignoring_case(line, name))
 }

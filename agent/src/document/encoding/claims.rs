@@ -1,7 +1,7 @@
-//! What of a text is ours, though it does not begin as a boot document: keys, and parts of messages.
+//! Detects content for ingot in a text that does not begin as a boot document: keys, and parts of MIME messages.
 //!
-//! Looks at the top level only, where there is YAML to tell it, and at nothing of a script but its first line: it may write
-//! a boot document.
+//! Only the top level is examined where the text is YAML. Of a script only the first line is examined, because a script
+//! may write a boot document.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::document::registry::{self, INCLUDE, KINDS, VERSION};
 use crate::document::tree::{self, Key, Node, Value};
 use crate::template::announces_block_text;
 
-/// The key of a cloud-config under which it holds a boot document.
+/// The key of a cloud-config that contains a boot document.
 const KEY: &str = "ingot";
 
-/// In how many letters a word differs from `ingot` at the most that was meant to be it.
+/// The maximum number of letters in which a misspelling of `ingot` may differ from it.
 const SLIPS: usize = 2;
 
-/// What the keys at the top level say.
+/// The result of examining the top-level keys.
 struct Keys {
-    /// Where the first one stands that is ours.
+    /// The position of the first key that belongs to ingot.
     at: (usize, usize),
-    /// Whether no other program would be meant by them.
+    /// Whether the keys cannot be meant for another program.
     ours: bool,
 }
 
-/// The keys at the top level of a text that are ours, also where it is not quite YAML. `None` if there are none.
+/// The top-level keys of a text that belong to ingot, even if the text is not quite YAML. `None` if there are none.
 fn keys(text: &str) -> Option<Keys> {
     let (node, mistakes) = tree::parse(&Arc::from(""), text);
     let Some(mut node) = node else { return if mistakes.is_empty() { None } else { keys_by_lines(text) } };
@@ -36,7 +36,7 @@ fn keys(text: &str) -> Option<Keys> {
     let known = |key: &Key| registry::top_level().any(|name| name == key.name);
     let (first, _) = entries.iter().find(|(key, _)| known(key))?;
     let ours = entries.iter().filter(|(key, _)| known(key)).count();
-    // `mounts:` of a cloud-config is a list.
+    // In a cloud-config, `mounts:` is a list.
     let has_list = entries.iter().any(|(key, node)| known(key) && key.name != INCLUDE && matches!(node.value, Value::Sequence(_)));
     let ours = !has_list
         && match node.get("version").map(|version| &version.value) {
@@ -47,7 +47,8 @@ fn keys(text: &str) -> Option<Keys> {
     Some(Keys { at: (first.place.line, first.place.column), ours })
 }
 
-/// Whether the steps of a map without `version` can be read as ours. A file of Docker Compose has `services:` as well.
+/// Whether the steps of a map without `version` can be read as steps of a boot document. A Docker Compose file has
+/// `services:` too.
 fn steps_are_ours(entries: &[(Key, Node)]) -> bool {
     let kinds = entries.iter().filter_map(|(key, node)| Some((KINDS.iter().find(|kind| kind.name == key.name)?, node)));
     let steps: Vec<bool> = kinds
@@ -57,8 +58,8 @@ fn steps_are_ours(entries: &[(Key, Node)]) -> bool {
     steps.iter().all(|is_ours| *is_ours) && (!steps.is_empty() || entries.len() > 1)
 }
 
-/// Whether a map whose keys are all ours has steps, and no key that a file of Docker Compose has as well. A step of it may
-/// then have a mistake.
+/// Whether a map whose keys all belong to ingot has steps, and no key that Docker Compose files also have. Its steps
+/// may then contain mistakes.
 fn is_of_no_other(entries: &[(Key, Node)]) -> bool {
     /// Source: <https://docs.docker.com/reference/compose-file/>.
     const COMPOSE: [&str; 4] = ["services", "secrets", "volumes", INCLUDE];
@@ -84,7 +85,7 @@ fn keys_by_lines(text: &str) -> Option<Keys> {
     Some(Keys { at: (line, 1), ours: others && text.lines().any(is_ours) })
 }
 
-/// The key that a line of YAML begins with, if it does, and the column it begins in.
+/// The key at the start of a line of YAML, if there is one, and the column where it begins.
 fn key_of(line: &str) -> Option<(usize, &str)> {
     let (before, _) = line.split_once(':')?;
     let key = before.trim_start_matches(['-', ' ', '\t', '{']);
@@ -93,7 +94,7 @@ fn key_of(line: &str) -> Option<(usize, &str)> {
     (!key.is_empty() && !key.starts_with('#')).then_some((column, key))
 }
 
-/// What is wrong with a text that is for no other program.
+/// The mistake in a text that is not for another program.
 pub(super) fn unmarked(text: &str) -> Slip {
     if let Head::Slip(slip) = head(text) {
         return slip;
@@ -116,13 +117,13 @@ pub(super) fn unmarked(text: &str) -> Slip {
     Slip { only_unmarked: true, ..slip }
 }
 
-/// The first line that is neither empty nor a comment, or a comment that a program knows.
+/// The first line that is neither empty nor a comment, or is a comment that some program recognises.
 fn first_line(text: &str) -> Option<(usize, &str)> {
     let is_comment = |line: &str| line.is_empty() || (line.starts_with('#') && for_cloud_init(line.as_bytes()).is_none());
     text.lines().enumerate().find(|(_, line)| !is_comment(line.trim())).map(|(index, line)| (index + 1, line))
 }
 
-/// Names, for people, what no one is known to read. Never with a word of the content.
+/// Describes, for people, content that no known program reads. The description never quotes the content.
 fn looks_like(line: &str) -> &'static str {
     match line.trim_start().as_bytes() {
         [b'<', ..] => "a script for Windows, or XML",
@@ -132,7 +133,7 @@ fn looks_like(line: &str) -> &'static str {
     }
 }
 
-/// What of ours is in a cloud-config that has no `ingot:` key.
+/// Content for ingot in a cloud-config that has no `ingot:` key.
 pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
     let (node, _) = tree::parse(&Arc::from(""), text);
     if let Some(Value::Map(entries)) = node.as_ref().map(|node| &node.value) {
@@ -157,8 +158,8 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
     }
 }
 
-/// Where something of ours is named at the start of a line, in a text that ingot cannot read: a key, the marker or the type
-/// of a part. What is indented may be in a file that the text writes.
+/// The position where a line of a text that ingot cannot parse begins with a key of ingot's, the marker, or the type of
+/// a part. Indented lines are skipped, because they may belong to a file that the text writes.
 fn names_ours(text: &str) -> Option<(usize, usize)> {
     let names = |line: &str| {
         let is_key = key_of(line).is_some_and(|(column, key)| column == 1 && slips_to_ingot(key) <= SLIPS);
@@ -167,13 +168,13 @@ fn names_ours(text: &str) -> Option<(usize, usize)> {
     text.lines().position(names).map(|index| (index + 1, 1))
 }
 
-/// Where a template names something of ours, be it between tags or in braces.
+/// The position where a template names something of ingot's, between tags or in braces.
 fn in_template(text: &str) -> Option<(usize, usize)> {
     names_ours(text).or_else(|| key_inside(text))
 }
 
-/// Where a key `ingot` stands that is indented or in a list, with a key of a document right below it. The text of a block
-/// scalar, such as that of a file to be written, is passed over.
+/// The position of an `ingot` key that is indented or in a list, with a key of a boot document directly below it. The
+/// text of block scalars, such as the content of a file to write, is skipped.
 fn key_inside(text: &str) -> Option<(usize, usize)> {
     let is_ours = |line: &str| key_of(line).is_some_and(|(_, key)| registry::top_level().any(|known| known == key));
     let mut lines = text.lines().enumerate().peekable();
@@ -193,7 +194,8 @@ fn key_inside(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Where an item of a cloud-config archive is ours: by its type, or by what a part of its type would be.
+/// The position of an item of a cloud-config archive that is for ingot: by its type, or because its content would be
+/// recognised as a part of a message.
 fn in_archive(text: &str) -> Option<(usize, usize)> {
     let (node, _) = tree::parse(&Arc::from(""), text);
     let Some(Value::Sequence(items)) = node.map(|node| node.value) else { return names_ours(text) };
@@ -209,7 +211,7 @@ fn in_archive(text: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// Whether a text is for nodeadm, on images of EKS: <https://awslabs.github.io/amazon-eks-ami/nodeadm/>.
+/// Whether a text is for nodeadm, on EKS images: <https://awslabs.github.io/amazon-eks-ami/nodeadm/>.
 pub(super) fn is_node_config(text: &str) -> bool {
     const API: &str = "node.eks.aws/";
 
@@ -225,7 +227,7 @@ pub(super) fn is_node_config(text: &str) -> bool {
     text.lines().any(says_so) || (text.trim_start().starts_with('{') && in_json())
 }
 
-/// Where a patch of a cloud-config sets the key `ingot`.
+/// The position where a JSON patch of a cloud-config sets the key `ingot`.
 fn in_patch(text: &str) -> Option<(usize, usize)> {
     let Value::Sequence(items) = tree::parse(&Arc::from(""), text).0?.value else { return None };
     let path = |item: &Node| match item.get("path").map(|path| &path.value) {
@@ -235,7 +237,7 @@ fn in_patch(text: &str) -> Option<(usize, usize)> {
     items.iter().find(|item| path(item)).map(|item| (item.place.line, item.place.column))
 }
 
-/// What is wrong with a script that is to be run by ingot, such as `#!ingot`.
+/// The mistake in a script whose interpreter is ingot, such as `#!ingot`.
 fn in_script(text: &str) -> Option<Slip> {
     let (index, line) = text.lines().enumerate().find(|(_, line)| !line.trim().is_empty())?;
     let mut words = line.trim().strip_prefix("#!")?.split_whitespace();
@@ -246,7 +248,7 @@ fn in_script(text: &str) -> Option<Slip> {
     })
 }
 
-/// What of ours is in content that cloud-init makes a cloud-config of, or runs.
+/// Content for ingot inside data that cloud-init turns into a cloud-config, or runs.
 pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
     let at = match what {
         SCRIPT => return in_script(text),
@@ -260,8 +262,8 @@ pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
     Some(Slip::at(at, message, hint))
 }
 
-/// What of ours is in a part of a MIME message that has another type. `kind` is that type, in lower case; empty if the part
-/// has none.
+/// Content for ingot in a part of a MIME message that has another type. `kind` is that type in lower case; empty if the
+/// part has none.
 pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
     let is_archive = for_cloud_init(text.as_bytes()) == Some(ARCHIVE) || kind == "text/cloud-config-archive";
     match is_archive {
@@ -270,7 +272,7 @@ pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
     }
 }
 
-/// The same of anything but an archive, whose items are looked at by this: archives within archives are not.
+/// The same for any part except an archive. Also used for the items of an archive, so nested archives are not examined.
 fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
     let first = for_cloud_init(text.as_bytes());
     if first == Some(SCRIPT) {
@@ -280,7 +282,7 @@ fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
         Head::Marked => text.lines().position(|line| begins_with(line.as_bytes(), MARKER)).map(|index| (index + 1, 1)),
         Head::Slip(slip) => {
             let line = text.lines().nth(slip.line - 1).unwrap_or_default();
-            // `#info`, `#init` and `#into` are two letters from `#ingot`, and begin comments of other programs.
+            // `#info`, `#init` and `#into` differ from `#ingot` in two letters, and begin comments of other programs.
             let is_near = || slips_in(line) <= 1 || keys(text).is_some();
             let is_meant = match is_generic(kind) {
                 true => line.trim() == MARKER || (!slip.only_unmarked && is_near()),
@@ -304,12 +306,12 @@ fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
     })
 }
 
-/// Where the key `ingot` stands at the top level.
+/// The position of the key `ingot` at the top level.
 fn key_at_top(text: &str) -> Option<(usize, usize)> {
     top_level_key(text, |_| true)
 }
 
-/// The same where it need not be ours: a name is one of anything, and a map is a document.
+/// The same in a text that may be for another program: an `ingot` key whose value is not a map may name anything there.
 fn map_at_top(text: &str) -> Option<(usize, usize)> {
     top_level_key(text, |value| matches!(value, Value::Map(_)))
 }
@@ -320,7 +322,8 @@ fn top_level_key(text: &str, is_ours: impl Fn(&Value) -> bool) -> Option<(usize,
     entries.iter().find(|(key, node)| key.name == KEY && is_ours(&node.value)).map(|(key, _)| (key.place.line, key.place.column))
 }
 
-/// Where the header of a part of ours stands in a text: in the lines before the first empty one, or after a delimiter.
+/// The position of a header that declares a part for ingot: in the lines before the first empty one, or after a
+/// delimiter.
 fn type_at(text: &str) -> Option<(usize, usize)> {
     let mut in_headers = true;
     let index = text.lines().position(|line| {
@@ -330,7 +333,7 @@ fn type_at(text: &str) -> Option<(usize, usize)> {
     Some((index + 1, 1))
 }
 
-/// Whether a line is the header of a part of ours, or was meant to be.
+/// Whether a line is the header of a part for ingot, possibly misspelled.
 pub(super) fn is_our_type(line: &str) -> bool {
     let line = line.trim().to_ascii_lowercase();
     line.split_once(':').is_some_and(|(name, value)| {
@@ -338,13 +341,13 @@ pub(super) fn is_our_type(line: &str) -> bool {
     })
 }
 
-/// Whether a part of a type like that is a text. What cannot be read as one is then no one's.
+/// Whether a part of this type is text. If it cannot be read as text, it is for no known program.
 pub(super) fn is_generic_text(kind: &str) -> bool {
     is_generic(kind) && kind != "application/octet-stream"
 }
 
-/// Whether what cannot be read is plainly for another program: a program among the scripts, or an archive that is named as
-/// one. Tools give either the type of scripts, or none.
+/// Whether an unreadable part is clearly for another program: an executable sent as a script, or an archive that is
+/// named as one. Tools set either the type of scripts or no type for these.
 pub(super) fn is_of_others(what: &str, kind: &str, file_name: &str) -> bool {
     const ARCHIVES: [&str; 4] = [".zip", ".jar", ".war", ".whl"];
 
@@ -352,26 +355,26 @@ pub(super) fn is_of_others(what: &str, kind: &str, file_name: &str) -> bool {
     matches!(kind, "" | "text/x-shellscript") && (what == PROGRAM || is_archive())
 }
 
-/// Whether the text of a part of a type like that is one that cloud-init knows, or holds what is told as ours.
+/// Whether the text of a part of this type is one that cloud-init recognises, or contains content for ingot.
 pub(super) fn is_for_others(kind: &str, text: &str) -> bool {
     for_cloud_init(text.as_bytes()).is_some() || in_part(kind, text).is_some()
 }
 
-/// Whether a part that cannot be read beyond `text` may hold a document of ours, or the `ingot:` of a cloud-config, in the
-/// rest.
+/// Whether the rest of a part that cannot be read beyond `text` may contain a boot document, or the `ingot:` key of a
+/// cloud-config.
 pub(super) fn may_go_on_as_ours(kind: &str, text: &str) -> bool {
     let may_hold_ours = for_cloud_init(text.as_bytes()).is_none_or(|what| matches!(what, CLOUD_CONFIG | ARCHIVE | TEMPLATE));
     let is_compressed = kind.ends_with("gzip") || kind.ends_with("zstd");
     may_hold_ours && (is_generic_text(kind) || (!text.is_empty() && (is_generic(kind) || is_compressed)))
 }
 
-/// Whether a type says little of what a part is: what tools write unless told, and what people leave as it was.
+/// Whether a type says little about a part: a tool's default, or a type that was not adapted.
 fn is_generic(kind: &str) -> bool {
     const GENERIC: [&str; 6] = ["", "text/plain", "text/cloud-config", "text/jinja2", "text/x-shellscript", "application/octet-stream"];
     GENERIC.contains(&kind) || kind.ends_with("yaml") || kind.ends_with("json")
 }
 
-/// Whether a type of a part was meant as `text/x-ingot`.
+/// Whether a type was meant as `text/x-ingot`.
 pub(super) fn is_nearly_our_type(kind: &str) -> bool {
     let subtype = kind.split('/').nth(1).unwrap_or(kind);
     let subtype = subtype.strip_prefix("x-").unwrap_or(subtype);

@@ -6,7 +6,7 @@ use std::fmt;
 use super::bounds::{MAX_LAYERS, MAX_UNWRAPPED};
 use crate::failure::Failure;
 
-/// What can be taken off user data.
+/// An encoding of user data that ingot decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Gzip,
@@ -28,7 +28,7 @@ impl fmt::Display for Encoding {
 
 /// Why user data could not be read. `part` is the name as in [`Part`](crate::document::encoding::part::Part).
 ///
-/// No variant quotes the content, nor does any source: it may hold secrets.
+/// Neither a variant nor its source quotes the content, which may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncodingError {
     #[error("{part} is wrapped in gzip, zstd or base64 more than {most} times", most = MAX_LAYERS)]

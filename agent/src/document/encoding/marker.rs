@@ -1,21 +1,21 @@
-//! The line `#ingot`, and what people write in its place.
+//! The line `#ingot`, and common mistakes in writing it.
 //!
-//! The marker is the first line that is neither empty nor a comment. YAML sees a comment in it, so whoever misspells it
-//! would get a document that is passed over: a line that comes near is named.
+//! The marker is the first line that is neither empty nor a comment. YAML treats it as a comment, so a misspelled
+//! marker would cause the whole document to be ignored; therefore a line that resembles the marker is reported.
 
 use super::beginnings::{MARKER, begins_with, for_cloud_init};
 use super::slip::Slip;
 
-/// What the lines before the first one of content say.
+/// The result of reading the lines before the content.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Head {
     Marked,
-    /// No line is the marker, and this one was meant to be.
+    /// No line is the marker, but this one was meant as it.
     Slip(Slip),
     Unmarked,
 }
 
-/// Reads the lines of `text` up to the first that is neither empty nor a comment.
+/// Reads the lines of `text` up to the first one that is neither empty nor a comment.
 pub(super) fn head(text: &str) -> Head {
     let mut slip = None;
     let mut content = None;
@@ -40,7 +40,7 @@ pub(super) fn head(text: &str) -> Head {
     slip.or_else(late).map_or(Head::Unmarked, Head::Slip)
 }
 
-/// What is wrong with a comment that was meant as the marker.
+/// The mistake in a comment that was meant as the marker.
 fn slip_of(line: &str, number: usize) -> Option<Slip> {
     let comment = line.trim_matches(is_blank);
     let column = 1 + line.chars().take_while(|character| is_blank(*character)).count();
@@ -56,25 +56,26 @@ fn slip_of(line: &str, number: usize) -> Option<Slip> {
     }
     let message = format!("`{}` is not the marker `#ingot`", shown(comment));
     let slip = Slip::at((number, column), message, "write the line as `#ingot`, in lower case and without a space");
-    // A comment such as `# ingot`, or `# ingot reads this before user data`, is fine in a layer.
+    // A comment such as `# ingot`, or `# ingot reads this before user data`, is allowed in a layer.
     Some(Slip { only_unmarked: !glued, ..slip })
 }
 
-/// The first word of a line, and what stands before and after it.
+/// The first word of a line, and the text before and after it.
 fn first_word(line: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = line.split_at(line.find(char::is_alphanumeric)?);
     let (word, after) = rest.split_at(rest.find(|character: char| !character.is_alphanumeric()).unwrap_or(rest.len()));
     Some((before, word, after))
 }
 
-/// How many letters lie between the first word of a line and `ingot`.
+/// In how many letters the first word of a line differs from `ingot`.
 pub(super) fn slips_in(line: &str) -> usize {
     first_word(line).map_or(usize::MAX, |(_, word, _)| slips_to_ingot(word))
 }
 
-/// How many letters lie between a word and `ingot`, in whichever case.
+/// In how many letters a word differs from `ingot`, ignoring case.
 pub(super) fn slips_to_ingot(word: &str) -> usize {
-    /// Bytes that no word takes that comes near; a line of megabytes would take gigabytes to compare.
+    /// The longest word that is compared, in bytes. No longer word resembles `ingot`, and comparing a line of megabytes
+    /// would take gigabytes.
     const LONGEST: usize = 32;
 
     if word.len() > LONGEST {
@@ -83,12 +84,12 @@ pub(super) fn slips_to_ingot(word: &str) -> usize {
     strsim::damerau_levenshtein(&word.to_lowercase(), "ingot")
 }
 
-/// White space, and characters that cannot be seen.
+/// White space and invisible characters.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
 }
 
-/// A piece of user data fit for a message: short, and on one line.
+/// A piece of user data in a form suitable for a message: short and on one line.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 40;
     let mut shown: String = text.chars().filter(|character| !character.is_control()).take(MOST).collect();
@@ -102,7 +103,7 @@ pub(super) fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The head in one word, or where and what the slip is; with a star if a layer may have such a line.
+    /// The head in one word, or the position and message of the slip, with a star if a layer may have such a line.
     fn read(text: &str) -> String {
         match head(text) {
             Head::Marked => "marked".into(),

@@ -12,10 +12,10 @@
 //! --XX--
 //! ```
 //!
-//! Headers are mail-parser's. Bodies are cut here, because mail-parser takes the boundary for a delimiter anywhere
-//! in a line (the one AWS documents is `//`, which a comment may well hold) and decodes text by its charset, which
-//! loses bytes. Parts of other types are cloud-init's business. They are read, as far as they can be, only to find a boot
-//! document that its author put into a part of the wrong type, or behind headers that do not end.
+//! Headers are parsed by mail-parser. Bodies are split here, because mail-parser accepts the boundary as a delimiter
+//! anywhere in a line (the one AWS documents is `//`, which a comment may well contain) and decodes text by its
+//! charset, which loses bytes. Parts of other types are for cloud-init. They are read as far as possible, but only to
+//! find a boot document that its author put into a part of the wrong type, or after headers that do not end.
 
 mod headers;
 mod lines;
@@ -38,13 +38,13 @@ use super::unread::UTF_16;
 use super::unwrap::{self, Fault};
 use crate::failure::{Explanation, Failure as _};
 
-/// How deep multiparts may nest. A part that holds the message of another tool makes two.
+/// How deep multiparts may nest. A part that contains another tool's message makes two levels.
 const MAX_DEPTH: usize = 8;
 
-/// Bytes of a character of UTF-8 at the most: a text that is cut may end within one.
+/// The maximum length of a UTF-8 character in bytes: a truncated text may end inside one.
 const LONGEST_CHARACTER: usize = 4;
 
-/// Whether `content` begins with headers, and one of them is of MIME.
+/// Whether `content` begins with headers that include a MIME header.
 pub(crate) fn is_message(content: &[u8]) -> bool {
     let content = without_envelope(content);
     let head = &content[..content.len().min(MAX_HEADERS)];
@@ -52,7 +52,7 @@ pub(crate) fn is_message(content: &[u8]) -> bool {
     headers.clone().next().is_some_and(is_header) && headers.any(begins_as_message)
 }
 
-/// Without the line `From …` that mailboxes, and tools that write like them, put first.
+/// Removes the line `From …` that mailboxes, and tools with the same format, put first.
 fn without_envelope(content: &[u8]) -> &[u8] {
     match lines(content).next() {
         Some(line) if line.content.starts_with(b"From ") => &content[line.next..],
@@ -60,8 +60,8 @@ fn without_envelope(content: &[u8]) -> &[u8] {
     }
 }
 
-/// The `text/x-ingot` parts of `message` in their order, whose sizes once unwrapped add up to at most `limit`; and, each with
-/// a slip, what other parts hold of ours.
+/// The `text/x-ingot` parts of `message` in order, whose unwrapped sizes add up to at most `limit`. Also includes, each
+/// with a slip, content for ingot in other parts.
 pub(crate) fn documents(message: &[u8], limit: usize) -> Result<Vec<Part>, EncodingError> {
     let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, is_cut: false, documents: Vec::new(), unread: Vec::new() };
     walk.entity(without_envelope(message), 0, "")?;
@@ -72,29 +72,30 @@ pub(crate) fn documents(message: &[u8], limit: usize) -> Result<Vec<Part>, Encod
 }
 
 struct Walk {
-    /// Bytes that the parts still to come may unwrap to: those of ours, and the others.
+    /// How many bytes the remaining parts may unwrap to: the parts for ingot, and the others.
     left: usize,
     left_for_others: usize,
-    /// Parts passed that are not multipart, of whatever type: people count them all.
+    /// The number of parts so far that are not multipart, whatever their type. Messages number parts by this count.
     leaves: usize,
-    /// Whether a multipart ends inside a part. cloud-init reads that; a document may have been longer.
+    /// Whether a multipart ends inside a part. cloud-init accepts that, but the document may have been longer.
     is_cut: bool,
     documents: Vec<Part>,
     unread: Vec<Unread>,
 }
 
-/// A part that cannot be read, and may hold a document.
+/// A part that cannot be read and may contain a document.
 struct Unread {
     name: String,
     why: EncodingError,
-    /// Whether it is plainly for another program, as long as a part of ours is there.
+    /// Whether the part is clearly for another program, provided that there is a part for ingot.
     is_passable: bool,
 }
 
 impl Walk {
-    /// The parts, among them those that cannot be read. An author who has sent a document in a part of our type knows that
-    /// type, so a binary script or an archive beside it is what it seems. What is compressed may be the second half of the
-    /// document: such parts are mistakes, beside the documents whose signals are sent.
+    /// All parts, including those that cannot be read. An author who has sent a document in a part of the right type
+    /// knows that type, so a binary script or an archive in the same message is for another program. A compressed part,
+    /// however, may be the second half of the document: it is reported as a mistake, and the signals of the documents
+    /// are still sent.
     fn with_unread(mut self) -> Result<Vec<Part>, EncodingError> {
         if self.documents.is_empty() {
             return self.unread.into_iter().next().map_or(Ok(Vec::new()), |unread| Err(unread.why));
@@ -107,8 +108,8 @@ impl Walk {
         Ok(self.documents)
     }
 
-    /// Takes what `entity`, the message or a part of it with its own headers, holds of ours. `boundary` is that of the
-    /// multipart around it.
+    /// Collects the content for ingot in `entity`, which is the message or a part of it with its own headers.
+    /// `boundary` is the boundary of the enclosing multipart.
     fn entity(&mut self, entity: &[u8], depth: usize, boundary: &str) -> Result<(), EncodingError> {
         let Cut { head, body, ended } = cut(entity);
         let headers = Headers::parse(head)?;
@@ -164,7 +165,7 @@ impl Walk {
         }
     }
 
-    /// A part whose type says that it is ours.
+    /// A part whose type declares it as a document for ingot.
     fn document(&mut self, entity: &[u8], depth: usize, headers: &Headers) -> Result<Part, EncodingError> {
         let Cut { body, ended, .. } = cut_strictly(entity);
         let name = self.name(depth, headers.file_name.as_deref());
@@ -198,7 +199,8 @@ impl Walk {
         name
     }
 
-    /// The text of a part of another type, as far as it can be read. An error is only what makes a text of no program's.
+    /// The text of a part of another type, as far as it can be read. An error is returned only if the content is text
+    /// for no known program.
     fn text_of_other(&mut self, kind: &str, name: &str, body: &[u8], transfer_encoding: &str) -> Result<Option<String>, EncodingError> {
         let limit = self.left_for_others;
         let decoded = match decode(body, transfer_encoding, limit, name) {
@@ -229,7 +231,7 @@ impl Walk {
     }
 }
 
-/// Takes the transfer encoding off the body of a part.
+/// Decodes the transfer encoding of a part's body.
 fn decode<'a>(body: &'a [u8], transfer_encoding: &str, limit: usize, name: &str) -> Result<Cow<'a, [u8]>, EncodingError> {
     Ok(match transfer_encoding {
         "" | "7bit" | "8bit" | "binary" => Cow::Borrowed(body),
@@ -249,7 +251,7 @@ fn unended(message: &str) -> Slip {
     Slip::at((1, 1), message, "put an empty line between the last header and what comes after it")
 }
 
-/// What is of ours before the first delimiter of a multipart, or after the last one, where no one reads it.
+/// Content for ingot before the first delimiter of a multipart, or after the last one, where no program reads it.
 fn lost(outside: &[u8]) -> Option<Part> {
     let text = String::from_utf8_lossy(outside);
     let line = text.lines().position(|line| is_our_type(line) || line.trim() == MARKER)?;
@@ -258,9 +260,9 @@ fn lost(outside: &[u8]) -> Option<Part> {
     Some(Part { name: format!("{WHOLE}, outside of its parts"), slip: Some(slip), text: text.into_owned() })
 }
 
-/// A delimiter that was misspelled or indented, so that a part of ours became the end of another program's part.
+/// A delimiter that was misspelled or indented, so that a part for ingot was appended to another program's part.
 fn delimiter_in(text: &str, boundary: &str) -> Option<Slip> {
-    /// Lines that the header with the type may come after the delimiter.
+    /// Within how many lines after the delimiter the type header must come.
     const HEADERS: usize = 6;
 
     let bare = |line: &str| line.trim().trim_matches('-').to_lowercase();
@@ -276,19 +278,19 @@ fn delimiter_in(text: &str, boundary: &str) -> Option<Slip> {
     Some(Slip::at((line + 1, 1), message, "write the delimiter as `--` and the boundary, at the start of its line"))
 }
 
-/// The body of a multipart.
+/// The body of a multipart, split into parts.
 struct Split<'a> {
     parts: Vec<&'a [u8]>,
-    /// What is before the first delimiter, and after the closing one.
+    /// The content before the first delimiter, and after the closing one.
     outside: [&'a [u8]; 2],
     /// Whether it ends inside its last part.
     is_cut: bool,
 }
 
-/// Cuts the body of a multipart at its delimiters, as RFC 2046 section 5.1.1 has it: each a line of its own, which
-/// owns the line break before it.
+/// Splits the body of a multipart at its delimiters according to RFC 2046 section 5.1.1: each is a line of its own, and
+/// the line break before it belongs to it.
 ///
-/// A message that ends after a delimiter other than the closing one is whole: AWS documented one like that.
+/// A message that ends after a delimiter other than the closing one is complete: AWS documented such a message.
 fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Split<'a>, EncodingError> {
     let mut split = Split { parts: Vec::new(), outside: [&[], &[]], is_cut: false };
     let mut part_start = None;
@@ -325,7 +327,7 @@ fn without_line_break(part: &[u8]) -> &[u8] {
     part.strip_suffix(b"\r").unwrap_or(part)
 }
 
-/// Decodes quoted-printable. mail-parser's decoder drops what is left of an escape cut short, so that is looked for here.
+/// Decodes quoted-printable. mail-parser's decoder drops the rest of a truncated escape, so that case is detected here.
 fn decode_quoted_printable(body: &[u8]) -> Result<Vec<u8>, Fault> {
     let is_escape = |after: &[u8]| matches!(after, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
     let is_soft_break = |after: &[u8]| lines(after).next().is_none_or(|line| line.content.is_empty());

@@ -1,4 +1,4 @@
-//! A boot document of the user data: its name, its text, and what its author got wrong about it.
+//! A boot document in user data: its name, its text, and its author's mistake in marking it.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use super::error::EncodingError;
 use super::slip::Slip;
 use super::unread;
 
-/// What the whole is called in messages.
+/// The name of the whole user data in messages.
 pub(crate) const WHOLE: &str = "user data";
 
-/// One boot document of the user data: its name for messages, and its text without a byte order mark.
+/// A boot document in user data: its name for messages, and its text without a byte order mark.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Such as `user data`, or `user data, part 2 (db.yaml)`.
+    /// For example `user data`, or `user data, part 2 (db.yaml)`.
     pub(crate) name: String,
     pub(crate) text: String,
-    /// Why it does not count as a boot document, though it was meant as one.
+    /// Why it does not count as a boot document, although it was meant as one.
     pub(crate) slip: Option<Slip>,
 }
 
-/// Only the length: a document may hold what no one should read in a panic.
+/// Shows only the length: the document may hold secrets that must not appear in a panic.
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} bytes", self.name, self.text.len())?;
@@ -32,7 +32,7 @@ impl fmt::Debug for Part {
 }
 
 impl Part {
-    /// The text of `bytes`. The offset in the error counts from their first one.
+    /// The text of `bytes`. The offset in an error counts from the first byte.
     pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Self, EncodingError> {
         let name = name.to_owned();
         if let Some(what) = unread::known(bytes) {
@@ -52,7 +52,7 @@ impl Part {
     }
 }
 
-/// As much of `content`, from its start, as is text.
+/// The longest prefix of `content` that is valid text.
 pub(super) fn readable(content: &[u8]) -> &str {
     std::str::from_utf8(content).unwrap_or_else(|error| {
         let (text, _) = content.split_at(error.valid_up_to());

@@ -1,18 +1,18 @@
-//! What the author of user data got wrong about whose it is, and where.
+//! A mistake in marking user data as ingot's, and its position.
 
 use crate::failure::Objection;
 
 /// Why a text that was meant as a boot document does not count as one.
 ///
-/// The text is kept beside it: its signals can be read all the same, and are sent.
+/// The text is kept with it, because its signals can still be read, and are sent.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Slip {
-    /// Where in the text of the part, both counted from 1, the column in characters.
+    /// The position in the text of the part, both counted from 1, the column in characters.
     pub(crate) line: usize,
     pub(crate) column: usize,
     pub(crate) objection: Objection,
-    /// Whether nothing but the marker is missing, or not where it belongs. User data needs one, a document named on the
-    /// command line does not.
+    /// Whether the only mistake is that the marker is missing or misplaced. User data needs a marker; a document named
+    /// on the command line does not.
     pub(crate) only_unmarked: bool,
 }
 

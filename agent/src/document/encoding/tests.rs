@@ -20,10 +20,10 @@ macro_rules! sample {
     };
 }
 
-/// User data as tools make it, and what it must be read as. Each is also the seed of the mutations below.
+/// User data as tools create it, and how it must be read. Each is also a seed of the mutations below.
 const CORPUS: [((&str, &[u8]), &str); 19] = [
     (sample!("plain.yaml"), "Documents([user data: 87 bytes])"),
-    // With a byte order mark, which is dropped, and CRLF, which is not.
+    // Has a byte order mark, which is dropped, and CRLF line breaks, which are kept.
     (sample!("windows.yaml"), "Documents([user data: 94 bytes])"),
     (sample!("cloud-config.yaml"), "CloudConfig(52 bytes)"),
     (sample!("script.sh"), "Other(a shell script)"),
@@ -33,19 +33,19 @@ const CORPUS: [((&str, &[u8]), &str); 19] = [
     (sample!("gzip.b64.b64"), "Documents([user data: 87 bytes])"),
     (sample!("zstd.zst"), "Documents([user data: 87 bytes])"),
     (sample!("zstd.b64url"), "Documents([user data: 87 bytes])"),
-    // Of unknown length, with a window of 8 MiB.
+    // Has an unknown length and a window of 8 MiB.
     (sample!("stream.zst"), "Documents([user data: 87 bytes])"),
     // A frame, a skippable frame, and a frame without length or checksum.
     (sample!("frames.zst"), "Documents([user data: 87 bytes])"),
     (sample!("long.zst"), "Documents([user data: 21083 bytes])"),
-    // As `cloud-init devel make-mime` and write-mime-multipart write them; Python encodes UTF-8 text as base64.
+    // As written by `cloud-init devel make-mime` and write-mime-multipart; Python encodes UTF-8 text as base64.
     (sample!("make-mime.txt"), "Documents([user data, part 2 (base.yaml): 87 bytes, user data, part 3 (test.yaml): 38 bytes])"),
     // A base64 part that is gzip, a multipart in the multipart, and a quoted-printable part.
     (sample!("nested.txt"), "Documents([user data, part 1 (db.yaml): 87 bytes, user data, part 2: 18 bytes, user data, part 4: 26 bytes])"),
-    // As Terraform's cloudinit_config writes it, plain and with `gzip` and `base64_encode` on.
+    // As written by Terraform's cloudinit_config, plain and with `gzip` and `base64_encode` enabled.
     (sample!("terraform.txt"), "Documents([user data, part 2 (shop.yaml): 87 bytes])"),
     (sample!("terraform.b64"), "Documents([user data, part 2 (shop.yaml): 87 bytes])"),
-    // As AWS documents a script for every boot: the last delimiter does not close. A comment holds the boundary.
+    // As AWS documents a script for every boot: the last delimiter does not close. A comment contains the boundary.
     (sample!("aws-unclosed.txt"), "Documents([user data, part 2 (boot.yaml): 57 bytes])"),
     (sample!("script-only.txt"), "Other(a MIME message without a text/x-ingot part)"),
 ];
@@ -56,7 +56,7 @@ fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A zstd frame of raw blocks: any compressor may choose to write one.
+/// A zstd frame of raw blocks, which any compressor may write.
 fn zstd(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let bytes = bytes.as_ref();
     let mut frame = zstd_header(bytes.len() as u64);
@@ -92,14 +92,14 @@ fn base64(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     STANDARD.encode(bytes).into_bytes()
 }
 
-/// As `base64` of coreutils breaks lines, or as Windows does.
+/// Base64 with line breaks as coreutils' `base64` or Windows writes them.
 fn base64_in_lines(bytes: impl AsRef<[u8]>, line_break: &str) -> Vec<u8> {
     base64(bytes).chunks(76).flat_map(|line| [line, line_break.as_bytes()].concat()).collect()
 }
 
 type Wrap = fn(&[u8]) -> Vec<u8>;
 
-/// Every way to wrap something once.
+/// Every way to wrap data once.
 const WRAPS: [(&str, Wrap); 8] = [
     ("plain", |bytes| bytes.to_vec()),
     ("gzip", |bytes| gzip(bytes)),
@@ -162,7 +162,7 @@ fn recognises_by_the_first_line() {
         let debug = String::from_utf8_lossy(bytes);
         assert_eq!(recognise(bytes).unwrap(), expected, "{debug}");
     }
-    // These are base64 by their alphabet, and one of them decodes.
+    // These consist of base64 characters, and one of them decodes.
     let text = "Documents([user data: 5 bytes, 1:1: user data is text, neither a boot document nor for a program that ingot knows])";
     assert_eq!(format!("{:?}", recognise(b"hello").unwrap()), text);
     assert!(explain(b"test").starts_with("user data is not UTF-8 at byte 0"), "{}", explain(b"test"));
@@ -187,7 +187,7 @@ fn takes_exactly_as_much_as_the_limit() {
     most.resize(16 * MIB, b'#');
     let mut more = most.clone();
     more.push(b'#');
-    // The first four: the other kinds of base64 take the same way.
+    // The first four suffice: the other kinds of base64 take the same path.
     for (name, wrap) in &WRAPS[..4] {
         assert!(matches!(recognise(&wrap(&most)), Ok(UserData::Documents(_))), "{name}");
         assert!(matches!(recognise(&wrap(&more)), Err(EncodingError::TooLarge { .. })), "{name}");
@@ -198,7 +198,7 @@ fn takes_exactly_as_much_as_the_limit() {
 fn stops_at_bombs() {
     let zeroes = gzip(vec![0; 48 * MIB]);
     assert!(zeroes.len() < MIB / 2);
-    // 4 GiB from 128 KiB, within the smallest and the largest window we take.
+    // 4 GiB from 128 KiB, within the smallest and the largest accepted window.
     let bombs = [zeroes.clone(), gzip(zeroes), zstd_bomb(32 << 10, 0x38), zstd_bomb(32 << 10, 14 << 3)];
     for bomb in bombs {
         insta::allow_duplicates! {
@@ -212,14 +212,15 @@ fn stops_at_bombs() {
 
 #[test]
 fn refuses_zstd_frames_by_the_memory_they_claim() {
-    // Windows of 18 MiB (the next above the limit) and 3.75 TiB; a content of 16 MiB and a byte, and of all there is.
+    // Windows of 18 MiB (the next size above the limit) and 3.75 TiB; content sizes of 16 MiB plus a byte, and of the
+    // maximum value.
     let claims = [zstd_bomb(1, 14 << 3 | 1), zstd_bomb(1, 0xff), zstd_header(16 * MIB as u64 + 1), zstd_header(u64::MAX)];
     for claim in claims {
         assert!(matches!(recognise(&claim), Err(EncodingError::TooLarge { .. } | EncodingError::Corrupt { .. })));
     }
 }
 
-/// Lines that come near the marker or a delimiter, and one line of all the bytes: no more than a look at each.
+/// Lines that resemble the marker or a delimiter, and one line of all the bytes: each must be examined only once.
 #[test]
 fn long_texts_without_a_marker_take_no_longer() {
     let part = |body: &str| format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n#!/bin/sh\n{body}\n--b--\n");
@@ -244,7 +245,7 @@ fn checks_length_and_checksum_of_a_frame() {
     assert!(explain(&length).contains("Data corruption detected"), "{}", explain(&length));
 }
 
-/// The worst of all readings would be "no document".
+/// The worst reading would be "no document".
 #[test]
 fn what_was_cut_short_is_an_error() {
     let first_bytes_are_text = |bytes: &[u8]| bytes == b"(";
@@ -258,7 +259,8 @@ fn what_was_cut_short_is_an_error() {
                 assert!(first_bytes_are_text(cut) || recognise(&wrapped).is_err(), "at {length}, wrapped");
             }
         }
-        // Eleven symbols are what tells base64 of something of ours from a word. Without its padding, it is still whole.
+        // Eleven symbols distinguish base64 of content for ingot from a word. Without its padding, the base64 is still
+        // complete.
         let encoded = base64(base64(&whole));
         let read = recognise(&whole).unwrap();
         for length in 11..encoded.len() {
@@ -278,7 +280,7 @@ fn what_looks_like_ours_and_is_not_utf8_is_an_error() {
     assert!(matches!(recognise(b"#!/bin/sh\n\xff"), Ok(UserData::Other { .. })));
 }
 
-/// One change that transport, editors and people make to a file.
+/// A change that transport, editors or people make to a file.
 #[derive(Debug, Clone)]
 enum Mutation {
     Flip {
@@ -292,7 +294,7 @@ enum Mutation {
         at: usize,
         length: usize,
     },
-    /// Puts a piece of another sample in.
+    /// Inserts a piece of another sample.
     Splice {
         at: usize,
         other: usize,
@@ -339,7 +341,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// Whatever came of `bytes`: it is within the limit, and an error quotes nothing and has a hint.
+/// Checks any result for `bytes`: it is within the limit, and an error quotes nothing and has a hint.
 fn read_safely(bytes: &[u8]) {
     match recognise(bytes) {
         Ok(UserData::Documents(parts)) => assert!(!parts.is_empty() && parts.iter().map(|part| part.text.len()).sum::<usize>() <= 16 * MIB),
@@ -375,7 +377,7 @@ proptest! {
         prop_assert_eq!(recognise(&wrapped).unwrap(), one_document(&text));
     }
 
-    /// The checksum of gzip, and of zstd where there is one, leaves no other outcome.
+    /// The checksum of gzip, and of zstd where there is one, permits no other outcome.
     #[test]
     fn a_flipped_bit_never_gives_another_document(sample in 0..4_usize, at in any::<usize>(), bit in 0..8_u32) {
         let (name, whole) = [CORPUS[4].0, CORPUS[5].0, CORPUS[8].0, CORPUS[12].0][sample];

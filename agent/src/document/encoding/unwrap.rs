@@ -1,7 +1,7 @@
-//! Takes gzip, zstd and base64 off, in any nesting, within bounds of depth and memory.
+//! Decodes gzip, zstd and base64 in any nesting, with limits on depth and memory.
 //!
-//! gzip and zstd are known by their magic numbers, base64 by being nothing but base64. Does not look at what
-//! comes out, except to tell base64 that was cut short from text that never was base64.
+//! gzip and zstd are recognised by their magic numbers, base64 by containing only base64 characters. The decoded
+//! content is not examined, except to distinguish truncated base64 from text that never was base64.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,26 +15,26 @@ use super::beginnings::{BYTE_ORDER_MARK, begins_as_message};
 use super::bounds::{MAX_LAYERS, MAX_UNWRAPPED};
 use super::error::{Encoding, EncodingError};
 
-/// The largest zstd window, as a power of two: what is at most kept of the output to decode the rest.
+/// The largest zstd window, as a power of two: how much of the output the decoder keeps to decode the rest.
 ///
-/// 16 MiB, as much as the output itself may be, so that no frame that fits is refused for its window up to level 19
-/// (8 MiB). The default of the decoder is 128 MiB.
+/// It is 16 MiB, the same as the limit on the output, so that up to level 19 (8 MiB) no frame that fits is refused
+/// because of its window. The decoder's default is 128 MiB.
 const MAX_ZSTD_WINDOW: u32 = MAX_UNWRAPPED.ilog2();
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// The content, and what it took to get there.
+/// The decoded content, and the memory that decoding took.
 #[derive(Debug)]
 pub(crate) struct Unwrapped<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
-    /// The size of the largest layer that came out, in bytes: what a bound on the sum should count.
+    /// The size of the largest decoded layer in bytes, which a limit on the total should count.
     pub(crate) largest: usize,
 }
 
-/// Takes off up to [`MAX_LAYERS`] encodings, none of whose outputs may exceed `limit` bytes.
+/// Decodes up to [`MAX_LAYERS`] encodings, none of whose outputs may exceed `limit` bytes.
 ///
-/// Holds at most two layers, and a zstd window, in memory at once.
+/// Holds at most two layers and a zstd window in memory at a time.
 pub(crate) fn unwrap(bytes: &[u8], limit: usize) -> Result<Unwrapped<'_>, Fault> {
     let mut bytes = Cow::Borrowed(bytes);
     let mut largest = 0;
@@ -60,7 +60,7 @@ fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
         unzstd(bytes, limit).map(Some)
     } else if is_base64(bytes) {
         match decode_base64(bytes, limit) {
-            // A word is not a broken base64. The beginning of something of ours is.
+            // A word is not treated as damaged base64, unless it decodes to the beginning of a form that ingot reads.
             Err(Fault::Corrupt(..)) if !begins_as_ours(bytes, MAX_LAYERS) => Ok(None),
             decoded => decoded.map(Some),
         }
@@ -69,7 +69,8 @@ fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
     }
 }
 
-/// What can be read of bytes that [`unwrap`] refuses: each encoding is taken off as far as it goes, up to `limit` bytes.
+/// The readable beginning of bytes that [`unwrap`] refuses: each encoding is decoded as far as possible, up to `limit`
+/// bytes.
 pub(crate) fn as_far_as_it_goes(bytes: &[u8], limit: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..MAX_LAYERS {
@@ -87,20 +88,20 @@ pub(crate) fn as_far_as_it_goes(bytes: &[u8], limit: usize) -> Vec<u8> {
     bytes
 }
 
-/// What comes before the place that is damaged.
+/// The output before the damaged position.
 fn whole_part(reader: impl Read, limit: usize) -> Vec<u8> {
     let mut output = Vec::new();
-    // What was read before the error is there all the same.
+    // The bytes read before the error are kept.
     let _ = reader.take(limit as u64).read_to_end(&mut output);
     output
 }
 
-/// By the magic number, of which one byte may be all that arrived.
+/// By the magic number, of which possibly only one byte has arrived.
 fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&GZIP_MAGIC) || bytes == &GZIP_MAGIC[..1]
 }
 
-/// By the magic number of a frame or of a skippable frame, which parallel compressors put first.
+/// By the magic number of a frame, or of a skippable frame, which parallel compressors write first.
 fn is_zstd(bytes: &[u8]) -> bool {
     let cut_short = (2..4).contains(&bytes.len()) && ZSTD_MAGIC.starts_with(bytes);
     cut_short || bytes.starts_with(&ZSTD_MAGIC) || skippable_frame(bytes)
@@ -113,7 +114,7 @@ fn skippable_frame(bytes: &[u8]) -> bool {
 
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     let mut output = Vec::new();
-    // Stops at `limit`, and only reaches the checksum if nothing was left to read.
+    // Stops at `limit`, and verifies the checksum only if nothing is left to read.
     read_up_to(limit, MultiGzDecoder::new(bytes), &mut output).map_err(|error| match error {
         Stopped::AtLimit => Fault::TooLarge,
         Stopped::By(error) => Fault::Corrupt(Encoding::Gzip, error.into()),
@@ -125,7 +126,7 @@ fn unzstd(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     let corrupt = |error: std::io::Error| Fault::Corrupt(Encoding::Zstd, error.into());
     let decoder = zstd_decoder(bytes).map_err(corrupt)?;
     let mut output = Vec::new();
-    // Frame by frame; each is compared with the length and the checksum that it states.
+    // Decodes frame by frame, and checks the length and the checksum that each frame states.
     read_up_to(limit, decoder, &mut output).map_err(|error| match error {
         Stopped::AtLimit => Fault::TooLarge,
         Stopped::By(error) if error.to_string() == WINDOW_TOO_LARGE => Fault::TooLarge,
@@ -140,7 +141,7 @@ fn zstd_decoder(bytes: &[u8]) -> std::io::Result<zstd::Decoder<'static, &[u8]>> 
     Ok(decoder)
 }
 
-/// What the decoder says of a frame that asks for more than [`MAX_ZSTD_WINDOW`].
+/// The decoder's error for a frame that needs more than [`MAX_ZSTD_WINDOW`].
 const WINDOW_TOO_LARGE: &str = "Frame requires too much memory for decoding";
 
 enum Stopped {
@@ -155,14 +156,14 @@ fn read_up_to(limit: usize, reader: impl Read, output: &mut Vec<u8>) -> Result<(
     if output.len() > limit { Err(Stopped::AtLimit) } else { Ok(()) }
 }
 
-/// Whether there is nothing here but white space and base64, of the standard or the URL-safe alphabet.
+/// Whether there is only white space and base64, of the standard or the URL-safe alphabet.
 fn is_base64(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let expected = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte) || byte.is_ascii_whitespace();
     bytes.iter().all(expected) && !bytes.trim_ascii().is_empty()
 }
 
-/// Decodes base64 of either alphabet, padded or not, with white space anywhere.
+/// Decodes base64 of either alphabet, with or without padding, and with white space anywhere.
 pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let symbols = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -176,13 +177,13 @@ pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault
         b'_' => b'/',
         other => *other,
     }));
-    // The decoder's own message would quote the byte it stumbled over.
+    // The decoder's own message would quote the offending byte.
     let corrupt = |_| Fault::Corrupt(Encoding::Base64, "it stops between two bytes, or holds what base64 does not".into());
     let decoded = STANDARD_PAD_INDIFFERENT.decode(&standard).map_err(corrupt)?;
     if decoded.len() > limit { Err(Fault::TooLarge) } else { Ok(decoded) }
 }
 
-/// What is whole of base64 that is damaged: up to the symbol that is none, or to the last group.
+/// The intact part of damaged base64: up to the first invalid symbol, or to the last complete group.
 pub(crate) fn whole_base64(bytes: &[u8], limit: usize) -> Vec<u8> {
     let is_symbol = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
     let symbols = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take_while(is_symbol);
@@ -190,9 +191,10 @@ pub(crate) fn whole_base64(bytes: &[u8], limit: usize) -> Vec<u8> {
     decode_base64(&symbols[..symbols.len() / 4 * 4], limit).unwrap_or_default()
 }
 
-/// Whether the beginning of `base64` decodes, `layers` times at most, to the beginning of something of ours.
+/// Whether the beginning of `base64` decodes, through at most `layers` layers, to the beginning of a form that ingot
+/// reads.
 fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
-    /// Symbols looked at: enough for `#cloud-config` in base64 in base64 in base64.
+    /// How many symbols are examined: enough for `#cloud-config` in three layers of base64.
     const ENOUGH: usize = 64;
 
     let head: Vec<u8> = base64.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').take(ENOUGH).collect();
@@ -207,7 +209,7 @@ fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
         || layers > 1 && is_base64(content) && begins_as_ours(content, layers - 1)
 }
 
-/// Why something could not be unwrapped: an [`EncodingError`] that does not know yet whose it is.
+/// Why data could not be unwrapped: an [`EncodingError`] without the name of its part.
 #[derive(Debug)]
 pub(crate) enum Fault {
     TooDeep,

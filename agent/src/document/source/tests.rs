@@ -1,4 +1,5 @@
-//! What comes of user data: whose it is, what is wrong with it, and what `check` says of the same bytes on a desk.
+//! How user data is read: which program it is for, what is wrong with it, and what `check` reports for the same bytes
+//! on a dev box.
 
 mod parts;
 
@@ -12,7 +13,7 @@ use flate2::write::GzEncoder;
 use super::*;
 use crate::fake::machine::FakeMachine;
 
-/// The document of most cases; what is added to it must not run without it.
+/// The document of most cases; anything added to it must not run without it.
 const KEYS: &str = "version: 1\nfiles:\n  /etc/a: { content: a }\n\nservices:\n  a.service: {}\n";
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -37,7 +38,7 @@ fn part(kind: &str, body: &str) -> String {
     format!("Content-Type: {kind}\n\n{body}")
 }
 
-/// What layers say: the keys of each that runs, or every mistake, and the keys of what is kept for its signals.
+/// A summary of layers: the keys of each one that runs, or every mistake, and the keys that are kept for its signals.
 fn told(layers: &Layers) -> String {
     let keys = |node: &Node| match &node.value {
         Value::Map(entries) => entries.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>().join(" "),
@@ -58,7 +59,7 @@ fn told(layers: &Layers) -> String {
     if nodes.is_empty() { mistakes } else { format!("{mistakes} [{nodes}]") }
 }
 
-/// What an instance makes of user data.
+/// How an instance reads user data.
 fn instance(bytes: impl AsRef<[u8]>) -> String {
     let mut layers = Layers::default();
     match layers.add_user_data(bytes.as_ref()) {
@@ -70,7 +71,7 @@ fn instance(bytes: impl AsRef<[u8]>) -> String {
     }
 }
 
-/// What `check FILE` makes of the same.
+/// How `check FILE` reads the same.
 fn desk(bytes: impl AsRef<[u8]>) -> String {
     let mut layers = Layers::default();
     let marked = layers.add_named("user data", bytes.as_ref());
@@ -120,7 +121,7 @@ fn a_document_runs_as_a_whole() {
     ]);
 }
 
-/// A service of another program that has our name.
+/// A service of another program that is named `ingot`.
 const NAMED: &str = "services:\n  ingot: 1\n";
 
 #[test]
@@ -183,7 +184,7 @@ fn what_is_for_another_program_is_left_to_it() {
     }
 }
 
-/// A layer needs no marker, so `check` only says that it is one.
+/// A layer needs no marker, so `check` only says that the document is one.
 #[test]
 fn keys_without_a_marker_are_a_mistake_of_user_data_alone() {
     let missing = "here are the keys of a boot document, without the marker `#ingot` before them";
@@ -224,7 +225,7 @@ fn a_marker_in_the_wrong_form_or_place_is_a_mistake() {
         format!("  #ingot\n{KEYS}").replace('\n', "\n  ").into(),
         &format!("user data:1:3: the marker `#ingot` is not at the start of its line {kept}"),
     )]);
-    // A layer may have such lines, so `check` says no more than that it is one.
+    // A layer may have such lines, so `check` only says that the document is one.
     for (user_data, expected) in [
         (format!("{KEYS}#ingot\n"), format!("7:1: {late}")),
         (format!("---\n#ingot\n{KEYS}"), format!("2:1: {late}")),
@@ -237,7 +238,7 @@ fn a_marker_in_the_wrong_form_or_place_is_a_mistake() {
     }
 }
 
-/// In `boot.d/` and behind `include`, where other programs read nothing.
+/// In `boot.d/` and behind `include`, which no other program reads.
 #[test]
 fn a_layer_is_known_by_its_keys() {
     let layer = |bytes: &[u8]| {
@@ -379,7 +380,7 @@ fn what_nobody_is_known_to_read_is_a_mistake() {
         ("    Content-Type: text/x-ingot\n    \n    version: 1\n", "3:5: here are the keys of a boot document"),
     ] {
         assert!(instance(user_data).starts_with(&format!("user data:{expected}")), "{user_data}: {}", instance(user_data));
-        // What is a map is read on a desk, and its keys are unknown.
+        // A map is read on a dev box, and its keys are reported as unknown.
         assert!(user_data.starts_with(['{', ' ']) || !desk(user_data).contains("runs"), "{user_data}: {}", desk(user_data));
     }
 }

@@ -1,10 +1,10 @@
-//! Where what a message quotes stands in a value.
+//! Finds the position of a value that a message quotes.
 
 use super::{Node, Value};
 use crate::text::Place;
 
 impl Node {
-    /// Where the text stands that a message begins with, in backquotes: a string, a key, or a part of a string.
+    /// The place of the text in backquotes at the start of a message: a string, a key, or a part of a string.
     pub(crate) fn quoted_in(&self, message: &str) -> Option<&Place> {
         let word = message.strip_prefix('`')?.split('`').next().filter(|word| !word.is_empty())?;
         let is = |text: &str| text == word;

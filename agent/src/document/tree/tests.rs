@@ -20,7 +20,7 @@ fn reads_scalars_as_the_core_schema_does() {
     assert_eq!(node.to_json(), expected);
 }
 
-/// `version: 1.20` asked for `app-1.2.tar.gz`.
+/// Regression: `version: 1.20` asked for `app-1.2.tar.gz`.
 #[test]
 fn numbers_keep_the_text_they_were_written_as() {
     let written = ["5", "-5", "0x1f", "0o17", "1.20", "1e3", "1E5", ".5", "+1", "-0", "1.0", "12345678901234567890123", "1e400"];
@@ -55,7 +55,7 @@ fn refuses_what_has_no_place_in_a_document() {
     assert!(mistakes("x: &a {b: 1}\ny:\n  <<: *a\n")[0].contains("merge keys"));
     assert!(mistakes("a: 1\n---\nb: 2\n")[0].contains("second YAML document"));
     assert!(mistakes("a: [1")[0].contains("not YAML"));
-    // As Python writes JSON.
+    // This is how Python writes JSON.
     let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
     assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
     assert!(mistakes("{{values.x}}: 1")[0].contains("must be in quotes"));

@@ -1,4 +1,4 @@
-//! Goes on behind what is not YAML: one mistake is not to hide the others.
+//! Continues after invalid YAML, so that one mistake does not hide the others.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use super::{Node, parse};
 use crate::document::error::Mistake;
 use crate::text::Place;
 
-/// How many times a text is read again.
+/// How many times a text is parsed again.
 const ROUNDS: usize = 20;
 
-/// Larger texts are read once.
+/// Larger texts are parsed only once.
 const LARGEST: usize = 1 << 20;
 
-/// As [`parse`]; of a text that is not YAML, the tree of the rest, and that it is not all.
+/// As [`parse`], but for a text that is not valid YAML returns the tree of the rest. The flag says that the tree is
+/// incomplete.
 pub(crate) fn parse_torn(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>, bool) {
     let (mut node, mut mistakes) = parse(file, text);
     let (mut rest, mut is_torn) = (text.to_owned(), false);
@@ -30,7 +31,8 @@ pub(crate) fn parse_torn(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mist
     (node, mistakes, is_torn)
 }
 
-/// The text without what is wrong at `place`, every other line where it was: a template without quotes, a step, or a section.
+/// The text with the invalid part at `place` blanked, every other line unchanged: an unquoted template, a step, or a
+/// section.
 fn without(text: &str, place: &Place) -> Option<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let borrowed: Vec<&str> = text.lines().collect();
@@ -57,7 +59,7 @@ fn without(text: &str, place: &Place) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-/// The line in which the brackets begin that are open at line `at`.
+/// The line with the first bracket that is still open at line `at`.
 fn opened(lines: &[&str], section: usize, at: usize) -> usize {
     let (mut depth, mut begin) = (0_isize, at);
     for (n, line) in lines.iter().enumerate().take(at + 1).skip(section + 1) {

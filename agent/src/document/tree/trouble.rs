@@ -1,4 +1,4 @@
-//! What is wrong where a text is not YAML, in the words of people who write it.
+//! Explains invalid YAML in terms that its authors understand.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::document::error::Mistake;
 use crate::text::Place;
 
-/// The mistake that the parser found at a line and a column, in its words `info`.
+/// The mistake that the parser found at a line and a column, described in its own words by `info`.
 pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usize), info: &str) -> Mistake {
     let at = |line, column| Place { file: file.clone(), line, column };
     let said = |place: &Place, what: &str, hint: &str| Mistake::at(place, format!("this is not YAML: {what}"), hint);
@@ -43,10 +43,10 @@ pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usi
     said(&place, what, hint)
 }
 
-/// What to do about a template that is not in quotes, before the value itself.
+/// The hint for an unquoted template; the value itself follows.
 pub(crate) const QUOTE: &str = "put the whole value in quotes";
 
-/// The mistake of a template that is not in quotes, whose first brace is at `place`.
+/// The mistake for an unquoted template whose first brace is at `place`.
 pub(super) fn unquoted(place: &Place, lines: &[&str]) -> Option<Mistake> {
     let value = &lines.get(place.line - 1)?[template(lines, place)?];
     let quoted = if value.contains(['"', '\\']) { format!("'{}'", value.replace('\'', "''")) } else { format!("\"{value}\"") };
@@ -54,7 +54,8 @@ pub(super) fn unquoted(place: &Place, lines: &[&str]) -> Option<Mistake> {
     Some(Mistake::at(place, "`{{` begins a map in YAML, and a template must be in quotes", hint))
 }
 
-/// What of its line is the value that begins at `place` with `{{`: up to the next of a list or a map in brackets, or the rest.
+/// The part of the line that is the value starting at `place` with `{{`: up to the next item of a list or map in
+/// brackets, or the rest.
 pub(super) fn template(lines: &[&str], place: &Place) -> Option<Range<usize>> {
     let line = *lines.get(place.line - 1)?;
     let from = line.char_indices().nth(place.column - 1)?.0;
@@ -70,8 +71,8 @@ pub(super) fn template(lines: &[&str], place: &Place) -> Option<Range<usize>> {
     Some(from..from + length)
 }
 
-/// The line of the mark of a block of text above `line`, and that of its first line, if that is not indented. They count from
-/// 1.
+/// The line of a block scalar's indicator above `line`, and the line of its first text, if that is not indented. Both
+/// count from 1.
 fn unindented(lines: &[&str], line: usize) -> Option<(usize, usize)> {
     let is_blank = |line: &&str| line.trim().is_empty();
     let mark = (line.saturating_sub(4)..line).rev().find(|n| lines.get(*n).is_some_and(|line| begins_block(line)))?;
@@ -79,12 +80,12 @@ fn unindented(lines: &[&str], line: usize) -> Option<(usize, usize)> {
     (first < line && indentation(lines[first]) <= indentation(lines[mark])).then_some((mark + 1, first + 1))
 }
 
-/// Whether the mark of a block of text ends a line, as in `content: |`.
+/// Whether the indicator of a block scalar ends a line, as in `content: |`.
 pub(super) fn begins_block(line: &str) -> bool {
     mark_of_block(line).is_some()
 }
 
-/// How many bytes of a line come before the mark of a block of text.
+/// The number of bytes before the indicator of a block scalar in a line.
 pub(super) fn mark_of_block(line: &str) -> Option<usize> {
     let code = line.find(" #").map_or(line, |comment| &line[..comment]).trim_end();
     let without = code.trim_end_matches(|character: char| character.is_ascii_digit() || matches!(character, '+' | '-'));

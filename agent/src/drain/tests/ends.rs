@@ -1,4 +1,4 @@
-//! What does not end in time, or as it should.
+//! Drains in which something does not end in time, or not as it should.
 
 use super::*;
 use crate::host::sockets::Endpoint;
@@ -17,7 +17,7 @@ impl Scene {
     }
 }
 
-/// The hook was completed in the middle of it, and EC2 took the machine.
+/// Regression: the hook was completed while the unit was stopping, and EC2 took the machine.
 #[tokio::test(start_paused = true)]
 async fn a_unit_that_takes_its_time_to_stop_is_waited_for() {
     let scene = Scene::terminated();
@@ -45,7 +45,7 @@ async fn before_ec2_takes_it_every_unit_is_asked() {
     assert!(scene.seconds() <= 119, "{}", scene.seconds());
 }
 
-/// It came back with the next connection, which the socket had taken.
+/// Regression: the service came back with the next connection to its socket.
 #[tokio::test(start_paused = true)]
 async fn what_would_start_a_service_again_is_stopped_before() {
     let scene = Scene::terminated();
@@ -63,11 +63,11 @@ async fn of_target_groups_that_may_not_be_looked_at_the_others_tell_all_the_same
     let draining = ["draining"; 12];
     scene.balancers.finds(OTHER, &[&draining[..], &["unused"]].concat());
     scene.watch().await.unwrap();
-    // And then as without.
+    // Without an answer, the drain then continues as without target groups.
     assert!(scene.balancers.count() > 20 && scene.seconds() > 30, "{}", scene.seconds());
 }
 
-/// No one takes it out of a group that is not Auto Scaling's, but for its health.
+/// A target group that Auto Scaling does not manage only drops the instance because of its health.
 #[tokio::test(start_paused = true)]
 async fn a_group_that_auto_scaling_does_not_manage_is_told_by_the_health_path() {
     let mut scene = Scene::terminated();
@@ -82,7 +82,8 @@ async fn a_group_that_auto_scaling_does_not_manage_is_told_by_the_health_path() 
     assert!((15..40).contains(&scene.seconds()), "{}", scene.seconds());
 }
 
-/// Under steady load a balancer needs no new connection, and the proxy was stopped under it.
+/// Regression: under steady load a load balancer needs no new connection, and the proxy was
+/// stopped while it was in use.
 #[tokio::test(start_paused = true)]
 async fn whoever_keeps_a_connection_is_served() {
     for (port, at_least) in [(80, 80), (5000, 30)] {
@@ -102,7 +103,7 @@ async fn whoever_keeps_a_connection_is_served() {
     }
 }
 
-/// A request that takes longer than the proxy has to stop.
+/// A request that takes longer than the proxy's stop timeout.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_answered_is_waited_for_where_the_balancer_has_let_go() {
     let mut scene = Scene::terminated();
@@ -120,7 +121,7 @@ async fn a_request_that_is_not_answered_is_waited_for_where_the_balancer_has_let
     assert!((50..60).contains(&scene.seconds()), "{}", scene.seconds());
 }
 
-/// Auto Scaling waits for a hundred timeouts, whatever is sent to it.
+/// Auto Scaling waits for at most a hundred timeouts, however many heartbeats it receives.
 #[tokio::test(start_paused = true)]
 async fn work_is_given_back_before_the_hook_waits_no_more() {
     let mut scene = Scene::held(2 * 3600, Some("Terminated"));

@@ -1,4 +1,4 @@
-//! What comes in the middle of a drain, or of something else.
+//! Events in the middle of a drain or of something else.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::steps::drain::LEAVING;
 
 impl Scene {
-    /// One whose load balancer never lets go, so that a drain lasts as long as it may.
+    /// A scene whose load balancer never deregisters the instance, so that a drain lasts as long as it may.
     pub(super) fn held(grace: u64, state: Option<&'static str>) -> Self {
         let mut scene = Self::new();
         (scene.settings.targets, scene.settings.grace_ms) = (vec![GROUP.into()], grace * 1000);
@@ -18,7 +18,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// Watches, and after `first` for a while more, in which no one gets the lock.
+    /// Watches until `first` completes and for a while longer, during which the lock must not be free.
     async fn no_boot_begins_after(&self, first: impl Future<Output = ()>) {
         let ground = self.ground();
         let watching = watch(&self.settings, &ground, async || pending().await);
@@ -49,7 +49,7 @@ async fn terminated_in_the_middle_of_another_drain_the_hook_is_kept_waiting() {
     };
     scene.no_boot_begins_after(later).await;
     assert_eq!(scene.completed(), [ActionResult::Continue]);
-    // Nor where its process was killed by then.
+    // The same after its process was killed.
     scene.no_boot_begins_after(async {}).await;
 }
 
@@ -96,14 +96,14 @@ async fn an_interruption_is_seen_where_the_state_is_not_told() {
     assert_eq!(scene.up().len(), 0);
 }
 
-/// The machine had no hook, and a boot began on it before EC2 took it.
+/// Regression: the machine had no hook, and a boot began on it before EC2 took it.
 #[tokio::test(start_paused = true)]
 async fn without_a_hook_no_boot_begins_before_ec2_takes_the_machine() {
     let mut scene = Scene::new();
     scene.settings.hook = None;
     scene.interrupt(120);
     scene.no_boot_begins_after(scene.sleep(100)).await;
-    // Nor where its process was killed.
+    // The same after its process was killed.
     let ground = scene.ground();
     let watching = watch(&scene.settings, &ground, async || pending().await);
     let look = async {
@@ -113,7 +113,7 @@ async fn without_a_hook_no_boot_begins_before_ec2_takes_the_machine() {
         assert!(scene.machine.lock_by(7).is_ok());
     };
     tokio::select! { biased; over = watching => panic!("{over:?}"), () = look => {} }
-    // Auto Scaling follows.
+    // Auto Scaling's sign follows.
     *scene.told.state.borrow_mut() = Some("Terminated");
     scene.no_boot_begins_after(scene.sleep(10)).await;
 }
@@ -122,7 +122,7 @@ async fn without_a_hook_no_boot_begins_before_ec2_takes_the_machine() {
 async fn no_boot_begins_on_a_machine_that_was_terminated() {
     let scene = Scene::new();
     *scene.told.state.borrow_mut() = Some("Terminated");
-    // And again, where its process was killed.
+    // The second round is after its process was killed.
     for _ in 0..2 {
         let ground = scene.ground();
         let watching = watch(&scene.settings, &ground, async || pending().await);
@@ -135,7 +135,8 @@ async fn no_boot_begins_on_a_machine_that_was_terminated() {
     }
 }
 
-/// Started again after all was done, it did not hear for 75 seconds that it was asked to stop, and was killed.
+/// Regression: a watcher that was restarted after everything was done did not notice for 75
+/// seconds that it was asked to stop, and was killed.
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_boot_is_asked_to_stop_all_the_same() {
     let scene = Scene::new();
@@ -159,13 +160,14 @@ async fn an_interrupted_machine_that_was_not_taken_away_boots_again() {
         assert!(scene.machine.lock_by(7).is_ok());
     };
     tokio::select! { biased; over = scene.watch() => panic!("{over:?}"), () = look => {} }
-    // The notice has come to nothing, and stays.
+    // The machine was not interrupted, but the notice stays in metadata.
     scene.boot().await;
     scene.watch_for(600).await;
     assert_eq!((scene.up().len(), scene.is_hidden()), (3, false));
 }
 
-/// It was drained at once for the recommendation that it had been drained for, whose metadata stay as they are.
+/// Regression: a machine that was brought back was drained at once for the same recommendation,
+/// which stays in metadata.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_brought_back_is_not_drained_for_the_same_notice_again() {
     let mut scene = Scene::new();
@@ -177,12 +179,12 @@ async fn one_that_was_brought_back_is_not_drained_for_the_same_notice_again() {
     scene.boot().await;
     scene.watch_for(600).await;
     assert_eq!((scene.up().len(), scene.is_hidden()), (3, false));
-    // Nor after a drain by hand, and the boot that ends it.
+    // The same after a manual drain and the boot that ends it.
     now(&scene.settings, &scene.ground(), pending()).await.unwrap();
     scene.boot().await;
     scene.watch_for(600).await;
     assert_eq!((scene.up().len(), scene.is_hidden()), (3, false));
-    // Another sign is another sign.
+    // A different sign does start a drain.
     scene.interrupt(120);
     scene.watch_for(110).await;
     assert!(!scene.up().contains(&WORKER.to_owned()) && scene.is_hidden());
@@ -197,7 +199,7 @@ async fn what_may_not_wait_for_a_boot_does_not() {
         scene.sleep(3).await;
         assert_eq!(scene.up(), SERVICES);
         assert_eq!(scene.groups.count("RecordLifecycleActionHeartbeat"), 1);
-        // What the boot starts is asked as well.
+        // A worker that the boot starts is asked to stop as well.
         scene.machine.add_unit(FakeUnit::new(WORKER).active().restarts(&[0]));
         scene.sleep(3).await;
         assert_eq!(scene.up(), SERVICES);
@@ -209,7 +211,7 @@ async fn what_may_not_wait_for_a_boot_does_not() {
     assert_eq!((scene.up().len(), scene.completed()), (0, vec![ActionResult::Continue]));
 }
 
-/// Run Command does not start its boot as a unit; it used to go on beside the drain.
+/// Regression: Run Command does not start its boot as a unit, and the boot continued during the drain.
 #[tokio::test(start_paused = true)]
 async fn a_boot_that_goes_on_is_ended_whoever_has_started_it() {
     let scene = Scene::new();
@@ -228,7 +230,7 @@ async fn a_boot_that_goes_on_is_ended_whoever_has_started_it() {
     assert_eq!((scene.up().len(), scene.completed()), (0, vec![ActionResult::Continue]));
 }
 
-/// The process that drained by hand has the proxy tell that all is well as it ends.
+/// Regression: when a manual drain was ended, its process made the proxy report a healthy instance again.
 #[tokio::test(start_paused = true)]
 async fn a_drain_by_hand_that_goes_on_is_taken_over() {
     let scene = Scene::held(300, Some("Terminated"));
@@ -253,7 +255,7 @@ async fn a_drain_by_hand_that_was_given_up_is_not_gone_on_with() {
     scene.machine.add_unit(FakeUnit::new(WORKER).active());
     scene.watch_for(1000).await;
     assert_eq!(scene.up().len(), 3);
-    // A sign then has all of its time, and what was brought back is asked.
+    // A new sign has its full time, and a worker that was brought back is asked to stop.
     *scene.told.state.borrow_mut() = Some("Terminated");
     scene.groups.begins_after(1060);
     scene.watch().await.unwrap();

@@ -1,4 +1,4 @@
-//! Two drains at the same time: one by hand, and one because the machine shuts down.
+//! Two drains at the same time: a manual one, and one because the machine shuts down.
 
 use futures_util::future::join;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::drain::leave::Leaving;
 use crate::host::state::EntryState;
 
-/// The proxy told again that all is well, and requests came until the end.
+/// Regression: the proxy reported a healthy instance again, and requests arrived until the end.
 #[tokio::test(start_paused = true)]
 async fn one_by_hand_that_ends_with_the_machine_leaves_it_hidden() {
     let scene = Scene::new();
@@ -24,7 +24,7 @@ async fn note(leaving: Leaving<'_>, stages: [&'static str; 2]) {
     }
 }
 
-/// Whoever wrote last had the other's hook completed again.
+/// Regression: the drain that wrote last made the hook of the other one be completed again.
 #[tokio::test(start_paused = true)]
 async fn neither_forgets_what_the_other_has_done() {
     let scene = Scene::new();

@@ -1,4 +1,5 @@
-//! Elastic Load Balancing, in memory: the instance is healthy in every group, unless a test says otherwise; no other one is there.
+//! Elastic Load Balancing, in memory: the instance is healthy in every target group unless a test says otherwise, and
+//! no other instance exists.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,14 +13,15 @@ use crate::aws::client::call::Call;
 use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::host::identity;
 
-/// In place of a code of AWS: there is no answer.
+/// Used in place of an AWS error code: the call is never answered.
 const SILENCE: &str = "silence";
 
 #[derive(Default)]
 pub(crate) struct FakeBalancers {
-    /// The instance that is registered. In a rehearsal, whatever it is called.
+    /// The machine whose instance is registered. In a rehearsal, an instance with any id counts as this one.
     machine: Option<FakeMachine>,
-    /// By group, what each look at it finds; the last finds it for ever. An error is a code of AWS.
+    /// By target group, what each successive describe finds; the last entry repeats forever. An error is an AWS error
+    /// code.
     found: RefCell<BTreeMap<String, VecDeque<Result<TargetHealth, &'static str>>>>,
     calls: Calls,
 }
@@ -56,14 +58,14 @@ impl Balancers for FakeBalancers {
     }
 }
 
-/// What tests state and ask.
+/// For tests: setting the scene and reading results.
 #[cfg(test)]
 mod knobs {
     use super::{FakeBalancers, TargetHealth};
 
     impl FakeBalancers {
-        /// Has the looks at a group find these one after the other: a state, a state and its reason, or `! CODE` of an error;
-        /// `! silence` is no answer at all.
+        /// Sets what successive describes of a group find: a state, a state and its reason, or `! CODE` for an error;
+        /// `! silence` means no answer at all.
         pub(crate) fn finds(&self, group: &str, looks: &[&'static str]) {
             let look = |text: &&'static str| match (text.strip_prefix("! "), text.split_once(' ')) {
                 (Some(code), _) => Err(code),

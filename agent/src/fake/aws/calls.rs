@@ -1,4 +1,4 @@
-//! The calls that AWS in memory has got.
+//! The calls that AWS in memory has received.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use crate::aws::AwsError;
 use crate::aws::client::call::Call;
 use crate::aws::client::error::Service;
 
-/// Calls made so far, and what is to go wrong with the next ones.
+/// The calls made so far, and the failures planned for the next ones.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     made: RefCell<BTreeMap<&'static str, usize>>,
@@ -19,7 +19,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Counts a call, and lets it take a turn of the runtime, as a real one does.
+    /// Counts a call, and yields to the runtime once, as a real call does.
     pub(super) async fn begin(&self, service: &'static Service, operation: &'static str, names: &[String]) -> Result<(), AwsError> {
         *self.made.borrow_mut().entry(operation).or_default() += 1;
         tokio::task::yield_now().await;
@@ -38,7 +38,7 @@ impl Calls {
             let code = if call.service == crate::aws::ec2::SERVICE { "RequestLimitExceeded" } else { "ThrottlingException" };
             return Err(call.refused(Some(code), Some("Rate exceeded"), Some(400)));
         }
-        // As AWS: GetParameters fails as a whole, BatchGetSecretValue answers for each.
+        // As at AWS: GetParameters fails as a whole, BatchGetSecretValue reports errors per secret.
         let of_names = call.operation != "BatchGetSecretValue" && names.iter().any(|name| self.denied.contains(name));
         if of_names || self.denied.contains(call.operation) {
             return Err(call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400)));

@@ -1,7 +1,7 @@
-//! EC2, in memory, for one machine in memory: what is attached there becomes a disk here.
+//! EC2, in memory, for one machine in memory: a volume that is attached here becomes a disk of that machine.
 //!
-//! States change as EC2's do: with each DescribeVolumes what was `creating` becomes `available`, `attaching` becomes
-//! `attached`, `detaching` ends. Ids are the same for the same request. What can go wrong on request is in [`trouble`].
+//! States change as they do at EC2: with each DescribeVolumes, `creating` becomes `available`, `attaching` becomes
+//! `attached`, and `detaching` ends. The same request always gets the same ids. Failures on request are in [`trouble`].
 
 mod account;
 mod inventing;
@@ -35,7 +35,7 @@ const PRIVATE: &str = "10.0.0.7";
 pub(crate) struct FakeEc2 {
     machine: FakeMachine,
     zone: String,
-    /// Whether snapshots and volumes that were never put in are made up: this is a rehearsal.
+    /// Whether snapshots and volumes that were never put in are made up, as in a rehearsal.
     inventing: bool,
     calls: Calls,
     account: RefCell<Account>,
@@ -43,31 +43,31 @@ pub(crate) struct FakeEc2 {
 }
 
 impl FakeEc2 {
-    /// An account with nothing in it. The instance is what `machine` says of itself.
+    /// An empty account. The instance is the one that `machine` reports.
     pub(crate) fn new(machine: FakeMachine, zone: &str) -> Self {
         let (calls, account, trouble) = (Calls::default(), RefCell::default(), RefCell::default());
         Self { machine, zone: zone.into(), inventing: false, calls, account, trouble }
     }
 
-    /// Puts a snapshot there; what is restored from it holds `content`.
+    /// Adds a snapshot; a volume restored from it holds `content`.
     pub(crate) fn with_snapshot(self, snapshot: Snapshot, content: Content) -> Self {
         self.account.borrow_mut().snapshots.insert(snapshot.id.clone(), (snapshot, content));
         self
     }
 
-    /// Puts a volume there. If it is attached to this instance, plugging it in is up to the caller.
+    /// Adds a volume. If it is attached to this instance, the caller has to plug it into the machine.
     pub(crate) fn with_volume(self, volume: Volume, content: Content) -> Self {
         self.account.borrow_mut().volumes.insert(volume.id.clone(), Held::new(volume, content));
         self
     }
 
-    /// Makes up what was never put in, for `ingot dry-run`. Tags that ingot itself gives find nothing.
+    /// Makes up what was never put in, for `ingot dry-run`. A query by tags that ingot itself sets finds nothing.
     pub(crate) fn inventing(mut self) -> Self {
         self.inventing = true;
         self
     }
 
-    /// The machine whose disks its volumes become.
+    /// The machine that gets the account's volumes as its disks.
     pub(crate) fn machine(&self) -> FakeMachine {
         self.machine.clone()
     }
@@ -77,7 +77,7 @@ impl FakeEc2 {
         self.account.borrow_mut().instance_tags.insert(key.into(), value.into());
     }
 
-    /// Every volume, as it is now, by id.
+    /// Every volume in its current state, ordered by id.
     pub(crate) fn all_volumes(&self) -> Vec<Volume> {
         self.account.borrow().volumes.values().map(|held| held.volume.clone()).collect()
     }
@@ -87,7 +87,7 @@ impl FakeEc2 {
         self.calls.count(operation)
     }
 
-    /// Ends the instance: what was attached to it is available, or gone where that was asked for.
+    /// Terminates the instance: its volumes become available, or are deleted if that was requested.
     pub(crate) fn terminate(&self, instance: &str) {
         let mut account = self.account.borrow_mut();
         account.volumes.retain(|id, held| {
@@ -107,8 +107,8 @@ impl FakeEc2 {
         self.trouble.borrow_mut().with(call)
     }
 
-    /// Makes a change of the account, and maybe the machine, that counts as one of this process's. `change` says what it
-    /// made, and whether that is new.
+    /// Makes a change of the account, and possibly of the machine, that counts as one change by this process. `change`
+    /// returns what it made and whether that is new.
     async fn change<T>(&self, call: &Call, change: impl FnOnce(&mut Account) -> Result<(T, bool), AwsError>) -> Result<T, AwsError> {
         self.begin(call).await?;
         let mut outcome = None;
@@ -124,7 +124,7 @@ impl FakeEc2 {
         Ok(made)
     }
 
-    /// The content of a volume that is plugged in here, and whether it is mounted.
+    /// The content of a volume that is plugged into the machine, and whether it is mounted.
     async fn disk(&self, volume: &str) -> Option<(Content, bool)> {
         let disk = self.machine.all().await.ok()?.into_iter().find(|disk| disk.origin == Origin::Volume(volume.into()))?;
         let mounted = self.machine.table().await.ok()?.iter().any(|mounted| mounted.device == disk.number);
@@ -242,7 +242,7 @@ impl Ec2 for FakeEc2 {
                 return Err(refused(&call, "InvalidAttachment.NotFound", &message));
             };
             match disk {
-                // The kernel does not let go of it.
+                // The kernel still uses it, so it cannot be released.
                 Some((_, true)) => attachment.state = "busy".into(),
                 _ => attachment.state = "detaching".into(),
             }

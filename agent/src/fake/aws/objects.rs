@@ -1,4 +1,4 @@
-//! Objects, in memory: those of S3 and of plain servers.
+//! Objects in memory: those of S3 and of ordinary HTTP servers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,35 +14,35 @@ use crate::aws::s3::{About, Found, Object, Objects, Only, PUT, Piece, SERVICE, S
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::digest::Sha256;
 
-/// How much comes at a time.
+/// Size of the pieces in which content arrives, in bytes.
 const PIECE: usize = 5;
 
 #[derive(Default)]
 pub(crate) struct FakeObjects {
     objects: RefCell<BTreeMap<Source, Kept>>,
-    /// Whether S3 keeps digests.
+    /// Whether S3 stores digests.
     digests: Cell<bool>,
     invent: bool,
-    /// How many reads are cut off in the middle.
+    /// The number of reads still to be cut off in the middle.
     cut: Cell<usize>,
     clock: StoreClock,
-    /// What every write is refused with.
+    /// The error code that every write is refused with.
     refusal: Cell<Option<&'static str>>,
-    /// For how many seconds S3 takes a write, a little in each.
+    /// How many seconds S3 takes for a write; part of the content is taken in each.
     slow: Cell<u32>,
-    /// What no one answers for.
+    /// Sources that never answer.
     silent: RefCell<Vec<Source>>,
     calls: Calls,
 }
 
-/// An object, and when it was written.
+/// An object, and the time it was written.
 #[derive(Clone)]
 struct Kept {
     content: Bytes,
     modified: SystemTime,
 }
 
-/// Goes on as tokio's clock does.
+/// Advances with tokio's clock.
 struct StoreClock(Instant);
 
 impl Default for StoreClock {
@@ -52,39 +52,40 @@ impl Default for StoreClock {
 }
 
 impl StoreClock {
-    /// In whole seconds, as S3 says it; in November 2026.
+    /// The current time in whole seconds, which is the resolution of S3; it starts in November 2026.
     fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_491_200 + self.0.elapsed().as_secs())
     }
 }
 
 impl FakeObjects {
-    /// Every object is there, and holds its own name; S3 keeps its digest. Only for small objects it counts what was written.
+    /// Every object exists, contains its own name and has a digest at S3. Written content is counted for small objects
+    /// only.
     pub(crate) fn inventing() -> Self {
         Self { invent: true, digests: Cell::new(true), ..Self::default() }
     }
 
-    /// Puts an object there, or another in its place.
+    /// Adds or replaces an object.
     pub(crate) fn put(&self, source: &str, content: &str) {
         self.keep(&Source::parse(source).expect("a place of an object"), content.to_owned().into());
     }
 
-    /// From now on S3 keeps the digests of what is there.
+    /// From now on, S3 has digests of the objects that exist.
     pub(crate) fn keep_digests(&self) {
         self.digests.set(true);
     }
 
-    /// Cuts off the next `times` reads in the middle, beyond repair.
+    /// Cuts off the next `times` reads in the middle, in a way that a retry cannot repair.
     pub(crate) fn cut_off(&self, times: usize) {
         self.cut.set(times);
     }
 
-    /// Never answers for this one.
+    /// Never answers a read of this source.
     pub(crate) fn be_silent_about(&self, source: &str) {
         self.silent.borrow_mut().extend(Source::parse(source).ok());
     }
 
-    /// How often an object was asked for.
+    /// How often an object was requested.
     pub(crate) fn count(&self) -> usize {
         self.calls.count("GetObject")
     }
@@ -95,7 +96,7 @@ impl FakeObjects {
     }
 }
 
-/// As that of S3, made of the content alone.
+/// As the ETag of S3, computed from the content alone.
 fn etag(content: &[u8]) -> String {
     format!("\"{}\"", Sha256::of(content).short(16))
 }
@@ -180,28 +181,28 @@ impl Object for FakeObject {
     }
 }
 
-/// What tests state and ask.
+/// For tests: setting the scene and reading results.
 #[cfg(test)]
 mod knobs {
     use super::{Bytes, FakeObjects, PUT, Source};
 
     impl FakeObjects {
-        /// Refuses every write with a code from now on; an empty one is never answered.
+        /// From now on, refuses every write with an error code; with an empty code, writes are never answered.
         pub(crate) fn refuse_writes(&self, code: Option<&'static str>) {
             self.refusal.set(code);
         }
 
-        /// Takes so many seconds for each write from now on, and something of it in each.
+        /// From now on, takes this many seconds for each write, and part of the content in each second.
         pub(crate) fn take_writes_slowly(&self, seconds: u32) {
             self.slow.set(seconds);
         }
 
-        /// How many writes were begun.
+        /// The number of writes that were begun.
         pub(crate) fn writes(&self) -> usize {
             self.calls.count(PUT)
         }
 
-        /// Every object, with its place.
+        /// Every object with its location.
         pub(crate) fn all(&self) -> Vec<(Source, Bytes)> {
             self.objects.borrow().iter().map(|(source, kept)| (source.clone(), kept.content.clone())).collect()
         }

@@ -1,4 +1,5 @@
-//! A queue of SQS, in memory: what is received is hidden, what is not deleted comes back, and a FIFO queue keeps its order.
+//! An SQS queue, in memory: received messages are hidden, messages that are not deleted reappear, and a FIFO queue
+//! keeps its order.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use crate::host::Clock;
 /// How long a call takes.
 const LATENCY: Duration = Duration::from_millis(5);
 
-/// How long a reception waits.
+/// How long a ReceiveMessage waits for a message.
 const LONG_POLL: Duration = Duration::from_secs(sqs::LONG_POLL);
 
 pub(crate) struct FakeQueue {
@@ -26,15 +27,15 @@ pub(crate) struct FakeQueue {
     messages: RefCell<Vec<Kept>>,
     receipts: Cell<u64>,
     news: Notify,
-    /// Refusals of the next calls, by operation.
+    /// Planned refusals of the next calls, by operation.
     refusals: RefCell<Vec<(&'static str, &'static str)>>,
-    /// How far the time by SQS is behind that of the machine.
+    /// How far the clock of SQS is behind the machine's.
     behind: Cell<Duration>,
-    /// The bodies of those that were deleted, with how often each was received.
+    /// The bodies of the deleted messages, with how often each was received.
     deleted: RefCell<Vec<(String, u32)>>,
-    /// The messages that workers have sent, by what may be there once. Of a FIFO queue, they are known for ever.
+    /// The messages that workers have sent, with their deduplication ids. A FIFO queue remembers those ids forever.
     sent: RefCell<Vec<(String, Option<String>)>>,
-    /// Calls so far, with how many messages each brought or took.
+    /// The calls so far, with the number of messages that each returned or accepted.
     calls: RefCell<Vec<(&'static str, usize)>>,
 }
 
@@ -61,7 +62,7 @@ impl FakeQueue {
         }
     }
 
-    /// Sets the clock of the machine so far ahead of SQS's.
+    /// Sets the machine's clock ahead of the clock of SQS by this much.
     pub(crate) fn is_behind(&self, behind: Duration) {
         self.behind.set(behind);
     }
@@ -78,12 +79,12 @@ impl FakeQueue {
         self.news.notify_waiters();
     }
 
-    /// The bodies of those that are there, with how often each was received.
+    /// The bodies of the messages that are still in the queue, with how often each was received.
     pub(crate) fn left(&self) -> Vec<(String, u32)> {
         self.messages.borrow().iter().map(|kept| (kept.message.body.clone(), kept.count)).collect()
     }
 
-    /// The bodies of those that anybody would get now.
+    /// The bodies of the messages that a receiver would get now.
     pub(crate) fn visible(&self) -> Vec<String> {
         let now = self.clock.elapsed();
         self.messages.borrow().iter().filter(|kept| kept.hidden_until <= now).map(|kept| kept.message.body.clone()).collect()
@@ -94,7 +95,7 @@ impl FakeQueue {
         self.refusals.borrow_mut().push((operation, code));
     }
 
-    /// Refuses nothing any longer.
+    /// Stops refusing calls.
     pub(crate) fn recover(&self) {
         self.refusals.borrow_mut().clear();
     }
@@ -117,7 +118,7 @@ impl FakeQueue {
         let now = self.clock.elapsed();
         let mut messages = self.messages.borrow_mut();
         let mut found = Vec::new();
-        // Of one group: nothing of it is seen while one before is hidden.
+        // In a FIFO queue, no message of a group is visible while an earlier one is hidden.
         for kept in messages.iter_mut() {
             if found.len() == wanted.most || (self.fifo && kept.hidden_until > now) {
                 break;
@@ -138,7 +139,7 @@ impl FakeQueue {
         found
     }
 
-    /// When the next of those that are hidden is seen again.
+    /// The time at which the next hidden message becomes visible again.
     fn soonest(&self) -> Option<Duration> {
         let now = self.clock.elapsed();
         self.messages.borrow().iter().map(|kept| kept.hidden_until).filter(|until| *until > now).min()

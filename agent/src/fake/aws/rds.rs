@@ -1,7 +1,8 @@
-//! RDS, in memory: what is restored becomes a database on the machine's network.
+//! RDS, in memory: a restored database appears in the machine's network.
 //!
-//! States go on with the machine's clock: `creating` without an endpoint, `creating` with one, `backing-up`, `available`.
-//! A restored database takes logins a while after it has an endpoint, with a password that no one knows until it is set.
+//! States advance with the machine's clock: `creating` without an endpoint, `creating` with one, `backing-up`,
+//! `available`. A restored database accepts logins some time after it gets its endpoint. Its password is unknown until
+//! it is set.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,13 +19,13 @@ use crate::fake::machine::{FakeDatabase, FakeMachine};
 use crate::host::Clock as _;
 use crate::text::SecretText;
 
-/// The password of a snapshot: not one that any document has.
+/// The password that a snapshot contains. No document has it.
 const OF_SNAPSHOT: &str = "the password of the snapshot";
 
-/// The password that RDS gives to a master user whose password it manages.
+/// The password that RDS sets for a master user whose password it manages.
 pub(crate) const BY_RDS: &str = "a password by RDS";
 
-/// The secret in which RDS keeps that.
+/// The secret in which RDS stores that password.
 pub(crate) fn managed(id: &str) -> String {
     format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-{id}")
 }
@@ -33,7 +34,7 @@ pub(crate) fn managed(id: &str) -> String {
 pub(crate) struct FakeRds {
     machine: FakeMachine,
     region: String,
-    /// Whether snapshots, and databases that no one makes, are made up: this is a rehearsal.
+    /// Whether snapshots, and databases that nothing creates, are made up, as in a rehearsal.
     inventing: bool,
     calls: Calls,
     account: RefCell<Account>,
@@ -53,28 +54,28 @@ struct Held {
     pace: Pace,
 }
 
-/// When a restored database comes how far, counted from its restore.
+/// When a restored database reaches each state, counted from its restore.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pace {
     pub(crate) endpoint: Duration,
     pub(crate) logins: Duration,
     pub(crate) available: Duration,
-    /// What it becomes in the end, unless that is `available`.
+    /// Its final state, if that is not `available`.
     pub(crate) ends_in: Option<String>,
 }
 
 #[derive(Default)]
 struct Trouble {
-    /// Actions that fail with a code, and how often.
+    /// Actions that fail, with the error code and the number of calls.
     failures: BTreeMap<String, (String, usize)>,
-    /// Actions whose next answers never arrive, though they took effect.
+    /// Actions that take effect but whose answers never arrive, and for how many calls.
     lost: BTreeMap<String, usize>,
-    /// The description from which on RDS manages no password any more.
+    /// The number of the description from which on RDS no longer manages a password.
     unmanaged_from: Option<usize>,
 }
 
 impl FakeRds {
-    /// An account with nothing in it.
+    /// An empty account.
     pub(crate) fn new(machine: FakeMachine, region: &str) -> Self {
         Self {
             machine,
@@ -98,19 +99,19 @@ impl FakeRds {
         self
     }
 
-    /// Puts a database there that takes logins with `password`, or with any.
+    /// Adds a database that accepts logins with `password`, or with any password.
     pub(crate) fn with_database(self, kind: Kind, id: &str, database: Database, password: Option<SecretText>) -> Self {
         self.put(kind, id, database, password, Pace::default());
         self
     }
 
-    /// Puts one there that comes as far as this.
+    /// Adds a database that advances at this pace.
     pub(crate) fn with_database_of(self, kind: Kind, id: &str, database: Database, pace: Pace) -> Self {
         self.put(kind, id, database, None, pace);
         self
     }
 
-    /// A database as it is now.
+    /// A database in its current state.
     pub(crate) fn now(&self, kind: Kind, id: &str) -> Option<Database> {
         let now = self.machine.elapsed();
         self.account.borrow().databases.get(&(kind, id.to_owned())).map(|held| held.at(now))
@@ -121,22 +122,22 @@ impl FakeRds {
         self.calls.count(operation)
     }
 
-    /// How fast databases are restored from now on; at once unless told.
+    /// Sets how fast databases are restored from now on; the default is immediately.
     pub(crate) fn set_pace(&self, pace: Pace) {
         self.pace.replace(pace);
     }
 
-    /// Has the next `times` calls of an action fail with one of RDS's codes.
+    /// Makes the next `times` calls of an action fail with an RDS error code.
     pub(crate) fn fail(&self, operation: &str, code: &str, times: usize) {
         self.trouble.borrow_mut().failures.insert(operation.into(), (code.into(), times));
     }
 
-    /// Has the next `times` calls of an action take effect, and their answers never arrive.
+    /// Makes the next `times` calls of an action take effect without an answer.
     pub(crate) fn lose_answers(&self, operation: &str, times: usize) {
         self.trouble.borrow_mut().lost.insert(operation.into(), times);
     }
 
-    /// Has RDS manage no password any more, once instances have been described so many times.
+    /// Stops RDS from managing passwords once instances have been described this many times.
     pub(crate) fn stop_managing_after(&self, descriptions: usize) {
         self.trouble.borrow_mut().unmanaged_from = Some(descriptions + 1);
     }
@@ -174,7 +175,7 @@ impl FakeRds {
         }
     }
 
-    /// Makes a change of the account, that counts as one of this process's.
+    /// Makes a change of the account that counts as one change by this process.
     async fn change(&self, call: &Call, change: impl FnOnce() -> Result<(), AwsError>) -> Result<(), AwsError> {
         self.begin(call).await?;
         let mut outcome = None;
@@ -207,7 +208,7 @@ impl Rds for FakeRds {
         if self.inventing && !name.made && !self.holds(name.kind, &name.id) {
             let engine = if name.kind == Kind::Cluster { "aurora-postgresql" } else { "postgres" };
             let members = vec![format!("{}-1", name.id)];
-            // Managed or not, no one knows its password.
+            // Whether managed or not, its password is unknown.
             let master_secret = Some(MasterSecret { arn: String::new(), status: "active".into() });
             let database = Database { engine: engine.into(), version: "17.4".into(), members, master_secret, ..Database::default() };
             self.put(name.kind, &name.id, database, None, Pace::default());
@@ -324,7 +325,7 @@ impl Held {
     }
 }
 
-/// Where its server is.
+/// The `host:port` of its server.
 fn at(database: &Database) -> String {
     database.endpoint.as_ref().map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
 }

@@ -1,4 +1,4 @@
-//! ECR, in memory: it lets everybody in.
+//! ECR, in memory: it accepts every login.
 
 use async_trait::async_trait;
 

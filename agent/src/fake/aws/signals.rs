@@ -1,7 +1,7 @@
-//! CloudFormation and Auto Scaling, in memory, as they wait for one machine in memory.
+//! CloudFormation and Auto Scaling, in memory, waiting for one machine in memory.
 //!
-//! Every stack and group that is named exists. What is sent counts as a change of this process's, so that one which dies
-//! may die of it. What can go wrong on request is in [`Trouble`].
+//! Every stack and group that is named exists. A signal that is sent counts as a change by this process, so that a test
+//! can kill the process right after it. Failures on request are in [`Trouble`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use crate::fake::machine::FakeMachine;
 use crate::host::Clock;
 use crate::text::SecretText;
 
-/// How long a hook waits that no one has said anything of.
+/// The heartbeat timeout of a hook for which none was set.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What goes wrong on request, by action: refusals, and answers that never arrive though the call took effect.
+/// Failures on request, by action: refusals, and answers that never arrive although the call took effect.
 #[derive(Debug, Default)]
 struct Trouble {
     refusals: RefCell<Vec<(&'static str, String, String)>>,
@@ -52,7 +52,7 @@ impl Trouble {
     }
 }
 
-/// What both services share: the machine that calls them, and what goes wrong.
+/// What both services share: the machine that calls them, and the planned failures.
 struct Service {
     machine: FakeMachine,
     calls: Calls,
@@ -70,7 +70,7 @@ impl Service {
         self.trouble.refusal(call)
     }
 
-    /// Makes a change that counts as one of this process's; `change` says whether there was anything to change.
+    /// Makes a change that counts as one by this process; `change` returns whether there was anything to change.
     async fn change(&self, call: &Call, change: impl FnOnce() -> Result<bool, AwsError>) -> Result<(), AwsError> {
         self.begin(call).await?;
         let mut outcome = None;
@@ -86,7 +86,7 @@ impl Service {
     }
 }
 
-/// CloudFormation, which takes every signal, again and again.
+/// CloudFormation. It accepts every signal, including repeated ones.
 pub(crate) struct FakeCloudFormation {
     service: Service,
     signals: RefCell<Vec<ResourceSignal>>,
@@ -126,16 +126,16 @@ impl CloudFormation for FakeCloudFormation {
     }
 }
 
-/// Auto Scaling, which waits for every action until it is completed, or until no one has sent a heartbeat in time.
+/// Auto Scaling. It waits for each lifecycle action until the action is completed or its heartbeat times out.
 pub(crate) struct FakeAutoScaling {
     service: Service,
     group: RefCell<Option<String>>,
     hooks: RefCell<Option<Vec<Hook>>>,
-    /// Actions that are over, with what they came to.
+    /// Finished actions, with their results.
     over: RefCell<BTreeMap<LifecycleAction, ActionResult>>,
-    /// When the actions begin: before that, the load balancer lets go of the instance.
+    /// When the actions begin; until then, the load balancer is still draining the instance.
     begins: Cell<Duration>,
-    /// When each action began, or had its last heartbeat.
+    /// When each action began or had its last heartbeat.
     beats: RefCell<BTreeMap<LifecycleAction, Vec<Duration>>>,
 }
 
@@ -150,7 +150,7 @@ impl FakeAutoScaling {
         self.hooks.borrow().clone().unwrap_or_else(invented)
     }
 
-    /// Whether an action is waited for, by the time it is now.
+    /// Checks that an action is being waited for at the current time.
     fn waits(&self, call: &Call, action: &LifecycleAction) -> Result<(), AwsError> {
         let now = self.service.machine.elapsed();
         let begins = self.begins.get();
@@ -213,7 +213,7 @@ impl AutoScaling for FakeAutoScaling {
     }
 }
 
-/// What tests state and ask.
+/// For tests: setting the scene and reading results.
 #[cfg(test)]
 mod knobs {
     use super::{ActionResult, Duration, FakeAutoScaling, FakeCloudFormation, Hook, LifecycleAction, ResourceSignal, Service, WaitSignal};
@@ -226,17 +226,17 @@ mod knobs {
     }
 
     impl FakeCloudFormation {
-        /// Has the next `times` calls of an action fail with a code.
+        /// Makes the next `times` calls of an action fail with an error code.
         pub(crate) fn refuse(&self, operation: &'static str, code: &str, times: usize) {
             self.service.refuse(operation, code, &format!("{operation} was to fail"), times);
         }
 
-        /// Has the next call of an action take effect, and its answer never arrive.
+        /// Makes the next call of an action take effect without an answer.
         pub(crate) fn lose_answer(&self, operation: &'static str) {
             self.service.trouble.lost.borrow_mut().push(operation);
         }
 
-        /// Has every stack be complete: it takes no signal any more.
+        /// Makes every stack complete, so that it accepts no more signals.
         pub(crate) fn complete(&self) {
             self.complete.set(true);
         }
@@ -245,12 +245,12 @@ mod knobs {
             self.service.calls.count(operation)
         }
 
-        /// Every signal that was taken, in order.
+        /// Every signal that was accepted, in order.
         pub(crate) fn signals(&self) -> Vec<ResourceSignal> {
             self.signals.borrow().clone()
         }
 
-        /// Every signal that was put to a wait condition, in order, with its URL.
+        /// Every signal that was sent to a wait condition, in order, with its URL.
         pub(crate) fn waited(&self) -> Vec<(String, WaitSignal)> {
             self.waited.borrow().iter().map(|(url, signal)| (url.expose().to_owned(), signal.clone())).collect()
         }
@@ -262,19 +262,19 @@ mod knobs {
             self.service.refuse(operation, code, &format!("{operation} was to fail"), times);
         }
 
-        /// The group of the instance, and its launch hooks with their timeouts in seconds.
+        /// Sets the group of the instance, and its launch hooks with their timeouts in seconds.
         pub(crate) fn set(&self, group: Option<&str>, hooks: &[(&str, u64)]) {
             let hook = |(name, seconds): &(&str, u64)| Hook { name: (*name).into(), heartbeat_timeout: Duration::from_secs(*seconds) };
             *self.group.borrow_mut() = group.map(str::to_owned);
             *self.hooks.borrow_mut() = Some(hooks.iter().map(hook).collect());
         }
 
-        /// The actions begin after so long.
+        /// Makes the actions begin after this many seconds.
         pub(crate) fn begins_after(&self, seconds: u64) {
             self.begins.set(Duration::from_secs(seconds));
         }
 
-        /// The hooks wait again: the instance leaves the warm pool.
+        /// Makes the hooks wait again, as when the instance leaves the warm pool.
         pub(crate) fn wait_again(&self) {
             let now = self.service.machine.host().clock.elapsed();
             let over = std::mem::take(&mut *self.over.borrow_mut());
@@ -285,7 +285,7 @@ mod knobs {
             self.service.calls.count(operation)
         }
 
-        /// What the actions came to that are over.
+        /// The finished actions and their results.
         pub(crate) fn over(&self) -> Vec<(LifecycleAction, ActionResult)> {
             self.over.borrow().iter().map(|(action, result)| (action.clone(), *result)).collect()
         }

@@ -1,4 +1,4 @@
-//! The users that a machine in memory knows.
+//! The users of a machine in memory.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::host::User;
 
 pub(super) struct Accounts {
     users: BTreeMap<String, User>,
-    /// Whether anyone who is asked for exists.
+    /// Whether every requested user and group exists.
     pub(super) anyone: bool,
 }
 
@@ -39,7 +39,7 @@ impl Accounts {
     }
 }
 
-/// The same number for the same name, whoever was asked for before.
+/// A number that depends on the name only, not on earlier requests.
 fn made_up(name: &str) -> u32 {
     let Sha256(bytes) = Sha256::of(name.as_bytes());
     1000 + u32::from(u16::from_be_bytes([bytes[0], bytes[1]])) % 50_000

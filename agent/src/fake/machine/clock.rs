@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::FakeMachine;
 use crate::host::Clock;
 
-/// Starts in November 2026 and goes on as tokio's clock does.
+/// Starts in November 2026 and advances with tokio's clock.
 #[async_trait(?Send)]
 impl Clock for FakeMachine {
     fn now(&self) -> jiff::Timestamp {

@@ -1,4 +1,4 @@
-//! Runs the programs of a machine in memory.
+//! Runs programs on a machine in memory.
 
 use std::io;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Commands for FakeMachine {
     }
 }
 
-/// Whether a program is asked for something alone: of any other, no one knows what it changes.
+/// Whether the program only answers a question. For all others, it is unknown what they change.
 fn only_answers(invocation: &Invocation) -> bool {
     let arguments: Vec<&str> = invocation.argv.iter().skip(1).map(SecretText::expose).collect();
     matches!(arguments.as_slice(), ["-v" | "--version"] | ["image", "inspect", ..])

@@ -1,4 +1,4 @@
-//! Databases that a machine in memory reaches: there from a time on, with a user and a password.
+//! Databases that a machine in memory reaches: available from a given time, with a user and a password.
 
 use async_trait::async_trait;
 
@@ -16,7 +16,7 @@ impl Databases for FakeMachine {
         let doubtful = servers.get(&at).is_some_and(|server| server.is_doubtful);
         let answer = || Server { version: version(target), checked_password: target.login.is_some() && !doubtful };
         let Some(server) = servers.get(&at) else {
-            // In a rehearsal whatever is named is there.
+            // In a rehearsal, every database that is named exists.
             let why = format!("cannot resolve {}: the name does not exist", target.host);
             return if self.0.storage.borrow().anything { Ok(answer()) } else { Err(Refusal::Name { why }) };
         };
@@ -36,7 +36,7 @@ impl Databases for FakeMachine {
     }
 }
 
-/// As real ones tell it: MySQL to everybody, PostgreSQL to those who log in.
+/// As at real servers: MySQL reports its version to everybody, PostgreSQL only after a login.
 fn version(target: &Target) -> Option<String> {
     match target.engine {
         Engine::Mysql => Some("8.4.5".into()),

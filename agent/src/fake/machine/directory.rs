@@ -1,5 +1,5 @@
-//! Directories of a machine in memory. An archive there is of one file: what is pushed is what it holds. What is
-//! compressed stays so.
+//! Directories of a machine in memory. An archive in memory contains one file, whose content is the bytes that were
+//! pushed. Compressed content stays compressed.
 
 use std::path::{Path, PathBuf};
 
@@ -29,12 +29,12 @@ impl FakeMachine {
 
 #[cfg(test)]
 impl FakeMachine {
-    /// From now on an archive has the digest that it has.
+    /// From now on, an archive has the digest of its content.
     pub(crate) fn stop_inventing_archives(&self) {
         self.0.any_archive.set(false);
     }
 
-    /// So many bytes may be written, and no more.
+    /// Limits how many more bytes may be written.
     pub(crate) fn set_free(&self, bytes: u64) {
         self.0.free.set(bytes);
     }
@@ -82,17 +82,17 @@ impl Directories for FakeMachine {
     }
 }
 
-/// What an archive that no one has looked into says of its processes, and of its periodic tasks.
+/// The processes and the periodic tasks of a release whose archive is not read.
 const SAID: [(&str, &[u8]); 2] = [("Procfile", b"web: <the command of the release>\n"), ("cron.yaml", b"version: 1\ncron: []\n")];
 
 #[cfg(test)]
 impl FakeMachine {
-    /// Has every release that is made up bring a file.
+    /// Adds a file to every invented release.
     pub(crate) fn add_to_releases(&self, path: &str, content: &str) {
         self.0.of_releases.borrow_mut().push((path.to_owned(), Some(content.to_owned())));
     }
 
-    /// Has no release that is made up bring a file.
+    /// Removes a file from every invented release.
     pub(crate) fn leave_out_of_releases(&self, path: &str) {
         self.0.of_releases.borrow_mut().push((path.to_owned(), None));
     }
@@ -153,7 +153,7 @@ mod tests {
     use crate::host::unpack::disk::DiskDirectories;
     use crate::host::{Files, files::DiskFiles};
 
-    /// The same story told to both; what they answer, step by step.
+    /// Runs the same sequence of operations on both, and returns their answers, step by step.
     async fn story(directories: &dyn Directories, files: &dyn Files, owner: (u32, u32)) -> Vec<String> {
         let path = Path::new;
         let mut answers = Vec::new();

@@ -17,7 +17,7 @@ use crate::host::disks::{
 use crate::host::mounts::{MountCall, Mounted, Mounts};
 
 impl FakeMachine {
-    /// A [`rehearsal`](FakeMachine::rehearsal) in which no name of a disk looks like a real one.
+    /// A [`rehearsal`](FakeMachine::rehearsal) whose disks have names that no real disk has.
     pub(crate) fn on_a_desk() -> Self {
         let machine = Self::rehearsal();
         machine.0.storage.borrow_mut().nameless = true;
@@ -108,7 +108,7 @@ impl DiskWatch for FakeMachine {
         self.alive().await;
         let mut missed = std::mem::take(&mut self.0.storage.borrow_mut().missed);
         let last = missed.pop();
-        // Of the volumes only the one that was looked for last is being waited for: others have yet to be attached.
+        // Of the missed volumes, only the last one is being waited for: the others are yet to be attached.
         missed.retain(|wanted| !matches!(wanted, Wanted::Volume(_)) && Some(wanted) != last.as_ref());
         missed.extend(last);
         missed.dedup();
@@ -151,7 +151,7 @@ impl Mounts for FakeMachine {
             };
             let mounted = if call.flags.contains(MsFlags::MS_BIND) {
                 let shown = storage.seen_at(Path::new(&call.source));
-                // Without further flags it is as the mount whose directory it shows.
+                // Without further flags, a bind mount has the options of the mount whose directory it shows.
                 let is_plain = (call.flags - MsFlags::MS_BIND - MsFlags::MS_REC).is_empty();
                 Mounted { at: call.at.clone(), options: if is_plain { shown.options } else { options }, ..shown }
             } else {

@@ -1,4 +1,4 @@
-//! Files of a machine in memory, with the errors that the kernel would give.
+//! Files of a machine in memory, with the errors that the kernel would return.
 
 use std::path::{Path, PathBuf};
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::host::files::DiskFiles;
 
-    /// The same story told to a file system; what it answers, step by step.
+    /// Runs the same sequence of operations on a filesystem, and returns its answers, step by step.
     async fn story(files: &dyn Files, owner: (u32, u32)) -> Vec<String> {
         let mut answers = Vec::new();
         let mut answer = |asked: &str, answer: Result<String, HostError>| {
@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn answers_as_a_disk_does() {
         let root = tempfile::tempdir().unwrap();
-        // As the root of a machine is.
+        // As for the root directory of a machine.
         std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let disk = DiskFiles::new(Some(root.path().to_owned()));
         let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());

@@ -1,4 +1,4 @@
-//! A worker on a machine in memory: it has something in hand for as long as it is told to, and notes who holds it.
+//! A worker on a machine in memory: it is busy for as long as a test says, and every hold and release is recorded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,12 +50,12 @@ impl FakeMachine {
 
 #[cfg(test)]
 impl FakeMachine {
-    /// What a worker has in hand takes so long from now on.
+    /// Sets how long a worker stays busy from now on.
     pub(crate) fn has_in_hand_for(&self, time: Duration) {
         self.0.listeners.borrow_mut().in_hand_for = time;
     }
 
-    /// Who has held a worker until now, and let go of it.
+    /// Every hold and release of a worker so far, in order, with the web processes that ran at the time.
     pub(crate) fn holds(&self) -> Vec<String> {
         self.0.listeners.borrow().holds.clone()
     }

@@ -1,4 +1,4 @@
-//! The life of the process on a machine in memory: what it has changed, and when it is killed.
+//! The process on a machine in memory: the changes it has made, and when it is killed.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::host::HostError;
 
-/// Changes made so far, and how many there may be.
+/// The changes made so far, and how many are allowed.
 #[derive(Default)]
 pub(super) struct Life {
     changes: Cell<u64>,
@@ -16,7 +16,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Has a new process in place of one that was killed.
+    /// Replaces a killed process by a new one.
     pub(super) fn begin_anew(&self) {
         self.dead.set(false);
         self.last.set(None);
@@ -30,7 +30,7 @@ impl Life {
         self.dead.get()
     }
 
-    /// Lets the others have a turn, as real operations do; and never returns if the process was killed.
+    /// Yields to other tasks, as real operations do. Never returns if the process was killed.
     pub(super) async fn alive(&self) {
         tokio::task::yield_now().await;
         if self.is_dead() {

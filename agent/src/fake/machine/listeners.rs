@@ -1,4 +1,4 @@
-//! What answers probes on a machine in memory, and the sockets that there are.
+//! What answers probes on a machine in memory, and its sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::gather::Gather as _;
 use crate::host::sockets::{Endpoint, Holder, Listener};
 
-/// The unit of nginx, which listens where the sites say that it has read last.
+/// The nginx unit. It listens at the addresses in the site files that it read last.
 pub(super) const PROXY: &str = "ingot-proxy.service";
 pub(super) const SITES: &str = "/run/ingot/proxy/sites";
 const MASTER: u32 = 1000;
@@ -16,17 +16,17 @@ const MASTER: u32 = 1000;
 pub(super) struct Listeners {
     pub(super) units: BTreeMap<String, String>,
     pub(super) answers: BTreeMap<String, u16>,
-    /// Sockets that accept connections, beside those that probes are answered by.
+    /// Sockets that accept connections, besides those that answer probes.
     pub(super) sockets: Vec<Listener>,
     pub(super) connections: BTreeMap<Endpoint, usize>,
-    /// When a connection is accepted.
+    /// When each connection was accepted.
     pub(super) accepted: Vec<Duration>,
-    /// Where nginx listens while it is up, and how often it has read that.
+    /// Where nginx listens while it is running, and how often it has read its sites.
     sites: (BTreeSet<SocketAddr>, u32),
-    /// How long a worker has something in hand, and who has held it.
+    /// How long a worker stays busy, and every hold and release of it.
     pub(super) in_hand_for: Duration,
     pub(super) holds: Vec<String>,
-    /// From now on nginx is told to read its sites, and does not.
+    /// Whether nginx ignores requests to reload its sites.
     pub(super) is_deaf: bool,
 }
 
@@ -35,7 +35,7 @@ impl Listeners {
         self.units.insert(at.to_owned(), unit.to_owned());
     }
 
-    /// nginx reads its sites; each time, other workers serve by them.
+    /// Lets nginx read its sites; each time, new worker processes serve them.
     pub(super) fn read(&mut self, sites: &str) {
         let values = sites.lines().filter_map(|line| line.trim().strip_prefix("listen ")?.split([' ', ';']).next());
         let everywhere = |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
@@ -45,7 +45,7 @@ impl Listeners {
         }
     }
 
-    /// The sockets of nginx while it is up.
+    /// The sockets of nginx while it is running.
     pub(super) fn of_proxy(&self) -> impl Iterator<Item = Listener> {
         let holder = |pid| Holder { pid, name: "nginx".into(), unit: Some(PROXY.into()) };
         self.sites.0.iter().map(move |at| Listener { at: *at, holders: [MASTER, MASTER + self.sites.1].map(holder).into() })

@@ -1,4 +1,4 @@
-//! The lock of the boot of a machine in memory.
+//! The boot lock of a machine in memory.
 
 use std::any::Any;
 use std::io;
@@ -40,7 +40,7 @@ impl BootLock for FakeMachine {
     }
 
     async fn end(&self, pid: u32) -> io::Result<()> {
-        // It does so at once.
+        // The lock is released at once.
         let holder = self.0.boot_lock.get();
         self.0.boot_lock.set(holder.filter(|holder| *holder != pid));
         Ok(())

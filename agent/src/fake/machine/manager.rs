@@ -1,4 +1,4 @@
-//! What systemd of a machine in memory knows: its units, and what each does when started.
+//! The state of systemd on a machine in memory: its units, and what each does when started.
 
 mod fake_unit;
 
@@ -7,72 +7,72 @@ use std::time::Duration;
 
 use crate::host::{Checked, Ended, HostError, Launch, Unit};
 
-/// The unit that ingot runs in: at work, and with a job, for as long as we can see.
+/// The unit that ingot runs in. It is activating, with a job, for as long as ingot can see it.
 pub(super) const OWN: &str = "ingot.service";
 
-/// How long a unit that fails over and over rests in between (`RestartSec=`).
+/// The pause between restarts of a unit that keeps failing (`RestartSec=`).
 const RESTART: Duration = Duration::from_secs(1);
 
-/// A unit, and what it does when started. Without more said: a loaded service of type simple that comes up at once.
+/// A unit, and what it does when started. By default, a loaded service of type simple that is active at once.
 #[derive(Debug, Clone)]
 pub(crate) struct FakeUnit {
     pub(super) shown: Unit,
     requires: Vec<String>,
     course: Course,
     exit_status: i32,
-    /// The path of the file of which a generator makes it.
+    /// The path of the file from which a generator creates it.
     made_of: Option<String>,
-    /// It failed too often, and is not started until that is forgotten.
+    /// It has reached its start limit, and is not started again until its failure is reset.
     limited: bool,
     pub(super) journal: Vec<String>,
-    /// How long its journal takes to be read.
+    /// How long it takes to read its journal.
     pub(super) journal_takes: Duration,
     /// When it was last started, on the machine's clock.
     since: Option<Duration>,
     starts: u32,
     transient: bool,
     stops_badly: bool,
-    /// It was stopped, and stopped badly.
+    /// It was stopped and exited with an error.
     is_left: bool,
-    /// How long its program takes to end, and when the one that was stopped last will have.
+    /// How long its program takes to exit, and when the program that was stopped last will have exited.
     stops_within: Duration,
     stops_at: Duration,
     pub(super) reloads: u32,
 }
 
-/// How a start goes.
+/// What a start leads to.
 #[derive(Debug, Clone, Copy)]
 enum Course {
     Up,
-    /// It is up only after this time.
+    /// It is active only after this time.
     Late(Duration),
     Fails,
     /// It fails, is started again, and fails again.
     Loops,
-    /// It ends by itself, having done what it had to.
+    /// It exits by itself with success.
     Ends,
-    /// A condition of it is not met.
+    /// One of its conditions is not met.
     Skipped,
-    /// It comes up, and dies after this time.
+    /// It becomes active, and dies after this time.
     Dies(Duration),
-    /// It reloads from its start until after this time.
+    /// It is reloading from its start until this time has passed.
     Reloads(Duration),
-    /// It has done its work, and does it again from after this time on.
+    /// It has done its work, and does it again after this time.
     EndsAgain(Duration),
-    /// It is up, and is restarted after each of these times, in seconds.
+    /// It is active, and is restarted after each of these times, in seconds.
     Restarts(&'static [u64]),
-    /// Its program has ended by itself, until there is something to do.
+    /// Its program has exited by itself, and is started when there is work.
     Idles,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Manager {
     pub(super) units: BTreeMap<String, FakeUnit>,
-    /// How often it has read its unit files again.
+    /// How often it has reloaded its unit files.
     pub(super) readings: u32,
-    /// Of how many units it was asked, each time.
+    /// The number of units that each query asked for.
     pub(super) asked: Vec<usize>,
-    /// How many of the next questions it does not answer.
+    /// How many of the next queries it leaves unanswered.
     pub(super) unanswered: u32,
 }
 
@@ -90,7 +90,7 @@ impl Manager {
         self.units.values_mut().for_each(|unit| (unit.since, unit.is_left) = (None, false));
     }
 
-    /// Says whether there was anything to stop. A transient unit is gone then.
+    /// Returns whether there was anything to stop. A transient unit no longer exists afterwards.
     pub(super) fn stop(&mut self, name: &str, now: Duration) -> bool {
         let Some(unit) = self.units.get_mut(name) else { return false };
         let was_up = unit.since.take().is_some();
@@ -104,17 +104,17 @@ impl Manager {
         was_up
     }
 
-    /// How long a unit takes to end that was stopped.
+    /// How much longer a stopped unit takes to exit.
     pub(super) fn stops_for(&self, name: &str, now: Duration) -> Duration {
         self.units.get(name).map_or(Duration::ZERO, |unit| unit.stops_at.saturating_sub(now))
     }
 
-    /// Says whether there was anything to end. Its program ends at once.
+    /// Kills a unit, whose program exits at once. Returns whether there was anything to kill.
     pub(super) fn terminate(&mut self, name: &str) -> bool {
         self.units.get_mut(name).is_some_and(|unit| unit.since.take().is_some())
     }
 
-    /// Makes a transient unit. How it goes on is what was said of a unit of its name, if anything was.
+    /// Creates a transient unit. It behaves as the test has set for a unit of its name, if it has.
     pub(super) fn launch(&mut self, launch: &Launch, now: Duration) -> Result<bool, HostError> {
         let name = launch.unit.as_str();
         let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::launched(name));
@@ -137,13 +137,13 @@ impl Manager {
         }
     }
 
-    /// A unit that no one has said anything of.
+    /// The unit of this name, or a default unit.
     pub(super) fn get(&self, name: &str) -> FakeUnit {
         self.units.get(name).cloned().unwrap_or_else(|| FakeUnit::new(name))
     }
 
-    /// Reads unit files again, and makes the units that generators make; `is_there` is whether there is a file. Says whether
-    /// anything changed.
+    /// Reloads unit files, and creates the units that generators create; `is_there` says whether a file exists. Returns
+    /// whether anything changed.
     pub(super) fn read_again(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
         self.readings += 1;
         let mut changed = false;
@@ -159,12 +159,12 @@ impl Manager {
         changed
     }
 
-    /// Says whether there was anything to forget.
+    /// Returns whether there was a failure to reset.
     pub(super) fn forget_failure(&mut self, name: &str) -> bool {
         self.units.get_mut(name).is_some_and(|unit| std::mem::take(&mut unit.limited) | std::mem::take(&mut unit.is_left))
     }
 
-    /// Starts a unit and, first, what it requires. Says whether anything changed.
+    /// Starts a unit after the units it requires. Returns whether anything changed.
     pub(super) fn start(&mut self, verb: &'static str, name: &str, again: bool, now: Duration) -> Result<bool, HostError> {
         let unit = self.get(name);
         match unit.shown.load.as_str() {

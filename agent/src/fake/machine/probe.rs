@@ -1,4 +1,4 @@
-//! Probes of a machine in memory: answered by units, or just answered.
+//! Probes of a machine in memory: answered by units, or with a fixed answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The programs that a machine in memory knows, and those that were run.
+//! The programs that a machine in memory has, and those that were run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +16,11 @@ pub(super) struct Programs {
     pub(super) ran: Vec<Ran>,
 }
 
-/// What becomes of a program that was run.
+/// The result of running a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ends(End),
-    /// Works for a while first; longer than its timeout is [`End::TimedOut`], and has no effect.
+    /// It first runs for this long. If that exceeds its timeout, the result is [`End::TimedOut`] and it has no effect.
     Takes(Duration, End),
     /// It is not installed.
     Missing,

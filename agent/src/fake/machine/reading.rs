@@ -1,4 +1,4 @@
-//! Reading on a machine in memory: what is meant is counted, and nothing changes.
+//! Reading files on a machine in memory: the selected files are counted, and nothing changes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::host::HostError;
 use crate::host::lock::Holder;
 use crate::host::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
 
-/// What a process has claimed, until this is dropped.
+/// A claim that a process holds until this is dropped.
 struct Claimed(FakeMachine, String);
 
 impl fmt::Debug for Claimed {
@@ -53,7 +53,7 @@ impl Reading for FakeMachine {
             }
         }
         advanced(read.bytes, read.bytes);
-        // In a rehearsal no one knows what there is.
+        // In a rehearsal it is not known which files exist.
         let anything = self.0.storage.borrow().anything;
         read.unmatched = unmatched.into_iter().filter(|_| !anything).collect();
         Ok(read)

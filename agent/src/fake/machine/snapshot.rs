@@ -1,4 +1,4 @@
-//! What there is on a machine in memory, for comparing and for printing.
+//! The state of a machine in memory, for comparing and printing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::path::Path;
 pub(crate) struct Snapshot(pub(super) BTreeMap<String, String>);
 
 impl Snapshot {
-    /// The same without what lies below `prefix`, such as a report with times in it.
+    /// The same without everything below `prefix`, such as a report that contains times.
     pub(crate) fn without(mut self, prefix: &str) -> Self {
         self.0.retain(|name, _| !Path::new(name).starts_with(prefix));
         self
@@ -22,7 +22,7 @@ impl fmt::Display for Snapshot {
     }
 }
 
-/// As `Display`: this is what `assert_eq!` shows.
+/// Same as `Display`, because `assert_eq!` prints this.
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;

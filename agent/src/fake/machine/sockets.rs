@@ -1,4 +1,4 @@
-//! Sockets of a machine in memory: none but those it was told of.
+//! Sockets of a machine in memory: only those that were added.
 
 use async_trait::async_trait;
 
@@ -32,22 +32,22 @@ impl Sockets for FakeMachine {
 
 #[cfg(test)]
 impl FakeMachine {
-    /// Has `count` connections to `endpoint` from now on.
+    /// From now on, `endpoint` has `count` connections.
     pub(crate) fn set_connections(&self, endpoint: Endpoint, count: usize) {
         self.0.listeners.borrow_mut().connections.insert(endpoint, count);
     }
 
-    /// Has a connection accepted at each of these times, in seconds.
+    /// Accepts a connection at each of these times, in seconds.
     pub(crate) fn accept_at(&self, times: &[u64]) {
         self.0.listeners.borrow_mut().accepted.extend(times.iter().map(|at| std::time::Duration::from_secs(*at)));
     }
 
-    /// From now on nginx takes up no other configuration, as where it cannot bind a port.
+    /// From now on, nginx does not apply a new configuration, as when it cannot bind a port.
     pub(crate) fn is_deaf(&self, is_deaf: bool) {
         self.0.listeners.borrow_mut().is_deaf = is_deaf;
     }
 
-    /// Has a socket that accepts connections.
+    /// Adds a socket that accepts connections.
     pub(crate) fn add_socket(&self, listener: Listener) {
         self.0.listeners.borrow_mut().sockets.push(listener);
     }

@@ -1,4 +1,4 @@
-//! The disks that are plugged into a machine in memory, and what is mounted there.
+//! The disks of a machine in memory, and its mounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,31 +10,31 @@ use crate::host::HostError;
 use crate::host::disks::{Content, Device, DeviceNumber, Disk, Origin, Wanted};
 use crate::host::mounts::Mounted;
 
-/// The major number of NVMe partitions and disks: "blkext".
+/// The kernel's major number of NVMe disks and partitions ("blkext").
 const BLOCK_EXTENDED: u32 = 259;
 
-/// How the name of a disk begins that no one knows.
+/// Prefix of the name of a disk whose real name is unknown.
 pub(crate) const UNKNOWN_DISK: &str = "/dev/<disk ";
 
-/// What is plugged in and what is mounted.
+/// The attached disks and the mounts.
 #[derive(Default)]
 pub(super) struct Storage {
     /// By the number in the kernel's name.
     pub(super) disks: BTreeMap<u32, (Disk, Content)>,
     pub(super) table: Vec<Mounted>,
     pub(super) swaps: Vec<DeviceNumber>,
-    /// Whether whatever is waited for comes: this is a rehearsal.
+    /// Whether every disk that is waited for appears, as in a rehearsal.
     pub(super) anything: bool,
-    /// Whether no one knows what the kernel calls a disk: this is a dry run.
+    /// Whether the kernel's names of disks are unknown, as in a dry run.
     pub(super) nameless: bool,
-    /// What was looked for and not there, in the order in which it was.
+    /// The disks that were looked for and not found, in order.
     pub(super) missed: Vec<Wanted>,
-    /// How many runs of mkfs end badly.
+    /// How many of the next runs of mkfs fail.
     pub(super) failing: u32,
 }
 
 impl Storage {
-    /// Plugs a disk in, and returns its number.
+    /// Attaches a disk, and returns its number.
     pub(super) fn plug(&mut self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) -> u32 {
         let number = (1..).find(|number| !self.disks.contains_key(number)).expect("a kernel has names enough");
         let disk = Disk {
@@ -51,7 +51,7 @@ impl Storage {
         number
     }
 
-    /// A disk for a node that a document names, in a rehearsal.
+    /// In a rehearsal, makes up a disk for a device node that a document names.
     pub(super) fn invent(&mut self, node: &Path) {
         if self.disks.values().any(|(disk, _)| disk.node == node) {
             return;
@@ -70,7 +70,7 @@ impl Storage {
         self.disks.clear();
     }
 
-    /// Nothing is mounted any more, and the kernel finds the disks in another order.
+    /// Removes all mounts and renumbers the disks, as the kernel may after a reboot.
     pub(super) fn reboot(&mut self) {
         self.table.clear();
         self.swaps.clear();
@@ -82,7 +82,7 @@ impl Storage {
     }
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
-        // What is there by itself is not a change.
+        // Devices that the machine has by itself are not changes.
         for (disk, content) in self.disks.values().filter(|(disk, _)| disk.origin != Origin::Other || disk.attached_as.is_some()) {
             lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
         }
@@ -100,7 +100,7 @@ impl Storage {
         self.disks.values().find(|(disk, _)| disk.number == number).map(|(disk, _)| name(disk))
     }
 
-    /// What is mounted, the root filesystem first.
+    /// The mounts, the root filesystem first.
     pub(super) fn table(&self) -> impl Iterator<Item = Mounted> {
         let root = Mounted {
             at: "/".into(),
@@ -113,7 +113,7 @@ impl Storage {
         std::iter::once(root).chain(self.table.iter().cloned())
     }
 
-    /// What a bind mount of `path` shows: the mount that it lies on, and its place in that filesystem.
+    /// What a bind mount of `path` shows: the mount that contains it, and its path in that filesystem.
     pub(super) fn seen_at(&self, path: &Path) -> Mounted {
         let holders = self.table().filter(|mounted| path.starts_with(&mounted.at));
         let holder = holders.max_by_key(|mounted| mounted.at.as_os_str().len()).expect("everything lies below the root");
@@ -128,7 +128,7 @@ impl Storage {
     }
 }
 
-/// What a disk is, whatever the kernel calls it.
+/// A name for a disk that does not depend on the kernel's name.
 fn name(disk: &Disk) -> String {
     match &disk.origin {
         Origin::Volume(id) => id.clone(),

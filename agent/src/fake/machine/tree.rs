@@ -1,4 +1,4 @@
-//! The tree of files of a machine in memory, by the rules of the kernel.
+//! The file tree of a machine in memory, by the rules of the kernel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -10,15 +10,15 @@ use zeroize::Zeroizing;
 use crate::digest::Sha256;
 use crate::host::{Attributes, HostError};
 
-/// As Linux: so many symbolic links in one path, and no more.
+/// Linux follows at most this many symbolic links in one path (path_resolution(7)).
 const LINKS: u32 = 40;
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// By their real paths. Every parent of a node is a directory of this map. Compared as bytes, since paths are compared
-    /// part by part, which takes ten times as long.
+    /// By real path. The parent of every node is a directory in this map. Keys are compared as bytes, because comparing
+    /// paths component by component takes ten times as long.
     nodes: BTreeMap<OsString, Node>,
-    /// The last inode and the last change time that were given out.
+    /// The last value given out as an inode number or a change time.
     moment: u64,
 }
 
@@ -99,7 +99,7 @@ impl Tree {
         }
     }
 
-    /// The real path: all links but, if not `follow`, a last one are gone. The last part need not exist.
+    /// The real path: all links are resolved, except a last one unless `follow`. The last component need not exist.
     fn resolve(&self, path: &Path, follow: bool) -> Result<PathBuf, Errno> {
         let mut rest: VecDeque<OsString> = parts(path);
         let mut real = PathBuf::from("/");
@@ -136,7 +136,7 @@ impl Tree {
         Ok(real)
     }
 
-    /// What is at a real path.
+    /// The node at a real path.
     fn at(&self, real: &Path) -> Option<&Node> {
         self.nodes.get(real.as_os_str())
     }
@@ -145,7 +145,7 @@ impl Tree {
         self.at(real).map(|node| &node.body)
     }
 
-    /// The real path, as far as it exists.
+    /// The real path, as far as the path exists.
     pub(super) fn resolved(&self, path: &Path) -> Result<PathBuf, Errno> {
         for known in path.ancestors() {
             if self.node(known, true)?.is_some() {
@@ -164,7 +164,7 @@ impl Tree {
         }
     }
 
-    /// Where something may be put: its directory is there.
+    /// The real path at which a node may be created: its directory exists.
     fn place(&self, path: &Path) -> Result<PathBuf, Errno> {
         let real = self.resolve(path, false)?;
         match real.parent().map(|parent| self.at(parent)) {
@@ -174,7 +174,7 @@ impl Tree {
         }
     }
 
-    /// What is in a directory, in order.
+    /// The names in a directory, in order.
     pub(super) fn names(&self, directory: &Path) -> Result<Vec<String>, Errno> {
         let real = self.resolve(directory, true)?;
         let inside = self.nodes.keys().map(Path::new).filter(|path| path.parent() == Some(&real));
@@ -203,7 +203,7 @@ impl Tree {
         let (from, to) = (self.place(staged)?, self.place(path)?);
         let node = self.at(&from).ok_or(Errno::ENOENT)?;
         if matches!(node.body, Body::Directory) {
-            // No one here renames directories, and what is below them would have to come along.
+            // Renaming a directory would have to move everything below it, and no caller renames one.
             return Err(Errno::EXDEV);
         }
         if self.is_directory(&to) {
@@ -230,7 +230,7 @@ impl Tree {
         for part in missing.iter().rev() {
             let real = self.place(part)?;
             if self.at(&real).is_some() {
-                // A link that leads nowhere.
+                // A dangling link.
                 return Err(Errno::ENOENT);
             }
             self.put(real, Body::Directory, Attributes { mode, uid, gid });
@@ -264,7 +264,7 @@ impl Tree {
         Ok(self.nodes.remove(real.as_os_str()).is_some())
     }
 
-    /// Removes what is at `path`, with all below it. Whether there was anything.
+    /// Removes `path` and everything below it. Returns whether there was anything.
     pub(super) fn remove_all(&mut self, path: &Path) -> Result<bool, Errno> {
         let real = match self.place(path) {
             Err(Errno::ENOENT) => return Ok(false),
@@ -275,7 +275,7 @@ impl Tree {
         Ok(self.nodes.len() < before)
     }
 
-    /// Renames a directory; what has that name already goes.
+    /// Renames a directory, replacing what has that name.
     pub(super) fn put_directory(&mut self, from: &Path, to: &Path) -> Result<bool, Errno> {
         let (from, to) = (self.place(from)?, self.place(to)?);
         if self.at(&from).is_none() {
@@ -305,7 +305,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Has a link lead to `target`.
+    /// Makes a link point to `target`.
     pub(super) fn switch(&mut self, link: &Path, target: &Path) -> Result<bool, Errno> {
         let real = self.place(link)?;
         if self.is_directory(&real) {
@@ -327,7 +327,7 @@ pub(super) fn rooted(mode: u32) -> Attributes {
     Attributes { mode, uid: 0, gid: 0 }
 }
 
-/// Says how much, never what.
+/// Shows the size, never the content.
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -338,7 +338,7 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// What the kernel says of an operation on a path.
+/// The error that the kernel returns for an operation on a path.
 pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
     crate::host::tree::failed(operation, path, errno.into())
 }

@@ -1,4 +1,4 @@
-//! systemd of a machine in memory.
+//! systemd on a machine in memory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::host::units::{Log, Reading};
 use crate::host::{Clock as _, HostError, Launch, Unit, Units};
 
 impl FakeMachine {
-    /// systemd does not answer so many of the next questions.
+    /// Leaves the next queries to systemd unanswered.
     pub(crate) fn does_not_answer(&self, questions: u32) {
         self.0.units.borrow_mut().unanswered = questions;
     }
 
-    /// A unit was started, or has reloaded.
+    /// Lets nginx read its sites if its unit was started or reloaded.
     fn read_sites(&self, unit: &str) {
         let tree = self.0.tree.borrow();
         let of_site = |path: &PathBuf| path.parent() == Some(Path::new(SITES)) && path.extension().is_some_and(|end| end == "conf");
@@ -30,7 +30,7 @@ impl FakeMachine {
     async fn start_unit(&self, verb: &'static str, name: &str, again: bool, timeout: Duration) -> Result<(), HostError> {
         let over = || HostError::SystemctlTimeout { verb, unit: name.into(), waited: timeout };
         self.alive().await;
-        // The job waits for the end of our own, and we wait for the job.
+        // The job waits until the start of ingot's own unit is done, and ingot waits for the job.
         if self.0.units.borrow().get(name).shown.after.iter().any(|unit| unit == OWN) {
             self.sleep(timeout).await;
             return Err(over());

@@ -11,7 +11,7 @@ use crate::host::wanted::still_wanted;
 
 const SOMEWHERE: &str = "/no/such/place";
 
-/// Operations that hang until they are let go.
+/// Operations that hang until they are released.
 #[derive(Clone)]
 struct Hanging {
     begun: Sender<()>,
@@ -74,7 +74,7 @@ async fn so_many_at_a_time_and_not_what_nobody_waits_for_any_more() {
     assert_eq!(one(None).await, AT_ONCE);
 }
 
-/// Sixteen operations that hung used to keep everything else from a thread.
+/// Sixteen hanging operations used to take every thread.
 #[tokio::test]
 async fn what_hangs_does_not_keep_others_from_a_thread() {
     let threads = Threads::default();
@@ -82,7 +82,7 @@ async fn what_hangs_does_not_keep_others_from_a_thread() {
     let mut all = std::pin::pin!(join_all((0..3 * AT_ONCE).map(|_| hanging.one(&threads))));
     assert!(poll_immediate(&mut all).await.is_none());
     assert_eq!(number(&threads, || 7).await, 7);
-    // They were in front of it.
+    // They were ahead of it in the queue.
     assert_eq!(begun.try_iter().count(), 3 * AT_ONCE);
     hanging.let_go();
     assert!(all.await.iter().all(Result::is_ok));
@@ -94,7 +94,7 @@ async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
     let (hanging, begun) = Hanging::new();
     let mut all = std::pin::pin!(join_all((0..4 * LATE_ON_ONE_MOUNT).map(|_| hanging.one(&threads))));
     assert!(poll_immediate(&mut all).await.is_none());
-    // Of another mount, however many wait there.
+    // It is on another mount, so it does not matter how many wait on the first.
     let of_proc = threads.work("wait for", Path::new("/proc/x"), Path::new("/proc/x"), || Ok(7));
     assert_eq!(of_proc.await.unwrap(), 7);
     let begun = begun.try_iter().count();
@@ -103,8 +103,8 @@ async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
-/// While a mount of someone else's hangs, so does the table of mounts. It was read with the lock held that the runtime
-/// thread takes as well.
+/// While a mount by another process hangs, reading the mount table hangs too. It was read while holding a lock that the
+/// runtime thread also takes.
 #[tokio::test]
 async fn the_table_of_mounts_is_read_without_the_lock() {
     static IS_READ: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
@@ -140,7 +140,7 @@ async fn the_table_of_mounts_is_read_without_the_lock() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
-/// Everything waited for that look, on whatever file system it was.
+/// Every operation waited for that reading, whatever its filesystem.
 #[tokio::test]
 async fn a_look_at_the_mounts_that_hangs_keeps_no_other_mount_waiting() {
     static MAY_END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
@@ -164,7 +164,8 @@ async fn a_look_at_the_mounts_that_hangs_keeps_no_other_mount_waiting() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
-/// A thread that had fallen asleep with nothing to wait for was taken for one that looks again, five seconds later.
+/// A thread that had fallen asleep with an empty queue was counted as one that checks for late operations, although it
+/// would not wake for five seconds.
 #[tokio::test]
 async fn a_thread_that_sleeps_does_not_keep_others_from_looking() {
     let threads = Threads::default();
@@ -223,6 +224,6 @@ async fn what_is_given_up_while_it_hangs_changes_nothing_afterwards() {
     }
     given_up.send(()).unwrap();
     assert_eq!(ended.recv().unwrap().unwrap_err().raw_os_error(), Some(Errno::ECANCELED as i32));
-    // The next one of that thread is wanted.
+    // The thread's next operation is wanted.
     assert!(number(&threads, still_wanted).await.is_ok());
 }

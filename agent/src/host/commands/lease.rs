@@ -1,9 +1,9 @@
-//! A program that may run for as long as someone says so, and no longer: [`Lease`].
+//! A program that may run only as long as ingot permits it: [`Lease`].
 //!
-//! ingot may be stopped, hang or die, and the program would go on. A small process therefore watches over it, forked from
-//! ingot and from then on alone with a pipe and a clock: once the lease is over, or ingot is gone, it kills the program and all
-//! that the program has started. For that they are in a cgroup of their own, or, where none can be made, in one process group.
-//! The clock goes on while the machine is suspended.
+//! If ingot were stopped, hung or died, the program would keep running. A small process therefore watches it, forked
+//! from ingot and independent of it except for a pipe and a clock: when the lease ends or ingot is gone, it kills the
+//! program and everything the program has started. For this purpose those processes are in a cgroup of their own or,
+//! where none can be created, in one process group. The clock also advances while the machine is suspended.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeWriter, Write as _};
@@ -20,37 +20,37 @@ use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork};
 
-/// In a second.
+/// Nanoseconds in a second.
 const NANOSECONDS: i64 = 1_000_000_000;
 
-/// How the names of cgroups begin.
+/// Prefix of the names of cgroups.
 const CGROUP: &str = "claim-";
 
-/// Until when a program may run. Clones share it.
+/// The time until which a program may run. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// In nanoseconds of `CLOCK_BOOTTIME`.
+    /// End of the lease, in nanoseconds of `CLOCK_BOOTTIME`.
     until: i64,
-    /// To the process that watches.
+    /// The pipe to the watching process.
     watcher: Option<PipeWriter>,
 }
 
 impl Lease {
-    /// One that is over after `left`.
+    /// Creates a lease that ends after `left`.
     pub(crate) fn of(left: Duration) -> Self {
         Self(Arc::new(Mutex::new(State { until: after(left), watcher: None })))
     }
 
-    /// From now on it is over after `left`.
+    /// Makes the lease end after `left`, counted from now.
     pub(crate) fn extend(&self, left: Duration) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.until = after(left);
         let until = state.until;
         if let Some(watcher) = &mut state.watcher {
-            // One that is gone cannot be told.
+            // A watcher that is gone cannot be notified.
             let _ = watcher.write_all(&until.to_ne_bytes());
         }
     }
@@ -65,7 +65,7 @@ fn now() -> i64 {
     now.tv_sec() * NANOSECONDS + now.tv_nsec()
 }
 
-/// The process that watches over one program. Dropped, it takes with it whatever is left of that, unless it is to spare it.
+/// The process that watches one program. Dropping it kills what is left of the program, unless `spares` is set.
 pub(super) struct Guard {
     lease: Lease,
     watcher: Pid,
@@ -73,7 +73,7 @@ pub(super) struct Guard {
     pub(super) spares: bool,
 }
 
-/// What the program itself has to do before it begins. The files are open until it does.
+/// What the program's process has to do before exec. The files must stay open until then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     procs: Option<RawFd>,
@@ -81,10 +81,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Makes this process known to those who may have to kill it. Only system calls: this is between fork and exec.
+    /// Registers this process with those who may have to kill it. Makes system calls only, because it runs between fork
+    /// and exec.
     pub(super) fn enter(self) -> io::Result<()> {
         if let Some(procs) = self.procs {
-            // Without it there is the process group.
+            // If this fails, the process group remains.
             put(procs, b"0");
         }
         let group = -i64::from(nix::unistd::getpid().as_raw());
@@ -93,7 +94,7 @@ impl Entry {
 }
 
 impl Guard {
-    /// Begins to watch. The program comes after that.
+    /// Starts watching. The program is started after that.
     pub(super) fn start(lease: &Lease) -> io::Result<(Self, Entry)> {
         let cgroup = Cgroup::make().ok();
         let (reader, writer) = io::pipe()?;
@@ -116,14 +117,14 @@ impl Drop for Guard {
         if let Some(cgroup) = self.cgroup.as_ref().filter(|_| !self.spares) {
             put(cgroup.kill.as_raw_fd(), b"1");
         }
-        // It must not see the pipe closed: it would kill what is to be spared.
+        // Killed first: when it saw the pipe closed, it would kill the processes to be spared.
         let _ = kill(self.watcher, Signal::SIGKILL);
         let _ = waitpid(self.watcher, None);
         self.lease.0.lock().unwrap_or_else(PoisonError::into_inner).watcher = None;
     }
 }
 
-/// A cgroup below that of ingot, which nothing else is in.
+/// A cgroup below ingot's own that contains only the program and its children.
 pub(super) struct Cgroup {
     path: PathBuf,
     procs: File,
@@ -150,12 +151,13 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // What was killed may take a moment to be gone; then the next one removes it, or systemd with the cgroup of ingot.
+        // Killed processes may take a moment to disappear. In that case the next cgroup's creation removes it, or
+        // systemd removes it with ingot's cgroup.
         let _ = std::fs::remove_dir(&self.path);
     }
 }
 
-/// Makes a directory for one. What an earlier process with our number has left there is in no one's way.
+/// Creates the directory of a cgroup. Skips names left behind by an earlier process with the same pid.
 pub(super) fn make_below(own: &Path) -> io::Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -167,7 +169,7 @@ pub(super) fn make_below(own: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes those that earlier processes have left there. One that is in use stays.
+/// Removes cgroups that earlier processes left behind. The kernel refuses to remove one that is in use.
 fn clear(own: &Path) {
     for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -178,26 +180,27 @@ fn clear(own: &Path) {
     }
 }
 
-/// Whether all of it was written. One system call.
+/// Writes with one system call. Returns whether all bytes were written.
 fn put(to: RawFd, bytes: &[u8]) -> bool {
-    // SAFETY: the buffer is as long as it says.
+    // SAFETY: the pointer and the length belong to one slice.
     let written = unsafe { libc::write(to, bytes.as_ptr().cast(), bytes.len()) };
     usize::try_from(written) == Ok(bytes.len())
 }
 
-/// The whole life of the process that watches: until the lease is over or the other end of the pipe is closed.
+/// The watching process: runs until the lease ends or the other end of the pipe is closed.
 ///
-/// A message is a number: a positive one is the end of the lease, a negative one the process group of the program.
+/// A message is one number: if positive, the end of the lease; if negative, the negated process group of the program.
 fn watch(reader: RawFd, writer: RawFd, kill: Option<RawFd>, mut until: i64) -> ! {
-    // SAFETY: only system calls on numbers, and on buffers that are as long as they say.
+    // SAFETY: only system calls with numbers, and with buffers of the stated lengths.
     unsafe {
         libc::setsid();
         libc::close(writer);
         libc::dup2(reader, 0);
         let kill = kill.map(|kill| libc::dup2(kill, 1));
-        // Locks of ingot's, above all, which end with the last process that has them.
+        // Closes all other descriptors. Most importantly ingot's locks, which are held until the last process that has
+        // them open closes them.
         libc::syscall(libc::SYS_close_range, if kill.is_some() { 2 } else { 1 }, u32::MAX, 0);
-        // Where it goes on while the machine is suspended. Without it, a look each second has to do.
+        // This timer advances while the machine is suspended. Without it, the watcher polls once a second.
         let timer = libc::timerfd_create(libc::CLOCK_BOOTTIME, 0);
         let wait = if timer < 0 { 1_000 } else { -1 };
         let mut group = 0;

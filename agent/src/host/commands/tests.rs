@@ -19,7 +19,7 @@ async fn run(invocation: &Invocation) -> (Result<End, HostError>, Vec<String>) {
     (end, lines)
 }
 
-/// Whether a process is there, and not only waiting to be reaped by whoever its parent is now.
+/// Whether a process is running. A zombie that waits to be reaped does not count.
 fn lives(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
@@ -34,7 +34,7 @@ async fn dies(pid: &str) -> bool {
     false
 }
 
-/// Its directory lay on a disk that hung.
+/// The working directory of the program was on a disk that hung.
 #[tokio::test]
 async fn does_not_start_what_was_given_up_meanwhile() {
     let (send, receive) = std::sync::mpsc::channel();
@@ -58,7 +58,7 @@ async fn gives_nothing_but_what_was_asked_for() {
     let (end, lines) = run(&invocation).await;
     assert_eq!(end.unwrap(), End::Signalled(9));
     assert_eq!(lines[0], "/usr");
-    // A shell adds PWD and the like to what its children get.
+    // A shell adds variables such as PWD for its children.
     assert!(!lines.iter().any(|line| line.starts_with("CARGO") || line.starts_with("HOME")), "{lines:?}");
 }
 
@@ -132,7 +132,7 @@ async fn dropping_the_future_kills_the_group() {
 #[tokio::test]
 async fn runs_as_the_user_asked_for() {
     let root = Uid::effective().is_root();
-    // Without root there is one user we can be.
+    // Without root, only one user is possible.
     let (uid, gid) = if root { (65534, 65533) } else { (Uid::effective().as_raw(), Gid::effective().as_raw()) };
     let user = User { name: "x".into(), uid, gid, home: "/".into(), groups: vec![gid, 65532] };
     let invocation = Invocation { user: Some(user), ..sh("id -u; id -g; id -G") };
@@ -144,7 +144,7 @@ async fn runs_as_the_user_asked_for() {
     }
 }
 
-/// A program that starts another one, which has left its process group, and says the process ids of both.
+/// A program that starts a child outside its process group and prints both process ids.
 fn with_a_daemon() -> Invocation {
     sh("setsid sleep 300 >/dev/null 2>&1 & echo $!; echo $$; sleep 300")
 }
@@ -166,7 +166,7 @@ async fn a_lease_that_is_over_ends_the_program_and_all_that_it_has_started() {
     let (end, lines) = run(&Invocation { lease: Some(lease), ..with_a_daemon() }).await;
     assert_eq!(end.unwrap(), End::Signalled(9));
     assert!(dies(&lines[1]).await);
-    // Without a cgroup of its own only the group is known.
+    // Without a cgroup, only the process group is known.
     assert!(!has_cgroup() || dies(&lines[0]).await);
 }
 
@@ -219,7 +219,7 @@ async fn nothing_is_spared_of_a_program_whose_time_is_over_however_it_ends() {
     assert!(!has_cgroup() || dies(&left[0]).await);
 }
 
-/// There was none, and a daemon outlived the lease, where a process of the same number had been killed before.
+/// After a pid had been reused, no cgroup was created, and a daemon outlived its lease.
 #[test]
 fn a_cgroup_that_an_earlier_process_has_left_is_in_nobodys_way() {
     let own = tempfile::tempdir().unwrap();
@@ -230,8 +230,8 @@ fn a_cgroup_that_an_earlier_process_has_left_is_in_nobodys_way() {
     assert!(made.is_dir());
 }
 
-/// Whether a cgroup can be made here. Where not, it is said aloud, past what captures the output of tests, that these tests have
-/// shown no more than the end of a process group: `tests/boot/test_claims.py` shows the rest on every machine.
+/// Whether a cgroup can be created here. If not, a note past the test runner's output capture says that these tests
+/// only cover the end of a process group: `tests/boot/test_claims.py` covers the rest on every machine.
 fn has_cgroup() -> bool {
     let made = super::lease::Cgroup::make();
     if let Err(error) = &made {

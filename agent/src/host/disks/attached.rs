@@ -1,6 +1,6 @@
-//! The disks that are really there.
+//! The disks that are attached to this machine.
 //!
-//! What is here waits for disks and programs; how each thing is found out is in the files beside it.
+//! This file waits for disks and programs; how each property is determined is in the files next to it.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -89,7 +89,7 @@ impl Disks for AttachedDisks {
     }
 }
 
-/// The number of a block device, unless a link on the way to it may have been laid by another user.
+/// The number of a block device, unless another user may have placed a symbolic link on its path.
 fn found_by(node: &Path) -> io::Result<Option<DeviceNumber>> {
     match Tree::default().open_to_change(node) {
         Ok(opened) => number_of(&through(&opened)),
@@ -98,8 +98,8 @@ fn found_by(node: &Path) -> io::Result<Option<DeviceNumber>> {
     }
 }
 
-/// Reads what lies on a disk, again if it contradicts itself: a filesystem that is in use may have been writing its
-/// superblock.
+/// Reads what a disk contains. Reads once more if the content is inconsistent: a filesystem in use may have been
+/// writing its superblock.
 fn read(node: &Path) -> io::Result<Content> {
     let content = read_once(node)?;
     let is_damaged = |signature: &Signature| matches!(signature.state, State::Damaged(_));
@@ -111,7 +111,7 @@ fn read(node: &Path) -> io::Result<Content> {
 
 fn read_once(node: &Path) -> io::Result<Content> {
     let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(node)?;
-    // Of a block device, stat(2) says 0.
+    // stat(2) reports 0 for a block device.
     let size = file.seek(SeekFrom::End(0))?;
     let opened = Opened { file, size };
     opened.forget();
@@ -133,8 +133,8 @@ struct Opened {
 }
 
 impl Opened {
-    /// Makes the kernel read it from the disk the next time: what a mounted XFS writes goes past this cache, and so does
-    /// whatever happens to a volume while it is attached elsewhere.
+    /// Makes the kernel read the disk again the next time: writes by a mounted XFS bypass this cache, and so do changes
+    /// to a volume while it is attached elsewhere.
     fn forget(&self) {
         if let Err(errno) = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
             log::debug!("cannot drop what is cached of a disk: {errno}");

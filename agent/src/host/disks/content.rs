@@ -1,7 +1,8 @@
-//! What lies on a disk, by the signatures that libblkid knows: its magic numbers, its offsets, its checks. Pure.
+//! Recognizes what a disk contains by the signatures that libblkid knows: its magic numbers, offsets and checks. Pure.
 //!
-//! It is stricter than blkid(8) where that protects data: what has the magic number of a filesystem and contradicts itself
-//! is that filesystem, damaged, and not nothing; and nothing but zeros wherever anything could be is blank.
+//! It is stricter than blkid(8) where that protects data: a disk with the magic number of a filesystem and inconsistent
+//! fields counts as that filesystem, damaged, rather than as empty; and it is blank only if every place where a
+//! signature could be is all zeros.
 //!
 //! Source: <https://github.com/util-linux/util-linux/tree/master/libblkid/src/superblocks>
 
@@ -24,10 +25,10 @@ use super::signature::{Content, Signature};
 pub(super) use window::Source;
 use window::Window;
 
-/// One kind of thing that a disk may hold.
+/// A recognizer for one kind of content.
 type Kind = fn(&Window) -> Option<Signature>;
 
-/// What counts wherever it is found. Each of them is at the beginning of a disk or at its end.
+/// Kinds that count wherever they are found. Each lies at the beginning or at the end of a disk.
 const KINDS: &[Kind] = &[
     xfs::xfs,
     ext::ext,
@@ -53,12 +54,12 @@ const KINDS: &[Kind] = &[
     tables::dos,
 ];
 
-/// What an earlier use may have left beside a filesystem, and what then means nothing: it counts where there is nothing
-/// else.
+/// Kinds that an earlier use may have left next to a filesystem and that are then meaningless: they count only if
+/// nothing else is found.
 const REMAINS: &[Kind] =
     &[swap::broken, tables::stray_gpt, tables::protective_mbr, tables::empty_dos, members::luks_second, foreign::vmware];
 
-/// Reads what lies on a disk: its first and its last mebibyte and, if they tell nothing, a few pages more.
+/// Recognizes what a disk contains, from its first and last mebibyte and, if those are inconclusive, a few more pages.
 pub(super) fn recognise(source: &dyn Source) -> io::Result<Content> {
     let mut window = Window::of_ends(source)?;
     let signatures = found(KINDS, &window);

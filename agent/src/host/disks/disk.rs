@@ -1,4 +1,4 @@
-//! Disks and partitions, and how one of them is meant.
+//! Disks and partitions, and ways to select one.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,18 @@ use crate::host::device_number::DeviceNumber;
 /// A whole disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Disk {
-    /// Its node, such as `/dev/nvme1n1`.
+    /// Its device node, such as `/dev/nvme1n1`.
     pub(crate) node: PathBuf,
     pub(crate) number: DeviceNumber,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
     pub(crate) read_only: bool,
     pub(crate) origin: Origin,
-    /// The name in the block device mapping, such as `/dev/sdf`: what the controller says (Nitro), or the node's own
-    /// name (Xen: `/dev/xvdf` stands for `/dev/sdf`). `None` where neither is known.
+    /// The name in the block device mapping, such as `/dev/sdf`: as the controller reports it (Nitro), or derived from
+    /// the node's name (Xen: `/dev/xvdf` is `/dev/sdf`). `None` if neither is known.
     pub(crate) attached_as: Option<String>,
     pub(crate) partitions: Vec<Partition>,
-    /// Kernel devices built on it or its partitions, such as `dm-0` and `md127`.
+    /// Kernel devices built on the disk or its partitions, such as `dm-0` and `md127`.
     pub(crate) holders: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Disk {
 pub(crate) enum Origin {
     /// An EBS volume, by its id with the dash: `vol-0123456789abcdef0`.
     Volume(String),
-    /// An instance store; its number in the block device mapping (`ephemeral0`), if the controller says it.
+    /// An instance store, with its number in the block device mapping (`ephemeral0`) if the controller reports one.
     InstanceStore(Option<u32>),
     Other,
 }
@@ -37,29 +37,29 @@ pub(crate) struct Partition {
     pub(crate) node: PathBuf,
     pub(crate) number: u32,
     pub(crate) device: DeviceNumber,
-    /// In bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
 }
 
-/// Which disk is meant.
+/// Selects a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// The EBS volume with this id.
     Volume(String),
-    /// The disk with this name in the block device mapping; with or without `/dev/`, `sdf` and `xvdf` being the same.
-    /// Last, the disk whose node has exactly this path.
+    /// The disk with this name in the block device mapping. `/dev/` is optional, and `sdf` and `xvdf` are equivalent.
+    /// If there is none, the disk whose node has exactly this path.
     AttachedAs(String),
-    /// The instance store with this number: what the controllers say or, where they say nothing, the place in the order
+    /// The instance store with this number: as the controllers report it or, if they do not, the position in the order
     /// of their PCI addresses.
     InstanceStore(u32),
 }
 
-/// A disk or partition that is to be written to, mounted or used, and what makes it that one.
+/// A disk or partition that is to be written to, mounted or used, and its expected identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
     pub(crate) node: PathBuf,
     pub(crate) number: DeviceNumber,
-    /// The EBS volume it must be (a part of), by its id with the dash. `None` where it is none.
+    /// The EBS volume that it must be, or be part of, by its id with the dash. `None` if it is not on an EBS volume.
     pub(crate) volume: Option<String>,
     /// The number of the partition, if it is one.
     pub(crate) partition: Option<u32>,

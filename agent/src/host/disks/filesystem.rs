@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One of them.
+/// One of the supported filesystems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Filesystem {
@@ -16,7 +16,7 @@ pub(crate) enum Filesystem {
 }
 
 impl Filesystem {
-    /// As mount(8) and blkid(8) name it.
+    /// The name that mount(8) and blkid(8) use.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Xfs => "xfs",

@@ -1,12 +1,12 @@
-//! Which of the disks that are there is the one that is meant. Pure.
+//! Selects the wanted disk among those that are attached. Pure.
 
 use std::path::Path;
 
 use super::disk::{Disk, Origin, Wanted};
 
-/// The disk that is meant, among `disks` in the order of the controllers they hang on.
+/// Finds the wanted disk in `disks`, which are in the order of their controllers.
 ///
-/// Names are compared without `/dev/`, and `xvdf` is `sdf`: what EC2 calls /dev/sdf, a Xen kernel calls /dev/xvdf.
+/// Names are compared without `/dev/`, and `xvdf` equals `sdf`: what EC2 calls /dev/sdf, a Xen kernel calls /dev/xvdf.
 pub(crate) fn find<'d>(disks: &'d [Disk], wanted: &Wanted) -> Option<&'d Disk> {
     match wanted {
         Wanted::Volume(id) => disks.iter().find(|disk| matches!(&disk.origin, Origin::Volume(found) if found == id)),
@@ -26,7 +26,7 @@ pub(crate) fn find<'d>(disks: &'d [Disk], wanted: &Wanted) -> Option<&'d Disk> {
     }
 }
 
-/// A name of the block device mapping, as EC2 would write it: `sdf` of `/dev/xvdf`.
+/// A name of the block device mapping as EC2 would write it: `sdf` for `/dev/xvdf`.
 fn plain(name: &str) -> String {
     let name = name.strip_prefix("/dev/").unwrap_or(name);
     match name.strip_prefix("xvd") {
@@ -64,7 +64,7 @@ mod tests {
             disk("/dev/nvme0n1", volume("vol-0a"), Some("/dev/xvda")),
             disk("/dev/nvme1n1", volume("vol-0b"), Some("/dev/sdf")),
             disk("/dev/vdb", Origin::Other, None),
-            // No one names a disk so, but a name in the mapping goes before a node.
+            // An unlikely name, but a name in the mapping takes precedence over a node.
             disk("/dev/sdf", Origin::Other, None),
         ];
         let named = |name: &str| found(&disks, &Wanted::AttachedAs(name.into()));

@@ -1,4 +1,4 @@
-//! Whether a device is still the one that was found: looked at in the last moment before it is used.
+//! Checks just before use that a device is still the one that was found.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,17 +14,17 @@ use crate::host::device_number::DeviceNumber;
 use crate::host::error::HostError;
 use crate::host::tree::failed;
 
-/// A device that is held open. While it is, the kernel gives its number to no other.
+/// A device that is held open. Until it is closed, the kernel does not reuse its number.
 #[derive(Debug)]
 pub(in crate::host) struct Held {
     _open: OwnedFd,
 }
 
-/// Opens a device, if it is still the one that was found. To have it open for reading disturbs no one.
+/// Opens a device, if it is still the one that was found. Opening it for reading does not disturb other users.
 ///
 /// # Errors
 ///
-/// [`HostError::Replaced`] if it is another one by now, or gone.
+/// [`HostError::Replaced`] if the node now refers to another device, or is gone.
 pub(in crate::host) fn hold(device: &Device) -> Result<Held, HostError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let held = match open(&device.node, flags, Mode::empty()) {
@@ -47,17 +47,17 @@ pub(in crate::host) fn hold(device: &Device) -> Result<Held, HostError> {
     Ok(Held { _open: held })
 }
 
-/// Whether no one has it mounted, swapped on, or built a device on it.
+/// Checks that the device is not mounted, not used as swap, and not part of another device.
 ///
 /// # Errors
 ///
-/// "Busy" if someone has.
+/// "Busy" if it is in use.
 pub(super) fn unused(node: &Path, operation: &'static str) -> Result<(), HostError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_EXCL;
     open(node, flags, Mode::empty()).map(drop).map_err(|errno| failed(operation, node, errno.into()))
 }
 
-/// The volume whose disk, or partition, has this number.
+/// The volume to which the disk or partition with this number belongs.
 pub(in crate::host) fn owner(number: DeviceNumber) -> Option<String> {
     match Sysfs::default().behind(number).ok()??.0.origin {
         Origin::Volume(id) => Some(id),

@@ -1,5 +1,5 @@
-//! The size of an XFS that is mounted. Its superblock on the disk is the last to know: after it was grown, half a minute
-//! later.
+//! The size of a mounted XFS. The superblock on the disk is outdated: it shows a new size only half a minute after the
+//! filesystem was grown.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -10,7 +10,7 @@ use nix::libc;
 use crate::host::device_number::DeviceNumber;
 use crate::host::mountinfo;
 
-/// `struct xfs_fsop_geom_v1` of linux/xfs_fs.h, as far as it is needed, and the rest.
+/// The used fields of `struct xfs_fsop_geom_v1` of linux/xfs_fs.h, and the rest as padding.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct Geometry {
@@ -22,16 +22,16 @@ pub(super) struct Geometry {
 
 nix::ioctl_read!(xfs_geometry, b'X', 100, Geometry);
 
-/// In bytes. `None` if it is mounted nowhere that can be seen.
+/// Size in bytes. `None` if no mount of it is visible.
 pub(super) fn size(device: DeviceNumber) -> Option<u64> {
     let places = mountinfo::places_of(device).inspect_err(|error| log::debug!("{error}")).ok()?;
     places.iter().find_map(|place| {
         let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
         let directory = File::options().read(true).custom_flags(flags).open(place).ok()?;
-        // Something else may be mounted over it.
+        // Another filesystem may be mounted over it.
         let is_it = DeviceNumber::of(directory.metadata().ok()?.dev()) == device;
         let mut geometry = Geometry::default();
-        // SAFETY: the kernel writes no more than the size of `geometry`, which is in the number of the request.
+        // SAFETY: the kernel writes at most the size of `geometry`, which is encoded in the request number.
         let answer = is_it.then(|| unsafe { xfs_geometry(directory.as_raw_fd(), &raw mut geometry) });
         answer?.ok()?;
         geometry.datablocks.checked_mul(geometry.blocksize.into())

@@ -1,25 +1,25 @@
-//! What an NVMe controller of EC2 says of its disk: the name in the block device mapping.
+//! What an EC2 NVMe controller reports about its disk: the name in the block device mapping.
 //!
-//! The serial is in sysfs; this name is not, and is asked for by Identify Controller, as ebsnvme-id(8) does.
+//! sysfs has the serial but not this name, which is read with Identify Controller, as ebsnvme-id(8) does.
 //!
-//! Source: <https://github.com/amazonlinux/amazon-ec2-utils/blob/main/ebsnvme>, and "Identify Controller Data Structure"
-//! of the NVM Express base specification.
+//! Source: <https://github.com/amazonlinux/amazon-ec2-utils/blob/main/ebsnvme>, and "Identify Controller Data
+//! Structure" of the NVM Express base specification.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
 
-/// The length of what Identify answers, in bytes.
+/// The length of the answer to Identify, in bytes.
 const ANSWER: usize = 4096;
 
-/// Amazon's PCI vendor id. The vendor-specific part means what is written here for this vendor only.
+/// Amazon's PCI vendor id. The layout of the vendor-specific part applies to this vendor only.
 const AMAZON: u16 = 0x1D0F;
 
-/// Where the vendor-specific part begins, and in it the name, of 32 bytes.
+/// The range of the name in the answer: the first 32 bytes of the vendor-specific part.
 const NAME: std::ops::Range<usize> = 3072..3104;
 
-/// The admin command "Identify", and which of the things that can be identified: the controller.
+/// The admin command "Identify", and the selector of the controller data structure.
 const IDENTIFY: u8 = 0x06;
 const CONTROLLER: u32 = 1;
 
@@ -49,20 +49,20 @@ pub(super) struct AdminCommand {
 
 nix::ioctl_readwrite!(nvme_admin, b'N', 0x41, AdminCommand);
 
-/// What a controller says of itself.
+/// What a controller reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Identity {
-    /// Such as `vol0123456789abcdef0`.
+    /// The serial, such as `vol0123456789abcdef0`.
     pub(super) serial: String,
     /// The name in the block device mapping, with `/dev/`.
     pub(super) attached_as: Option<String>,
-    /// The number of an instance store in it.
+    /// The number of an instance store in the block device mapping.
     pub(super) store: Option<u32>,
 }
 
-/// Asks the controller behind an open disk. Needs CAP_SYS_ADMIN.
+/// Queries the controller of an open disk. Needs CAP_SYS_ADMIN.
 pub(super) fn identify(disk: &File) -> Result<Identity, Errno> {
-    // The kernel may hand a smaller buffer through as it is, which a controller expects to be aligned.
+    // The kernel may pass a small buffer to the controller as it is, and controllers expect it to be aligned.
     let mut answer = Box::new([0_u64; ANSWER / 8]);
     let mut command = AdminCommand {
         opcode: IDENTIFY,
@@ -75,14 +75,14 @@ pub(super) fn identify(disk: &File) -> Result<Identity, Errno> {
     // `answer`; both live until the call has returned.
     let status = unsafe { nvme_admin(disk.as_raw_fd(), &raw mut command) }?;
     if status != 0 {
-        // Above zero is a status of the controller's.
+        // A positive value is a status code of the controller.
         return Err(Errno::EIO);
     }
     let bytes: Vec<u8> = answer.iter().flat_map(|word| word.to_ne_bytes()).collect();
     Ok(parse(&bytes))
 }
 
-/// Reads what Identify answered. Whatever is not there, or not Amazon's, is empty.
+/// Parses the answer to Identify. Fields that are missing, or not Amazon's, are empty.
 fn parse(answer: &[u8]) -> Identity {
     let vendor = answer.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));
     let serial = text(answer.get(4..24).unwrap_or_default());
@@ -90,7 +90,7 @@ fn parse(answer: &[u8]) -> Identity {
         return Identity { serial, ..Identity::default() };
     }
     let name = text(answer.get(NAME).unwrap_or_default());
-    // An instance store has `ephemeral0:sdb` there, or `ephemeral0:none`.
+    // An instance store has `ephemeral0:sdb` or `ephemeral0:none` in this field.
     let (store, name) = match name.strip_prefix("ephemeral").and_then(|rest| rest.split_once(':')) {
         Some((number, name)) => (number.parse().ok(), name),
         None => (None, name.as_str()),
@@ -101,7 +101,7 @@ fn parse(answer: &[u8]) -> Identity {
     Identity { serial, attached_as, store }
 }
 
-/// Text of a fixed length, filled up with spaces or NULs.
+/// Text of a fixed length, padded with spaces or NULs.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
@@ -132,7 +132,7 @@ mod tests {
             (AMAZON, spaces(""), None, None),
             (AMAZON, vec![0; 32], None, None),
             (AMAZON, vec![0xff; 32], None, None),
-            // Another vendor may have anything there.
+            // Another vendor may store anything there.
             (0x1B36, spaces("/dev/sdf"), None, None),
         ] {
             let found = parse(&answer(vendor, "vol0123456789abcdef0", &name));

@@ -1,42 +1,43 @@
-//! What lies on a disk, as signatures say it.
+//! What a disk contains, according to its signatures.
 
 use std::fmt;
 
-/// What lies on a disk or partition.
+/// The content of a disk or partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Zeros wherever a signature could be.
+    /// All zeros wherever a signature could be.
     Blank,
-    /// What is recognised. More than one signature: no one can tell which of them is meant.
+    /// Recognized content. With more than one signature it is unknown which of them is valid.
     Holds(Vec<Signature>),
-    /// Something, and nothing that is recognised: the first bytes that are not zero, in hexadecimal.
+    /// Content that is not recognized: offset and hexadecimal value of the first bytes that are not zero.
     Unknown { at: u64, bytes: String },
-    /// No one knows, for this is a rehearsal: it is taken for what is asked for.
+    /// Unknown because this is a rehearsal: it counts as the content that is asked for.
     Unspecified,
 }
 
-/// What a superblock, a label or a partition table says.
+/// The properties stated by a superblock, a label or a partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signature {
-    /// As blkid(8) names it: `xfs`, `ext4`, `btrfs`, `swap`, `LVM2_member`, `linux_raid_member`, `crypto_LUKS`, `gpt`, `dos` …
+    /// The name that blkid(8) uses: `xfs`, `ext4`, `btrfs`, `swap`, `LVM2_member`, `linux_raid_member`, `crypto_LUKS`,
+    /// `gpt`, `dos` …
     pub(crate) kind: String,
     pub(crate) label: Option<String>,
     /// In lower case, with dashes.
     pub(crate) uuid: Option<String>,
-    /// In bytes; `None` where the kind is not one of [`Filesystem`](super::filesystem::Filesystem), ext2 or ext3.
+    /// In bytes; `None` if the kind is neither a [`Filesystem`](super::filesystem::Filesystem) nor ext2 or ext3.
     pub(crate) size: Option<u64>,
     pub(crate) state: State,
 }
 
-/// In which state a filesystem was left.
+/// The state in which a filesystem was left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Clean,
-    /// It was in use, or is; mounting it replays its journal.
+    /// It was or is in use; mounting it replays its journal.
     Unreplayed,
-    /// ext4: errors were met, or it has no journal and was in use, or is. To be checked before it is mounted.
+    /// ext4: it has recorded errors, or has no journal and was or is in use. It has to be checked before it is mounted.
     Unchecked,
-    /// Its superblock contradicts itself, such as by a wrong checksum: the reason.
+    /// Its superblock is inconsistent, for instance because of a wrong checksum. Holds the reason.
     Damaged(String),
 }
 
@@ -65,7 +66,7 @@ impl fmt::Display for Content {
 }
 
 impl Signature {
-    /// Of a kind of which no more is known.
+    /// A signature of a kind about which nothing else is known.
     pub(super) fn plain(kind: &str) -> Self {
         Self { kind: kind.to_owned(), label: None, uuid: None, size: None, state: State::Clean }
     }

@@ -1,6 +1,6 @@
-//! Disks as /sys tells of them. One thread, no waiting.
+//! Disks as described by /sys. Runs on one thread and does not wait.
 //!
-//! Read again each time: what is cached is wrong as soon as a disk is detached.
+//! /sys is read again each time: cached data is wrong as soon as a disk is detached.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,13 +15,14 @@ use crate::host::device_number::DeviceNumber;
 use crate::host::tree::found;
 use crate::sorting::Sort as _;
 
-/// The model of an instance store; an EBS volume has `Amazon Elastic Block Store`, and is known by its serial.
+/// The model name of an instance store. An EBS volume has `Amazon Elastic Block Store`, and is recognized by its
+/// serial.
 const INSTANCE_STORE: &str = "Amazon EC2 NVMe Instance Storage";
 
-/// The unit of sizes in sysfs, whatever the disk's own, in bytes.
+/// The unit of sizes in sysfs, in bytes, whatever the disk's own sector size.
 const SECTOR: u64 = 512;
 
-/// Where the kernel tells of its devices.
+/// The directories in which the kernel describes its devices.
 #[derive(Debug, Clone)]
 pub(super) struct Sysfs {
     sys: PathBuf,
@@ -39,18 +40,18 @@ impl Sysfs {
         self.sys.join("block")
     }
 
-    /// Every whole disk, by kernel name.
+    /// Every whole disk, sorted by kernel name.
     pub(super) fn disks(&self) -> io::Result<Vec<Disk>> {
         Ok(self.placed()?.into_iter().map(|(_, disk)| disk).collect())
     }
 
-    /// Every whole disk that has a node, in the order of the controllers; those without an address come last.
+    /// Every whole disk that has a node, in the order of the controllers; disks without a PCI address come last.
     pub(super) fn usable_disks(&self) -> io::Result<Vec<Disk>> {
         let mut placed = self.placed()?;
         placed.order_by_key(|(address, _)| (address.is_none(), *address));
         let mut usable = Vec::new();
         for (_, disk) in placed {
-            // The node may come later than the disk, or be another's still.
+            // The node may appear later than the disk, or still be another disk's.
             if number_of(&disk.node)? == Some(disk.number) {
                 usable.push(disk);
             }
@@ -69,12 +70,12 @@ impl Sysfs {
         for name in names {
             let directory = self.block().join(&name);
             let is_unused_loop = is_numbered(&name, "loop") && attribute(&directory, "loop/backing_file").is_none();
-            // One of the paths to a disk (`nvme0c0n1`), of which only the head can be opened.
+            // A hidden disk is one of several paths to a disk (`nvme0c0n1`); only the multipath head can be opened.
             let is_hidden = attribute(&directory, "hidden").as_deref() == Some("1");
             if is_unused_loop || is_hidden {
                 continue;
             }
-            // It may go while it is looked at. What has no size, such as an unused nbd, holds nothing.
+            // The disk may disappear while it is read. A device without a size, such as an unused nbd, holds nothing.
             if let Some(disk) = found(self.disk(&directory))?.filter(|disk| disk.size > 0) {
                 disks.push((pci_address(&directory), disk));
             }
@@ -91,7 +92,7 @@ impl Sysfs {
         Ok(found(self.disk(whole))?.map(|disk| (disk, partition)))
     }
 
-    /// Describes the disk of a directory of sysfs.
+    /// Describes the disk in a sysfs directory.
     fn disk(&self, directory: &Path) -> io::Result<Disk> {
         let kernel_name = name(directory);
         let node = self.node(&kernel_name);
@@ -100,7 +101,7 @@ impl Sysfs {
         for entry in list(directory)?.into_iter().filter(|entry| entry.starts_with(&kernel_name)) {
             let inner = directory.join(&entry);
             let Some(number) = number_in(&inner, "partition") else { continue };
-            // Like the disk, a partition may go while it is looked at.
+            // Like the disk, a partition may disappear while it is read.
             let Some(device) = found(device_in(&inner))? else { continue };
             partitions.push(Partition { node: self.node(&entry), number, device, size: size_in(&inner) });
             holders.extend(list(&inner.join("holders"))?);
@@ -121,13 +122,13 @@ impl Sysfs {
         })
     }
 
-    /// A slash of a name in /dev is an exclamation mark in sysfs.
+    /// A slash in a device name becomes an exclamation mark in sysfs.
     fn node(&self, kernel_name: &str) -> PathBuf {
         self.dev.join(kernel_name.replace('!', "/"))
     }
 }
 
-/// The number of a block device by its node. `None` where there is no such node, or it is not a block device.
+/// The number of a block device, by its node. `None` if the node does not exist or is not a block device.
 pub(in crate::host) fn number_of(node: &Path) -> io::Result<Option<DeviceNumber>> {
     match fs::metadata(node) {
         Ok(metadata) if metadata.file_type().is_block_device() => Ok(Some(DeviceNumber::of(metadata.rdev()))),
@@ -137,7 +138,7 @@ pub(in crate::host) fn number_of(node: &Path) -> io::Result<Option<DeviceNumber>
     }
 }
 
-/// Where a disk comes from, and by which name it was attached.
+/// Where a disk comes from, and the name under which it was attached.
 fn origin(directory: &Path, kernel_name: &str, node: &Path) -> (Origin, Option<String>) {
     if kernel_name.starts_with("nvme") {
         let said = asked(node);
@@ -146,13 +147,13 @@ fn origin(directory: &Path, kernel_name: &str, node: &Path) -> (Origin, Option<S
         let other = || if is_store { Origin::InstanceStore(said.store) } else { Origin::Other };
         return (volume_id(&serial).map_or_else(other, Origin::Volume), said.attached_as);
     }
-    // virtio-blk has its serial with the disk itself.
+    // virtio-blk has its serial in the directory of the disk itself.
     let origin = attribute(directory, "serial").and_then(|serial| volume_id(&serial)).map_or(Origin::Other, Origin::Volume);
     let letters = kernel_name.strip_prefix("xvd").or_else(|| kernel_name.strip_prefix("sd"));
     (origin, letters.map(|letters| format!("/dev/sd{letters}")))
 }
 
-/// What the controller says, or nothing if it does not answer, or not us.
+/// The controller's answer, which is empty if it does not answer or if this process may not ask.
 fn asked(node: &Path) -> Identity {
     let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(node);
     let answer = open.and_then(|disk| nvme::identify(&disk).map_err(io::Error::from));
@@ -162,7 +163,7 @@ fn asked(node: &Path) -> Identity {
     })
 }
 
-/// The id of an EBS volume by the serial of its disk: `vol-0123456789abcdef0` of `vol0123456789abcdef0`.
+/// The id of an EBS volume, from the serial of its disk: `vol-0123456789abcdef0` for `vol0123456789abcdef0`.
 fn volume_id(serial: &str) -> Option<String> {
     let digits = serial.trim().strip_prefix("vol")?;
     let digits = digits.strip_prefix('-').unwrap_or(digits);
@@ -170,10 +171,10 @@ fn volume_id(serial: &str) -> Option<String> {
     is_id.then(|| format!("vol-{digits}"))
 }
 
-/// Where a device is on the PCI bus: domain, bus, device, function.
+/// The address of a device on the PCI bus: domain, bus, device, function.
 type PciAddress = [u32; 4];
 
-/// The address of the last PCI device on the way to a disk.
+/// The address of the last PCI device on the path to a disk.
 fn pci_address(directory: &Path) -> Option<PciAddress> {
     let path = fs::canonicalize(directory).ok()?;
     path.iter().rev().find_map(|part| {
@@ -184,7 +185,7 @@ fn pci_address(directory: &Path) -> Option<PciAddress> {
     })
 }
 
-/// Sorts `nvme2n1` before `nvme10n1`: each run of digits as the number it is.
+/// A sort key that places `nvme2n1` before `nvme10n1`: each run of digits is compared as a number.
 fn natural(name: &str) -> Vec<(&str, Option<u64>)> {
     let mut runs = Vec::new();
     let mut rest = name;
@@ -205,7 +206,7 @@ fn name(directory: &Path) -> String {
     directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A file of sysfs. `None` if there is none, or nothing in it.
+/// The content of a sysfs file. `None` if it does not exist or is empty.
 fn attribute(directory: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(directory.join(name)).ok()?;
     let text = text.trim();

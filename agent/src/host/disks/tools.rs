@@ -1,7 +1,7 @@
-//! Makes, checks and grows filesystems, by the programs made for that.
+//! Makes, checks and grows filesystems with the programs for that purpose.
 //!
-//! The device is looked at again before each, and is held open while the program runs: then the kernel cannot give
-//! its number to another disk.
+//! The identity of the device is checked again before each run, and the device is held open while the program runs, so
+//! that the kernel cannot give its number to another disk.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -21,17 +21,18 @@ use crate::host::error::HostError;
 use crate::host::tree::failed;
 use crate::text::SecretText;
 
-/// How many lines of a program an error keeps, of the first and of the last: some say what is wrong and then how they are
-/// used, and others come to it in the end.
+/// How many of a program's first and of its last lines an error keeps: some programs name the error first and then
+/// print their usage, others name it last.
 const FIRST: usize = 2;
 const LAST: usize = 3;
 
-/// A program that was killed together with the boot before this one may not be gone yet, and others look at a new disk for
-/// a moment only. Who has a device open for himself for longer than this means it.
+/// How long a device may be busy before that is an error. A program that was killed together with the previous boot may
+/// not be gone yet, and other programs open a new disk briefly. A process that holds the device exclusively for longer
+/// does so on purpose.
 const LETS_GO: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// As a program is known by: what it is called, and with which arguments.
+/// A program name and its arguments.
 type Argv = Vec<String>;
 
 pub(super) struct Tools {
@@ -50,13 +51,13 @@ impl Tools {
     }
 
     pub(super) async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError> {
-        // The others check themselves when they are mounted.
+        // The others are checked when they are mounted.
         if filesystem != Filesystem::Ext4 {
             return Ok(());
         }
         let _held = held("check", device, true).await?;
         let argv = vec!["e2fsck".to_owned(), "-p".to_owned(), text(&device.node)];
-        // 1: errors were corrected; 2: so were they, and were it the root filesystem, a reboot would be due.
+        // 1: errors were corrected; 2: the same, and a reboot is required if it is the root filesystem.
         run_tool(&*self.commands, &argv, &device.node, timeout, |code| matches!(code, 0..=2)).await
     }
 
@@ -68,7 +69,7 @@ impl Tools {
     }
 }
 
-/// Runs a program that works on a device or a mount, to its good end. Its last words are in the error.
+/// Runs a program on a device or a mount, and fails unless it succeeds. The error contains its last lines of output.
 pub(in crate::host) async fn run_tool(
     commands: &dyn Commands,
     argv: &[String],
@@ -105,12 +106,12 @@ fn shortened(lines: &[String]) -> Vec<&str> {
     all.clone().take(FIRST).chain(["…"]).chain(all.skip(lines.len() - LAST)).collect()
 }
 
-/// The command that makes a filesystem. None of them asks questions, and none discards: a new volume is empty, and on an
-/// old one it takes minutes.
+/// The command that makes a filesystem. It must not ask questions, and must not discard blocks: a new volume is empty,
+/// and discarding an old one takes minutes.
 fn making(node: &Path, new: &NewFilesystem) -> Argv {
     let program: &[&str] = match new.kind {
         Filesystem::Xfs => &["mkfs.xfs", "-q", "-f", "-K"],
-        // The inode tables are filled with zeros in the background once it is mounted.
+        // The inode tables are initialized in the background after it is mounted.
         Filesystem::Ext4 => &["mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1"],
         Filesystem::Btrfs => &["mkfs.btrfs", "-q", "-f", "-K"],
         Filesystem::Swap => &["mkswap", "-f"],
@@ -125,7 +126,7 @@ fn making(node: &Path, new: &NewFilesystem) -> Argv {
     argv
 }
 
-/// The command that grows a mounted filesystem. `None` for what is not mounted.
+/// The command that grows a mounted filesystem. `None` for a kind that is not mounted.
 fn growing(node: &Path, filesystem: Filesystem, at: &Path) -> Option<Argv> {
     Some(match filesystem {
         Filesystem::Xfs => vec!["xfs_growfs".into(), text(at)],
@@ -139,7 +140,7 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The device, if it is the one that was found, and unused if it is to be.
+/// Opens the device, if it is the one that was found. With `unused_only`, it must also not be in use.
 async fn held(operation: &'static str, device: &Device, unused_only: bool) -> Result<Held, HostError> {
     let deadline = Instant::now() + LETS_GO;
     loop {
@@ -160,7 +161,7 @@ async fn held(operation: &'static str, device: &Device, unused_only: bool) -> Re
     }
 }
 
-/// Brings the new size to the superblock on the disk, where the next look reads it.
+/// Writes the new size to the superblock on the disk, where it is read the next time.
 async fn synced(at: &Path) -> Result<(), HostError> {
     let (path, operation) = (at.to_owned(), "sync");
     blocking::work(operation, at, move || {

@@ -1,7 +1,7 @@
-//! Listens for disks that come and go: to what the kernel tells udev or, where that is not allowed, by looking again and
-//! again.
+//! Waits for disks that are added or removed: listens to the events that the kernel sends to udev or, where that is not
+//! permitted, polls.
 //!
-//! The kernel tells of a disk once its node is in /dev and its partitions have been read.
+//! The kernel sends an event after the disk's node is in /dev and its partitions have been read.
 
 use std::fs;
 use std::io;
@@ -17,16 +17,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::DiskWatch;
 
-/// The multicast group of what the kernel says; group 2 is what udev says when it is done.
+/// The multicast group of kernel events; group 2 carries the events that udev sends when it is done.
 const KERNEL: u32 = 1;
 
-/// The longest message of the kernel's, in bytes (UEVENT_BUFFER_SIZE).
+/// The maximum length of a kernel message, in bytes (UEVENT_BUFFER_SIZE).
 const MESSAGE: usize = 2048;
 
-/// Where no one tells: how often the list of disks is read.
+/// How often the list of disks is read when events are not available.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Every disk and partition and its size, a line each.
+/// A file with one line for each disk and partition, including its size.
 const LIST: &str = "/proc/partitions";
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ fn subscribe() -> io::Result<AsyncFd<OwnedFd>> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL))?;
-    // SAFETY: the descriptor of an `OwnedFd` is always the same, and is open for as long as the `AsyncFd` has it.
+    // SAFETY: an `OwnedFd` always returns the same descriptor, which stays open for as long as the `AsyncFd` holds it.
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
     Ok(registered?)
 }
@@ -66,7 +66,7 @@ impl DiskWatch for Watch {
         let deadline = Instant::now() + timeout;
         match self {
             Self::Told(socket) => {
-                // Past the deadline nothing has changed.
+                // After the deadline, nothing has changed.
                 let _ = timeout_at(deadline, told(socket)).await;
             }
             Self::Looking(seen) => {
@@ -83,7 +83,7 @@ impl DiskWatch for Watch {
     }
 }
 
-/// Returns once there was a message about a disk or partition, and there are no more messages.
+/// Returns once a message about a disk or partition has arrived and no more messages are pending.
 async fn told(socket: &AsyncFd<OwnedFd>) {
     loop {
         // Fails only while the runtime is shut down.
@@ -95,14 +95,14 @@ async fn told(socket: &AsyncFd<OwnedFd>) {
     }
 }
 
-/// Reads every message there is, and tells whether one was about a disk or partition.
+/// Reads all pending messages, and returns whether one was about a disk or partition.
 fn drained(socket: &AsyncFd<OwnedFd>) -> bool {
     let mut message = [0; MESSAGE];
     let mut is_news = false;
     loop {
         match recv(socket.as_raw_fd(), &mut message, MsgFlags::empty()) {
             Ok(length) => is_news |= is_about_a_disk(&message[..length.min(MESSAGE)]),
-            // Messages were lost; any of them may have been one.
+            // Messages were lost; any of them may have been about a disk.
             Err(Errno::ENOBUFS) => is_news = true,
             Err(Errno::EINTR) => {}
             Err(_) => return is_news,
@@ -110,7 +110,7 @@ fn drained(socket: &AsyncFd<OwnedFd>) -> bool {
     }
 }
 
-/// A message is `add@/devices/…`, then `NAME=value`, each with a NUL at its end.
+/// A message is `add@/devices/…` followed by `NAME=value` pairs, each terminated by a NUL.
 fn is_about_a_disk(message: &[u8]) -> bool {
     message.split(|byte| *byte == 0).any(|line| line == b"SUBSYSTEM=block")
 }

@@ -1,11 +1,11 @@
-//! What to do about a program that is missing, a path that leads nowhere, and a mount that the kernel refused.
+//! Hints for a missing program, a broken path, and a mount that the kernel refused.
 
 use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-/// The package that a program of these is part of, by one name in all distributions.
+/// The package that contains a program; its name is the same in all distributions.
 pub(super) fn package(program: &str) -> Option<&'static str> {
     Some(match program {
         "mkfs.xfs" | "xfs_growfs" => "xfsprogs",
@@ -17,14 +17,14 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do about a path that this process may not read or change.
+/// The hint for a path that this process may not read or change.
 pub(super) fn denied(operation: &str, path: &Path) -> String {
     match nix::unistd::geteuid().is_root() {
         false if ["read", "list", "look at", "open"].contains(&operation) => {
             format!("run as root, or let this user read it: `ls -l {}`", path.display())
         }
         false => "run as root, or name a directory that this user may write to".into(),
-        // NFS takes root's rights away, and so does SELinux.
+        // NFS restricts root, and so does SELinux.
         true => format!(
             "see by `findmnt -T {}` what filesystem refuses root, and by `dmesg | grep denied` whether SELinux or AppArmor does",
             path.parent().unwrap_or(path).display()
@@ -32,7 +32,7 @@ pub(super) fn denied(operation: &str, path: &Path) -> String {
     }
 }
 
-/// What to do about a limit that was reached.
+/// The hint for a limit that was reached.
 pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     match refusal.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => Some("raise `ulimit -n`, or `LimitNOFILE=` of the unit".into()),
@@ -41,7 +41,7 @@ pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     }
 }
 
-/// What to do about a path that leads nowhere, since links on its way go round in a circle or to what is not there.
+/// The hint for a path that cannot be resolved, because of a symlink loop or a link to a missing file.
 pub(super) fn way(refusal: &io::Error, operation: &str, path: &Path) -> Option<String> {
     match (refusal.raw_os_error().map(Errno::from_raw), operation) {
         (Some(Errno::ELOOP), _) | (Some(Errno::ENOENT), "create directory") => {
@@ -51,7 +51,7 @@ pub(super) fn way(refusal: &io::Error, operation: &str, path: &Path) -> Option<S
     }
 }
 
-/// What to do about a mount(2) or a swapon(2) that was refused.
+/// The hint for a mount(2) or a swapon(2) that was refused.
 pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
     let errno = refusal.raw_os_error().map(Errno::from_raw);
     match (errno, filesystem) {
@@ -78,7 +78,7 @@ pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
     }
 }
 
-/// Of what cannot be written to, and has a log that may have to be replayed unless `option` says otherwise.
+/// The hint for a read-only device with a log that may have to be replayed, unless `option` prevents that.
 fn unwritable(option: &str) -> String {
     format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::host::attributes::FileKind;
 use crate::host::tree::filled;
 
-/// A tree of its own, and the attributes that a test may ask for without being root.
+/// A temporary tree, and attributes that a test may set without being root.
 fn tree() -> (tempfile::TempDir, DiskFiles) {
     let directory = tempfile::tempdir().unwrap();
     let files = DiskFiles::new(Some(directory.path().to_owned()));
@@ -29,7 +29,7 @@ async fn installs_what_was_staged() {
     let (_directory, files) = tree();
     files.create_directory(Path::new("/etc/app"), 0o2775).await.unwrap();
     let (staged, path) = (Path::new("/etc/app/.x.new"), Path::new("/etc/app/x"));
-    // A umask would take 0o022 away.
+    // A umask would remove 0o022.
     files.stage(staged, b"one", mine(0o4666)).await.unwrap();
     files.install(staged, path).await.unwrap();
 
@@ -88,7 +88,7 @@ async fn staging_replaces_a_planted_link_and_not_its_target() {
 #[tokio::test]
 async fn what_was_staged_and_cannot_be_owned_is_removed() {
     if Uid::effective().is_root() {
-        // Root may give files away; writing to a full device is what fails for it.
+        // Root may change the owner of files; for root, writing to a full device fails instead.
         assert!(filled(File::options().write(true).open("/dev/full").unwrap(), b"x", mine(0o666)).is_err());
         return;
     }

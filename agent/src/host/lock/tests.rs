@@ -12,7 +12,7 @@ async fn is_held_by_one_and_seen_by_all() {
     let me = Some(std::process::id());
     assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
     assert!(matches!(Lock::take(path, &files).await, Err(LockError::Held { pid }) if pid == me));
-    // Having asked must not have released it: POSIX locks would be gone now.
+    // The query must not have released the lock, as it would with POSIX locks.
     assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
 
     drop(lock);
@@ -20,7 +20,7 @@ async fn is_held_by_one_and_seen_by_all() {
     drop(Lock::take(path, &files).await.unwrap());
 }
 
-/// Waits until no one holds the lock. A program that another test starts has all open files between fork(2) and execve(2).
+/// Waits until the lock is free. A program that another test starts holds all open files between fork(2) and execve(2).
 async fn is_released(path: &Path, files: &DiskFiles) {
     for _ in 0..500 {
         if holder(path, files).await.unwrap().is_none() {
@@ -36,7 +36,7 @@ fn place(root: &Path) -> DiskFiles {
     DiskFiles::new(Some(root.to_owned()))
 }
 
-/// Any user of the machine could open the file of mode 0644, and hold the lock.
+/// Every user of the machine could open a file of mode 0644 and hold the lock.
 #[tokio::test]
 async fn nobody_else_can_open_it() {
     let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
@@ -47,10 +47,10 @@ async fn nobody_else_can_open_it() {
     drop(Lock::take(path, &files).await.unwrap());
     assert_eq!((mode(&file), mode(&directory)), (0o600, 0o755));
 
-    // Someone has opened it while it could be opened, and holds it.
+    // Another user opened the file while that was possible, and holds the lock.
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let theirs = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
-    // What another test forks just now has the lock of before until it becomes a program.
+    // A process that another test is forking holds the former lock until it calls execve(2).
     while fcntl(&theirs, FcntlArg::F_OFD_SETLK(&whole_file())).is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -70,7 +70,7 @@ async fn nobody_else_can_open_it() {
     assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
 }
 
-/// Two found the same file that others could open, and the slower one took away the lock of the faster one.
+/// Two processes found the same file that others could open, and the slower one removed the lock of the faster one.
 #[tokio::test]
 async fn a_lock_that_another_has_just_put_there_stays() {
     let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
@@ -86,7 +86,7 @@ async fn a_lock_that_another_has_just_put_there_stays() {
     drop(Lock::take(path, &files).await.unwrap());
 }
 
-/// Opening a FIFO waits for who writes to it, and no one does.
+/// Opening a FIFO waits for a writer, and there is none.
 #[tokio::test]
 async fn who_asks_does_not_wait_for_a_fifo() {
     let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
@@ -103,14 +103,14 @@ async fn by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, Hos
 
 #[tokio::test]
 async fn the_kernel_says_whether_it_is_held() {
-    // On a filesystem whose device number is the kernel's own, as that of /run is.
+    // On a filesystem whose device number is assigned by the kernel, as for /run.
     let root = tempfile::tempdir_in("/dev/shm").unwrap();
     let (path, files) = (Path::new(BOOT), place(root.path()));
     assert_eq!(by_kernel(path, &files).await.unwrap(), None);
     let lock = Lock::take(path, &files).await.unwrap();
     assert_eq!(by_kernel(path, &files).await.unwrap(), Some(Holder { pid: None }));
     drop(lock);
-    // A process that another test is about to start has it until its program runs.
+    // A process that another test is starting holds it until it calls execve(2).
     let begun = std::time::Instant::now();
     while by_kernel(path, &files).await.unwrap().is_some() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is still held");

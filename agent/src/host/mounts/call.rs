@@ -1,5 +1,5 @@
-//! One mount as the system calls it takes, and what is checked before and after. One thread, which waits: a journal is
-//! replayed from a cold disk within mount(2).
+//! Makes one mount: the system calls, and the checks before and after. Runs on one thread, and blocks: mount(2) may
+//! replay a journal from a cold disk.
 
 use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -15,7 +15,7 @@ use crate::host::error::HostError;
 use crate::host::mountinfo::{self, Mounted, source_node};
 use crate::host::tree::{Tree, failed};
 
-/// Who sees what is mounted below: set by a call of its own.
+/// Propagation flags, which take a mount(2) call of their own.
 const PROPAGATION: MsFlags = MsFlags::MS_SHARED.union(MsFlags::MS_PRIVATE).union(MsFlags::MS_SLAVE).union(MsFlags::MS_UNBINDABLE);
 
 /// Makes the mount.
@@ -23,7 +23,7 @@ pub(super) fn perform(tree: &Tree, call: &MountCall) -> Result<(), HostError> {
     let held = call.device.as_ref().map(disks::hold).transpose()?;
     let is_new = !call.flags.contains(MsFlags::MS_REMOUNT) && calls(call)[0].intersection(PROPAGATION).is_empty();
     for (number, flags) in calls(call).into_iter().enumerate() {
-        // Opened for each call: after the first, what is seen there is the new mount.
+        // Opened for each call, because after the first one the path leads to the new mount.
         let at = open(tree, &call.at, "mount at")?;
         let done = once(tree, call, flags, &at);
         if let Err(error) = done {
@@ -46,8 +46,8 @@ pub(super) fn perform(tree: &Tree, call: &MountCall) -> Result<(), HostError> {
     Ok(())
 }
 
-/// The flags of each call of mount(2), as mount(8) makes them: a bind mount takes no further flags, and is remounted
-/// for them; propagation is a call of its own.
+/// The flags of each call of mount(2), in the same sequence as mount(8): a bind mount accepts no further flags and is
+/// remounted to set them; propagation takes a separate call.
 fn calls(call: &MountCall) -> Vec<MsFlags> {
     let (propagation, rest) = (call.flags & PROPAGATION, call.flags - PROPAGATION);
     let recursive = rest & MsFlags::MS_REC;
@@ -66,7 +66,7 @@ fn calls(call: &MountCall) -> Vec<MsFlags> {
 }
 
 fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(), HostError> {
-    // The source of a bind mount is a path of the same tree.
+    // The source of a bind mount is a path in the same tree.
     let bound = if flags.contains(MsFlags::MS_BIND) && !flags.contains(MsFlags::MS_REMOUNT) {
         Some(open(tree, Path::new(&call.source), "bind")?)
     } else {
@@ -90,8 +90,9 @@ fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(
     })
 }
 
-/// The data to try after a refusal that may be due to another XFS of the same UUID, mounted where this process cannot see
-/// it: in the mount namespace of a container that outlived an unmount. xfs_mountfs has EINVAL for it, as for much else.
+/// The mount data to try after a refusal that may be caused by another mounted XFS with the same UUID. That mount may
+/// be invisible to this process: in the mount namespace of a container that outlived an unmount. xfs_mountfs returns
+/// EINVAL in this case, as for many other errors.
 fn beside_a_twin(call: &MountCall, errno: Errno) -> Option<String> {
     let is_told = call.data.split(',').any(|word| word == "nouuid");
     let may_be = errno == Errno::EINVAL && call.filesystem == "xfs" && !call.flags.contains(MsFlags::MS_REMOUNT) && !is_told;
@@ -103,13 +104,13 @@ fn described(call: &MountCall) -> String {
     if call.flags.contains(MsFlags::MS_REMOUNT) { format!("remount {at}") } else { format!("mount {} at {at}", call.source) }
 }
 
-/// Whether what is mounted there now is on the device that was meant.
+/// Checks that the new mount is on the intended device.
 fn is_of(device: &Device, at: &OwnedFd, shown: &Path) -> Result<(), HostError> {
     let info = PathBuf::from(format!("/proc/self/fdinfo/{}", at.as_raw_fd()));
     let id = mountinfo::mount_id(&fs::read_to_string(&info).map_err(|source| failed("read", &info, source))?);
     let mounted = mountinfo::lines()?.into_iter().find(|line| Some(line.id) == id).map(|line| resolved(line.mounted));
     let Some(mounted) = mounted else { return Err(failed("find what was mounted at", shown, Errno::ENOENT.into())) };
-    // Of several devices, btrfs names only one; then no one can tell.
+    // btrfs reports only one of its devices, so with several of them the check is impossible.
     let is_another_of_several = mounted.filesystem == "btrfs" && Path::new(&mounted.source) != device.node;
     if mounted.device == device.number || is_another_of_several {
         return Ok(());
@@ -117,13 +118,13 @@ fn is_of(device: &Device, at: &OwnedFd, shown: &Path) -> Result<(), HostError> {
     Err(disks::replaced(device, &disks::owner(mounted.device).unwrap_or_else(|| mounted.device.to_string())))
 }
 
-/// With the number of the node that its source names, where the filesystem has a number of its own, as btrfs has.
+/// Replaces the filesystem's own device number, as btrfs has it, by the number of the node that its source names.
 pub(super) fn resolved(mounted: Mounted) -> Mounted {
     let number = source_node(&mounted).and_then(|node| disks::number_of(node).ok().flatten());
     Mounted { device: number.unwrap_or(mounted.device), ..mounted }
 }
 
-/// The descriptor is what would make it busy, hence lazily: it goes when the descriptor does.
+/// Lazily, because the open descriptor keeps the mount busy: it goes away when the descriptor is closed.
 fn undo(at: &OwnedFd) {
     if let Err(errno) = umount2(&through(at), MntFlags::MNT_DETACH) {
         log::warn!("cannot unmount what should not have been mounted: {errno}");
@@ -134,7 +135,7 @@ fn open(tree: &Tree, path: &Path, operation: &'static str) -> Result<OwnedFd, Ho
     tree.open_to_change(path).map_err(|source| failed(operation, path, source))
 }
 
-/// The path by which mount(2) reaches what was opened.
+/// A path for mount(2) that refers to the open descriptor.
 fn through(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
@@ -147,14 +148,14 @@ mod tests {
         MountCall { source: source.into(), device: None, at: at.into(), filesystem: filesystem.into(), flags, data: String::new() }
     }
 
-    /// What is seen at a path of the tree, with its options.
+    /// The mount at a path of the tree, with its options.
     fn seen(tree: &Tree, path: &str) -> Option<Mounted> {
         let root = fs::canonicalize(tree.root.as_ref().unwrap()).unwrap();
         let lines = mountinfo::below(&root, mountinfo::lines().unwrap());
         lines.into_iter().rev().map(|line| line.mounted).find(|mounted| mounted.at == Path::new(path))
     }
 
-    /// Needs the right to mount, as root on most machines has it; without it there is nothing to see.
+    /// Needs the right to mount, which root has on most machines; without it, nothing can be tested.
     #[test]
     fn mounts_below_a_root_and_takes_back_what_is_not_meant() {
         use MsFlags as M;
@@ -181,7 +182,7 @@ mod tests {
         perform(&tree, &call("", "/srv", "", M::MS_REMOUNT | M::MS_RDONLY)).unwrap();
         assert_eq!(seen(&tree, "/srv").unwrap().options[0], "ro");
 
-        // Mounted it is, but not from the device that was meant.
+        // It is mounted, but not from the intended device.
         perform(&tree, &call("none", "/etc", "tmpfs", M::empty())).unwrap();
         let at = open(&tree, Path::new("/etc"), "mount at").unwrap();
         let number = disks::DeviceNumber { major: 259, minor: 1 };

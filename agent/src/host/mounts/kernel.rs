@@ -25,7 +25,7 @@ use crate::host::wanted::still_wanted;
 
 const SWAPS: &str = "/proc/swaps";
 
-/// A priority is given, and the bits it is in: SWAP_FLAG_PREFER and SWAP_FLAG_PRIO_MASK of swapon(2).
+/// SWAP_FLAG_PREFER, which says that a priority is given, and SWAP_FLAG_PRIO_MASK, the bits of the priority: swapon(2).
 const PREFER: i32 = 0x8000;
 const PRIORITY: i32 = 0x7fff;
 
@@ -48,7 +48,7 @@ impl Mounts for KernelMounts {
         blocking::work("read", Path::new(TABLE), move || {
             let lines = mountinfo::lines()?;
             let lines = match root {
-                // The kernel's paths have no links.
+                // The kernel's paths contain no symbolic links.
                 Some(root) => mountinfo::below(&fs::canonicalize(&root).map_err(|source| failed("find", &root, source))?, lines),
                 None => lines,
             };
@@ -64,7 +64,7 @@ impl Mounts for KernelMounts {
 
     async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError> {
         let (tree, wanted) = (self.tree.clone(), call.at.clone());
-        // The program follows whatever is there. Its mount point was judged before, maybe long ago.
+        // The program follows any link at its mount point, which may have been checked long before.
         blocking::work("mount at", &call.at, move || {
             tree.open_to_change(&wanted).map(drop).map_err(|source| failed("mount at", &wanted, source))
         })
@@ -105,7 +105,7 @@ fn read(path: &str) -> Result<Vec<u8>, HostError> {
 
 fn swaps() -> Result<Vec<DeviceNumber>, HostError> {
     let text = match read(SWAPS) {
-        // A kernel without swap.
+        // The kernel has no swap support.
         Err(HostError::Path { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text?,
     };
@@ -128,7 +128,7 @@ fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     let node = CString::new(device.node.as_os_str().as_bytes()).map_err(|_| refused(Errno::EINVAL, Vec::new()))?;
     let flags = priority.map_or(0, |priority| PREFER | (i32::from(priority) & PRIORITY));
     let log = KernelLog::from_now();
-    // SAFETY: `node` is a string that ends with a NUL and lives until the call has returned.
+    // SAFETY: `node` is NUL-terminated and lives until the call has returned.
     let done = Errno::result(unsafe { libc::swapon(node.as_ptr(), flags) });
     done.map_err(|errno| refused(errno, log.about(&device.node, "")))?;
     if !swaps()?.contains(&device.number) {

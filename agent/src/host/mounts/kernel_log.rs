@@ -1,5 +1,5 @@
-//! What the kernel says of a device while something is done with it: a mount(2) that fails has a number for a reason, and
-//! the log has the sentence.
+//! Kernel log messages about a device during an operation: a failing mount(2) returns only a number, and the log
+//! explains it.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,10 +14,10 @@ const RECORD: usize = 8192;
 /// The level of a warning, see syslog(3): lower is worse.
 const WARNING: u32 = 4;
 
-/// So many of the last lines are kept.
+/// How many of the last lines are kept.
 const LINES: usize = 3;
 
-/// The kernel's log from now on; empty where it may not be read.
+/// The kernel's log from now on; `None` if it may not be read.
 pub(super) struct KernelLog(Option<File>);
 
 impl KernelLog {
@@ -27,12 +27,13 @@ impl KernelLog {
         Self(at_end.inspect_err(|error| log::debug!("cannot read the kernel's log: {error}")).ok())
     }
 
-    /// The last complaints that name a device or, of options that it does not know, begin with the filesystem.
+    /// The last complaints that name the device or, for messages about unknown options, begin with the name of the
+    /// filesystem.
     pub(super) fn about(mut self, node: &Path, filesystem: &str) -> Vec<String> {
         let name = node.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut lines = Vec::new();
         let mut record = [0; RECORD];
-        // Each read gives one record; the one after the last is refused.
+        // Each read returns one record; the read after the last one fails.
         while let Some(Ok(length)) = self.0.as_mut().map(|log| log.read(&mut record)) {
             lines.extend(complaint(&record[..length]).filter(|text| names(text, &name) || begins(text, filesystem)));
         }
@@ -40,13 +41,13 @@ impl KernelLog {
     }
 }
 
-/// The text of a record that is a warning or worse: `4,1234,5678901,-;XFS (nvme1n1): Unmount and run xfs_repair`, and then
-/// lines of its own for `NAME=value`. None that announces a dump of bytes.
+/// The text of a record at level warning or worse: `4,1234,5678901,-;XFS (nvme1n1): Unmount and run xfs_repair`, which
+/// may be followed by separate lines `NAME=value`. A text that announces a hex dump does not count.
 fn complaint(record: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(record);
     let (prefix, message) = text.lines().next()?.split_once(';')?;
     let priority: u32 = prefix.split(',').next()?.parse().ok()?;
-    // The rest of the number is who said it.
+    // The higher bits of the number are the facility.
     (priority % 8 <= WARNING && !message.ends_with(':')).then(|| message.to_owned())
 }
 
@@ -54,7 +55,7 @@ fn begins(message: &str, filesystem: &str) -> bool {
     !filesystem.is_empty() && message.strip_prefix(filesystem).is_some_and(|rest| rest.starts_with(": "))
 }
 
-/// Whether a device is named, and not only one whose name begins in the same way.
+/// Whether a message names a device, and not only one whose name has the same beginning.
 fn names(message: &str, name: &str) -> bool {
     !name.is_empty() && message.split(|next: char| !next.is_ascii_alphanumeric() && next != '-').any(|word| word == name)
 }

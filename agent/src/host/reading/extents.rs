@@ -1,26 +1,26 @@
-//! Which bytes of a device are read, and in which pieces. Pure.
+//! Which ranges of a device are read, and in which pieces. Pure.
 
-/// Neighbours with no more than this between them are read in one go: a read more costs more than the bytes between.
+/// Ranges separated by at most this many bytes are read together: another read costs more than the bytes between.
 const GAP: u64 = 32 << 10;
 
-/// No device has larger sectors, and no one reads less than a page anyway.
+/// No device has larger sectors, and the kernel reads whole pages anyway. In bytes.
 pub(super) const ALIGNMENT: u64 = 4096;
 
-/// A volume that is loaded lazily is fetched in blocks of this size: none is to be waited for by two reads.
+/// A lazily loaded volume is fetched in blocks of this size, in bytes: two reads should not wait for the same block.
 ///
 /// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-accessing-snapshot.html> ("block")
 const CHUNK: u64 = 512 << 10;
 
-/// All buffers together.
+/// The total size of all buffers, in bytes.
 const BUFFERS: u64 = 64 << 20;
 
-/// How much one of `in_flight` reads reads at most: a power of two.
+/// The maximum size of one of `in_flight` concurrent reads: a power of two, in bytes.
 pub(super) fn chunk(in_flight: usize) -> u64 {
     let most = BUFFERS / in_flight.max(1) as u64;
     if most >= CHUNK { CHUNK } else { (most.max(ALIGNMENT) + 1).next_power_of_two() / 2 }
 }
 
-/// Bytes from `start` up to `end`, which is none of them.
+/// A range of bytes, `end` excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Range {
     pub(super) start: u64,
@@ -36,12 +36,12 @@ impl Range {
         self.end - self.start
     }
 
-    /// The whole blocks of [`ALIGNMENT`] that it touches.
+    /// Extends the range to whole blocks of [`ALIGNMENT`].
     fn aligned(self) -> Self {
         Self { start: self.start / ALIGNMENT * ALIGNMENT, end: self.end.saturating_add(ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT }
     }
 
-    /// In pieces that do not reach over a multiple of `chunk`.
+    /// Splits the range into pieces that do not cross a multiple of `chunk`.
     pub(super) fn pieces(self, chunk: u64) -> impl Iterator<Item = Self> {
         let mut start = self.start;
         std::iter::from_fn(move || {
@@ -55,7 +55,7 @@ impl Range {
     }
 }
 
-/// Puts ranges in order, aligned, and joins those that touch, overlap or are neighbours.
+/// Sorts and aligns ranges, and merges those that touch, overlap or are at most `GAP` apart.
 pub(super) fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.retain(|range| range.start < range.end);
     ranges.iter_mut().for_each(|range| *range = range.aligned());
@@ -70,8 +70,9 @@ pub(super) fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges
 }
 
-/// Puts one piece of each block of the volume first, then all others: those of one block would wait for one fetch, and what
-/// is in flight is to be as many fetches as possible. `pieces` gives them in the order of their places, and is called twice.
+/// Orders one piece of each volume block first, then all others: pieces of the same block would wait for one fetch, and
+/// as many fetches as possible should be in flight. `pieces` yields the pieces in the order of their places, and is
+/// called twice.
 pub(super) fn blocks_first<T, I: Iterator<Item = T>>(pieces: impl Fn() -> I, place: impl Fn(&T) -> u64 + Copy) -> impl Iterator<Item = T> {
     let pass = |wanted: bool| {
         let mut last = None;
@@ -89,7 +90,7 @@ pub(super) fn total(ranges: &[Range]) -> u64 {
     ranges.iter().map(|range| range.length()).sum()
 }
 
-/// What is left of `size` bytes without `read`, which is in order.
+/// The ranges of `size` bytes that are not in `read`, which is sorted.
 pub(super) fn without(read: &[Range], size: u64) -> Vec<Range> {
     let mut left = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! Where the bytes of a file lie on its device, by `FS_IOC_FIEMAP`.
+//! Finds the location of a file's bytes on its device, with `FS_IOC_FIEMAP`.
 //!
 //! Source: <https://docs.kernel.org/filesystems/fiemap.html>
 
@@ -9,17 +9,17 @@ use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
 
-/// No one knows where it lies, or it is not written yet.
+/// The location is unknown, or the data has not been written yet.
 const UNKNOWN: u32 = 0x2;
 const DELALLOC: u32 = 0x4;
-/// It lies within metadata, which was read to find it.
+/// The data lies within metadata, which was read to find it.
 const DATA_INLINE: u32 = 0x200;
 const DATA_TAIL: u32 = 0x400;
-/// It reads as zeros, and nothing of it is on the device.
+/// The extent reads as zeros and has no data on the device.
 const UNWRITTEN: u32 = 0x800;
 const LAST: u32 = 0x1;
 
-/// How many extents are asked for at once; most files have fewer.
+/// How many extents are requested at a time; most files have fewer.
 const AT_ONCE: usize = 64;
 
 #[repr(C)]
@@ -54,7 +54,7 @@ const _: () = assert!(size_of::<Header>() == 32 && size_of::<RawExtent>() == 56)
 
 nix::ioctl_readwrite!(fs_ioc_fiemap, b'f', 11, Header);
 
-/// Bytes of a file that lie together on its device.
+/// Bytes of a file that are contiguous on its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) logical: u64,
@@ -62,18 +62,19 @@ pub(super) struct Extent {
     pub(super) length: u64,
 }
 
-/// The extents of a file of `size` bytes that are to be read from its device: no holes, and nothing that is not there.
-/// `None` where the filesystem does not tell.
+/// The extents of a file of `size` bytes that have to be read from its device: without holes, and without extents that
+/// have no data there. `None` if the filesystem does not report extents.
 pub(super) fn extents(file: &File, size: u64) -> io::Result<Option<Vec<Extent>>> {
     let mut found = Vec::new();
     let mut start = 0;
     while start < size {
-        // SAFETY: integers, for which zeros are a value.
+        // SAFETY: `Call` consists of integers, for which zero is a valid value.
         let mut call: Call = unsafe { zeroed() };
         call.header.start = start;
         call.header.length = size - start;
         call.header.extent_count = AT_ONCE as u32;
-        // SAFETY: the header is followed by as many extents as it says, as the kernel wants it; both live until this returns.
+        // SAFETY: the header is followed by as many extents as it states, as the kernel requires; both live until the
+        // call returns.
         match unsafe { fs_ioc_fiemap(file.as_raw_fd(), (&raw mut call).cast()) } {
             Ok(_) => {}
             Err(Errno::EOPNOTSUPP | Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) if start == 0 => return Ok(None),

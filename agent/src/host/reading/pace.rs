@@ -1,11 +1,10 @@
-//! A bound on how fast is read. Pure: the caller waits.
+//! Limits the rate of reading. Pure: the caller waits.
 
 use std::time::Duration;
 
 const MIB: f64 = (1u64 << 20) as f64;
 
-/// Gives out moments at which reads may begin, so that no more is read than so much a second. What a standstill has lost
-/// is not made up for.
+/// Schedules the start of reads so that the rate is not exceeded. Time lost in a stall is not caught up.
 #[derive(Debug)]
 pub(super) struct Pace {
     bytes_per_second: f64,

@@ -1,7 +1,7 @@
-//! Which files below a directory are meant: names, directories with all that is in them, and patterns.
+//! Which files below a directory are selected: names, whole directories, and patterns.
 //!
-//! A selection is followed down the tree, one name at a time, so that only those directories are listed in which
-//! something may be meant. What is named in full is not looked for among its neighbours.
+//! A selection is followed down the tree, one name at a time, so that only directories that may contain a match are
+//! listed. A path without wildcards is opened directly, without listing its directory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,40 +14,40 @@ pub(crate) struct Selection {
     patterns: Arc<[Vec<Part>]>,
 }
 
-/// One name of a path.
+/// One component of a path or pattern.
 #[derive(Debug, Clone)]
 enum Part {
     Name(String),
     Like(Pattern),
-    /// `**`: any number of directories, none included.
+    /// `**`: any number of directories, including none.
     Deep,
 }
 
-/// One pattern, and how many of its parts lie behind us.
+/// The index of a pattern, and how many of its parts have been matched.
 type Open = (usize, usize);
 
-/// What is meant in one directory.
+/// What is selected in one directory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meant {
-    /// Whether all that is in it, however deep.
+    /// Whether everything in it is selected, at any depth.
     pub(crate) everything: bool,
     names: BTreeMap<Arc<str>, Vec<Open>>,
     like: Vec<Open>,
 }
 
 impl Selection {
-    /// Reads patterns, each a path relative to the directory: `*` and `?` stand for parts of a name, `[…]` for one of
-    /// several characters, `**` for any directories.
+    /// Parses patterns, each a path relative to the directory: `*` and `?` match parts of a name, `[…]` matches one of
+    /// several characters, `**` matches any directories.
     ///
     /// # Errors
     ///
-    /// The place of the first one that is none, and why.
+    /// The index of the first invalid pattern, and the reason.
     pub(crate) fn parse<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Self, (usize, String)> {
         let parsed = patterns.into_iter().enumerate().map(|(at, pattern)| parts(pattern).map_err(|why| (at, why)));
         Ok(Self { patterns: parsed.collect::<Result<_, _>>()? })
     }
 
-    /// A path as a pattern that stands for nothing but itself.
+    /// Escapes a path, so that it is a pattern that matches only itself.
     pub(crate) fn literally(path: &str) -> String {
         Pattern::escape(path)
     }
@@ -56,13 +56,13 @@ impl Selection {
         self.patterns.len()
     }
 
-    /// What is meant in the directory itself, and the patterns that mean the directory.
+    /// What is selected in the directory itself, and the patterns that match the directory.
     pub(crate) fn whole(&self) -> (Meant, Vec<usize>) {
         self.follow((0..self.patterns.len()).map(|at| (at, 0)), false)
     }
 
-    /// Goes on to `name` in a directory. `None` if it is not meant; else what is meant in it if it is a directory, and
-    /// the patterns that end with it.
+    /// Descends to `name` in a directory. `None` if it is not selected; otherwise what is selected in it if it is a
+    /// directory, and the patterns that end with this name.
     pub(crate) fn enter(&self, directory: &Meant, name: &str) -> Option<(Meant, Vec<usize>)> {
         let named = directory.names.get(name).into_iter().flatten().copied();
         let like = directory.like.iter().filter(|(at, behind)| match &self.patterns[*at][*behind] {
@@ -104,12 +104,12 @@ impl Selection {
 }
 
 impl Meant {
-    /// All that is in a directory, however deep.
+    /// Everything in a directory, at any depth.
     pub(crate) fn all() -> Self {
         Self { everything: true, ..Self::default() }
     }
 
-    /// The names to look for; `None` if the directory has to be listed.
+    /// The names to look up; `None` if the directory has to be listed.
     pub(crate) fn names(&self) -> Option<impl Iterator<Item = &str>> {
         (!self.everything && self.like.is_empty()).then(|| self.names.keys().map(|name| &**name))
     }
@@ -131,7 +131,7 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
 mod tests {
     use super::*;
 
-    /// The paths that are meant, and the patterns that meant none.
+    /// The selected paths, and the patterns that matched nothing.
     fn chosen(patterns: &[&str], paths: &[&'static str]) -> (Vec<&'static str>, Vec<usize>) {
         let selection = Selection::parse(patterns.iter().copied()).unwrap();
         let mut unmatched: Vec<usize> = (0..selection.len()).collect();

@@ -1,4 +1,4 @@
-//! What the threads of one reading have in common: how far they are, what failed, and whether to go on.
+//! State shared by the threads of one reading: progress, failures, and whether to stop.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,7 +34,7 @@ impl Tally {
         }
     }
 
-    /// Bytes that have been read, and that there are to read.
+    /// Bytes read, and bytes to read.
     pub(super) fn so_far(&self) -> (u64, u64) {
         let done = self.done.load(Ordering::Relaxed);
         (done, self.of.load(Ordering::Relaxed).max(done))

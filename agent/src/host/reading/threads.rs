@@ -1,8 +1,8 @@
-//! Reading with many threads, each of which waits for one read.
+//! Reads with many threads, each of which waits for one read.
 //!
-//! Memory: the buffers, 64 MiB at the most and 32 with 64 reads in flight; so many pieces of files as [`BATCH`] says, and
-//! what [`walk`](super::walk) has found and not yet visited; and the ranges that were read, 16 bytes for each, until the
-//! process ends. An asynchronous interface of the kernel would save the threads, and nothing else: they sleep.
+//! Memory: the buffers, at most 64 MiB, and 32 MiB with 64 reads in flight; [`BATCH`] pieces of files, and the files
+//! that [`walk`](super::walk) has found and not yet visited; and, until the process ends, 16 bytes for each range that
+//! was read. An asynchronous kernel interface would save only the threads, and those sleep.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,16 +32,16 @@ use crate::host::files::Files as _;
 use crate::host::lock::{self, Holder, Lock, LockError};
 use crate::host::tree::failed;
 
-/// How often it is told how far the reading is.
+/// How often progress is reported.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
-/// Pieces of files are put in order so many at a time: megabytes.
+/// How many pieces of files are sorted at a time: a few megabytes of memory.
 const BATCH: usize = 128 * 1024;
 
-/// Files whose pieces wait for being put in order.
+/// How many files may wait for their pieces to be sorted.
 const MAPPED: usize = 256;
 
-/// Ranges of devices that this process has read, in order.
+/// Ranges of devices that this process has read, sorted.
 type Known = Arc<Mutex<BTreeMap<DeviceNumber, Vec<Range>>>>;
 
 pub(crate) struct ThreadedReading {
@@ -88,7 +88,7 @@ fn claim_file(name: &str) -> PathBuf {
     format!("/run/ingot/{}.lock", name.replace('/', "!")).into()
 }
 
-/// Does blocking work on threads of its own, and tells how far it is. Dropping this stops it.
+/// Runs blocking work on its own threads, and reports its progress. Dropping this stops the work.
 async fn in_background(
     work: impl FnOnce(&Tally) -> Result<WasRead, HostError> + Send + 'static,
     advanced: OnAdvance<'_>,
@@ -117,13 +117,13 @@ async fn in_background(
 
 fn read_files(wanted: &FilesToRead, known: &Known, tally: &Tally) -> Result<WasRead, HostError> {
     let walk = Walk::new(&wanted.at, &wanted.selection, tally).map_err(|source| failed("read", &wanted.at, source))?;
-    // Where the device cannot be read, the files can.
+    // If the device cannot be read, the files can.
     let device = wanted.device.as_ref().filter(|_| !wanted.into_cache).and_then(|device| open_device(device).ok());
     let (send, receive) = sync_channel(MAPPED);
     thread::scope(|scope| {
         for _ in 0..wanted.in_flight {
             let (walk, send) = (&walk, send.clone());
-            // Fewer are enough.
+            // Fewer threads suffice.
             if spawn(scope, move || walk.go(&send)).is_err() {
                 break;
             }
@@ -145,7 +145,7 @@ fn read_files(wanted: &FilesToRead, known: &Known, tally: &Tally) -> Result<WasR
     Ok(tally.was_read(walk.unmatched()))
 }
 
-/// Takes in pieces as they are found, and has them read, so many at a time. Returns the ranges of the device.
+/// Collects pieces as they are found, and has them read in batches. Returns the ranges of the device.
 fn gather<T>(
     receive: &Receiver<Vec<Piece>>,
     tally: &Tally,
@@ -165,11 +165,11 @@ fn gather<T>(
     all
 }
 
-/// Reads ranges of the device itself, past the page cache.
+/// Reads ranges of the device itself, bypassing the page cache.
 fn read_ranges(batch: Vec<Range>, device: &File, wanted: &FilesToRead, tally: &Tally) -> Vec<Range> {
     let raw: u64 = batch.iter().map(|range| range.length()).sum();
     let ranges = merged(batch);
-    // What lies between neighbours is read, too.
+    // The gaps between neighbours are read as well.
     Tally::add(&tally.of, total(&ranges).saturating_sub(raw));
     let chunk = chunk(wanted.in_flight);
     let pieces = Mutex::new(blocks_first(|| ranges.iter().flat_map(|range| range.pieces(chunk)), |piece| piece.start));
@@ -187,14 +187,14 @@ fn read_ranges(batch: Vec<Range>, device: &File, wanted: &FilesToRead, tally: &T
     ranges
 }
 
-/// Reads files in the order in which they lie, but for [`blocks_first`].
+/// Reads files in the order of their location, except as [`blocks_first`] changes it.
 fn read_pieces(mut batch: Vec<Piece>, wanted: &FilesToRead, tally: &Tally) -> Vec<Range> {
     batch.sort_unstable_by_key(|piece| piece.place);
     let chunk = chunk(wanted.in_flight);
     let of_file = |piece: &'_ Piece| Range::new(piece.from, piece.length).pieces(chunk);
     let pieces = || batch.iter().flat_map(move |piece| of_file(piece).map(move |range| (piece, range)));
     let pieces = Mutex::new(blocks_first(pieces, |(piece, range)| piece.place.saturating_add(range.start - piece.from)));
-    // Most files are read in one piece, and the large ones piece by piece: the last one stays open.
+    // Most files are read in one piece, and large ones piece by piece, so the last file is kept open.
     in_flight(
         wanted.in_flight,
         tally,
@@ -236,13 +236,13 @@ fn read_device(wanted: &DeviceToRead, known: &[Range], tally: &Tally) -> Result<
     Ok(tally.was_read(Vec::new()))
 }
 
-/// Opens a device past the page cache, if it is still the one that is meant.
+/// Opens a device for reads that bypass the page cache, if it is still the intended one.
 fn open_device(device: &Device) -> io::Result<File> {
     let number = device.number;
     let by_number = PathBuf::from(format!("/dev/block/{number}"));
     let mut refused = io::ErrorKind::NotFound.into();
     for node in [&device.node, &by_number] {
-        // Links such as those of LVM are followed here.
+        // Follows links such as those of LVM.
         let node = std::fs::canonicalize(node).unwrap_or_else(|_| node.clone());
         match open(&node, libc::O_DIRECT).and_then(|file| Ok((file.metadata()?, file))) {
             Ok((metadata, file)) if metadata.file_type().is_block_device() && number_of(metadata.rdev()) == number => return Ok(file),
@@ -278,7 +278,7 @@ mod tests {
         read
     }
 
-    /// Writes a file to disk: what is in memory only lies nowhere yet.
+    /// Writes a file to disk: data that is only in memory has no location yet.
     fn write(path: &Path, content: &[u8]) {
         fs::write(path, content).unwrap();
         File::open(path).unwrap().sync_all().unwrap();

@@ -1,10 +1,10 @@
-//! Finds the files that are meant, and where they lie.
+//! Finds the selected files, and their locations.
 //!
-//! The way to a file is as cold as the file: each directory, inode and map of extents is a slow read of its own. So many
-//! threads go at once, and each takes a file from anywhere: neighbours share a block of inodes, and threads that go from
-//! one to the next wait for the same read (four reads in flight in place of sixty, on XFS). Among directories it is depth
-//! first, so that what is known and not yet visited stays small. No symbolic link is followed, and no other filesystem
-//! entered.
+//! The path to a file is as cold as the file: each directory, inode and extent map is a slow read of its own. Many
+//! threads therefore work at the same time, and each takes a file from a random position in the queue: neighbours share
+//! a block of inodes, and threads that proceed from one to the next wait for the same read (four reads in flight
+//! instead of sixty, on XFS). Directories are visited depth first, so that the number of unvisited ones stays small.
+//! Symbolic links are not followed, and other filesystems are not entered.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -19,31 +19,32 @@ use super::fiemap;
 use super::selection::{Meant, Selection};
 use super::tally::Tally;
 
-/// With so many files waiting, whoever finds another one maps it at once: a directory of millions must not become a
-/// queue of millions.
+/// With this many files waiting, a thread that finds another one maps it immediately: a directory of millions of files
+/// must not become a queue of millions.
 const WAITING: usize = 16 * 1024;
 
-/// With so many files waiting, no directory is listed for more: enough that those taken from anywhere lie far apart.
+/// With this many files waiting, no further directory is listed: this is enough for randomly chosen files to lie far
+/// apart.
 const ENOUGH: usize = 4 * 1024;
 
 /// A part of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
-    /// Where it lies: on the device, or in the order of inodes where no one knows.
+    /// Its location: on the device, or the position in inode order if the location is unknown.
     pub(super) place: u64,
     pub(super) length: u64,
     pub(super) file: Arc<Path>,
-    /// Where in the file.
+    /// The offset in the file.
     pub(super) from: u64,
 }
 
-/// A path to look at.
+/// A path to visit.
 struct Job {
     path: PathBuf,
     meant: Meant,
-    /// Patterns that end here.
+    /// The patterns that end with this path.
     ended: Vec<usize>,
-    /// Unknown where it was only named.
+    /// Unknown if the path was named without listing its directory.
     kind: Option<FileType>,
 }
 
@@ -55,10 +56,10 @@ impl Job {
 
 #[derive(Default)]
 struct Queue {
-    /// And what may be one.
+    /// Directories, and paths that may be directories.
     directories: Vec<Job>,
     files: Vec<Job>,
-    /// Jobs that are being done, and may bring more.
+    /// The number of jobs in progress, which may add more.
     busy: usize,
 }
 
@@ -84,17 +85,17 @@ pub(super) struct Walk<'a> {
     device: u64,
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Patterns that something was found for.
+    /// By index, whether a pattern has matched something.
     found: Mutex<Vec<bool>>,
     tally: &'a Tally,
 }
 
 impl<'a> Walk<'a> {
-    /// Begins at `at`.
+    /// Starts at `at`.
     ///
     /// # Errors
     ///
-    /// If it is not there.
+    /// If it does not exist.
     pub(super) fn new(at: &Path, selection: &'a Selection, tally: &'a Tally) -> io::Result<Self> {
         let metadata = fs::metadata(at)?;
         let (meant, ended) = selection.whole();
@@ -110,7 +111,7 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// Walks, together with whoever else calls this, until nothing is left or the reading is stopped.
+    /// Walks, together with all other threads that call this, until nothing is left or the reading is stopped.
     pub(super) fn go(&self, send: &SyncSender<Vec<Piece>>) {
         while let Some(job) = self.next() {
             if !self.tally.is_stopped() {
@@ -124,7 +125,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The patterns that nothing was found for.
+    /// The patterns that matched nothing.
     pub(super) fn unmatched(&self) -> Vec<usize> {
         let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         found.iter().enumerate().filter(|(_, found)| !**found).map(|(at, _)| at).collect()
@@ -167,7 +168,7 @@ impl<'a> Walk<'a> {
             match self.map(&job.path) {
                 Ok(Some(pieces)) => {
                     Tally::add(&self.tally.files, 1);
-                    // No one receives any more where the reading was stopped.
+                    // If the reading was stopped, there is no receiver.
                     let _ = send.send(pieces);
                 }
                 Ok(None) => {}
@@ -176,7 +177,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What goes away while we look was not there.
+    /// A file that disappears during the walk does not count as a failure.
     fn failed(&self, path: &Path, error: io::Error) {
         if error.kind() != io::ErrorKind::NotFound {
             self.tally.failed(|| format!("{}: {error}", path.display()));
@@ -201,7 +202,7 @@ impl<'a> Walk<'a> {
             }
             match name.to_str() {
                 Some(name) => self.enter(directory, name, Some(kind), send),
-                // Patterns are text. Where all is meant, a name need not be.
+                // Patterns are text. A name that is not UTF-8 is selected only if everything is.
                 None if directory.meant.everything => {
                     self.push(Job { path: entry.path(), meant: Meant::all(), ended: Vec::new(), kind: Some(kind) }, send);
                 }
@@ -235,7 +236,7 @@ impl<'a> Walk<'a> {
         self.changed.notify_one();
     }
 
-    /// The parts of a file; `None` if it is none of this filesystem.
+    /// The pieces of a file; `None` if it is not a file on this filesystem.
     fn map(&self, path: &Path) -> io::Result<Option<Vec<Piece>>> {
         let file = open(path, 0)?;
         let metadata = file.metadata()?;
@@ -261,10 +262,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Opens a file for reading, without a trace in its times where that is allowed.
+/// Opens a file for reading, without changing its access time if that is permitted.
 pub(super) fn open(path: &Path, flags: libc::c_int) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
-    // Not blocking: what was a file a moment ago may be a FIFO now.
+    // Non-blocking: what was a file a moment ago may be a FIFO now.
     let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.custom_flags(flags).open(path),

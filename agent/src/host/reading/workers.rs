@@ -1,4 +1,4 @@
-//! Threads that read, and the files they read from.
+//! The threads that read, and the files they read.
 
 use std::fs::File;
 use std::io;
@@ -16,22 +16,22 @@ use super::extents::{ALIGNMENT, Range};
 use super::tally::Tally;
 use super::walk::open;
 
-/// Each thread calls the kernel and little else.
+/// Stack size in bytes: each thread does little but system calls.
 const STACK: usize = 256 * 1024;
 
-/// No thread sleeps longer without looking whether it is to stop.
+/// The longest sleep of a thread before it checks whether to stop.
 const NAP: Duration = Duration::from_millis(100);
 
 pub(super) fn spawn<'scope>(scope: &'scope thread::Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) -> io::Result<()> {
     thread::Builder::new().name("reading".into()).stack_size(STACK).spawn_scoped(scope, work).map(drop)
 }
 
-/// The next of what many threads share.
+/// Takes the next item of an iterator that many threads share.
 pub(super) fn next<T>(pieces: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     pieces.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
-/// Has so many threads call `work`, each with a state of its own, until it says that nothing is left.
+/// Makes `count` threads call `work`, each with its own state, until it reports that nothing is left.
 pub(super) fn in_flight<S>(count: usize, tally: &Tally, begin: impl Fn() -> S + Sync, work: impl Fn(&mut S) -> bool + Sync) {
     let until_done = || {
         let mut state = begin();
@@ -39,7 +39,7 @@ pub(super) fn in_flight<S>(count: usize, tally: &Tally, begin: impl Fn() -> S + 
     };
     thread::scope(|scope| {
         let spawned = (0..count).take_while(|_| spawn(scope, until_done).is_ok()).count();
-        // Fewer than were asked for will do it, too.
+        // Fewer threads than requested suffice.
         if spawned == 0 {
             until_done();
         }
@@ -55,15 +55,16 @@ pub(super) fn sleep(mut wait: Duration, tally: &Tally) {
     }
 }
 
-/// Has the reads of this thread come after those of anybody else, where the disk has a scheduler that respects it.
+/// Gives the reads of this thread the lowest priority, if the disk's scheduler supports that.
 pub(super) fn lowest_priority() {
     const OF_A_THREAD: libc::c_int = 1;
     const IDLE: libc::c_int = 3 << 13;
-    // SAFETY: three integers; 0 is the calling thread. It fails where it is forbidden, and is a courtesy only.
+    // SAFETY: the arguments are three integers; 0 is the calling thread. A refusal is ignored, since the priority is
+    // only a courtesy.
     let _ = unsafe { libc::syscall(libc::SYS_ioprio_set, OF_A_THREAD, 0, IDLE) };
 }
 
-/// Room for what is read and forgotten, at an address that O_DIRECT takes.
+/// A buffer for content that is discarded, at an address that O_DIRECT accepts.
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     from: usize,
@@ -81,11 +82,11 @@ impl Buffer {
     }
 }
 
-/// Reads a range, or what there is of it.
+/// Reads a range, as far as it exists.
 pub(super) fn read_range(file: &File, range: Range, buffer: &mut Buffer, tally: &Tally, name: impl FnOnce() -> String) {
     let mut at = range.start;
     while at < range.end {
-        // A whole number of blocks, also at the end of a file.
+        // A whole number of blocks, even at the end of a file.
         let length = (range.end - at).next_multiple_of(ALIGNMENT);
         match file.read_at(buffer.of(length), at) {
             Ok(read) => {
@@ -106,7 +107,7 @@ pub(super) struct Opened {
     path: Arc<Path>,
     file: File,
     into_cache: bool,
-    /// Past the page cache.
+    /// Whether reads bypass the page cache.
     direct: bool,
 }
 
@@ -118,7 +119,7 @@ impl Opened {
             None => (open(path, 0)?, false),
         };
         if !direct {
-            // Exactly what is asked for, and not what the kernel thinks may come next.
+            // Reads exactly what is requested, without the kernel's read-ahead.
             let _ = posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
         }
         Ok(Self { path: Arc::clone(path), file, into_cache, direct })

@@ -17,7 +17,7 @@ use crate::host::units::unit_of;
 use crate::sorting::Sort as _;
 
 const TCP: &str = "/proc/net/tcp";
-/// Is not there where the kernel has no IPv6.
+/// Does not exist if the kernel has no IPv6.
 const TCP6: &str = "/proc/net/tcp6";
 const UNIX: &str = "/proc/net/unix";
 const COUNTERS: &str = "/proc/net/snmp";
@@ -30,7 +30,7 @@ pub(crate) struct KernelSockets;
 impl Sockets for KernelSockets {
     async fn connections(&self, endpoints: &[Endpoint]) -> Result<usize, HostError> {
         let endpoints = endpoints.to_vec();
-        // A table of a busy server has tens of thousands of lines.
+        // The table of a busy server has tens of thousands of lines.
         blocking::work("read", Path::new(TCP), move || {
             let is_port = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Port(_));
             let tcp = if endpoints.iter().any(is_port) { [read(TCP)?, read(TCP6)?] } else { Default::default() };
@@ -70,7 +70,7 @@ impl Sockets for KernelSockets {
     }
 }
 
-/// A table of the kernel's; an empty one where there is none.
+/// Reads one of the kernel's tables; empty if it does not exist.
 fn read(path: &str) -> Result<Vec<u8>, HostError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -78,8 +78,8 @@ fn read(path: &str) -> Result<Vec<u8>, HostError> {
     }
 }
 
-/// Looks for the sockets in what every process has open. Processes come and go meanwhile, and those of others cannot be
-/// looked into without root: both are passed over.
+/// Finds the sockets among the open files of every process. Processes that come and go meanwhile, and those of other
+/// users, which only root may inspect, are skipped.
 fn add_holders(sockets: &mut BTreeMap<u64, (SocketAddr, Vec<Holder>)>) -> Result<(), HostError> {
     let processes = fs::read_dir(PROCESSES).map_err(|source| failed("list", Path::new(PROCESSES), source))?;
     let mut pids: Vec<u32> = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
@@ -145,7 +145,7 @@ mod tests {
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(KernelSockets.connections(&endpoint).await.unwrap(), 1);
         drop((client, accepted));
-        // A child of another test may hold a copy until it runs its program.
+        // A child of another test may hold a copy until it calls execve(2).
         let begun = Instant::now();
         while KernelSockets.connections(&endpoint).await.unwrap() > 0 {
             assert!(begun.elapsed() < Duration::from_secs(10), "they are not closed");

@@ -1,4 +1,4 @@
-//! /proc/net/tcp, tcp6 and unix, and what /proc says of a process that has a socket open.
+//! Parses /proc/net/tcp, tcp6 and unix, and what /proc contains about a process with an open socket.
 //!
 //! Source: proc_pid_net(5), and the kernel's net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c, net/unix/af_unix.c and
 //! include/net/tcp_states.h.
@@ -14,7 +14,7 @@ const SYN_RECV: &str = "03";
 const TIME_WAIT: &str = "06";
 const LISTEN: &str = "0A";
 
-/// States of a UNIX socket: SS_CONNECTING, of one that no one has accepted yet, and SS_CONNECTED.
+/// States of a UNIX socket: SS_CONNECTING, a connection not yet accepted, and SS_CONNECTED.
 const UNIX_CONNECTING: &[u8] = b"02";
 const UNIX_CONNECTED: &[u8] = b"03";
 
@@ -26,8 +26,8 @@ struct Tcp<'t> {
     inode: u64,
 }
 
-/// The ends of connections with `port` that are established, or about to be: those whose own port it is, and those that
-/// have connected to it over loopback.
+/// Counts the ends of established or pending connections with `port`: ends whose own port it is, and ends connected to
+/// it over loopback.
 pub(super) fn tcp_connections(table: &str, port: u16) -> usize {
     let is_end = |socket: &Tcp<'_>| {
         let accepted = socket.local.port() == port && matches!(socket.state, ESTABLISHED | SYN_RECV);
@@ -37,12 +37,12 @@ pub(super) fn tcp_connections(table: &str, port: u16) -> usize {
     tcp(table).filter(is_end).count()
 }
 
-/// Sockets that accept connections, with the inodes they are known by in /proc/PID/fd.
+/// Sockets that accept connections, with the inodes that identify them in /proc/PID/fd.
 pub(super) fn tcp_listeners(table: &str) -> impl Iterator<Item = (SocketAddr, u64)> {
     tcp(table).filter(|socket| socket.state == LISTEN).map(|socket| (socket.local, socket.inode))
 }
 
-/// `PassiveOpens` of /proc/net/snmp: a line of names, and one of numbers.
+/// `PassiveOpens` of /proc/net/snmp: a line of names followed by a line of numbers.
 pub(super) fn passive_opens(counters: &str) -> Option<u64> {
     let mut lines = counters.lines().filter_map(|line| line.strip_prefix("Tcp:"));
     let at = lines.next()?.split_ascii_whitespace().position(|name| name == "PassiveOpens")?;
@@ -51,10 +51,10 @@ pub(super) fn passive_opens(counters: &str) -> Option<u64> {
 
 fn tcp(table: &str) -> impl Iterator<Item = Tcp<'_>> {
     table.lines().filter_map(|line| {
-        // sl, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode.
+        // Fields: sl, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode.
         let mut fields = line.split_ascii_whitespace().skip(1);
         let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
-        // By far the most, on a busy server: one for each connection of the last minute.
+        // The vast majority on a busy server: one for each connection of the last minute.
         if state == TIME_WAIT {
             return None;
         }
@@ -62,8 +62,8 @@ fn tcp(table: &str) -> impl Iterator<Item = Tcp<'_>> {
     })
 }
 
-/// `0100007F:1F90`: words in the byte order of the machine, one of them for IPv4 and four for IPv6; the port as a
-/// number. An IPv4 address in an IPv6 one is taken for what it is.
+/// Parses `0100007F:1F90`: 32-bit words in the byte order of the machine, one for IPv4 and four for IPv6, then the port
+/// as a number. An IPv4-mapped IPv6 address becomes an IPv4 address.
 fn address(field: &str) -> Option<SocketAddr> {
     let (ip, port) = field.split_once(':')?;
     let word = |at: usize| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
@@ -80,7 +80,7 @@ fn address(field: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// Connections to the UNIX socket at `path`, accepted or not.
+/// Counts the connections to the UNIX socket at `path`, accepted or not.
 pub(super) fn unix_connections(table: &[u8], path: &Path) -> usize {
     let is_one = |line: &&[u8]| unix(line).is_some_and(|(state, at)| at == path.as_os_str().as_bytes() && is_connected(state));
     table.split(|byte| *byte == b'\n').filter(is_one).count()
@@ -91,7 +91,7 @@ fn is_connected(state: &[u8]) -> bool {
 }
 
 /// State and path of a line such as `0000000000000000: 00000003 00000000 00000000 0001 03 27145 /run/a socket`. The
-/// inode is padded, and what follows one blank is the path as it is.
+/// inode is padded, and everything after the next single space is the path.
 fn unix(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = line;
     let mut next = || {
@@ -101,7 +101,7 @@ fn unix(line: &[u8]) -> Option<(&[u8], &[u8])> {
         rest = &rest[begin + length..];
         Some(field)
     };
-    // Number, references, protocol, flags, type; state; inode.
+    // Number, references, protocol, flags, type; then state and inode.
     for _ in 0..5 {
         next()?;
     }
@@ -110,7 +110,7 @@ fn unix(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((state, rest.strip_prefix(b" ")?))
 }
 
-/// The inode of a socket that a link in /proc/PID/fd leads to: `socket:[27145]`.
+/// The inode of a socket, from the target of a link in /proc/PID/fd: `socket:[27145]`.
 pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
     std::str::from_utf8(link).ok()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -126,9 +126,9 @@ mod tests {
         assert_eq!([passive_opens(""), passive_opens("Tcp: A\nTcp: 1\n")], [None; 2]);
     }
 
-    /// As Linux 6.1 on x86_64 prints them: a listener on 127.0.0.1:8080, a connection to it that waits to be accepted
-    /// (its inode is 0), one that was accepted, the other ends of both, one on its way, one that is over, and one to a
-    /// port 8080 elsewhere.
+    /// As printed by Linux 6.1 on x86_64: a listener on 127.0.0.1:8080, a connection to it that waits to be accepted
+    /// (its inode is 0), an accepted one, the other ends of both, a pending one, a closed one, and one to port 8080 of
+    /// another machine.
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 27145 1 0000000000000000 100 0 0 10 0
    1: 0100007F:1F90 0100007F:A001 01 00000000:00000009 00:00000000 00000000     0        0 0 1 0000000000000000 20 4 30 10 -1
@@ -152,7 +152,7 @@ mod tests {
     fn counts_the_ends_of_connections_that_are_not_over() {
         assert_eq!(tcp_connections(TCP, 8080), 6);
         assert_eq!(tcp_connections(TCP, 80), 0);
-        // An application that listens on every IPv6 address has its IPv4 connections there.
+        // The IPv4 connections of an application that listens on every IPv6 address are listed there.
         assert_eq!(tcp_connections(TCP6, 8080), 1);
     }
 

@@ -1,4 +1,4 @@
-//! What is read back, and what is not, from real files.
+//! What is read back from real files, and what is not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -90,8 +90,8 @@ async fn sets_aside_what_it_cannot_trust() {
     }
 }
 
-/// Nothing of it is ever half true: torn anywhere, or with any byte another, it counts for nothing, unless it says the
-/// very same in other white space.
+/// A record is never partially trusted: truncated anywhere, or with any byte changed, it is ignored, unless only its
+/// white space differs.
 #[tokio::test]
 async fn trusts_no_record_that_is_torn_or_altered_anywhere() {
     let whole = Record {
@@ -102,7 +102,7 @@ async fn trusts_no_record_that_is_torn_or_altered_anywhere() {
     let (content, entries) = (whole.content(), whole.entries.borrow().clone());
     assert_eq!(parse(&content, "i-1"), Ok(entries.clone()));
     for at in 0..content.len() {
-        // Only its last line feed can be spared.
+        // Only its last line feed can be missing.
         assert!(parse(&content[..at], "i-1").is_err() || at == content.len() - 1, "torn at {at}");
         for byte in [0, b' ', b'"', content[at] ^ 0x01, content[at] ^ 0x20, content[at] ^ 0x80] {
             let mut altered = content.clone();

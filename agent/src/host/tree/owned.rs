@@ -1,6 +1,7 @@
-//! A directory that belongs to another user from the first moment on: made beside its place, then renamed there.
+//! Creates a directory that belongs to another user from the start: made under a temporary name next to its final
+//! place, then renamed.
 //!
-//! No one repairs the owner of what exists, and the power may fail between mkdir(2) and chown(2).
+//! The owner of an existing directory is never repaired, and the power may fail between mkdir(2) and chown(2).
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
@@ -13,16 +14,16 @@ use nix::libc;
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
 
-/// Makes `name` in `parent`. What a process that was killed has left beside it goes first.
+/// Creates `name` in `parent`. Removes first what a killed process has left under the temporary name.
 ///
 /// # Errors
 ///
-/// `EEXIST` if something is there; `EPERM` if someone has put another directory in the place of the one that was made.
+/// `EEXIST` if `name` exists; `EPERM` if another user has replaced the newly made directory by a different one.
 pub(super) fn make(parent: &OwnedFd, name: &OsStr, mode: Mode, owner: (u32, u32)) -> Result<(), Errno> {
     let mut beside = OsString::from(".ingot-staged.");
     beside.push(name);
     let left = match unlinkat(parent, beside.as_os_str(), UnlinkatFlags::RemoveDir) {
-        // A file may be staged under this name as well.
+        // A file may also have been staged under this name.
         Err(Errno::ENOTDIR) => unlinkat(parent, beside.as_os_str(), UnlinkatFlags::NoRemoveDir),
         other => other,
     };
@@ -36,8 +37,8 @@ pub(super) fn make(parent: &OwnedFd, name: &OsStr, mode: Mode, owner: (u32, u32)
     made
 }
 
-/// Gives the directory that was just made to its owner. Whoever may write to `parent` may also have put another one there
-/// in the meantime, such as one of root's with something in it, which no one is given.
+/// Changes the owner of the new directory. A user who can write to `parent` may have replaced it in the meantime, for
+/// instance by one of root's with content, which must not be handed over.
 fn hand_over(parent: &OwnedFd, name: &OsStr, mode: Mode, (uid, gid): (u32, u32)) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = openat(parent, name, flags, Mode::empty())?;
@@ -51,22 +52,23 @@ fn hand_over(parent: &OwnedFd, name: &OsStr, mode: Mode, (uid, gid): (u32, u32))
     fchmod(&made, mode)
 }
 
-/// Never over what is there: an empty directory of someone else would be replaced.
+/// Never replaces anything: a plain rename would replace another user's empty directory.
 fn rename(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     let no_nul = |_| Errno::EINVAL;
     let (one, other) = (CString::new(from.as_bytes()).map_err(no_nul)?, CString::new(to.as_bytes()).map_err(no_nul)?);
     let at = parent.as_raw_fd();
-    // SAFETY: the descriptor is open and both names end with a NUL for as long as the call takes. nix has no `renameat2` for musl.
+    // SAFETY: the descriptor is open and both names are NUL-terminated for the duration of the call. nix has no
+    // `renameat2` for musl.
     let done = unsafe { libc::syscall(libc::SYS_renameat2, at, one.as_ptr(), at, other.as_ptr(), libc::RENAME_NOREPLACE) };
     match Errno::result(done) {
-        // NFS, and so EFS, as well as 9p, CephFS and some of FUSE, know no flags; old kernels know no such call.
+        // NFS (and so EFS), 9p, CephFS and some FUSE filesystems support no flags; old kernels lack the call.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => rename_plainly(parent, from, to),
         done => done.map(drop),
     }
 }
 
-/// The same where the file system has no such thing. A directory replaces an empty one only, hence the look before: what
-/// someone makes between the two, and leaves empty, is replaced.
+/// The same for filesystems without that flag. rename(2) replaces an empty directory, hence the check: only a directory
+/// that is created between check and rename, and is empty, gets replaced.
 fn rename_plainly(parent: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
     match fstatat(parent, to, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Errno::EEXIST),
@@ -104,7 +106,7 @@ mod tests {
         tree.create_directory(Path::new("/home/file"), 0o750, Some((1000, 1001)), &mut |_, _| {}).unwrap_err();
         assert!(at("home/file").is_file() && !at("home/.ingot-staged.file").exists());
     }
-    /// A file that a boot which was cut off had staged was in the way for ever.
+    /// A file staged by an interrupted boot used to block the directory forever.
     #[test]
     fn what_is_staged_under_the_name_goes_also_if_it_is_a_file() {
         assert!(geteuid().is_root(), "only root can make what belongs to another user");
@@ -115,7 +117,7 @@ mod tests {
         assert!(root.path().join("shop").is_dir() && !root.path().join(".ingot-staged.shop").exists());
     }
 
-    /// A network file system refused every directory: `renameat2` with a flag is an invalid argument there.
+    /// On a network filesystem, `renameat2` with a flag fails as an invalid argument, and every directory was refused.
     #[test]
     fn without_flags_nothing_is_replaced_either() {
         let root = tempfile::tempdir().unwrap();
@@ -136,7 +138,7 @@ mod tests {
         assert!(at("made").is_dir() && !at("new").exists());
     }
 
-    /// The owner of the parent may rename a directory of root's there, between two calls.
+    /// The owner of the parent may rename one of root's directories to this place between two calls.
     #[test]
     fn nothing_but_what_was_made_is_handed_over() {
         assert!(geteuid().is_root(), "only root can make what belongs to another user");

@@ -1,11 +1,12 @@
-//! The way to something that is about to be changed: no symbolic link on it that another user may have laid.
+//! Resolves the path of something that is about to be changed, without symbolic links that another user may have
+//! created.
 //!
-//! Root that writes to `/srv/shop/config/x` must not write to `/etc/x` because the user `shop` has made `config` a link to
-//! `/etc`. A link is followed if it belongs to root or to this process's own user, or if only these can write to the
-//! directory it is in. Links of one other user are followed to what belongs to that user too, unless something is mounted
-//! there: a deploy user has a `current` beside its `releases`, and gains nothing by a link to its own. What lies below the
-//! end of such a link is as it is in any directory of that user. The kernel's `protected_symlinks` guards directories with
-//! the sticky bit only (proc_sys_fs(5)).
+//! When root writes to `/srv/shop/config/x`, it must not write to `/etc/x` because the user `shop` has made `config` a
+//! link to `/etc`. A link is followed if it belongs to root or to this process's own user, or if only these two can
+//! write to its directory. Links of one other user are followed if their target belongs to that user as well, except to
+//! mount points: a deploy user has a `current` next to its `releases`, and gains nothing from a link to its own files.
+//! Below the target of such a link, paths are treated as in any directory of that user. The kernel's
+//! `protected_symlinks` covers only directories with the sticky bit (proc_sys_fs(5)).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -23,19 +24,19 @@ use crate::host::error::ForeignLink;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
     None,
-    /// Those that lead to what belongs to the user they belong to.
+    /// Links whose target belongs to the owner of the link.
     ToTheirOwn,
 }
 
-/// As many links as the kernel follows: path_resolution(7).
+/// The number of links that the kernel follows: path_resolution(7).
 const LINKS: u32 = 40;
 
-/// Opens what is at `path`, below `root` if there is one, for operations on it and below it. `kind` is `O_DIRECTORY` where
-/// only a directory will do: without it autofs does not mount what belongs there.
+/// Opens `path`, below `root` if there is one, for operations on it and below it. `kind` is `O_DIRECTORY` if it has to
+/// be a directory: without that flag, autofs does not mount it.
 ///
 /// # Errors
 ///
-/// [`ForeignLink`] inside of the error, besides what open(2) may say.
+/// [`ForeignLink`] as the source of the error, besides the errors of open(2).
 pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag, foreign: Foreign) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let root = root.map(|root| open(root, flags | OFlag::O_DIRECTORY, Mode::empty())).transpose()?;
@@ -46,7 +47,7 @@ pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag, foreign: F
         None => openat2(AT_FDCWD, path, how),
     };
     match straight {
-        // There is a link on the way; or the kernel has no such call, or a sandbox forbids it.
+        // The path contains a link, or the kernel lacks the call, or a sandbox forbids it.
         Err(Errno::ELOOP | Errno::ENOSYS | Errno::EPERM) => {}
         opened => return Ok(opened?),
     }
@@ -54,11 +55,11 @@ pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag, foreign: F
     Way { beginning, below: Vec::new(), followed: Vec::new() }.walk(path, foreign)
 }
 
-/// The directories from the root to where the walk is, each with its name.
+/// The directories from the root to the current position, each with its name.
 struct Way {
     beginning: OwnedFd,
     below: Vec<(OsString, OwnedFd)>,
-    /// The links of another user that were followed and whose ends are not reached yet.
+    /// Links of another user that are being followed and whose targets have not been reached yet.
     followed: Vec<Followed>,
 }
 
@@ -66,7 +67,7 @@ struct Way {
 struct Followed {
     link: PathBuf,
     owner: u32,
-    /// How many parts of the path are left where the link ends.
+    /// How many components of the path remain when the link's target is reached.
     left: usize,
 }
 
@@ -107,7 +108,7 @@ impl Way {
                     }
                     put_before(&mut left, Path::new(&target));
                 }
-                // Again: only this makes autofs mount what belongs there.
+                // Opened again, because only `O_DIRECTORY` makes autofs mount it.
                 SFlag::S_IFDIR => {
                     let directory = openat(self.here(), name.as_os_str(), flags | OFlag::O_DIRECTORY, Mode::empty())?;
                     self.below.push((name, directory));
@@ -123,7 +124,8 @@ impl Way {
         self.below.pop().map_or_else(|| self.beginning.try_clone(), |(_, directory)| Ok(directory))
     }
 
-    /// Checks the links that end with so many parts of the path left: here, or at the file `at`, of a name and an owner.
+    /// Checks the followed links whose target is reached with this many components left: the current directory or, if
+    /// `at` is given, the file with that name and owner.
     fn end_links(&mut self, left: usize, at: Option<(&OsStr, u32)>) -> io::Result<()> {
         while let Some(Followed { link, owner, .. }) = self.followed.pop_if(|followed| followed.left == left) {
             let (name, found) = match at {
@@ -143,13 +145,13 @@ impl Way {
     }
 }
 
-/// Puts the parts of `path` on a stack, so that the first one is taken first.
+/// Pushes the components of `path` onto a stack, so that the first one is taken first.
 fn put_before(left: &mut Vec<OsString>, path: &Path) {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     left.extend(parts.map(|part| part.as_os_str().to_owned()).rev().collect::<Vec<_>>());
 }
 
-/// Whether a link in `directory` was laid by someone who may say where root writes.
+/// Whether a link in `directory` was created by a user who may decide where root writes.
 fn is_trusted(directory: &FileStat, link: &FileStat) -> bool {
     let ours = |stat: &FileStat| [0, nix::unistd::geteuid().as_raw()].contains(&stat.st_uid);
     let closed = directory.st_mode & 0o022 == 0;
@@ -163,7 +165,8 @@ mod tests {
 
     use super::*;
 
-    /// `/real/inner`, and links to it: root's own, a user's in a directory of root's, and a user's in one of the user's.
+    /// `/real/inner`, and links to it: one of root's, a user's link in a directory of root's, and a user's link in the
+    /// user's directory.
     fn tree() -> tempfile::TempDir {
         let tree = tempfile::tempdir().unwrap();
         let at = |path: &str| tree.path().join(path);
@@ -214,7 +217,7 @@ mod tests {
         assert!(opened(tree.path(), "/by-root/none").unwrap_err().contains("No such file"));
     }
 
-    /// As Capistrano lays them: `current` beside `releases`, and all of it belongs to the user who deploys.
+    /// As Capistrano creates them: `current` next to `releases`, all owned by the deploying user.
     #[test]
     fn a_link_of_another_user_is_followed_to_what_that_user_owns() {
         assert!(nix::unistd::geteuid().is_root(), "only root can make what belongs to another user");
@@ -247,7 +250,7 @@ mod tests {
             assert_eq!(opened(tree.path(), path), Ok("/shop/releases/1/config".into()), "{path}");
             assert!(opened_with(tree.path(), path, Foreign::None).is_err(), "{path}");
         }
-        // As in `releases/1` itself: its owner can do with it what it likes, and has laid no link there.
+        // Treated as in `releases/1` itself: its owner controls that directory anyway, and has created no link in it.
         assert_eq!(opened(tree.path(), "/shop/current/root"), Ok("/shop/releases/1/root".into()));
         for (path, expected) in [
             ("/shop/etc", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
@@ -263,7 +266,7 @@ mod tests {
         }
     }
 
-    /// What the first boot made for root, the second one refused.
+    /// The second boot used to refuse what the first had created for root.
     #[test]
     fn what_is_made_behind_a_link_of_another_user_is_found_again() {
         assert!(nix::unistd::geteuid().is_root(), "only root can make what belongs to another user");

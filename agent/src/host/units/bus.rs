@@ -1,13 +1,15 @@
-//! What systemd is asked without systemctl: over the socket on which PID 1 itself speaks D-Bus to root, as systemctl does.
+//! Queries systemd without systemctl: over the socket on which PID 1 itself speaks D-Bus to root, as systemctl does.
 //!
-//! A run of systemctl takes several milliseconds of the machine's time, most of them to start it; its question takes a
-//! fraction of one. No bus has to be there, so that this works before dbus.service does.
+//! A run of systemctl takes several milliseconds of the machine's time, most of them for its start; the query itself
+//! takes a fraction of a millisecond. No bus daemon is needed, so this works before dbus.service has started.
 //!
-//! systemd forgets what a unit did as soon as it is down and no one refers to it, be it that it was skipped, or ended well.
-//! But it tells of it before, to all who are connected, and that is remembered here.
+//! systemd unloads a unit, and forgets what it did, as soon as the unit is inactive and not referenced, whether it was
+//! skipped or ended successfully. Before that it notifies all connected clients, and these notifications are stored
+//! here.
 //!
-//! Only what boots with a service ask: [`show`](Bus::show), [`job`](Bus::job) and [`reset_failed`](Bus::reset_failed). All
-//! else, and everything where the socket cannot be used, is the business of [`units`](super).
+//! Only the operations of a boot with services are here: [`show`](Bus::show), [`job`](Bus::job) and
+//! [`reset_failed`](Bus::reset_failed). All others, and the fallback if the socket cannot be used, are in
+//! [`units`](super).
 
 use std::io;
 use std::path::PathBuf;
@@ -18,14 +20,14 @@ use super::connection::{Answer, Connection, Until};
 use super::unit::{PROPERTIES, Unit};
 use super::wire::{Call, malformed};
 
-/// Where PID 1 listens, for root alone.
+/// The socket of PID 1, accessible to root only.
 pub(super) const SOCKET: &str = "/run/systemd/private";
 
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES_INTERFACE: &str = "org.freedesktop.DBus.Properties";
 
-/// PID 1, as it is to be reached over its socket.
+/// PID 1, reached over its socket.
 #[derive(Debug)]
 pub(super) struct Bus {
     socket: PathBuf,
@@ -49,11 +51,11 @@ impl Bus {
         *self.open.lock().await = None;
     }
 
-    /// The units as systemd knows them, in the order asked for.
+    /// The units as systemd knows them, in the requested order.
     ///
     /// # Errors
     ///
-    /// If there is no systemd to be reached, or the connection breaks.
+    /// If systemd cannot be reached, or the connection breaks.
     pub(super) async fn show(&self, names: &[String]) -> io::Result<Answer<Vec<Unit>>> {
         let connection = self.connection().await?;
         let load = |name: &String| {
@@ -68,7 +70,7 @@ impl Bus {
                 Err(said) => return Ok(Err(said)),
             };
             let path = loaded.0.reader().text().ok_or_else(malformed)?;
-            // Of no interface by name: of all that a unit of its kind has.
+            // An empty interface name requests the properties of all interfaces of the unit.
             let call = Call { path, interface: PROPERTIES_INTERFACE, member: "GetAll", arguments: &[""] };
             asked.push(connection.ask(&call, Until::Reply));
         }
@@ -86,11 +88,11 @@ impl Bus {
         Ok(Ok(units))
     }
 
-    /// Has a unit started, restarted or reloaded, as `member` says, and waits for the job's end.
+    /// Starts, restarts or reloads a unit, as `member` says, and waits until the job has ended.
     ///
     /// # Errors
     ///
-    /// If there is no systemd to be reached, or the connection breaks: what became of the job is not known then.
+    /// If systemd cannot be reached, or the connection breaks: the result of the job is then unknown.
     pub(super) async fn job(&self, member: &str, unit: &str) -> io::Result<Answer<()>> {
         let call = Call { path: MANAGER, interface: MANAGER_INTERFACE, member, arguments: &[unit, "replace"] };
         let removed = match self.connection().await?.ask(&call, Until::JobRemoved).await? {
@@ -105,18 +107,18 @@ impl Bus {
         }
     }
 
-    /// Forgets that a unit has failed, and how often it was started.
+    /// Makes systemd forget that a unit has failed, and how often it was started.
     ///
     /// # Errors
     ///
-    /// As [`show`](Bus::show).
+    /// As for [`show`](Bus::show).
     pub(super) async fn reset_failed(&self, unit: &str) -> io::Result<Answer<()>> {
         let call = Call { path: MANAGER, interface: MANAGER_INTERFACE, member: "ResetFailedUnit", arguments: &[unit] };
         Ok(self.connection().await?.ask(&call, Until::Reply).await?.map(|_| ()))
     }
 }
 
-/// Whether this is how systemd itself would write a name. Of anything else, systemctl makes one: "my app.service" is
+/// Whether `unit` is written as systemd itself would write it. systemctl escapes other names: "my app.service" becomes
 /// `my\x20app.service`.
 ///
 /// Source: systemd.unit(5).

@@ -1,7 +1,7 @@
-//! One connection to PID 1, for all who ask something of it at the same time.
+//! One connection to PID 1, shared by all concurrent queries.
 //!
-//! PID 1 tells everybody who is connected of every job and every unit: a connection for each of a hundred services that
-//! start would be ten thousand messages, and its time. Any connection that breaks is replaced by the next question.
+//! PID 1 notifies every connected client about every job and unit: with a connection for each of a hundred starting
+//! services, it would have to send ten thousand messages. A broken connection is replaced at the next query.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,13 +19,13 @@ use tokio::sync::oneshot;
 use super::unit::{PROPERTIES, Told};
 use super::wire::{Call, ERROR, HEAD, Message, REPLY, SIGNAL, malformed, numbered, rest};
 
-/// How many calls are sent at once, at most.
+/// The maximum number of calls sent at once.
 const AT_ONCE: usize = 1024;
 
-/// What was answered, or what systemd said instead.
+/// An answer, or systemd's error message.
 pub(super) type Answer<T> = Result<T, String>;
 
-/// Whoever has one may ask.
+/// A handle for sending queries to the connection.
 #[derive(Debug, Clone)]
 pub(super) struct Connection(UnboundedSender<Question>);
 
@@ -37,21 +37,21 @@ struct Question {
     asks: Asks,
 }
 
-/// Who waits for an answer. With it comes what was told of the object that was asked, since it was first asked.
+/// Sends the answer to the caller, together with the notifications about the queried object since it was first queried.
 type Asks = oneshot::Sender<Answer<(Message, Told)>>;
 
-/// What ends a question.
+/// Which message completes a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
     Reply,
-    /// The signal that the job which the reply names is over.
+    /// The signal that the job named in the reply has been removed.
     JobRemoved,
 }
 
 impl Connection {
     /// # Errors
     ///
-    /// If there is no systemd, or it does not speak to us.
+    /// If systemd is not running, or refuses the connection.
     pub(super) async fn open(socket: &Path) -> io::Result<Self> {
         let mut stream = BufReader::new(UnixStream::connect(socket).await?);
         greet(&mut stream).await?;
@@ -68,10 +68,10 @@ impl Connection {
         self.0.is_closed()
     }
 
-    /// Asks at once, whenever the answer is waited for.
+    /// Sends the query immediately, even if the answer is awaited later.
     pub(super) fn ask(&self, call: &Call<'_>, until: Until) -> impl Future<Output = io::Result<Answer<(Message, Told)>>> + use<> {
         let (asks, answer) = oneshot::channel();
-        // Where no one is there to take it, no one answers.
+        // If the connection is gone, the query is dropped, and so is the sender of its answer.
         let _ = self.0.send(Question { path: call.path.to_owned(), call: call.encoded(), until, asks });
         async { answer.await.map_err(|_| io::ErrorKind::BrokenPipe.into()) }
     }
@@ -79,16 +79,16 @@ impl Connection {
 
 async fn greet(stream: &mut BufReader<UnixStream>) -> io::Result<()> {
     let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
-    // All in one, and a call only after the answer. What PID 1 reads together with `BEGIN`, it leaves where it is until more
-    // comes; on one processor, that would be every call that follows `BEGIN` at once.
+    // The greeting is sent in one piece, and a call only after the answer to it. What PID 1 reads together with `BEGIN`
+    // stays unprocessed until more arrives; on one processor, that would happen to every call sent right after `BEGIN`.
     stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).await?;
-    // One line, and no more: signals of what others have asked for may come right behind it.
+    // Reads exactly one line: signals caused by other clients may follow immediately.
     let mut said = Vec::new();
     stream.read_until(b'\n', &mut said).await?;
     if said.starts_with(b"OK ") { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
-/// Sends what is asked, and hands out what comes, for as long as there is someone to ask.
+/// Sends queries and distributes incoming messages, as long as a handle to this connection exists.
 async fn serve(stream: impl AsyncRead + AsyncWrite, mut questions: UnboundedReceiver<Question>) -> io::Result<()> {
     let (reader, mut writer) = split(stream);
     let mut messages = pin!(try_unfold(reader, async |mut reader| Ok::<_, io::Error>(Some((receive(&mut reader).await?, reader)))));
@@ -116,15 +116,15 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
     Message::decode(&head, &body).ok_or_else(malformed)
 }
 
-/// What was asked and is not answered yet.
+/// Queries that have not been answered yet.
 #[derive(Debug, Default)]
 struct Open {
     serial: u32,
     calls: BTreeMap<u32, (Until, String, Asks)>,
     jobs: BTreeMap<String, Asks>,
-    /// Jobs that were over before a reply has named them.
+    /// Jobs that ended before the reply that names them.
     ended: BTreeMap<String, Message>,
-    /// By the path of each object that was asked for anything.
+    /// Notifications, by the path of each queried object.
     told: BTreeMap<String, Told>,
 }
 
@@ -136,7 +136,7 @@ impl Open {
         numbered(question.call, self.serial)
     }
 
-    /// Whoever does not wait any more is not told.
+    /// A caller that no longer waits is skipped.
     fn take(&mut self, message: Message) -> io::Result<()> {
         match message.kind {
             REPLY | ERROR => {
@@ -171,7 +171,7 @@ impl Open {
             }
             _ => {}
         }
-        // A job of someone else: every reply that could still name it has come.
+        // The remaining jobs are other clients': every reply that could have named them has arrived.
         if self.calls.values().all(|(until, ..)| *until == Until::Reply) {
             self.ended.clear();
         }
@@ -189,7 +189,8 @@ pub(super) mod tests {
     use super::super::wire::tests::{changed, message};
     use super::*;
 
-    /// A PID 1 that greets one client, tells it of a job of someone else, hears so many calls, and then sends these.
+    /// A PID 1 that accepts one client, notifies it of another client's job, receives `calls` calls, and then sends
+    /// `messages`.
     pub(in crate::host::units) async fn systemd(listener: UnixListener, calls: usize, messages: Vec<Vec<u8>>) -> Vec<Message> {
         let (stream, _) = listener.accept().await.unwrap();
         let mut client = BufReader::new(stream);
@@ -217,7 +218,7 @@ pub(super) mod tests {
         (directory, socket, listener)
     }
 
-    /// Of a job: its number, its object, its unit and how it ended.
+    /// The signal about a removed job: its number, object, unit and result.
     pub(in crate::host::units) fn removed(job: &str, result: &str) -> Vec<u8> {
         message(SIGNAL, 0, "JobRemoved", Some(1), &[job, "x.service", result])
     }

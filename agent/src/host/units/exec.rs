@@ -1,4 +1,4 @@
-//! How the programs of a service ended, as systemd tells it: the main one, and those beside it.
+//! How the programs of a service ended, as reported by systemd: the main program and the auxiliary ones.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ const EXITED: i32 = 1;
 const KILLED: i32 = 2;
 const DUMPED: i32 = 3;
 
-/// How a process ended. The default is one that has not.
+/// How a process ended. The default is a process that has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ended {
     pub(super) code: i32,
@@ -33,7 +33,7 @@ impl Ended {
         self == Self::exited(0)
     }
 
-    /// Whether it ended by itself with a status that is not 0.
+    /// Whether it exited by itself with a status other than 0.
     pub(crate) fn has_failed(self) -> bool {
         self.code == EXITED && self.status != 0
     }
@@ -42,13 +42,13 @@ impl Ended {
         matches!(self.code, KILLED | DUMPED).then(|| Signal::try_from(self.status).ok()).flatten()
     }
 
-    /// Whether it was ended as systemd ends what it stops.
+    /// Whether it was killed by a signal that systemd uses to stop a unit.
     pub(crate) fn was_stopped(self) -> bool {
         self.code == KILLED && matches!(self.signal(), Some(Signal::SIGTERM | Signal::SIGKILL))
     }
 }
 
-/// What follows the name of the process: `exited with 3`.
+/// Completes a sentence that begins with the name of the process: `exited with 3`.
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signal = || self.signal().map_or_else(|| format!("signal {}", self.status), |signal| signal.as_str().to_owned());
@@ -64,7 +64,7 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What systemd means by a status with which a process ended before its program began.
+/// What systemd means by the exit status of a process that failed before its program was executed.
 ///
 /// Source: systemd.exec(5), "Process Exit Codes".
 fn reason(status: i32) -> Option<&'static str> {
@@ -81,17 +81,17 @@ fn reason(status: i32) -> Option<&'static str> {
     })
 }
 
-/// A program beside the main one that ended badly.
+/// An auxiliary program that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Helper {
-    /// The setting that names it: ExecStartPre, ExecStartPost …
+    /// The setting that contains it: ExecStartPre, ExecStartPost …
     pub(crate) setting: String,
     pub(crate) program: String,
     pub(crate) ended: Ended,
 }
 
 impl Helper {
-    /// The first that ended badly of what a setting names, where that is not to be ignored.
+    /// The first failed program of a setting, ignoring programs whose failure is to be ignored.
     pub(super) fn bad(setting: &str, value: &str) -> Option<Self> {
         let entries: Vec<&str> = value.split(ENTRY).collect();
         let ended = entries.iter().filter_map(|entry| if entry.contains(PART) { of_bus(entry) } else { of_systemctl(entry) });
@@ -100,14 +100,14 @@ impl Helper {
     }
 }
 
-/// Path, arguments, whether its failure is ignored, four times, process id, and how it ended.
+/// Path, arguments, whether its failure is ignored, four timestamps, process id, and how it ended.
 fn of_bus(entry: &str) -> Option<(String, bool, Ended)> {
     let parts: Vec<&str> = entry.trim_end_matches(PART).split(PART).collect();
     let [program, _, ignored, .., code, status] = parts[..] else { return None };
     Some((program.to_owned(), ignored == "yes", Ended { code: code.parse().ok()?, status: status.parse().ok()? }))
 }
 
-/// `{ path=/bin/false ; argv[]=/bin/false ; ignore_errors=no ; … ; pid=7 ; code=exited ; status=1 }`
+/// Parses `{ path=/bin/false ; argv[]=/bin/false ; ignore_errors=no ; … ; pid=7 ; code=exited ; status=1 }`.
 fn of_systemctl(entry: &str) -> Option<(String, bool, Ended)> {
     let inner = entry.trim().strip_prefix('{')?.strip_suffix('}')?;
     let field = |name: &str| inner.split(" ; ").find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));

@@ -1,14 +1,15 @@
-//! Unit files, as they are written: their settings, each word with its line.
+//! Parses unit files: their settings, each word with its line number.
 //!
-//! Source: systemd.syntax(7). A line that ends with a backslash goes on in the next, with comments passed over.
+//! Source: systemd.syntax(7). A line that ends with a backslash continues on the next one; comments in between are
+//! skipped.
 
 /// One setting of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting<'t> {
-    /// Without its brackets.
+    /// The section, without brackets.
     pub(crate) section: &'t str,
     pub(crate) name: &'t str,
-    /// The words of its value, each with the number of its line.
+    /// The words of its value, each with its line number.
     pub(crate) words: Vec<(&'t str, usize)>,
 }
 
@@ -18,7 +19,7 @@ impl Setting<'_> {
     }
 }
 
-/// The settings of a unit file, in their order.
+/// The settings of a unit file, in order.
 pub(crate) fn settings(text: &str) -> Vec<Setting<'_>> {
     let mut settings: Vec<Setting<'_>> = Vec::new();
     let (mut section, mut goes_on) = ("", false);
@@ -49,8 +50,8 @@ fn words(value: &str, line: usize) -> impl Iterator<Item = (&str, usize)> {
     value.split_whitespace().map(move |word| (word.trim_matches('"'), line))
 }
 
-/// The directories whose drop-ins belong to a unit of this name, the nearest first, without the directory they are in: its
-/// own, its template's, those of its prefixes, and that of its type.
+/// The drop-in directories of a unit, by name only, the most specific first: its own, its template's, those of its
+/// prefixes, and that of its type.
 ///
 /// Source: systemd.unit(5).
 pub(crate) fn drop_in_directories(name: &str) -> Vec<String> {
@@ -66,7 +67,7 @@ pub(crate) fn drop_in_directories(name: &str) -> Vec<String> {
     names.into_iter().map(|name| format!("{name}.d")).collect()
 }
 
-/// The template of which a unit is an instance: `x@.service` of `x@1.service`.
+/// The template of an instance: `x@.service` for `x@1.service`.
 pub(crate) fn template_of(name: &str) -> Option<String> {
     let (stem, rest) = name.split_once('@')?;
     let (instance, kind) = rest.rsplit_once('.')?;

@@ -1,4 +1,4 @@
-//! How the programs of systemd are called: in plain words, without a pager.
+//! How systemd's programs are called: in English and without a pager.
 
 use std::time::Duration;
 

@@ -1,44 +1,44 @@
-//! What units said, by journalctl: a few last lines for a message, or as much as there is room for.
+//! The journal of units, read with journalctl: a few last lines for a message, or as much as fits.
 
 use std::time::Duration;
 
 use super::super::commands::{Commands, End};
 use super::invocation::invocation;
 
-/// The journal is for error messages; a slow disk must not hold up the message.
+/// How long reading the last lines may take. They are only for error messages, which a slow disk must not delay.
 const JOURNAL: Duration = Duration::from_secs(5);
 
-/// How long the journal may take to take in what was printed before. It takes milliseconds, unless the machine is busy.
+/// How long the journal may take to process what was printed before. It takes milliseconds unless the machine is busy.
 const TAKEN_IN: Duration = Duration::from_millis(300);
 
-/// More entries than fit into any bound that is asked for.
+/// More entries than fit within any limit that callers use.
 const ENTRIES: &str = "20000";
 
-/// The journal of a unit, from its end backwards.
+/// The journal of a unit, newest entries first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Log {
-    /// The newest line first, each with its time, program and process. They may hold secrets.
+    /// Lines with time, program and process, the newest first. They may contain secrets.
     pub(crate) newest_first: Vec<String>,
-    /// Whether there was more.
+    /// Whether older lines were left out.
     pub(crate) is_cut: bool,
 }
 
-/// A log that is being read.
+/// A log while it is being read.
 pub(crate) struct Reading {
     log: Log,
-    /// Where the lines of the last entry begin.
+    /// The index of the first line of the current entry.
     entry: usize,
     room: usize,
 }
 
 impl Reading {
-    /// Takes in no more than `most` bytes.
+    /// Creates a log that accepts at most `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self { log: Log::default(), entry: 0, room: most }
     }
 
-    /// Takes in what journalctl prints from the newest entry on; the lines of one entry come in their order, and all but its
-    /// first are indented.
+    /// Adds a line that journalctl prints. Entries arrive newest first; the lines within an entry arrive in order, and
+    /// all but the first are indented.
     pub(crate) fn push(&mut self, line: &str) {
         match self.room.checked_sub(line.len() + 1) {
             Some(room) if !self.log.is_cut => self.room = room,
@@ -56,7 +56,7 @@ impl Reading {
     }
 }
 
-/// The last lines of the journal of this boot that `which` chooses.
+/// The last lines of this boot's journal that match `which`.
 pub(super) async fn last_lines(commands: &dyn Commands, which: &[&str], lines: usize) -> Vec<String> {
     let count = lines.to_string();
     let argv = [&["journalctl", "-b", "-o", "cat", "-n", count.as_str(), "--no-pager", "--quiet"], which].concat();
@@ -64,7 +64,7 @@ pub(super) async fn last_lines(commands: &dyn Commands, which: &[&str], lines: u
     let ended = commands.run(&invocation(&argv, JOURNAL), &mut |line| said.push(line.to_owned())).await;
     match ended {
         Ok(End::Exited(0)) => {
-            // One entry may have several lines.
+            // An entry may have several lines.
             said.drain(..said.len().saturating_sub(lines));
             said
         }
@@ -79,10 +79,10 @@ pub(super) async fn last_lines(commands: &dyn Commands, which: &[&str], lines: u
     }
 }
 
-/// The journal of a unit in this boot, backwards.
+/// Reads the journal of a unit in this boot, backwards.
 ///
-/// systemd-journald reads what programs print when it gets to it: the last words of one that has just died may not be in the
-/// journal yet. `--sync` answers once they are (journalctl(1)).
+/// systemd-journald reads the output of programs with a delay, so the last lines of a program that has just died may
+/// not be in the journal yet. `--sync` returns once they are (journalctl(1)).
 pub(super) async fn read(commands: &dyn Commands, unit: &str, most: usize, within: Duration) -> Log {
     if let Err(error) = commands.run(&invocation(&["journalctl", "--sync"], TAKEN_IN), &mut |_| {}).await {
         log::debug!("{error}");
@@ -93,7 +93,7 @@ pub(super) async fn read(commands: &dyn Commands, unit: &str, most: usize, withi
     let log = reading.end();
     match ended {
         Ok(End::Exited(0)) => log,
-        // What is there by then is the newest of it.
+        // The lines read so far are the newest ones.
         Ok(End::TimedOut) => Log { is_cut: true, ..log },
         Ok(end) => {
             log::debug!("journalctl of {unit} ended with {end:?}: {}", log.newest_first.join("; "));

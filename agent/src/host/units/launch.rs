@@ -1,49 +1,51 @@
-//! Transient units: services that systemd keeps in memory, made without a unit file and so without a daemon-reload.
+//! Transient units: services that exist only in systemd's memory, created without a unit file and so without a
+//! daemon-reload.
 //!
-//! They are gone with the next reboot, or once they are stopped.
+//! They disappear at a reboot, or when they are stopped.
 //!
 //! Source: systemd-run(1), systemd.exec(5), systemd.service(5).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A service to be made and started. Nothing here may be a secret: anybody on the machine can read it.
+/// A service to create and start. Must not contain secrets: every user of the machine can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Launch {
-    /// `NAME.service`
+    /// `NAME.service`.
     pub(crate) unit: String,
     pub(crate) description: String,
-    /// The name under which its output stands in the journal.
+    /// The identifier of its output in the journal.
     pub(crate) identifier: String,
-    /// A line for `/bin/sh -c`.
+    /// A command line for `/bin/sh -c`.
     pub(crate) command: String,
     pub(crate) directory: PathBuf,
     /// User name or number.
     pub(crate) user: String,
-    /// Read by systemd as root when the program starts, so that its variables stand in no unit.
+    /// systemd reads it as root when the program starts, so that its variables do not become part of the unit.
     pub(crate) environment_file: PathBuf,
     pub(crate) manner: Manner,
-    /// What a stop sends first, such as `SIGTERM`.
+    /// The signal that a stop sends first, such as `SIGTERM`.
     pub(crate) stop_signal: String,
-    /// How long after that it is killed.
+    /// How long after that signal it is killed.
     pub(crate) stop_grace: Duration,
     /// More properties, each `Name=value` as in a unit file.
     pub(crate) properties: Vec<String>,
 }
 
-/// What kind of a program it is.
+/// The kind of program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// One of this machine, which never needs what the sandbox takes from it.
+    /// A program of this machine. It needs nothing that the sandbox takes away.
     Program,
-    /// It runs a container: that has a sandbox of its own, manages control groups, and takes the environment by its standard
-    /// input, so that the engine does not have it.
+    /// It runs a container, which has its own sandbox, manages control groups, and receives the environment on its
+    /// standard input, so that the environment is not passed to the engine.
     Container,
-    /// It runs several, and fills the environment into their configuration.
+    /// It runs several containers, and inserts the environment into their configuration.
     Composition,
 }
 
-/// What a program that worked for a user never misses. Its own user already keeps it from other files than its own.
+/// Restrictions that do not affect a program that works for an ordinary user. Its user already keeps it from other
+/// users' files.
 const SANDBOX: &[&str] = &[
     "LimitCORE=0:infinity",
     "LockPersonality=yes",
@@ -56,20 +58,21 @@ const SANDBOX: &[&str] = &[
     "RestrictRealtime=yes",
 ];
 
-/// An engine passes the signal on to what it runs, and is the only one that gets it. It ends with the status of that, which is
-/// no failure of a unit that was stopped.
+/// A container engine forwards the stop signal to the container, and is the only process that receives it. The engine
+/// exits with the container's status, which is not a failure of a unit that was stopped.
 const CONTAINED: &[&str] = &["CollectMode=inactive-or-failed", "Delegate=yes", "KillMode=mixed", "LimitCORE=0:infinity"];
-/// What a program ends with that was asked to by SIGTERM, and ends by itself: Java and shells do.
+/// The exit status of a program that handles SIGTERM by exiting itself, as Java and shells do.
 const ENDED_AS_ASKED: &str = "SuccessExitStatus=143";
 
-/// How long systemd rests before it starts an ended program again.
+/// How long systemd waits before it restarts a program that has ended.
 const RESTART: &str = "RestartSec=1s";
 
-/// A shutdown stops it only once the machine is drained, where anything drains it, and workers have finished.
+/// At a shutdown it is stopped only after the machine has been drained, if a drain is configured, and after workers
+/// have finished.
 const BEFORE: &str = "Before=ingot-drain.service ingot-workers.target";
 
 impl Launch {
-    /// The call that makes it. systemd-run returns once the program was executed, or could not be.
+    /// The command that creates it. systemd-run returns after the program was executed, or could not be.
     pub(super) fn argv(&self) -> Vec<String> {
         let mut argv: Vec<String> = ["systemd-run", "--quiet", "--no-ask-password", "--service-type=exec"].map(str::to_owned).into();
         argv.push(format!("--unit={}", self.unit));
@@ -80,13 +83,13 @@ impl Launch {
         let environment = if self.manner == Manner::Container { "StandardInput=file:" } else { "EnvironmentFile=" };
         property(format!("{environment}{}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
-        // However often its program ends, and however it does.
+        // Restarted however often and in whatever way its program ends.
         ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED, BEFORE].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
         if self.manner == Manner::Program { SANDBOX } else { CONTAINED }.iter().for_each(|text| property((*text).to_owned()));
         self.properties.iter().for_each(|text| property(text.clone()));
-        // systemd would fill in `${NAME}` itself: the shell is to do that.
+        // systemd would expand `${NAME}` itself, which should be left to the shell.
         argv.extend(["--".to_owned(), "/bin/sh".to_owned(), "-c".to_owned(), self.command.replace('$', "$$")]);
         argv
     }

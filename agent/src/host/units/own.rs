@@ -1,7 +1,7 @@
 //! Which unit a process is in.
 
-/// The innermost service of a process, by its /proc/PID/cgroup: of `0::/path` (version 2), else of `1:name=systemd:/path`
-/// (version 1).
+/// The innermost service of a process, from its /proc/PID/cgroup: the line `0::/path` (version 2) or else
+/// `1:name=systemd:/path` (version 1).
 pub(crate) fn unit_of(cgroup: &str) -> Option<String> {
     let path = |controllers: &str| {
         cgroup.lines().find_map(|line| {
@@ -10,7 +10,7 @@ pub(crate) fn unit_of(cgroup: &str) -> Option<String> {
         })
     };
     let service = |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
-    // A hybrid machine has both, and the empty one may be anywhere.
+    // A hybrid machine has both lines, and the version 2 path says nothing there.
     path("name=systemd").and_then(service).or_else(|| path("").and_then(service))
 }
 

@@ -1,11 +1,11 @@
-//! What systemd knows of a unit, and how it is read from properties.
+//! What systemd knows about a unit, parsed from its properties.
 
 use std::collections::BTreeMap;
 
 use super::exec::{Ended, Helper};
 use super::wire::{ENTRY, PART};
 
-/// What is asked of a unit, as `systemctl show` names it.
+/// The properties read from a unit, by the names that `systemctl show` uses.
 pub(super) const PROPERTIES: &[&str] = &[
     "Id",
     "LoadState",
@@ -43,10 +43,11 @@ pub(super) const PROPERTIES: &[&str] = &[
     "ActiveEnterTimestamp",
 ];
 
-/// What systemd has told of an object without being asked: its properties as they last changed, of those in [`PROPERTIES`].
+/// What systemd has reported about an object in notifications: the latest values of its properties, limited to
+/// [`PROPERTIES`].
 pub(super) type Told = BTreeMap<String, String>;
 
-/// What systemd knows of a unit; each field as `systemctl show` names and spells it.
+/// What systemd knows about a unit; the values are those that `systemctl show` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Unit {
     /// Id
@@ -65,13 +66,13 @@ pub(crate) struct Unit {
     pub(crate) service_type: String,
     /// RemainAfterExit
     pub(crate) remains: bool,
-    /// Whether RemainAfterElapse is no: a timer that goes down by itself once it has elapsed for the last time
+    /// Whether RemainAfterElapse is no: the timer is unloaded after it has elapsed for the last time
     pub(crate) ends_elapsed: bool,
     /// After
     pub(crate) after: Vec<String>,
-    /// Requires, BindsTo, Wants, Upholds: what is started with it
+    /// Requires, BindsTo, Wants, Upholds: the units that are started with it
     pub(crate) pulls: Vec<String>,
-    /// Conflicts, ConflictedBy: what it stops when it starts, and what stops it
+    /// Conflicts, ConflictedBy: the units that its start stops, and those whose start stops it
     pub(crate) conflicts: Vec<String>,
     /// TriggeredBy: the sockets, paths and timers that start it
     pub(crate) triggered_by: Vec<String>,
@@ -85,26 +86,26 @@ pub(crate) struct Unit {
     pub(crate) drop_ins: Vec<String>,
     /// How its main process ended, if it has: ExecMainCode and ExecMainStatus
     pub(crate) main: Ended,
-    /// The first program beside the main one that ended badly, of ExecCondition, ExecStartPre, ExecStartPost
+    /// The first auxiliary program that failed, of ExecCondition, ExecStartPre, ExecStartPost
     pub(crate) helper: Option<Helper>,
     /// ConditionResult
     pub(crate) condition: Checked,
     /// AssertResult
     pub(crate) assertion: Checked,
-    /// Conditions, Asserts: those that were not met or that no one has looked at, as a unit file has them, and whether they
-    /// were not met. systemctl does not tell.
+    /// Conditions, Asserts: those that were not met or have not been checked, written as in a unit file, with true if
+    /// not met. systemctl does not show them.
     pub(crate) conditions: Vec<(String, bool)>,
     /// CanReload
     pub(crate) can_reload: bool,
-    /// ActiveEnterTimestamp: when it last came up, in microseconds since 1970; 0 if it has not
+    /// ActiveEnterTimestamp: when it last became active, in microseconds since 1970; 0 if never
     pub(crate) up_since: i64,
 }
 
-/// What came of the conditions of a unit when it was last to be started.
+/// The result of a unit's conditions at its last start attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Checked {
     met: bool,
-    /// Whether they were looked at since systemd knows the unit.
+    /// Whether they have been checked since systemd loaded the unit.
     at_all: bool,
 }
 
@@ -118,18 +119,18 @@ impl Checked {
 }
 
 impl Unit {
-    /// Whether systemd knows nothing of what it did: it was not to be started since it was loaded.
+    /// Whether systemd has no memory of its last run: there was no attempt to start it since it was loaded.
     pub(super) fn is_forgotten(&self) -> bool {
         self.active == "inactive" && !self.condition.at_all && !self.assertion.at_all
     }
 
-    /// The same, with what systemd has told of it before it forgot.
+    /// The same, with what systemd reported about it before it was unloaded.
     pub(super) fn remembering(self, told: &Told) -> Self {
         let lasting = told.iter().filter(|(name, _)| !matches!(name.as_str(), "ActiveState" | "SubState" | "Job"));
         lasting.fold(self, |unit, (name, value)| unit.with((name.as_str(), value.as_str())))
     }
 
-    /// The same, with one more property of [`PROPERTIES`].
+    /// The same, with one more property from [`PROPERTIES`].
     pub(super) fn with(mut self, (name, value): (&str, &str)) -> Self {
         let text = || value.to_owned();
         let list = || value.split_whitespace().map(str::to_owned);
@@ -147,7 +148,7 @@ impl Unit {
             "Requires" | "BindsTo" | "Wants" | "Upholds" => self.pulls.extend(list()),
             "Conflicts" | "ConflictedBy" => self.conflicts.extend(list()),
             "TriggeredBy" => self.triggered_by = list().collect(),
-            // No line, an empty one or 0 if there is no job, by the version of systemd.
+            // Without a job, depending on the version of systemd, the line is missing, empty or 0.
             "Job" => self.job = !matches!(value.split([' ', PART]).next(), None | Some("" | "0")),
             "NeedDaemonReload" => self.stale = value == "yes",
             "FragmentPath" => self.fragment = text(),
@@ -168,12 +169,12 @@ impl Unit {
     }
 }
 
-/// One condition or assertion, as a unit file has it, unless it was met.
+/// One condition or assertion, written as in a unit file, unless it was met.
 fn condition(entry: &str) -> Option<(String, bool)> {
     let mut parts = entry.split(PART);
     let (setting, trigger, negate, value, state) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let mark = |is: &str, mark: &'static str| if is == "yes" { mark } else { "" };
-    // More than 0 if it was met, 0 if no one has looked.
+    // Positive if it was met, 0 if it has not been checked.
     let state: i32 = state.parse().ok()?;
     (state <= 0).then(|| (format!("{setting}={}{}{value}", mark(trigger, "|"), mark(negate, "!")), state < 0))
 }
@@ -197,7 +198,7 @@ mod tests {
         assert!(unit.with(("ConditionTimestampMonotonic", "123")).condition.is_unmet());
     }
 
-    /// A oneshot that was skipped looked like one that was done.
+    /// A oneshot that was skipped looked like one that had succeeded.
     #[test]
     fn what_systemd_has_forgotten_it_has_told_before() {
         let told = [("ActiveState", "activating"), ("ConditionResult", "no"), ("ConditionTimestampMonotonic", "7"), ("Result", "success")];

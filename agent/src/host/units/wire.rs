@@ -1,5 +1,5 @@
-//! D-Bus messages, as far as systemd's few methods need them: calls with strings for arguments go out, replies and signals
-//! come in. Any type can be read, as systemctl would show it; none but strings can be written.
+//! D-Bus messages, as far as systemd's few methods need them: outgoing calls with string arguments, and incoming
+//! replies and signals. Every type can be read, and is rendered as systemctl would; only strings can be written.
 //!
 //! Source: <https://dbus.freedesktop.org/doc/dbus-specification.html#message-protocol>.
 
@@ -11,19 +11,20 @@ pub(super) const REPLY: u8 = 2;
 pub(super) const ERROR: u8 = 3;
 pub(super) const SIGNAL: u8 = 4;
 
-/// The part of a message that says how long it is.
+/// The length of the first part of a message, which contains the length of the rest.
 pub(super) const HEAD: usize = 16;
 
-/// Where in it the number of the message stands.
+/// The position of the message's serial number in it.
 const SERIAL: Range<usize> = 8..12;
 
-/// The longest message that is read, in bytes. All properties of a unit are some 20 kB.
+/// The longest message that is read, in bytes. All properties of a unit are about 20 kB.
 const LIMIT: usize = 8 << 20;
 
-/// Little-endian: systemd answers in the order of its own machine, and no instance has another.
+/// Little-endian: systemd answers in its machine's byte order, and every EC2 instance is little-endian.
 const LITTLE_ENDIAN: u8 = b'l';
 
-/// What ends each part of a struct that is shown, and what stands between structs of one list: both may hold spaces.
+/// The terminator of each part of a rendered struct, and the separator between structs in a list: both parts and
+/// structs may contain spaces.
 pub(super) const PART: char = '\u{1f}';
 pub(super) const ENTRY: char = '\u{1e}';
 
@@ -34,7 +35,7 @@ const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 
-/// A method of an object of systemd.
+/// A call of a method of one of systemd's objects.
 #[derive(Debug, Clone)]
 pub(super) struct Call<'a> {
     pub(super) path: &'a str,
@@ -44,14 +45,14 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// As a message that has no number yet.
+    /// Encodes it as a message without a serial number.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let mut body = Vec::new();
         self.arguments.iter().for_each(|argument| put_text(&mut body, argument));
         let mut message = vec![LITTLE_ENDIAN, CALL, 0, 1];
         message.extend(length(&body));
         message.extend([0; SERIAL.end - SERIAL.start]);
-        // The length of the fields, once they are there.
+        // Filled in with the length of the fields once they are known.
         message.extend([0; 4]);
         let fields = [
             (PATH, b'o', self.path),
@@ -78,7 +79,7 @@ impl Call<'_> {
     }
 }
 
-/// The same message with a number.
+/// The same message with a serial number.
 pub(super) fn numbered(mut call: Vec<u8>, serial: u32) -> Vec<u8> {
     call[SERIAL].copy_from_slice(&serial.to_le_bytes());
     call
@@ -99,11 +100,11 @@ fn put_text(message: &mut Vec<u8>, text: &str) {
     message.push(0);
 }
 
-/// How long the rest of a message is.
+/// The length of the rest of a message.
 ///
 /// # Errors
 ///
-/// If it is not a message that can be read.
+/// If the message is malformed or too long.
 pub(super) fn rest(head: &[u8; HEAD]) -> io::Result<usize> {
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
     let rest = number(12).next_multiple_of(8).saturating_add(number(4));
@@ -114,11 +115,11 @@ pub(super) fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a D-Bus message that can be read")
 }
 
-/// A message that came in.
+/// A received message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) kind: u8,
-    /// The serial of the call that it answers, or 0.
+    /// The serial of the call that this message answers, or 0.
     pub(super) answers: u32,
     pub(super) path: String,
     pub(super) member: String,
@@ -126,11 +127,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Reads a message. `None` if it is malformed.
+    /// Parses a message. `None` if it is malformed.
     pub(super) fn decode(head: &[u8; HEAD], rest: &[u8]) -> Option<Self> {
         let fields = u32::from_le_bytes([head[12], head[13], head[14], head[15]]) as usize;
         let mut message = Self { kind: head[1], ..Self::default() };
-        // The head is as long as the largest alignment twice, so that what follows is aligned by itself.
+        // The head is twice as long as the largest alignment, so the rest can be aligned relative to its own start.
         let mut reader = Reader { bytes: rest.get(..fields)?, at: 0 };
         while reader.at < fields {
             reader.align(8)?;
@@ -153,7 +154,7 @@ impl Message {
     }
 }
 
-/// Takes values from a message, one by one. `None` wherever it ends too early.
+/// Reads values from a message, one by one. `None` if the message ends too early.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
@@ -195,13 +196,13 @@ impl<'a> Reader<'a> {
         Some(signature)
     }
 
-    /// A value whose type is said before it.
+    /// A value preceded by its type.
     pub(super) fn variant(&mut self) -> Option<String> {
         let signature = self.signature()?;
         self.shown(signature)
     }
 
-    /// What `a{sv}` says of the names that are asked for.
+    /// The requested properties from a value of type `a{sv}`.
     pub(super) fn properties(&mut self, asked: &[&str]) -> Option<Vec<(String, String)>> {
         let count = self.number()? as usize;
         self.align(8)?;
@@ -224,7 +225,7 @@ impl<'a> Reader<'a> {
         Some(shown)
     }
 
-    /// Appends the value of the first type in `signature`. Returns the types after it.
+    /// Appends the value of the first type in `signature` as text. Returns the remaining types.
     fn show<'s>(&mut self, signature: &'s [u8], into: &mut String) -> Option<&'s [u8]> {
         let (kind, mut after) = signature.split_first()?;
         match kind {
@@ -233,7 +234,7 @@ impl<'a> Reader<'a> {
             b'u' => into.push_str(&self.number()?.to_string()),
             b'i' => into.push_str(&self.number()?.cast_signed().to_string()),
             b'v' => into.push_str(&self.variant()?),
-            // No one asks for any of these.
+            // None of the properties that are read has one of these types.
             b'g' => {
                 self.signature()?;
             }
@@ -281,7 +282,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The types of a signature after its first.
+/// The types of a signature after the first one.
 fn behind(signature: &[u8]) -> Option<&[u8]> {
     let (kind, mut after) = signature.split_first()?;
     match kind {

@@ -1,7 +1,7 @@
 //! [`Directories`] on the real disk.
 //!
-//! Two threads work on an archive: one decompresses, one writes. What is under way between them, and between the network
-//! and them, is bounded, some 4 MiB in all; a decompressor has its window besides.
+//! Two threads work on an archive: one decompresses, one writes. The data in transit between the network and these
+//! threads is limited to about 4 MiB in all, plus the window of the decompressor.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -37,15 +37,15 @@ use crate::host::error::HostError;
 use crate::host::tree::{Tree, described, failed, found, through, to_disk};
 use crate::host::wanted::still_wanted;
 
-/// What may wait to be written: chunks of large files, or small files.
+/// How many items may wait to be written: chunks of large files, or small files.
 const WAITING: usize = 16;
 
 /// The directories of this machine, or of the tree below `root`.
 #[derive(Debug, Default)]
 pub(crate) struct DiskDirectories {
     tree: Tree,
-    /// One lock for each directory being made: who was dropped in the middle leaves its threads running for a moment, and
-    /// the next one waits for them instead of writing among them.
+    /// One lock for each directory being created: the threads of a dropped operation keep running for a moment, and the
+    /// next operation waits for them instead of writing at the same time.
     making: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -114,7 +114,7 @@ impl Directories for DiskDirectories {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let opened = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
             hand_over(&opened, attributes)?;
-            // Last: as long as the directory itself is not handed over, neither is the rest.
+            // Last: nothing below is accessible to the new owner before the directory itself is.
             finish(&opened, attributes)?;
             Ok(syncfs(&opened)?)
         })
@@ -190,7 +190,7 @@ impl Unpack for Unpacker {
         {
             return Ok(());
         }
-        // Who no longer takes anything in has ended, and only an error ends before the end.
+        // A closed channel means that the reader has ended, and before the end of the data it ends only with an error.
         self.send = None;
         self.ended().await.and(Err(damaged("something follows its end")))
     }
@@ -203,7 +203,7 @@ impl Unpack for Unpacker {
     }
 }
 
-/// Unpacks into an empty directory, gives it to whom it belongs, and brings all of it to disk.
+/// Unpacks into an empty directory, sets its owner, and syncs all of it to disk.
 fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacked, UnpackError> {
     let trouble = |source: io::Error| UnpackError::Host(failed("write", &wanted.into, source));
     let own = (Uid::effective().as_raw(), Gid::effective().as_raw());
@@ -225,25 +225,25 @@ fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacke
         let Sink { ops, limit, warnings, .. } = sink;
         drop(ops);
         let written = writing.join().unwrap_or_else(|_| Err(trouble(io::Error::other("the thread that writes is lost"))));
-        // It goes first: the other has only noticed that no one takes anything any more.
+        // The writer's error comes first: the reader's error would only be that the writer is gone.
         let mut writer = written?;
         let (sha256, bytes) = read?;
         writer.make_links()?;
         Ok((sha256, bytes, limit.bytes, warnings))
     })?;
     finish(directory, wanted.attributes).map_err(trouble)?;
-    // Once for all of it: a hundred thousand files would wait for the disk a hundred thousand times.
+    // One sync for everything: syncing a hundred thousand files would wait for the disk a hundred thousand times.
     syncfs(directory).map_err(|errno| trouble(errno.into()))?;
     Ok(Unpacked { sha256, bytes, unpacked, warnings })
 }
 
-/// A file without a name, which goes when it is closed.
+/// A file without a name, which disappears when it is closed.
 fn scratch(directory: &OwnedFd) -> io::Result<File> {
     let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o600);
     match openat(directory, ".", flags | OFlag::O_TMPFILE, mode) {
         Ok(file) => Ok(file.into()),
-        // Not every filesystem knows of such files.
+        // Not every filesystem supports unnamed files.
         Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => {
             let name = ".ingot-archive";
             let file = openat(directory, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)?;
@@ -273,7 +273,7 @@ fn hand_over(directory: &OwnedFd, attributes: Attributes) -> io::Result<()> {
         let name = entry?.file_name();
         let found = described(&fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?);
         let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-        // Before what is in it: whoever had it adds nothing behind us.
+        // Before its content, so that the former owner cannot add anything in the meantime.
         fchownat(directory, name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         if found.kind == FileKind::Directory {
             hand_over(&open_below(directory, &name)?, attributes)?;
@@ -293,7 +293,7 @@ fn put(tree: &Tree, from: &Path, to: &Path) -> io::Result<()> {
     match rename(RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => return to_disk(&new),
         Err(Errno::EEXIST) => rename(RenameFlags::RENAME_EXCHANGE)?,
-        // Network filesystems rename, and no more than that.
+        // Network filesystems support only a plain rename.
         Err(Errno::EINVAL) => {
             remove(tree, to)?;
             renameat(&old, old_name.as_os_str(), &new, new_name.as_os_str())?;
@@ -305,7 +305,7 @@ fn put(tree: &Tree, from: &Path, to: &Path) -> io::Result<()> {
     remove(tree, from)
 }
 
-/// Follows no link, whatever lies there.
+/// Does not follow links.
 fn remove(tree: &Tree, directory: &Path) -> io::Result<()> {
     let Some((parent, name)) = found(tree.parent_to_change(directory))? else { return Ok(()) };
     let Some(stat) = found(fstatat(&parent, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(io::Error::from))? else {

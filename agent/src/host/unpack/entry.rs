@@ -1,25 +1,27 @@
-//! What of an archive's entry is taken: its name, its mode, where a link may lead. Pure.
+//! Which parts of an archive's entry are accepted: its name, its mode, the target of a link. Pure.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Deeper nesting is refused: each level costs a descriptor when it is removed.
+/// The maximum nesting depth: removing a tree takes one file descriptor for each level.
 const DEPTH: usize = 200;
 
-/// As Linux: the longest path, with the NUL at its end.
+/// The longest path of Linux in bytes, including the terminating NUL.
 const PATH: usize = 4096;
 
-/// As Linux: the longest name.
+/// The longest file name of Linux, in bytes.
 const NAME: usize = 255;
 
-/// What files and directories may be at most: their owner's to write, everybody's to read. Never setuid, setgid or sticky.
+/// The maximum permissions of files and directories: writable by the owner, readable by all. Never setuid, setgid or
+/// sticky.
 const MODE: u32 = 0o755;
 
-/// Bits that an archive's author may have counted on.
+/// Bits that the archive's author may rely on.
 const SPECIAL: u32 = 0o6000;
 
-/// Where an entry goes, below the directory that is made; `None` for that directory itself and what is stripped away.
+/// The destination of an entry, below the directory being created; `None` for that directory itself and for stripped
+/// parts.
 ///
 /// # Errors
 ///
@@ -45,19 +47,19 @@ pub(super) fn place(name: &[u8], strip: usize) -> Result<Option<PathBuf>, &'stat
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
-/// Whether Linux takes this for where a symbolic link leads.
+/// Whether Linux accepts this as the target of a symbolic link.
 pub(super) fn is_target(target: &[u8]) -> bool {
     !target.is_empty() && !target.contains(&0) && target.len() < PATH
 }
 
-/// Whether a symbolic link at `at` stays inside.
+/// Checks that a symbolic link at `at` stays inside.
 ///
-/// It may go up by `..` at its beginning only: there it passes through directories, and those are real. Further on it
-/// could pass through another link, and one step up from where that leads may be outside.
+/// It may contain `..` only at its beginning: there the path goes through real directories. Further on, it could go
+/// through another link, and the parent of that link's target may be outside.
 ///
 /// # Errors
 ///
-/// What it is that may leave.
+/// Which property of the link may lead outside.
 pub(super) fn stays_inside(at: &Path, target: &[u8]) -> Result<(), &'static str> {
     if target.starts_with(b"/") {
         return Err("a link to an absolute path");
@@ -74,20 +76,20 @@ pub(super) fn stays_inside(at: &Path, target: &[u8]) -> Result<(), &'static str>
     Ok(())
 }
 
-/// The permissions that a file gets, and whether any were taken away that its author may miss.
+/// The permissions of a file, and whether bits were removed that its author may rely on.
 pub(super) fn mode(archived: u32) -> (u32, bool) {
     (archived & MODE, archived & SPECIAL != 0)
 }
 
-/// The permissions of files and directories that an archive says nothing of.
+/// The permissions of files and directories for which an archive states none.
 pub(super) const DEFAULT_MODES: (u32, u32) = (0o644, 0o755);
 
-/// The permissions that a directory gets: one that its owner cannot use would be of no use.
+/// The permissions of a directory. Its owner always gets full access, since it would be useless otherwise.
 pub(super) fn directory_mode(archived: u32) -> u32 {
     archived & MODE | 0o700
 }
 
-/// A name for people.
+/// A name for messages.
 pub(super) fn shown(name: &[u8]) -> String {
     const SHOWN: usize = 200;
     let text: String = String::from_utf8_lossy(name).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
@@ -111,7 +113,7 @@ mod tests {
         for name in ["../x", "a/../../x", "a/..", "/etc/passwd", "//x", "a\0b"] {
             assert!(place(name.as_bytes(), 0).is_err(), "{name}");
         }
-        // What is stripped is judged, too.
+        // Stripped components are checked as well.
         assert!(place(b"../x/y", 2).is_err());
         assert!(place(&[b'a'; 256], 0).is_err() && place(&b"a/".repeat(201), 0).is_err() && place(&b"ab/".repeat(1400), 0).is_err());
         assert!(place(b"\xff\xfe", 0).unwrap().is_some());

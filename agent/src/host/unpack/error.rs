@@ -1,4 +1,4 @@
-//! Why an archive was not unpacked, and what to do about it.
+//! Why an archive was not unpacked, and hints on how to fix that.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::host::error::HostError;
 pub(crate) enum UnpackError {
     #[error("the archive holds `{name}`, {why}")]
     Refused { name: String, why: String },
-    /// `allow` is the entry of `links:` that would let it in.
+    /// `allow` is the entry of `links:` that would permit it.
     #[error("the archive holds `{name}`, {why}")]
     LeadsOut { name: String, why: String, allow: String },
-    /// It may be whole, and is nothing that is read here.
+    /// The file may be intact, but has an unsupported format.
     #[error("{0}")]
     Unreadable(Objection),
     #[error("the archive is damaged: {why}")]
@@ -68,12 +68,12 @@ pub(super) fn damaged(why: &str) -> UnpackError {
     UnpackError::Damaged { why: why.to_owned() }
 }
 
-/// What a reader of a format says.
+/// Converts an error of a format's reader.
 pub(super) fn broken(error: io::Error) -> UnpackError {
     match (error.kind(), error.to_string()) {
         (io::ErrorKind::ConnectionAborted, _) => damaged("it was given up"),
         (io::ErrorKind::UnexpectedEof, _) => damaged("it ends in the middle"),
-        // The tar crate's words for the same.
+        // The tar crate's messages for a truncated archive.
         (_, said) if said.contains("EOF") || said.contains("no future member") || said == "failed to read entire block" => {
             damaged("it ends in the middle")
         }

@@ -1,4 +1,5 @@
-//! The bytes of an archive on their way from who fetches them to who unpacks them: counted, hashed, and never many.
+//! Passes the bytes of an archive from the download to the unpacking thread: counts and hashes them, and limits how
+//! many are in transit.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,10 +8,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::digest::{Hasher, Sha256};
 
-/// How many pieces may wait; one is some hundred kilobytes at the most, as it came from the network.
+/// How many pieces may wait. A piece is at most a few hundred kilobytes, as received from the network.
 const PIECES: usize = 4;
 
-/// A piece, or the end. A channel that closes without that was given up.
+/// A piece, or the end. If the channel closes without an end, the download was aborted.
 pub(super) enum Fed {
     Piece(Bytes),
     End,
@@ -21,7 +22,7 @@ pub(super) fn feed() -> (Sender<Fed>, Feed) {
     (send, Feed { receive, piece: Bytes::new(), ended: false, digest: Hasher::new(), length: 0 })
 }
 
-/// Reads what is fed, on a thread that may wait.
+/// Reads the received bytes, on a thread that may block.
 pub(super) struct Feed {
     receive: Receiver<Fed>,
     piece: Bytes,
@@ -31,12 +32,13 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Digest and length of all that there was; call it at the end.
+    /// Digest and length of everything that was received. To be called at the end.
     pub(super) fn finish(self) -> (Sha256, u64) {
         (self.digest.finish(), self.length)
     }
 
-    /// What it begins with: `length` bytes, or all there are. A server may send a few bytes first, which tell nothing.
+    /// The first `length` bytes, or fewer if there are no more. The first piece alone may be too short to recognize a
+    /// format.
     pub(super) fn beginning(&mut self, length: usize) -> io::Result<&[u8]> {
         while self.piece.len() < length && !self.ended {
             let before = std::mem::take(&mut self.piece);
@@ -48,7 +50,7 @@ impl Feed {
         Ok(&self.piece[..length.min(self.piece.len())])
     }
 
-    /// Whether there is nothing more to read.
+    /// Whether there is nothing left to read.
     pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
         Ok(self.fill_buf()?.is_empty())
     }

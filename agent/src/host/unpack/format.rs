@@ -1,15 +1,15 @@
-//! What a file is, by how it begins. Pure.
+//! Detects the format of a file from its first bytes. Pure.
 
 use crate::failure::Objection;
 
-/// How much of the beginning tells what a file is: the first block of a tar.
+/// How many bytes are needed for that: the first block of a tar.
 pub(super) const BEGINNING: usize = 512;
 
-/// The largest window that a zstd archive may ask for, as a power of two: 16 MiB, twice what `zstd -19` uses. More is only
-/// made by `--ultra` and `--long`, and would be the memory of a small instance.
+/// The largest window that a zstd archive may require, as a power of two: 16 MiB, twice what `zstd -19` uses. Only
+/// `--ultra` and `--long` produce larger ones, and those would take all the memory of a small instance.
 pub(super) const WINDOW: u32 = 24;
 
-/// What a file is.
+/// The format of a file.
 pub(crate) enum Format {
     Gzip,
     Zstd,
@@ -18,12 +18,12 @@ pub(crate) enum Format {
     Foreign(Foreign),
 }
 
-/// Something that cannot be unpacked here.
+/// A file that cannot be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// With a name for people, and what to do about it.
+    /// A known format, with a name for messages and a hint.
     Known(&'static str, &'static str),
-    /// No archive at all, but something that looks like this.
+    /// Not an archive; with a description of what it looks like.
     NoArchive(&'static str),
 }
 
@@ -33,7 +33,7 @@ const INSTALL: &str = "publish what is in it as tar.gz, tar.zst or zip, or insta
 const ONE_FILE: &str = "set `unpack: false` to install it as one file";
 const LOOK: &str = "publish a tar, tar.gz, tar.zst or zip, and check what is at that location: `curl -I` or `aws s3 cp … -`";
 
-/// Beginnings, from the lists that file(1) and the formats' own descriptions have of them.
+/// Magic bytes, from the lists of file(1) and from the formats' own specifications.
 const KNOWN: [(&[u8], &str, &str); 20] = [
     (b"\xfd7zXZ\0", "an xz file", RECOMPRESS),
     (b"BZh", "a bzip2 file", RECOMPRESS),
@@ -59,11 +59,11 @@ const KNOWN: [(&[u8], &str, &str); 20] = [
 
 const SPLIT_HINT: &str = "publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts";
 
-/// The last part of a split zip, which has the list of contents.
+/// The last part of a split zip, which contains the central directory.
 pub(super) const SPLIT: Foreign = Foreign::Known("the last part of a split zip", SPLIT_HINT);
 
 impl Foreign {
-    /// What there is to say of it; `within` is how it was compressed.
+    /// The message and hint; `within` is how it was compressed.
     pub(super) fn objection(self, within: Option<&str>) -> Objection {
         let within = within.map(|within| format!(", compressed with {within}")).unwrap_or_default();
         match self {
@@ -73,17 +73,17 @@ impl Foreign {
     }
 }
 
-/// What begins so; `content` is [`BEGINNING`] bytes long, or all there are.
+/// The format of a file that begins with `content`: [`BEGINNING`] bytes, or all there are.
 pub(crate) fn of(content: &[u8]) -> Format {
     match content {
         [0x1f, 0x8b, ..] => return Format::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Format::Zstd,
-        // The third is a split zip that came to one part only.
+        // The third is a split zip that consists of a single part.
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', b'0', b'0', b'P', b'K', ..] => return Format::Zip,
         _ => {}
     }
-    // Before all others: a tar begins with the name of a file, and that may be like anything. One without `ustar` is of
-    // before 1988, and told by its checksum; an empty one is all zeros.
+    // Before all others: a tar begins with a file name, which may look like any magic. A tar without `ustar` predates
+    // 1988 and is recognized by its checksum; an empty one is all zeros.
     if content.get(257..262).is_some_and(|magic| magic == b"ustar") || has_checksum(content) || is_empty_tar(content) {
         return Format::Tar;
     }
@@ -112,7 +112,7 @@ fn is_empty_tar(content: &[u8]) -> bool {
 fn is_text(content: &[u8]) -> bool {
     let text = match std::str::from_utf8(content) {
         Ok(text) => text,
-        // The last character may be cut.
+        // The last character may be cut off.
         Err(error) if error.error_len().is_none() => std::str::from_utf8(&content[..error.valid_up_to()]).unwrap_or_default(),
         Err(_) => return false,
     };

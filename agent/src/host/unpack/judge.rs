@@ -1,4 +1,5 @@
-//! An archive, read to its end without writing anything: what an instance would refuse is refused before it is published.
+//! Reads an archive to its end without writing anything, so that an archive that an instance would refuse is refused
+//! before it is published.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,10 +21,10 @@ use super::write::{CHUNK, Op};
 use super::{Form, Unpacking};
 use crate::host::attributes::Attributes;
 
-/// How many entries may be on their way.
+/// How many entries may be in transit.
 const WAITING: usize = 4;
 
-/// What an archive is, by what it begins with, and how many entries it has.
+/// The format of an archive by its first bytes, and its number of entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) format: &'static str,
@@ -31,9 +32,9 @@ pub(crate) struct Judged {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Reads an archive of `length` bytes; `scratch` is a file for one that has to be there whole.
+/// Reads an archive of `length` bytes; `scratch` is a file for formats that have to be stored completely first.
 ///
-/// Links may lead anywhere, and it may be of any size: the boot document says which ones may, and how large it may be.
+/// Links may point anywhere, and any size is accepted: the boot document sets those limits.
 pub(crate) fn judge(mut content: impl Read + Send, length: u64, scratch: File) -> Result<Judged, UnpackError> {
     let attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
     let links = Links::new(PathBuf::from("/"), std::iter::once(("**".to_owned(), PathBuf::from("/"))).collect());
@@ -44,10 +45,10 @@ pub(crate) fn judge(mut content: impl Read + Send, length: u64, scratch: File) -
     thread::scope(|scope| {
         scope.spawn(move || taken.into_iter().for_each(drop));
         let pushing = scope.spawn(move || push(&mut content, &send));
-        // On a thread of its own, too: it waits for the first, which a runtime's thread may not.
+        // On a thread of its own: it blocks while waiting for the first one, which a runtime's thread must not do.
         let reading = scope.spawn(move || read(fed, &wanted, scratch, ops, links));
         let judged = reading.join().unwrap_or_else(|_| Err(damaged("the thread that reads it is lost")));
-        // A file that cannot be read is the reason for what the reader says.
+        // If the file cannot be read, that error is the cause of the reader's.
         pushing.join().unwrap_or(Ok(())).map_err(broken)?;
         judged
     })
@@ -61,7 +62,7 @@ fn push(content: &mut impl Read, to: &Sender<Fed>) -> io::Result<()> {
             length => Fed::Piece(Bytes::copy_from_slice(&buffer[..length])),
         };
         let is_end = matches!(piece, Fed::End);
-        // No one takes it who has found what is wrong.
+        // The reader stops receiving once it has found an error.
         if to.blocking_send(piece).is_err() || is_end {
             return Ok(());
         }
@@ -77,7 +78,7 @@ fn read(mut fed: Feed, wanted: &Unpacking, scratch: File, ops: SyncSender<Op>, l
     Ok(Judged { format, entries: sink.entries, warnings: sink.warnings })
 }
 
-/// What a format is called.
+/// The name of a format.
 const fn name(format: &Format) -> &'static str {
     match format {
         Format::Gzip => "tar.gz",

@@ -1,20 +1,20 @@
-//! Bounds on what may come of an archive: in bytes, in files, and in what is read between two files.
+//! Limits on what an archive may unpack to: in bytes, in files, and in the size of the headers between two files.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 
 use super::error::UnpackError;
 
-/// What a file costs however small it is: a block, or an inode.
+/// The minimum cost of a file, in bytes: a block, or an inode.
 const FILE_COSTS: u64 = 4096;
 
-/// How many times its own length an archive usually unpacks to at most.
+/// The usual maximum ratio of unpacked size to archive length.
 const RATIO: u64 = 20;
 
-/// What any archive may unpack to, however small it is, and however large.
+/// Minimum and maximum of the default limit, in bytes, whatever the archive's length.
 const BOUNDS: (u64, u64) = (1 << 30, 16 << 30);
 
-/// What is left of what may be unpacked.
+/// The limit, and how much of it is used.
 #[derive(Debug)]
 pub(super) struct Limit {
     limit: u64,
@@ -23,7 +23,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// `asked` is what the document allows; without it, the length of the archive tells.
+    /// `asked` is the limit in the document; without it, the limit depends on the length of the archive.
     pub(super) fn new(asked: Option<u64>, length: Option<u64>) -> Self {
         let usual = || length.map_or(BOUNDS.1, |length| length.saturating_mul(RATIO).clamp(BOUNDS.0, BOUNDS.1));
         Self { limit: asked.unwrap_or_else(usual), used: 0, bytes: 0 }
@@ -44,12 +44,11 @@ impl Limit {
     }
 }
 
-/// A reader that gives no more than its ration at a time: the headers of a tar are read into memory whole, and may say that
-/// they are of any length.
+/// A reader that returns at most its ration: tar headers are read into memory as a whole and may claim any length.
 pub(super) struct Rationed<'a, R> {
     pub(super) inner: R,
     pub(super) ration: &'a Cell<u64>,
-    /// Whether there was nothing more to read.
+    /// Whether the end of the input was reached.
     pub(super) ended: bool,
 }
 

@@ -1,8 +1,8 @@
-//! Links that may leave the directory that is being made, because the document says so. Pure.
+//! Links that may point outside the directory that is being created, because the document allows it. Pure.
 //!
-//! A release often shares directories with the ones before it, and holds links to them, or has them made. The document
-//! gives a name or a pattern of each, and where they may lead. Only what is named here leads out; what lies behind it is
-//! the machine's own.
+//! Releases often share directories with their predecessors: they contain links to them, or links are created for them.
+//! The document lists a name or pattern for each link, and the target that it may have. Only links listed here may
+//! point outside; what lies behind their targets is part of the machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,12 +14,13 @@ use glob::{MatchOptions, Pattern};
 use super::entry;
 use super::error::{UnpackError, refused};
 
-/// Which links may leave a directory, and where to.
+/// Which links may leave a directory, and their permitted targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Links {
-    /// Where the directory is in the end: links that go up by `..` lead somewhere from there.
+    /// The final location of the directory: links with `..` are resolved from there.
     at: PathBuf,
-    /// By a path in the directory, in which `*` stands for part of a name: an absolute path, which they may lead to or below.
+    /// Maps a path in the directory, in which `*` matches part of a name, to the absolute path that the link may point
+    /// to or below.
     allowed: BTreeMap<String, PathBuf>,
 }
 
@@ -28,8 +29,8 @@ impl Links {
         Self { at, allowed }
     }
 
-    /// Checks where a symbolic link at `at`, which the archive calls `name`, leads: nowhere out of the directory, unless it is
-    /// allowed here.
+    /// Checks the target of a symbolic link at `at`, which the archive calls `name`: it must stay inside the directory
+    /// unless it is allowed here.
     ///
     /// # Errors
     ///
@@ -49,7 +50,7 @@ impl Links {
         })
     }
 
-    /// Whether the link `link`, a path in the directory, may lead to `target`.
+    /// Whether the link `link`, a path in the directory, may point to `target`.
     pub(super) fn allow(&self, link: &Path, target: &[u8]) -> bool {
         let Some(target) = self.resolved(link, target) else { return false };
         let exactly = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
@@ -59,13 +60,13 @@ impl Links {
         })
     }
 
-    /// The links that have to be there in the end: those that are named by more than a pattern.
+    /// The links that must exist in the end: those listed without a pattern.
     pub(super) fn named(&self) -> impl Iterator<Item = (&Path, &Path)> {
         let named = self.allowed.iter().filter(|(name, _)| !is_pattern(name));
         named.map(|(name, to)| (Path::new(name), to.as_path()))
     }
 
-    /// Where a link leads, as far as its text tells: `..` after a name may lead anywhere, by way of another link.
+    /// The target of a link, resolved textually. `None` if `..` follows a name, because that name may be another link.
     fn resolved(&self, link: &Path, target: &[u8]) -> Option<PathBuf> {
         let target = Path::new(OsStr::from_bytes(target));
         let mut resolved = self.at.join(link);
@@ -87,7 +88,7 @@ impl Links {
     }
 }
 
-/// Whether a name stands for several.
+/// Whether a name is a pattern.
 fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
@@ -110,7 +111,7 @@ mod tests {
             ("shared/a", "/srv/shared"),
             ("shared/a", "//srv/./shared/a/b"),
             ("config.yml", "/etc/shop/config.yml"),
-            // From /opt/shop/releases/1.
+            // Relative to /opt/shop/releases/1.
             ("log", "../../shared/log"),
         ] {
             assert!(allow(link, target), "{link} -> {target}");

@@ -1,14 +1,14 @@
-//! A gzip file of any number of members, one after the other, with zeros behind them or not.
+//! A gzip file with any number of concatenated members, optionally followed by zeros.
 //!
-//! Writers fill the last record of a tape or a pipe up with zeros, and gzip(1) takes no notice of them.
+//! Programs that write to tapes or pipes pad the last record with zeros, and gzip(1) ignores them.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// Decompresses all members, and reads what follows them to its end.
+/// Decompresses all members, and reads to the end of the input.
 pub(super) struct Members<R> {
-    /// The member that is being read; none at the end.
+    /// The member that is being read; `None` at the end.
     member: Option<GzDecoder<R>>,
 }
 
@@ -32,7 +32,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// What comes behind zeros; `None` if nothing does.
+/// Skips zeros. `None` if nothing follows them.
 fn after_zeros<R: BufRead>(mut input: R) -> io::Result<Option<R>> {
     loop {
         let content = input.fill_buf()?;
@@ -44,7 +44,7 @@ fn after_zeros<R: BufRead>(mut input: R) -> io::Result<Option<R>> {
         input.consume(zeros);
         match next {
             None => {}
-            // As gzip begins. The decoder would take what is shorter than its header for a member that is cut.
+            // The first byte of gzip. The decoder would report anything shorter than its header as a truncated member.
             Some(0x1f) => return Ok(Some(input)),
             Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid gzip header")),
         }

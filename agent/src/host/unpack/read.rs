@@ -1,6 +1,7 @@
-//! From the bytes of an archive to what is to be made of it: which format it has, and whether it is the one that was meant.
+//! From the bytes of an archive to its entries: detects the format, and verifies that it is the expected archive.
 //!
-//! Runs on a thread of its own and decompresses; who writes is in [`write`](mod@super::write), one step behind.
+//! Runs on a thread of its own and decompresses; the thread that writes, one step behind, is in
+//! [`write`](mod@super::write).
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,7 +16,8 @@ use super::{Compression, Form, Unpacking, tar, zip};
 use crate::digest::Sha256;
 use crate::failure::Objection;
 
-/// Unpacks all that is fed. Returns digest and length of the archive; whatever was made before an error is for nothing.
+/// Unpacks everything received. Returns digest and length of the archive; after an error, what was created is
+/// incomplete.
 pub(super) fn unpack(
     mut feed: Feed,
     wanted: &Unpacking,
@@ -33,7 +35,7 @@ pub(super) fn unpack(
                 let mut file = scratch()?;
                 io::copy(&mut feed, &mut file).map_err(|error| zip::unwritten(error, wanted))?;
                 let (sha256, length) = feed.finish();
-                // All of it is here before anything is made of it, so it can be verified first.
+                // The whole archive is in the file, so it can be verified before anything is created from it.
                 verify(wanted, sha256, length)?;
                 zip::unpack(file, wanted, free, sink)?;
                 return Ok((sha256, length));
@@ -56,7 +58,7 @@ fn zstd(feed: &mut Feed) -> Result<::zstd::Decoder<'static, &mut Feed>, UnpackEr
     Ok(decoder)
 }
 
-/// Unpacks a tar out of what it is compressed with. Anything may be compressed, so this is looked at, too.
+/// Unpacks a compressed tar. The decompressed content may have any format, so it is checked as well.
 fn compressed(mut decoder: impl Read, with: &'static str, sink: &mut Sink) -> Result<(), UnpackError> {
     let mut beginning = Vec::with_capacity(BEGINNING);
     decoder.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning).map_err(broken)?;
@@ -70,7 +72,7 @@ fn compressed(mut decoder: impl Read, with: &'static str, sink: &mut Sink) -> Re
     Err(UnpackError::Unreadable(foreign.objection(Some(with))))
 }
 
-/// Takes what comes as the only file.
+/// Writes the content as the only file.
 fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compression>, sink: &mut Sink) -> Result<(), UnpackError> {
     let format = format::of(feed.beginning(BEGINNING).map_err(broken)?);
     match (compression, format) {
@@ -91,7 +93,8 @@ fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compress
     }
 }
 
-/// The same, unless its end tells more: the last part of a split zip begins anywhere, and has the list of contents.
+/// Refines the result: the last part of a split zip has no signature at its beginning, but it ends with the central
+/// directory.
 fn judged(foreign: Foreign, feed: &mut Feed) -> Result<Foreign, UnpackError> {
     if !matches!(foreign, Foreign::NoArchive("something else")) {
         return Ok(foreign);

@@ -1,4 +1,4 @@
-//! Between those who read an archive and the one who writes: judges each entry before anything of it is handed on.
+//! Sits between the readers of archives and the writer: checks each entry before passing it on.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use super::limit::Limit;
 use super::links::Links;
 use super::write::{CHUNK, Op};
 
-/// Takes entries in, as long as they are what a release may hold.
+/// Accepts entries as long as they are permitted in a release.
 pub(super) struct Sink {
     pub(super) ops: SyncSender<Op>,
-    /// Buffers that the writer has done with.
+    /// Buffers returned by the writer.
     pub(super) spare: Receiver<Vec<u8>>,
     pub(super) limit: Limit,
     pub(super) strip: usize,
@@ -46,7 +46,7 @@ impl Sink {
         self.content(path, mode, modified, size, content)
     }
 
-    /// The only file there is, with the mode that the document says.
+    /// Accepts the only file of a directory, with the mode from the document.
     pub(super) fn only_file(&mut self, name: &str, mode: u32, content: &mut dyn Read) -> Result<(), UnpackError> {
         self.content(name.into(), mode, None, u64::MAX, content)
     }
@@ -61,7 +61,7 @@ impl Sink {
     ) -> Result<(), UnpackError> {
         let mut begin = Some((path, mode, modified));
         loop {
-            // More than it says it is, it may be all the same.
+            // One byte more than stated, in order to notice content that is longer.
             let mut chunk = match begin.is_some() && size < CHUNK as u64 / 4 {
                 true => vec![0; size as usize + 1],
                 false => self.spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]),
@@ -101,12 +101,12 @@ impl Sink {
     }
 
     fn send(&self, op: Op) -> Result<(), UnpackError> {
-        // A writer that is gone has an error of its own, which comes first.
+        // If the writer is gone, it has an error of its own, which takes precedence.
         self.ops.send(op).map_err(|_| damaged("it could not be written"))
     }
 }
 
-/// Reads until the buffer is full or there is no more.
+/// Reads until the buffer is full or the input ends.
 fn fill(content: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, UnpackError> {
     let mut length = 0;
     while length < buffer.len() {

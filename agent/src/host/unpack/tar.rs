@@ -1,4 +1,4 @@
-//! A tar, decompressed already: read as it comes, one entry after the other.
+//! Reads a decompressed tar as it arrives, one entry after another.
 
 use std::cell::Cell;
 use std::io::{BufReader, Read};
@@ -10,13 +10,14 @@ use super::error::{UnpackError, broken, damaged, refused};
 use super::limit::Rationed;
 use super::sink::Sink;
 
-/// What may stand between the contents of two files of a tar: names of any length that Linux takes, and attributes.
+/// The limit on headers between the contents of two files, in bytes: enough for names of any length that Linux accepts,
+/// and for attributes.
 const HEADERS: u64 = 1 << 20;
 
-/// For small reads, such as headers; a large one goes past it.
+/// Buffer size for small reads, such as headers; large reads bypass the buffer.
 const BUFFER: usize = 32 << 10;
 
-/// Reads a tar to its end, and whatever there is behind it, which may only be zeros.
+/// Reads a tar, and everything after it, which may only be zeros.
 pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackError> {
     let ration = Cell::new(HEADERS);
     let mut archive = Archive::new(Rationed { inner: BufReader::with_capacity(BUFFER, decoder), ration: &ration, ended: false });
@@ -49,7 +50,7 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
     }
 }
 
-/// Takes an entry in. `usual` is when files were modified that say nothing better, as a global header has it.
+/// Processes an entry. `usual` is the modification time from a global header, which applies to files without their own.
 fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option<TimeSpec>, sink: &mut Sink) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
@@ -69,7 +70,7 @@ fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option
     let link = |entry: &Entry<'_, R>| entry.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
     match kind {
         EntryType::Directory => sink.directory(&name, mode),
-        // As the first tars did.
+        // Directories in the oldest tar format.
         EntryType::Regular if name.ends_with(b"/") => sink.directory(&name, mode),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             ration.set(u64::MAX);
@@ -90,10 +91,10 @@ fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option
     }
 }
 
-/// What of the attributes in a pax header counts here. Name, target and size the crate has taken from them.
+/// The pax header attributes that are used here. The crate already applies name, link target and size.
 #[derive(Default)]
 struct Attributes {
-    /// The header beside it has only whole seconds, and its writer may have rounded them: a .pyc would be stale.
+    /// The plain header has only whole seconds, and its writer may have rounded them, which would make a .pyc stale.
     modified: Option<TimeSpec>,
     is_sparse: bool,
 }
@@ -101,7 +102,7 @@ struct Attributes {
 impl Attributes {
     fn of(attributes: PaxExtensions<'_>) -> Self {
         let mut found = Self::default();
-        // Those that cannot be read are passed over: the values of extended attributes are any bytes.
+        // Attributes that cannot be parsed are skipped: values of extended attributes may be any bytes.
         for attribute in attributes.filter_map(Result::ok) {
             match attribute.key_bytes() {
                 b"mtime" => found.modified = std::str::from_utf8(attribute.value_bytes()).ok().and_then(time),
@@ -112,7 +113,7 @@ impl Attributes {
     }
 }
 
-/// A time as pax writes it: seconds since 1970, perhaps with a fraction, perhaps before.
+/// A pax timestamp: seconds since 1970, optionally with a fraction, possibly negative.
 fn time(text: &str) -> Option<TimeSpec> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().ok()?;

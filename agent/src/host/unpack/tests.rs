@@ -1,4 +1,4 @@
-//! Real archives on a real disk: good ones, broken ones, and those that mean harm.
+//! Real archives on a real disk: valid, broken and malicious ones.
 
 mod broken;
 mod files;
@@ -34,7 +34,7 @@ fn file(tar: &mut Tar, name: &str, mode: u32, content: &[u8]) {
     tar.append_data(&mut header(EntryType::Regular, mode, content.len()), name, content).unwrap();
 }
 
-/// An entry under a name that the crate would not write.
+/// An entry with a name that the crate would refuse to write.
 fn raw(tar: &mut Tar, kind: EntryType, name: &[u8], link: &[u8], content: &[u8]) {
     let mut header = header(kind, 0o644, content.len());
     header.as_mut_bytes()[..name.len()].copy_from_slice(name);
@@ -79,7 +79,7 @@ fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     output
 }
 
-/// The same, with another name of the same length in it.
+/// The same archive, with a name in it replaced by another of the same length.
 fn renamed(mut archive: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     for at in 0..=archive.len() - from.len() {
         if archive[at..].starts_with(from) {
@@ -89,7 +89,7 @@ fn renamed(mut archive: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     archive
 }
 
-/// A machine with nothing but a directory for archives, beside which lies what must not be touched.
+/// A machine with nothing but a directory for archives, and files next to it that must not be changed.
 struct Machine {
     root: tempfile::TempDir,
     directories: DiskDirectories,
@@ -125,7 +125,7 @@ impl Machine {
         self.unpack_as(archive, self.wanted()).await
     }
 
-    /// Message and hint of an archive that is not taken; and nothing outside its directory has changed.
+    /// Message and hint for a refused archive. Also checks that nothing outside its directory has changed.
     async fn refuses(&self, archive: &[u8]) -> String {
         let error = self.unpack(archive).await.unwrap_err();
         assert_eq!(fs::read_to_string(self.root.path().join("opt/victim")).unwrap(), "keep");
@@ -144,7 +144,7 @@ impl Machine {
     }
 }
 
-/// What a release looks like.
+/// A typical release.
 fn release() -> Vec<u8> {
     tar(|tar| {
         tar.append_data(&mut header(EntryType::Directory, 0o2777, 0), "./", &b""[..]).unwrap();
@@ -219,7 +219,7 @@ async fn what_leads_outside_is_refused() {
         tar(|tar| raw(tar, EntryType::Link, b"out", b"../victim", b"")),
         tar(|tar| raw(tar, EntryType::Link, b"out", b"/opt/victim", b"")),
         through,
-        // Under a name that the crate would not write.
+        // With a name that the crate would refuse to write.
         renamed(zip(&[("xx/victim", 0o644, b"x")]), b"xx/victim", b"../victim"),
         zip(&[("out", 0o120_777, b"../victim")]),
     ] {
@@ -252,7 +252,7 @@ async fn what_is_neither_file_nor_directory_nor_link_is_refused() {
     assert!(said.contains("which is neither a file nor a directory nor a link"), "{said}");
 }
 
-/// A link that was there before an archive came is another matter: it is in no one's way, for the directory is made again.
+/// A link that existed before the archive arrived does no harm, because the directory is created anew.
 #[tokio::test]
 async fn a_link_in_place_of_the_directory_is_not_followed() {
     let machine = Machine::new();
@@ -282,7 +282,7 @@ async fn bombs_are_refused() {
         assert!(matches!(error, UnpackError::TooLarge { limit: 0x20_0000 }), "{error}");
         assert_eq!(error.hint().unwrap(), "raise `max_size_gib` if it is meant to be this large");
     }
-    // A name that never ends would be read into memory.
+    // A name without end would be read into memory.
     let name = tar(|tar| raw(tar, EntryType::new(b'L'), b"././@LongLink", b"", &vec![b'a'; 2 << 20]));
     let said = Machine::new().refuses(&gzip(&name)).await;
     assert!(said.starts_with("the archive is damaged: its headers are longer than any name"), "{said}");

@@ -1,7 +1,8 @@
-//! Makes files, directories and links below one directory, and nothing anywhere else.
+//! Creates files, directories and links below one directory, and nowhere else.
 //!
-//! Every path is opened by openat2(2) with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` (Linux 5.6) below the descriptor of
-//! that directory: whatever an archive says, and whatever links it has made before, the kernel leads nowhere else.
+//! Every path is opened by openat2(2) with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` (Linux 5.6) relative to the
+//! descriptor of that directory: whatever names an archive contains, and whatever links it has created before, the
+//! kernel does not leave the directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,10 +23,10 @@ use super::error::UnpackError;
 use super::links::Links;
 use crate::host::tree::failed;
 
-/// How much of a file is handed on at a time.
+/// How many bytes of a file are passed on at a time.
 pub(super) const CHUNK: usize = 128 << 10;
 
-/// Something to be made. Paths are relative, and have been judged.
+/// Something to create. Paths are relative and have been checked.
 #[derive(Debug)]
 pub(super) enum Op {
     Directory {
@@ -40,7 +41,7 @@ pub(super) enum Op {
         length: usize,
         is_last: bool,
     },
-    /// Goes on with the last file.
+    /// Continues the last file.
     More {
         chunk: Vec<u8>,
         length: usize,
@@ -58,14 +59,14 @@ pub(super) enum Op {
 
 pub(super) struct Writer {
     root: OwnedFd,
-    /// Where `root` is, for messages.
+    /// The path of `root`, for messages.
     at: PathBuf,
-    /// Who gets what is made, where that is not who makes it.
+    /// The owner of what is created, if it is not this process's user.
     owner: Option<(Uid, Gid)>,
-    /// The directory of the last entry: the next one is most often in it, too.
+    /// The directory of the last entry, which usually contains the next one as well.
     last: Option<(PathBuf, OwnedFd)>,
     file: Option<(PathBuf, File, Option<TimeSpec>)>,
-    /// Which links may lead out.
+    /// Which links may point outside.
     links: Links,
 }
 
@@ -75,7 +76,7 @@ impl Writer {
         Self { root, at, owner, last: None, file: None, links }
     }
 
-    /// Makes all that comes, and gives itself back at the end; buffers go back by `spare`.
+    /// Executes all operations, and returns itself at the end; buffers are returned through `spare`.
     pub(super) fn run(mut self, ops: &Receiver<Op>, spare: &Sender<Vec<u8>>) -> Result<Self, UnpackError> {
         for op in ops {
             match op {
@@ -89,7 +90,7 @@ impl Writer {
                 Op::Symlink { path, target } => self.symlink(&path, &target).map_err(|error| self.trouble(&path, error))?,
                 Op::HardLink { path, to } => {
                     if let Some(target) = self.hard_link(&path, &to).map_err(|error| self.trouble(&path, error))? {
-                        // Seen from here it may lead elsewhere than from where it was judged.
+                        // Relative to its new directory, the link may have another target than where it was checked.
                         self.links.judge(path.as_os_str().as_bytes(), &path, &target)?;
                     }
                 }
@@ -98,7 +99,7 @@ impl Writer {
         Ok(self)
     }
 
-    /// Makes the links that the document names, where the archive has not brought them.
+    /// Creates the links that the document names, unless the archive contains them.
     pub(super) fn make_links(&mut self) -> Result<(), UnpackError> {
         let named: Vec<(PathBuf, PathBuf)> = self.links.named().map(|(path, to)| (path.to_owned(), to.to_owned())).collect();
         for (path, to) in named {
@@ -110,7 +111,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes a link. An empty directory in its place goes; what else is there is said.
+    /// Creates a link, replacing an empty directory. If something else is in its place, returns what it is.
     fn make_link(&mut self, path: &Path, to: &Path) -> io::Result<Option<&'static str>> {
         let (parent, name) = self.parent(path)?;
         let found = match fstatat(parent, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -148,7 +149,7 @@ impl Writer {
             self.file = None;
         }
         if chunk.len() == CHUNK {
-            // No one may be left who wants it.
+            // The receiver may be gone.
             let _ = spare.send(chunk);
         }
         Ok(())
@@ -160,7 +161,7 @@ impl Writer {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let open = || openat(parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600));
         let fd = match open() {
-            // As tar: of two with one name, the last one counts.
+            // As in tar: of two entries with the same name, the last one wins.
             Err(Errno::EEXIST) => {
                 unlinkat(parent, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
                 open()?
@@ -197,7 +198,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives a file, or a symbolic link, another name. Returns where the link leads that was named so.
+    /// Creates a hard link to a file or to a symbolic link. Returns the target if it is a symbolic link.
     fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<Option<Vec<u8>>> {
         let (from, from_name) = match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => (self.open(parent)?, to.file_name().unwrap_or_default()),
@@ -213,7 +214,7 @@ impl Writer {
             _ => None,
         };
         let (parent, name) = self.parent(path)?;
-        // Without a flag, a link is linked itself, and not followed.
+        // Without a flag, a symbolic link itself is linked, not its target.
         let link = || linkat(&from, from_name, parent, name.as_os_str(), AtFlags::empty());
         match link() {
             Err(Errno::EEXIST) => {
@@ -225,7 +226,7 @@ impl Writer {
         Ok(target)
     }
 
-    /// The directory of an entry, made where an archive did not say so, and the entry's name in it.
+    /// The directory of an entry, created if the archive has no entry for it, and the entry's name in it.
     fn parent(&mut self, path: &Path) -> io::Result<(&OwnedFd, OsString)> {
         let name = path.file_name().ok_or(Errno::EISDIR)?.to_owned();
         let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok((&self.root, name)) };
@@ -264,7 +265,7 @@ impl Writer {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         loop {
             match openat2(&self.root, directory, OpenHow::new().flags(flags).resolve(resolve)) {
-                // Something was renamed in the meantime, anywhere.
+                // A rename somewhere on the system interrupted the resolution; try again.
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 opened => return Ok(opened?),
             }
@@ -298,6 +299,6 @@ fn make_directory(parent: &OwnedFd, name: &OsStr, mode: u32, owner: Option<(Uid,
     if let Some((uid, gid)) = owner {
         fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
-    // No one else can reach what lies here yet: what was looked at just now is what is there.
+    // No other process can reach this directory yet, so what was just checked is still there.
     Ok(fchmodat(parent, name, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)?)
 }

@@ -1,6 +1,8 @@
-//! A zip: its list of contents stands at its end, so it is laid down whole, in a file without a name, and read from there.
+//! Unpacks a zip. Its central directory is at the end, so it is first stored completely, in an unnamed file, and read
+//! from there.
 //!
-//! The list decides, and not what stands before each file: who writes to a pipe knows neither length nor checksum there.
+//! The central directory is authoritative, not the header before each file: a program that writes to a pipe does not
+//! know length and checksum at that point.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,14 +22,14 @@ use super::sink::Sink;
 use crate::failure::Objection;
 use crate::host::tree::failed;
 
-/// The longest target of a link.
+/// The longest target of a link, in bytes.
 const TARGET: u64 = 4096;
 
-/// The record at the end of a zip, and the longest comment behind it.
+/// The size of the record at the end of a zip, plus the longest comment after it, in bytes.
 pub(super) const LONGEST_END: usize = END + 0xffff;
 const END: usize = 22;
 
-/// The kinds of files in Unix modes, and the attribute of a directory in MS-DOS.
+/// The file types in Unix modes, and the directory attribute in MS-DOS.
 const KIND: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -35,7 +37,7 @@ const LINK: u32 = 0o120_000;
 const PIPE: u32 = 0o010_000;
 const DOS_DIRECTORY: u32 = 0x10;
 
-/// Unpacks a zip that has been verified; `free` is how many bytes there is room for.
+/// Unpacks a verified zip; `free` is the available space in bytes.
 pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink) -> Result<(), UnpackError> {
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(wrong)?;
@@ -55,7 +57,7 @@ pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink)
     if sink.entries == 0 {
         return Err(damaged("it is empty"));
     }
-    // Of a list that is longer than the field for its length, the field has the last 16 bits.
+    // If there are more entries than the count field can hold, it contains the low 16 bits.
     let (stated, is_short) = (archive.entries_hint(), archive.entries_hint() <= 0xffff);
     if sink.entries != stated && !(is_short && sink.entries & 0xffff == stated) {
         return Err(damaged("its list of contents is not of the length that it states"));
@@ -63,12 +65,12 @@ pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink)
     Ok(())
 }
 
-/// What is known of all entries before the first is taken.
+/// Information about all entries, collected before the first is unpacked.
 struct Survey {
-    /// What they say they come to.
+    /// The sum of the stated unpacked sizes.
     bytes: u64,
-    /// Whether every backslash is a separator, whoever says to have made it: no name has a slash. Names that systemd has
-    /// escaped (`\x2d`) are another matter.
+    /// Whether every backslash is a separator, whichever system the entries state: no name contains a slash. Names
+    /// escaped by systemd (`\x2d`) are an exception.
     has_backslashes_only: bool,
 }
 
@@ -88,8 +90,8 @@ impl Survey {
 
     /// The name of an entry, with slashes.
     ///
-    /// The format wants slashes; .NET before 4.6.1, and with it PowerShell, wrote backslashes all the same. As Info-ZIP and
-    /// libarchive, an entry made on MS-DOS without a slash in its name means them.
+    /// The format requires slashes, but .NET before 4.6.1, and therefore PowerShell, wrote backslashes. As in Info-ZIP
+    /// and libarchive, backslashes count as slashes in an entry made on MS-DOS whose name contains no slash.
     fn name(&self, entry: &ZipFileHeaderRecord<'_>) -> Vec<u8> {
         let mut name = entry.file_path().as_bytes().to_vec();
         if self.has_backslashes_only || !is_of_unix(entry) && !name.contains(&b'/') {
@@ -105,12 +107,12 @@ fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, surve
     let is_directory = name.ends_with(b"/")
         || unix & KIND == DIRECTORY
         || !is_of_unix(entry) && size == 0 && entry.external_attributes() & DOS_DIRECTORY != 0;
-    // Without permissions it has none to say: Java and Go leave them out, and so does Windows.
+    // Without permission bits the mode states nothing: Java, Go and Windows leave them out.
     let mode = |default: u32| if unix & 0o777 == 0 { default } else { unix & 0o7777 };
     if is_directory {
         return sink.directory(&name, mode(DEFAULT_MODES.1));
     }
-    // What Info-ZIP reads from a pipe it says to be one, and is a file all the same.
+    // Info-ZIP marks content that it read from a pipe as a pipe, although it is a file.
     if !matches!(unix & KIND, 0 | FILE | LINK | PIPE) {
         return Err(refused(&name, "which is neither a file nor a directory nor a link"));
     }
@@ -144,13 +146,14 @@ fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, surve
     sink.file(&name, mode(DEFAULT_MODES.0), modified(entry), size, &mut content)
 }
 
-/// Whether the attributes of an entry are those of Unix.
+/// Whether an entry has Unix attributes.
 fn is_of_unix(entry: &ZipFileHeaderRecord<'_>) -> bool {
     matches!(entry.version_made_by().creator_system(), CreatorSystem::UNIX | CreatorSystem::MACOS)
 }
 
-/// When a file was modified. The time of MS-DOS that every entry has is without a zone, and read as UTC: that is what
-/// most machines that build releases have. `None` if it is not a date, as Go writes it where none was given.
+/// The modification time of a file. The MS-DOS time, which every entry has, has no time zone. It is read as UTC, the
+/// setting of most machines that build releases. `None` if it is not a valid date, such as what Go writes if none was
+/// given.
 fn modified(entry: &ZipFileHeaderRecord<'_>) -> Option<TimeSpec> {
     let time = match entry.last_modified() {
         ZipDateTimeKind::Utc(time) => time,
@@ -162,13 +165,14 @@ fn modified(entry: &ZipFileHeaderRecord<'_>) -> Option<TimeSpec> {
     Some(TimeSpec::new(time.to_unix(), time.nanosecond().into()))
 }
 
-/// Whether the last record of a zip among these bytes is that of one in several parts: it is on another disk than the first.
+/// Whether the last end record among these bytes belongs to a multi-part zip: it is on another disk than the first
+/// part.
 pub(super) fn ends_a_split_one(bytes: &[u8]) -> bool {
     let end = bytes.windows(END).rfind(|end| end.starts_with(b"PK\x05\x06"));
     end.is_some_and(|end| !matches!(u16::from_le_bytes([end[4], end[5]]), 0 | 0xffff))
 }
 
-/// Why a zip could not be laid down: either what is fed broke off, or the disk is full.
+/// Why a zip could not be stored: the download was aborted, or the disk is full.
 pub(super) fn unwritten(error: io::Error, wanted: &Unpacking) -> UnpackError {
     match error.kind() {
         io::ErrorKind::ConnectionAborted => broken(error),
@@ -179,7 +183,7 @@ pub(super) fn unwritten(error: io::Error, wanted: &Unpacking) -> UnpackError {
     }
 }
 
-/// What a file unpacks to, held against the list of contents at its end. By flate2's checksum, which is linked anyway.
+/// Compares an unpacked file with its entry in the central directory. Uses flate2's checksum, which is linked anyway.
 struct Verified<'a> {
     unpacked: Box<dyn Read + 'a>,
     wanted: ZipVerification,
@@ -202,7 +206,7 @@ impl Read for Verified<'_> {
 
 fn wrong(error: rawzip::Error) -> UnpackError {
     match error.kind() {
-        // The list of contents and what leads to it are the last to come.
+        // The central directory and the record that points to it come last.
         ErrorKind::MissingEndOfCentralDirectory | ErrorKind::Eof => damaged("it ends in the middle"),
         kind => damaged(&kind.to_string()),
     }

@@ -1,4 +1,4 @@
-//! Opens files of a tree that anybody may have made: no link, no FIFO, and no list without an end.
+//! Opens files in an untrusted tree: no links, no FIFOs, and no lists of unlimited size.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -7,12 +7,12 @@ use std::path::Path;
 
 use nix::libc;
 
-/// The largest list that is read.
+/// The maximum size of a list that is read, in bytes.
 const LIST: u64 = 64 << 20;
 
-/// Opens a file for reading, without a trace in its times where that is allowed.
+/// Opens a file for reading, without changing its access time if that is permitted.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    // Not blocking: what was a file a moment ago may be a FIFO now.
+    // Non-blocking: what was a file a moment ago may be a FIFO now.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     let mut options = fs::OpenOptions::new();
     let opened = match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
@@ -25,7 +25,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What a list at `path` holds: nothing if there is none, or if it is larger than any.
+/// The content of the list at `path`: empty if it does not exist or is too large.
 pub(super) fn list(path: &Path) -> Vec<u8> {
     let read = || {
         let (file, mut content) = (open(path)?, Vec::new());

@@ -1,7 +1,7 @@
-//! What git keeps of every state that a repository ever had: packs, and single objects.
+//! Reads git's storage of every former state of a repository: packs and loose objects.
 //!
-//! In a pack most objects are written as what differs from another one. What is new in them is read, and not put together: a
-//! secret that was once committed is new somewhere.
+//! Most objects in a pack are stored as a delta to another one. Only the new data in a delta is read, and the objects
+//! are not reconstructed: a committed secret is new data in one of them.
 //!
 //! Source: gitformat-pack(5).
 
@@ -13,20 +13,20 @@ use flate2::bufread::ZlibDecoder;
 
 use super::members::{LIMIT, Take, Unpacked};
 
-/// What the members of a repository are called: their names are not kept with them.
+/// The member name of an object: file names are not stored with the content.
 const NAME: &str = "";
 
-/// What the beginning of an object is shorter than: its kind and its length.
+/// The maximum length of an object's header, which states its kind and length, in bytes.
 const HEAD: u64 = 64;
 
-/// Larger differences are not put into memory.
+/// Larger deltas are not read into memory. In bytes.
 const DIFFERENCE: u64 = 32 << 20;
 
 pub(super) fn is_pack(path: &Path, head: &[u8]) -> bool {
     head.starts_with(b"PACK\0\0\0\x02") && path.extension().is_some_and(|extension| extension == "pack")
 }
 
-/// `objects/0a/1b2c…`
+/// Recognizes `objects/0a/1b2c…`.
 pub(super) fn is_object(path: &Path, head: &[u8]) -> bool {
     let is_hex = |name: Option<&std::ffi::OsStr>, length: usize| {
         name.is_some_and(|name| name.len() == length && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit))
@@ -64,7 +64,7 @@ pub(super) fn pack(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked>
             }
             Kind::Difference | Kind::Other => {}
         }
-        // The next entry begins where this one has ended.
+        // The next entry begins where this one ends.
         io::copy(&mut content, &mut io::sink())?;
         if content.limit() != 1 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an object is not as long as it says"));
@@ -79,7 +79,7 @@ enum Kind {
     Other,
 }
 
-/// What comes next in a pack, and how long it is.
+/// The kind and the length of the next entry in a pack.
 fn entry(file: &mut impl Read) -> io::Result<(Kind, u64)> {
     let first = byte(file)?;
     let (mut length, mut shift, mut last) = (u64::from(first & 0x0f), 4, first);
@@ -90,7 +90,7 @@ fn entry(file: &mut impl Read) -> io::Result<(Kind, u64)> {
     }
     let kind = match first >> 4 & 7 {
         3 => Kind::Blob,
-        // By its distance in the pack, or by name.
+        // The base object, by its distance in the pack or by its name.
         6 => {
             while byte(file)? & 0x80 != 0 {}
             Kind::Difference
@@ -110,7 +110,7 @@ fn byte(file: &mut impl Read) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// What is new in a difference: each piece in a line of its own.
+/// The new data in a delta, each piece on a line of its own.
 fn inserted(difference: &[u8]) -> Vec<u8> {
     let (mut rest, mut new) = (difference, Vec::new());
     // The lengths of both states.
@@ -123,7 +123,7 @@ fn inserted(difference: &[u8]) -> Vec<u8> {
         let length = if is_copy { (first & 0x7f).count_ones() as usize } else { usize::from(*first) }.min(after.len());
         match is_copy {
             true => end_line(&mut new),
-            // One that is longer than 127 bytes is written as several in a row.
+            // Data longer than 127 bytes is stored as several consecutive pieces.
             false => new.extend_from_slice(&after[..length]),
         }
         rest = &after[length..];
@@ -152,7 +152,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What is handed on of a file of those bytes, and what became of it.
+    /// What is passed on for a file with these bytes, and the result.
     fn read(of: fn(&mut File, &mut Take<'_>) -> io::Result<Unpacked>, bytes: &[u8]) -> (Vec<String>, io::Result<Unpacked>) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_pack_is_read_as_far_as_its_objects_are_as_long_as_they_say() {
-        // Of objects of less than 16 bytes, kind and length are in one byte.
+        // For objects shorter than 16 bytes, kind and length share one byte.
         let pack = |objects: &[(u8, &str)]| {
             let objects = objects.iter().flat_map(|(length, text)| [&[0x30 | length], &compressed(text.as_bytes())[..]].concat());
             [b"PACK\0\0\0\x02\0\0\0\x02".to_vec(), objects.collect()].concat()
@@ -189,7 +189,7 @@ mod tests {
             let (_, unpacked) = read(super::pack, &pack(&[(5, wrong), (3, "key")]));
             assert!(unpacked.is_err(), "{wrong}");
         }
-        // One that says to be 128 GiB long.
+        // An object that claims a length of 128 GiB.
         let large = [b"PACK\0\0\0\x02\0\0\0\x01\xb0\x80\x80\x80\x80\x20".to_vec(), compressed(b"token")].concat();
         let (taken, unpacked) = read(super::pack, &large);
         assert!(taken.is_empty() && matches!(unpacked, Ok(Unpacked::InPart(why)) if why == "it is too large"));
@@ -197,12 +197,12 @@ mod tests {
 
     #[test]
     fn what_is_new_in_a_difference_is_read() {
-        // Of 300 bytes to 20: copy 3 from 5, insert `token`, copy 4 from 256.
+        // From 300 bytes to 20: copy 3 from 5, insert `token`, copy 4 from 256.
         let difference = b"\xac\x02\x14\x91\x05\x03\x05token\x92\x01\x04";
         assert_eq!(inserted(difference), b"token\n");
         assert_eq!(inserted(b""), b"");
         assert_eq!(inserted(b"\x01\x01\x7fcut"), b"cut\n");
-        // What is too long for one piece, and what follows a copy.
+        // Data that is too long for one piece, and data after a copy.
         let long = [b"\x01\x01\x7f".as_slice(), &[b'a'; 127], b"\x03bcd\x91\x05\x03\x02ef"].concat();
         assert_eq!(inserted(&long), ["a".repeat(127).as_bytes(), b"bcd\nef\n"].concat());
     }

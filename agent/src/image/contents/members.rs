@@ -1,20 +1,20 @@
-//! What is packed into a file, as it is handed on.
+//! Passing on the members of an archive.
 
 use std::io::{self, Read};
 
-/// How much of one archive is read, unpacked.
+/// How much of one archive is read, in bytes of unpacked data.
 pub(super) const LIMIT: u64 = 8 << 30;
 
-/// Takes a member, by its name, with its content.
+/// Receives the name and the content of a member.
 pub(super) type Take<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a;
 
-/// What became of a file.
+/// The result of unpacking a file.
 pub(super) enum Unpacked {
     /// It is not an archive.
     Plain,
     Members,
-    /// Not all of it was searched; why.
+    /// Part of it was not searched, with the reason.
     InPart(String),
-    /// None of it was unpacked; why.
+    /// None of it was unpacked, with the reason.
     Not(String),
 }

@@ -1,11 +1,11 @@
-//! Filesystems that lie in the tree of an image and are not part of it.
+//! Filesystems that are mounted in the tree of an image but are not part of it.
 
 use std::path::Path;
 
 use nix::libc;
 use nix::sys::statfs::{FsType, statfs};
 
-/// Filesystems without a place on a disk, from `linux/magic.h`.
+/// Filesystems that are not on a disk, from `linux/magic.h`.
 const OF_THE_KERNEL: [libc::c_long; 21] = [
     0x9fa0,                          // proc
     0x6265_6572,                     // sysfs
@@ -30,14 +30,14 @@ const OF_THE_KERNEL: [libc::c_long; 21] = [
     0x6759_6969,                     // rpc_pipefs
 ];
 
-/// Those of other machines: NFS, SMB, CIFS, Ceph, 9P; and FUSE, by which buckets and shares are mounted.
+/// Network filesystems: NFS, SMB, CIFS, Ceph, 9P; and FUSE, which is used to mount buckets and shares.
 const OF_OTHERS: [libc::c_long; 6] =
     [0x6573_5546, 0x6969, 0xfe53_4d42_u32 as libc::c_long, 0xff53_4d42_u32 as libc::c_long, 0x00c3_6400, 0x0102_1997];
 
-/// Read-only ones that a package brought whole, such as a snap: squashfs, EROFS.
+/// Read-only images that packages bring, such as a snap: squashfs, EROFS.
 const OF_PACKAGES: [libc::c_long; 2] = [0x7371_7368, 0xe0f5_e1e2_u32 as libc::c_long];
 
-/// Whether what is mounted at `directory` is not part of the image.
+/// Whether the filesystem at `directory` is not part of the image.
 pub(super) fn is_no_part(directory: &Path) -> bool {
     let Ok(filesystem) = statfs(directory) else { return false };
     let mut others = OF_THE_KERNEL.iter().chain(&OF_OTHERS).chain(&OF_PACKAGES);

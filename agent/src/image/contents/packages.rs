@@ -1,6 +1,7 @@
-//! Which files of an image a package brought, as dpkg or RPM knows it.
+//! Finds which files of an image were installed by packages, according to dpkg or RPM.
 //!
-//! Only those of the system's own directories: what a package has in `/etc`, `/opt` or `/srv` may be someone's own.
+//! Only files in the system's own directories count: a package's files in `/etc`, `/opt` or `/srv` may have been
+//! changed or made by the owner.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,23 +17,23 @@ use std::time::Duration;
 
 use super::file;
 
-/// Where packages keep what is theirs alone.
+/// Directories that contain files of packages only.
 pub(crate) const SYSTEM: [&str; 8] = ["/usr/", "/boot/", "/lib/", "/lib64/", "/lib32/", "/libx32/", "/bin/", "/sbin/"];
 
-/// Not of a package, though in its directories.
+/// An exception within them.
 const LOCAL: &str = "/usr/local/";
 
 /// How long `rpm` may take to list all files.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The files that packages brought, and when. Their paths are kept as hashes: there are hundreds of thousands.
+/// The files installed by packages, and when. Paths are stored as hashes, because there are hundreds of thousands.
 #[derive(Debug)]
 pub(crate) struct Owned {
     hasher: RandomState,
     installed: HashMap<u64, i64>,
 }
 
-/// What packages brought to the image at `root`. `None` if no one can tell.
+/// The files that packages installed in the image at `root`. `None` if that cannot be determined.
 pub(crate) fn owned(root: &Path) -> Option<Owned> {
     let mut owned = Owned { hasher: RandomState::new(), installed: HashMap::new() };
     owned.add_dpkg(root);
@@ -45,7 +46,7 @@ pub(crate) fn owned(root: &Path) -> Option<Owned> {
 }
 
 impl Owned {
-    /// When a package brought that file. `None` if none did.
+    /// When a package installed that file. `None` if none did.
     pub(crate) fn installed(&self, path: &Path) -> Option<i64> {
         self.installed.get(&self.key(path.as_os_str().as_bytes())).copied()
     }
@@ -61,14 +62,14 @@ impl Owned {
         }
         let key = self.key(path);
         self.installed.insert(key, installed);
-        // A package may name /lib/x what lies at /usr/lib/x, where /lib is a link to it.
+        // A package may list /lib/x for a file at /usr/lib/x, if /lib is a link to /usr/lib.
         if !path.starts_with(b"/usr/") && !path.starts_with(b"/boot/") {
             let key = self.key(&[b"/usr", path].concat());
             self.installed.insert(key, installed);
         }
     }
 
-    /// dpkg writes the list of a package when it has unpacked it.
+    /// dpkg writes a package's file list when it has unpacked the package.
     fn add_dpkg(&mut self, root: &Path) {
         let Ok(entries) = fs::read_dir(root.join("var/lib/dpkg/info")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -82,7 +83,8 @@ impl Owned {
     }
 }
 
-/// What `rpm` lists in `format` of the packages at `root`, if it has any: of each line its first word, and the path after it.
+/// What `rpm` lists in `format` about the packages at `root`, if there are any: the first word of each line, and the
+/// path after it.
 pub(super) fn ask_rpm(root: &Path, format: &str, mut take: impl FnMut(&[u8], &[u8])) {
     if !["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|database| root.join(database).exists()) {
         return;
@@ -94,7 +96,7 @@ pub(super) fn ask_rpm(root: &Path, format: &str, mut take: impl FnMut(&[u8], &[u
     thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || {
-            // It ends by itself, or waits for a lock that no one gives up.
+            // It exits by itself, unless it waits for a lock that is never released.
             if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = rpm.kill();
             }

@@ -1,6 +1,6 @@
-//! What is packed into a file: the members of archives, one level deep, and the objects of git.
+//! Unpacks files: the members of archives, one level deep, and git's objects.
 //!
-//! An archive within an archive, a format that ingot cannot read, and what is damaged are named, and not searched.
+//! Nested archives, unsupported formats and damaged files are reported as not searched.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _};
@@ -12,25 +12,25 @@ use super::git;
 use super::members::{LIMIT, Take, Unpacked};
 use crate::host::unpack::{Foreign, Format, format_of};
 
-/// How much of the beginning of a file tells what it is.
+/// How many bytes are needed to detect the format of a file.
 const BEGINNING: usize = 512;
 
-/// The largest window of zstd, as a power of two: that of `zstd -19` twice.
+/// The largest zstd window, as a power of two: twice that of `zstd -19`.
 const WINDOW: u32 = 24;
 
-/// The beginnings of files that [`Format`] knows and that are not archives.
+/// Magic bytes of files that [`Format`] recognizes but that are not archives.
 const NO_ARCHIVES: [&[u8]; 4] = [b"\x7fELF", b"#!", b"MZ", b"\xca\xfe\xba\xbe"];
 
-/// What packages are called, as a rule published ones.
+/// File extensions of packages, which are usually published ones.
 const PACKAGES: [&str; 7] = ["whl", "gem", "deb", "rpm", "apk", "crate", "snap"];
 
-/// How those of them begin that are neither a zip, nor a tar, nor in gzip.
+/// Magic bytes of those packages that are neither zip, tar nor gzip.
 const PACKAGE_MAGIC: [&[u8]; 3] = [b"hsqs", b"\xed\xab\xee\xdb", b"!<arch>\n"];
 
-/// No longer name of a member is read.
+/// Longer member names are not read. In bytes.
 const NAME: u64 = 64 << 10;
 
-/// Gives every member of what is packed in `file` to `take`.
+/// Passes every member of the archive `file` to `take`.
 pub(super) fn unpack(path: &Path, file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let head = beginning(file)?;
     file.rewind()?;
@@ -47,7 +47,7 @@ pub(super) fn unpack(path: &Path, file: &mut File, take: &mut Take<'_>) -> io::R
         Some(Format::Foreign(Foreign::Known(name, _))) => return Ok(Unpacked::Not(format!("it is {name}"))),
         _ => return Ok(Unpacked::Plain),
     };
-    // Whoever unpacks it will see the same.
+    // Any other program that unpacks it will meet the same error.
     Ok(unpacked.unwrap_or_else(|error| Unpacked::Not(format!("it is damaged: {error}"))))
 }
 
@@ -63,23 +63,23 @@ fn beginning(file: &mut dyn Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Of an archive, its format.
+/// The format, if it is an archive.
 fn kind(head: &[u8]) -> Option<Format> {
     let is_nothing = head.iter().all(|byte| *byte == 0) || NO_ARCHIVES.iter().any(|magic| head.starts_with(magic));
     match format_of(head) {
         _ if is_nothing => None,
         Format::Foreign(Foreign::NoArchive(_)) => None,
-        // Of text and numbers that begin as the magic of a format does, there are many.
+        // Text and numbers often happen to begin with the magic bytes of a format.
         Format::Foreign(Foreign::Known(..)) if std::str::from_utf8(head).is_ok() => None,
         format => Some(format),
     }
 }
 
-/// Counts what is packed within, and takes the rest.
+/// Counts nested archives, and passes on the other members.
 struct Members<'a, 'b> {
     take: &'a mut Take<'b>,
     nested: usize,
-    /// How much may still be read.
+    /// How many bytes may still be read.
     left: u64,
 }
 
@@ -116,7 +116,7 @@ fn zstd(file: &mut File) -> io::Result<::zstd::Decoder<'static, BufReader<&mut F
     Ok(decoder)
 }
 
-/// A tar, or one file.
+/// A compressed tar or a single compressed file.
 fn compressed(mut unpacked: impl Read, path: &Path, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let head = beginning(&mut unpacked)?;
     let is_tar = matches!(kind(&head), Some(Format::Tar));
@@ -133,7 +133,7 @@ fn compressed(mut unpacked: impl Read, path: &Path, take: &mut Take<'_>) -> io::
 fn tar(content: &mut dyn Read, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let mut members = Members::new(take);
     let mut long = None;
-    // Raw: the library would put a name of any length into memory.
+    // Raw, because the library would read a name of any length into memory.
     for entry in ::tar::Archive::new(content).entries()?.raw(true) {
         let mut entry = entry?;
         let kind = entry.header().entry_type();
@@ -152,7 +152,7 @@ fn tar(content: &mut dyn Read, take: &mut Take<'_>) -> io::Result<Unpacked> {
     Ok(members.done())
 }
 
-/// The name of the next member: all of `text` up to a NUL, or what `24 path=…` says in a line of it.
+/// The name of the next member: all of `text` up to a NUL, or the value in a line such as `24 path=…`.
 fn long_name(text: &str, is_all: bool) -> Option<String> {
     let name = match is_all {
         true => text.split('\0').next(),
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(long_name("30 mtime=1.5\n19 path=a/b c/.env\n", false), Some("a/b c/.env".into()));
     }
 
-    /// What is read of an archive is bounded by what it unpacks to: a gigabyte of zeros takes a megabyte.
+    /// Reading is limited by the unpacked size: a gigabyte of zeros compresses to a megabyte.
     #[test]
     fn an_archive_is_read_up_to_a_bound_all_its_members_together() {
         let mut read = Vec::new();

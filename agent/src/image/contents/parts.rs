@@ -1,28 +1,29 @@
-//! Cuts a file into parts that overlap, so that what lies across a cut is whole in one of them.
+//! Splits a file into overlapping parts, so that a match across a boundary is complete in one of them.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-/// How much is read at a time. With the overlap it stays in a core's second-level cache.
+/// How many bytes are read at a time. Together with the overlap, this fits into a core's second-level cache.
 const PART: usize = 512 * 1024;
 
-/// How much of the file is seen again before what is new, and in advance after it.
+/// How many bytes of the file a part repeats before its new bytes, and how many it contains after them.
 pub(crate) const BEHIND: usize = 1024;
 pub(crate) const AHEAD: usize = 20 * 1024;
 
 /// A part of a file.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
-    /// Begins with a newline that is not in the file, if it is the first.
+    /// In the first part, begins with a newline that is not in the file.
     pub(crate) bytes: &'a [u8],
-    /// What is new. All of a file is new in one of its parts, and in no other.
+    /// The new bytes. Each byte of a file is new in exactly one of its parts.
     pub(crate) new: Range<usize>,
-    /// How many newlines precede `bytes`, that of the first part counted: the number of the line that `bytes` begin in.
+    /// How many newlines precede `bytes`, including the one added to the first part. This is the number of the line in
+    /// which `bytes` begin.
     pub(crate) line: u64,
     pub(crate) is_first: bool,
 }
 
-/// Reads all of `file` into `buffer`, part by part. Returns its length.
+/// Reads all of `file` into `buffer`, part by part. Returns the file's length.
 pub(super) fn cut(file: &mut (impl Read + ?Sized), buffer: &mut Vec<u8>, mut take: impl FnMut(&Part<'_>)) -> io::Result<u64> {
     buffer.clear();
     buffer.push(b'\n');
@@ -47,7 +48,7 @@ pub(super) fn cut(file: &mut (impl Read + ?Sized), buffer: &mut Vec<u8>, mut tak
 mod tests {
     use super::*;
 
-    /// Each byte that was new, and the line that each part says of its first new one.
+    /// All new bytes, and the line number that each part states for its first new byte.
     fn parts(content: &[u8]) -> (Vec<u8>, Vec<u64>, usize) {
         let (mut new, mut lines, mut widest) = (Vec::new(), Vec::new(), 0);
         let length = cut(&mut &content[..], &mut Vec::new(), |part| {

@@ -1,18 +1,18 @@
-//! Which files of an image are as someone published them, told by what their package manager keeps beside them.
+//! Determines which files of an image are unchanged since their publication, from the metadata of package managers.
 //!
-//! | packages of | are listed in | and compared by |
+//! | packages of | listed in | compared by |
 //! |---|---|---|
 //! | dpkg | `md5sums`, and the configuration files of `status` and of ucf | MD5 |
 //! | RPM | its database, which `rpm` reads | SHA-256 |
 //! | apk | `lib/apk/db/installed` | SHA-1 |
 //! | pip | `*.dist-info/RECORD` | SHA-256 |
-//! | Maven | the `.sha1` beside an archive | SHA-1 |
+//! | Maven | the `.sha1` next to an archive | SHA-1 |
 //! | Go | the `.ziphash` of the module ([`go`]) | SHA-256 of all of its files |
-//! | npm, Composer, RubyGems | lock files and specifications, which know archives and no files ([`timed`]) | time |
+//! | npm, Composer, RubyGems | lock files and specifications, which cover archives but not files ([`timed`]) | time |
 //!
-//! It is asked about files in which something was found, and about no others: to compare every file would be to read them
-//! all. Whichever directory has such a list is the root of what is listed, so that the layers of containers, the roots of
-//! chroots and any number of virtual environments are known like the image itself.
+//! Only files in which something was found are compared: comparing all files would mean reading them all. A directory
+//! that contains such a list is the root of the listed paths, so container layers, chroots and virtual environments are
+//! handled like the image itself.
 
 mod go;
 mod lists;
@@ -29,15 +29,15 @@ use super::file;
 use crate::digest::Known;
 use lists::Listed;
 
-/// How it is told that a file is as it was published.
+/// The evidence that a file is as it was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
     Digest,
-    /// It has not been written since: a weak sign, as times can be set.
+    /// It has not been written since. This is weak evidence, because times can be set.
     Time,
 }
 
-/// What is known of the packages of an image, as far as it was asked for.
+/// What is known about the packages of an image, loaded on demand.
 #[derive(Debug)]
 pub(crate) struct Published {
     root: PathBuf,
@@ -50,7 +50,7 @@ impl Published {
         Self { root: root.to_owned(), listed: Mutex::default(), modules: Mutex::default() }
     }
 
-    /// Whether the file at `path`, as the image names it, is what its package published.
+    /// Whether the file at `path`, as named in the image, is as its package published it.
     pub(crate) fn holds(&self, path: &Path) -> Option<By> {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let file = self.root.join(relative);
@@ -67,14 +67,15 @@ impl Published {
         timed::is_as_unpacked(&self.root, relative).then_some(By::Time)
     }
 
-    /// Whether the file at `path` is what Python compiled from a source that lies beside it: it holds what that holds. Told by
-    /// the length of the source, of which the compiled file has a note; its time is another in a tree that was copied.
+    /// Whether the file at `path` was compiled by Python from a source next to it, and so contains what the source
+    /// contains. Compares the length of the source, which the compiled file records; the recorded time differs in a
+    /// copied tree.
     pub(crate) fn is_compiled(&self, path: &Path) -> bool {
         let is_of = |source: PathBuf| {
             let mut head = [0; 16];
             let file = self.root.join(path.strip_prefix("/").unwrap_or(path));
             let Ok(source) = fs::metadata(self.root.join(source.strip_prefix("/").unwrap_or(&source))) else { return false };
-            // One that goes by the digest of the source has no length.
+            // A compiled file that is validated by the digest of its source records no length.
             let by_length = |head: &[u8; 16]| {
                 head[4] & 1 == 0 && head[12..].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) == source.len()
             };
@@ -100,17 +101,17 @@ impl Published {
     }
 }
 
-/// What Python compiled a file from: `x.py` for `__pycache__/x.cpython-311.pyc`.
+/// The source that Python compiled a file from: `x.py` for `__pycache__/x.cpython-311.pyc`.
 pub(crate) fn source_of(path: &Path) -> Option<PathBuf> {
     let directory = path.parent().filter(|directory| directory.ends_with("__pycache__"))?;
     let (name, _) = path.file_name()?.to_str()?.strip_suffix(".pyc")?.split_once('.')?;
     Some(directory.with_file_name(format!("{name}.py")))
 }
 
-/// What Maven fetches.
+/// The file types that Maven downloads.
 const ARCHIVES: [&str; 6] = ["jar", "war", "ear", "aar", "pom", "zip"];
 
-/// `x.jar.sha1`, as Maven keeps it in its repository, with a note of where it was fetched.
+/// The digest from `x.jar.sha1`, which Maven stores in its repository together with a note on the origin of the file.
 fn maven(file: &Path) -> Option<Known> {
     let is_archive = file.extension().is_some_and(|extension| ARCHIVES.iter().any(|known| extension == *known));
     if !is_archive || fs::symlink_metadata(file.with_file_name("_remote.repositories")).is_err() {
@@ -139,7 +140,7 @@ mod tests {
 
     /// The digests of "test".
     const MD5: &str = "098f6bcd4621d373cade4e832627b4f6";
-    /// That of "made".
+    /// The digest of "made".
     const MD5_MADE: &str = "4ab8710d781ba5b13aaf561cafd896b7";
     const SHA1: &str = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3";
 

@@ -1,39 +1,39 @@
-//! Who takes what is read of an image.
+//! The interface for code that processes the files of an image.
 
 use std::io;
 use std::path::Path;
 
 use super::parts::Part;
 
-/// Takes what is read.
+/// Receives the files of an image.
 pub(crate) trait Reader: Sync {
-    /// What is kept of a file from part to part.
+    /// State of one file, passed from part to part.
     type Notes: Default;
 
     /// Whether a file is to be read.
     fn wants(&self, file: &Seen<'_>, notes: &mut Self::Notes) -> bool;
 
-    /// Takes the next part of a file.
+    /// Receives the next part of a file.
     fn take(&self, file: &Seen<'_>, part: &Part<'_>, notes: &mut Self::Notes);
 
-    /// Is told that there is nothing more of a file, wanted or not.
+    /// Called after the last part of a file, whether the file was wanted or not.
     fn end(&self, file: &Seen<'_>, notes: Self::Notes);
 
-    /// Is told that not all of a file could be searched, and why.
+    /// Called if part of a file could not be searched, with the reason.
     fn skipped(&self, path: &Path, why: String);
 
-    /// Is told that a file or a directory cannot be read.
+    /// Called if a file or a directory cannot be read.
     fn failed(&self, path: &Path, error: &io::Error);
 }
 
-/// A file, or what is packed in one.
+/// A file, or a member of an archive.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
-    /// As the image names it.
+    /// The path in the image.
     pub(crate) path: &'a Path,
-    /// When its content was last changed, in seconds.
+    /// When its content was last changed, in seconds since 1970.
     pub(crate) modified: i64,
-    /// What it is called in the archive at `path`. Nothing, where it has no name there.
+    /// The member's name in the archive at `path`. Empty if members have no names there.
     pub(crate) member: Option<&'a str>,
 }
 

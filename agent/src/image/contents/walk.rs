@@ -1,7 +1,7 @@
-//! Walks below a root with several threads and reads what is wanted.
+//! Walks the tree below a root with several threads, and reads the wanted files.
 //!
-//! Directories are taken depth first, so that few are waiting; the files of a directory wait in the same queue, up to a
-//! bound, so that one large directory keeps all threads at work.
+//! Directories are visited depth first, so that few are waiting. The files of a directory are put into the same queue,
+//! up to a limit, so that one large directory keeps all threads busy.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
@@ -15,10 +15,10 @@ use super::members::Unpacked;
 use super::reader::{Amount, Reader, Seen};
 use super::{file as files, mounted, packed, parts};
 
-/// With so many paths waiting, whoever finds another file reads it at once.
+/// With this many paths waiting, a thread that finds another file reads it immediately.
 const WAITING: usize = 4 * 1024;
 
-/// Reads what `reader` wants below `root`, with `threads` threads, this one included.
+/// Reads the files below `root` that `reader` wants, with `threads` threads including the calling one.
 pub(crate) fn read<R: Reader>(root: &Path, threads: usize, reader: &R) -> Amount {
     let walk = Walk { root, reader, queue: Mutex::default(), changed: Condvar::new(), linked: Mutex::default() };
     match fs::metadata(root) {
@@ -37,7 +37,7 @@ pub(crate) fn read<R: Reader>(root: &Path, threads: usize, reader: &R) -> Amount
 }
 
 enum Job {
-    /// A directory, and the filesystem that its parent is of.
+    /// A directory, and the device number of its parent's filesystem.
     Directory(PathBuf, u64),
     File(PathBuf, Metadata),
 }
@@ -45,7 +45,7 @@ enum Job {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Job>,
-    /// Jobs that are being done, and may bring more.
+    /// The number of jobs in progress, which may add more.
     busy: usize,
 }
 
@@ -54,12 +54,12 @@ struct Walk<'a, R> {
     reader: &'a R,
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Files of several names that have been met.
+    /// Files with several names that have been seen.
     linked: Mutex<HashSet<(u64, u64)>>,
 }
 
 impl<R: Reader> Walk<'_, R> {
-    /// Works, together with whoever else calls this, until nothing is left.
+    /// Works, together with all other threads that call this, until nothing is left.
     fn go(&self) -> Amount {
         let (mut amount, mut buffer) = (Amount::default(), Vec::new());
         while let Some(job) = self.next() {
@@ -106,7 +106,7 @@ impl<R: Reader> Walk<'_, R> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let path = entry.path();
-            // What vanishes while it is listed takes nothing else with it.
+            // An entry that disappears during the listing does not affect the others.
             let kind = match entry.file_type() {
                 Ok(kind) => kind,
                 Err(error) => {
@@ -135,7 +135,7 @@ impl<R: Reader> Walk<'_, R> {
     fn visit(&self, path: &Path, metadata: &Metadata, amount: &mut Amount, buffer: &mut Vec<u8>) {
         let file = Seen { path: &self.in_image(path), modified: metadata.mtime(), member: None };
         let mut notes = R::Notes::default();
-        // Of several names, the first one that is wanted is read.
+        // A file with several names is read under the first one that is wanted.
         if self.reader.wants(&file, &mut notes) && self.is_new(metadata) {
             match files::open(path).and_then(|mut opened| self.search(&mut opened, &file, &mut notes, buffer)) {
                 Ok(bytes) => {
@@ -148,7 +148,7 @@ impl<R: Reader> Walk<'_, R> {
         self.reader.end(&file, notes);
     }
 
-    /// Reads a file, or what is packed in it. Returns how much that was.
+    /// Reads a file, or the members of an archive. Returns the number of bytes read.
     fn search(&self, opened: &mut File, file: &Seen<'_>, notes: &mut R::Notes, buffer: &mut Vec<u8>) -> io::Result<u64> {
         let mut bytes = 0;
         let mut take = |name: &str, content: &mut dyn io::Read| {
@@ -177,7 +177,7 @@ impl<R: Reader> Walk<'_, R> {
         metadata.nlink() < 2 || self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert((metadata.dev(), metadata.ino()))
     }
 
-    /// What goes away while we look was not there.
+    /// A file that disappears during the walk does not count as a failure.
     fn failed(&self, path: &Path, error: &io::Error) {
         if error.kind() != io::ErrorKind::NotFound {
             self.reader.failed(&self.in_image(path), error);

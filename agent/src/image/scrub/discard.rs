@@ -1,4 +1,4 @@
-//! Tells the disk of an image which of its blocks are free, so that what was deleted is gone from it.
+//! Tells the disk of an image which blocks are free, so that deleted data is gone from it.
 //!
 //! Source: ioctl_fitrim of <https://docs.kernel.org/>; fstrim(8).
 
@@ -22,7 +22,7 @@ pub(crate) struct Range {
 nix::ioctl_readwrite!(fitrim, b'X', 121, Range);
 
 impl Scrubber {
-    /// Discards the free space of each filesystem of the image. What happened, in a sentence for each.
+    /// Discards the free space of each filesystem of the image. Returns one sentence for each.
     pub(crate) fn discard_free_space(&self) -> Vec<String> {
         if !self.is_mount_point() {
             return vec![format!("free space is not discarded: {} is no mounted filesystem of its own", self.root.display())];
@@ -31,7 +31,7 @@ impl Scrubber {
         for at in self.mounts.iter().rev() {
             let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_IN_ROOT);
             let inside = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_XDEV);
-            // One that is not mounted is part of another, whose turn it was.
+            // If nothing is mounted there, the path is part of another filesystem, which has been handled.
             if matches!(openat2(&self.opened, at, inside), Err(Errno::EXDEV))
                 && let Ok(mount) = openat2(&self.opened, at, how)
             {
@@ -51,11 +51,11 @@ impl Scrubber {
 }
 
 fn discard(at: &Path, mount: &OwnedFd) -> String {
-    // What was just deleted is free only once the journal says so.
-    // SAFETY: a descriptor that is open, and no memory.
+    // Deleted blocks are free only after the journal has been committed.
+    // SAFETY: the descriptor is open, and no memory is passed.
     unsafe { nix::libc::syncfs(mount.as_raw_fd()) };
     let mut range = Range { start: 0, length: u64::MAX, shortest: 0 };
-    // SAFETY: the kernel reads and writes one `fstrim_range`, which this is.
+    // SAFETY: the kernel reads and writes one `fstrim_range`, whose layout `range` has.
     match unsafe { fitrim(mount.as_raw_fd(), &raw mut range) } {
         Ok(_) => format!("discarded {} MiB of free space on {}", range.length >> 20, at.display()),
         Err(errno) => format!("free space on {} is not discarded: {}", at.display(), errno.desc()),

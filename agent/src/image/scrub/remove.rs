@@ -1,7 +1,7 @@
-//! Takes files out of an image.
+//! Removes files from an image.
 //!
-//! By descriptors all the way down: no symbolic link is followed, and a directory that is replaced by a link in the meantime is
-//! not entered. Whatever is left by a run that was killed is found and removed by the next one.
+//! All paths are resolved by descriptors: symbolic links are not followed, and a directory that is replaced by a link
+//! in the meantime is not entered. Files left by a killed run are found and removed by the next one.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use crate::host::HostError;
 use crate::host::tree::{described, failed, filled, to_disk};
 
 impl Scrubber {
-    /// Removes a file, a link, or a directory with all that it holds but for what is mounted there.
+    /// Removes a file, a link, or a directory with everything in it, except mounted filesystems.
     pub(crate) fn remove(&self, spot: &Spot) -> Result<(), HostError> {
         let failed = |error| failed("remove", &spot.path(), error);
         let Some((parent, name)) = there(self.parent(spot)).map_err(failed)? else { return Ok(()) };
@@ -26,12 +26,13 @@ impl Scrubber {
         to_disk(&parent).map_err(failed)
     }
 
-    /// Cuts a regular file to nothing: it keeps its owner and mode, and who has it open goes on.
+    /// Truncates a regular file to zero length: it keeps its owner and mode, and processes can continue to write to it.
     pub(crate) fn empty(&self, spot: &Spot) -> Result<(), HostError> {
         self.write(spot, b"")
     }
 
-    /// Writes a regular file over, in place. For what cannot be renamed over: a few bytes, written at once.
+    /// Overwrites a regular file in place, with one write. For short content of files that cannot be replaced by a
+    /// rename.
     pub(crate) fn write(&self, spot: &Spot, content: &[u8]) -> Result<(), HostError> {
         let failed = |error| failed("write", &spot.path(), error);
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -41,7 +42,7 @@ impl Scrubber {
         written.map_err(failed)
     }
 
-    /// Puts a file of the same owner and mode, and with other content, in place of one.
+    /// Replaces a file by one with the same owner and mode and other content.
     pub(crate) fn replace(&self, spot: &Spot, content: &[u8]) -> Result<(), HostError> {
         let failed = |error| failed("write", &spot.path(), error);
         let (parent, name) = self.parent(spot).map_err(failed)?;
@@ -61,7 +62,7 @@ impl Scrubber {
 
 fn remove_at(parent: &OwnedFd, name: &Path) -> io::Result<()> {
     match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        // Busy: a file that something is mounted over.
+        // EBUSY: something is mounted over the file.
         Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => return Ok(()),
         Err(Errno::EISDIR) => {}
         Err(other) => return Err(other.into()),
@@ -75,7 +76,7 @@ fn remove_at(parent: &OwnedFd, name: &Path) -> io::Result<()> {
         remove_at(&directory, &name)?;
     }
     match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        // Not empty: something is mounted below it, or was made just now.
+        // ENOTEMPTY: something is mounted below it, or was created just now.
         Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => Ok(()),
         Err(other) => Err(other.into()),
     }

@@ -1,4 +1,4 @@
-//! Swap of the machine on which an image is made.
+//! Swap on the machine that builds an image.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,11 +13,11 @@ use super::{Scrubber, Spot, there};
 use crate::host::HostError;
 use crate::host::tree::failed;
 
-/// The last ten bytes of the first page of what mkswap(8) made, on pages of 4, 16 and 64 KiB.
+/// The last ten bytes of the first page written by mkswap(8), with pages of 4, 16 or 64 KiB.
 const SIGNATURE: &[u8] = b"SWAPSPACE2";
 
 impl Scrubber {
-    /// Whether a file holds swap.
+    /// Whether a file is a swap file.
     pub(crate) fn is_swap(&self, spot: &Spot) -> Result<bool, HostError> {
         let failed = |error| failed("read", &spot.path(), error);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -28,7 +28,7 @@ impl Scrubber {
         Ok([4096, 16_384, 65_536].into_iter().any(is_at))
     }
 
-    /// Takes a swap file of the image out of use, if the kernel uses it.
+    /// Deactivates a swap file of the image, if the kernel uses it.
     pub(crate) fn stop_swapping(&self, path: &Path) -> Result<(), HostError> {
         let path = self.root.join(path.strip_prefix("/").unwrap_or(path));
         let failed = |error| failed("swapoff", &path, error);
@@ -37,7 +37,7 @@ impl Scrubber {
             return Ok(());
         }
         let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
-        // SAFETY: a string that ends with a zero byte, and lives as long as the call.
+        // SAFETY: the string is NUL-terminated and lives as long as the call.
         Errno::result(unsafe { libc::swapoff(name.as_ptr()) }).map(drop).map_err(|errno| failed(errno.into()))
     }
 }

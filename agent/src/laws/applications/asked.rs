@@ -1,4 +1,4 @@
-//! What is up is asked whether it serves, in every boot: that its processes run does not say so.
+//! In every boot, a running application is asked whether it serves: running processes are not enough.
 
 use super::*;
 use crate::host::identity;
@@ -7,12 +7,12 @@ use crate::steps::application::bring_back;
 
 const HEALTH: &str = "http://127.0.0.1:15000/health";
 
-/// One that needs no secret, so that it comes up by itself after a reboot.
+/// An application that needs no secret, so that it comes up by itself after a reboot.
 fn by_itself() -> String {
     SHOP.replace("environment: { DB: '{{secrets.db}}' }, proxy: {", "port: 5000, ready: { http: /health }, proxy: {")
 }
 
-/// `ingot restore-applications`.
+/// Does what `ingot restore-applications` does.
 async fn restored(instance: &Instance) {
     let host = instance.machine.host();
     let record = Record::load(host.files.clone(), host.users.own(), &identity::dmi(&*host.files).await.unwrap()).await.unwrap();
@@ -20,7 +20,7 @@ async fn restored(instance: &Instance) {
     assert!(missing.failed.is_empty(), "{missing:?}");
 }
 
-/// Load balancers and stacks were told of a good instance.
+/// Load balancers and stacks used to be told that such an instance was good.
 #[tokio::test(start_paused = true)]
 async fn one_that_came_up_by_itself_and_does_not_answer_is_a_failure() {
     for reboots in [true, false] {
@@ -45,7 +45,7 @@ async fn one_that_came_up_by_itself_and_does_not_answer_is_a_failure() {
     }
 }
 
-/// A restart is not a failure. That no one is served after it is one.
+/// A restart is not a failure, but an application that does not serve afterwards is one.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_started_again_and_does_not_answer_any_more_is_a_failure() {
     for (status, outcome) in [(200, BootOutcome::Done), (503, BootOutcome::Failed)] {
@@ -62,7 +62,8 @@ async fn one_that_was_started_again_and_does_not_answer_any_more_is_a_failure() 
     }
 }
 
-/// The power fails while a release is gone back from that had the requests already. A reboot brought that back, and held it for good.
+/// The power fails during the rollback of a release that already received requests. A reboot used to restore that
+/// release, and to keep it for good.
 #[tokio::test(start_paused = true)]
 async fn what_was_gone_back_from_is_not_what_a_reboot_brings_back() {
     let text = by_itself().replace("proxy: {", "overlap: false, proxy: {");

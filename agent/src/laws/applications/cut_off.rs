@@ -1,4 +1,4 @@
-//! A switch that the end of the boot cuts off in its middle goes back.
+//! A switch that is interrupted by the end of the boot is rolled back.
 
 use super::*;
 use crate::execute::Halt;
@@ -7,24 +7,24 @@ use crate::laws::instance::Booted;
 
 const HEALTH: &str = "http://127.0.0.1:5000/health";
 
-/// What is told of generations.
+/// The warnings about generations.
 fn told(booted: &Booted) -> Vec<&str> {
     booted.report.warnings.iter().map(String::as_str).filter(|warning| warning.contains("(generation ")).collect()
 }
 
-/// Of two releases that are never up at the same time.
+/// A document with two releases that are never up at the same time.
 fn one_at_a_time() -> String {
     SHOP.replace("proxy: {", "overlap: false, port: 5000, ready: { http: /health, timeout: 10m }, proxy: {")
 }
 
-/// The deadline passes after so many seconds. What did not answer does so from then on.
+/// The deadline passes after this many seconds. From then on, the application answers.
 async fn deadline(instance: &Instance, seconds: u64) -> Halt {
     instance.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
     instance.machine.add_answer(HEALTH, 200);
     Halt::Deadline(Explanation::new("the deadline passed", None))
 }
 
-/// No one served, until someone booted again.
+/// Until the next boot, no release served.
 #[tokio::test(start_paused = true)]
 async fn while_the_next_one_is_proven() {
     let instance = serving(&one_at_a_time(), []).await;
@@ -41,7 +41,7 @@ async fn while_the_next_one_is_proven() {
     assert_eq!(current(&instance.machine), "shop-1");
 }
 
-/// What is being stopped counts as running, and was not started again. Whoever waits is told in the meantime.
+/// A process that is being stopped counts as running, and was not started again. Signals are sent in the meantime.
 #[tokio::test(start_paused = true)]
 async fn while_the_one_before_is_stopped() {
     let text = format!("{}signals: {{ proof: {{ s3: 's3://shop-evidence/x/' }} }}\n", one_at_a_time());
@@ -61,7 +61,7 @@ async fn while_the_one_before_is_stopped() {
     }
 }
 
-/// The one before has served all the while, and half of the next one is not left beside it.
+/// The previous release has served throughout, and the partly started next one must not stay next to it.
 #[tokio::test(start_paused = true)]
 async fn of_two_that_overlap_the_next_one_is_stopped() {
     let text = SHOP.replace("proxy: {", "port: 5000, ready: { http: /health, timeout: 10m }, proxy: {");
@@ -74,7 +74,7 @@ async fn of_two_that_overlap_the_next_one_is_stopped() {
     assert_eq!(told(&booted), [""; 0]);
 }
 
-/// It waited for its bundle until then.
+/// Until then, the application was waiting for a step before it.
 #[tokio::test(start_paused = true)]
 async fn one_that_a_reboot_has_ended_serves_though_it_did_not_get_its_turn() {
     let text = SHOP.replace("run: {", "after: [commands.slow], run: {");

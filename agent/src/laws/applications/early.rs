@@ -1,8 +1,9 @@
-//! After a reboot, what waits for a secret serves as soon as that is read, whatever its next release waits for.
+//! After a reboot, an application that waits for a secret serves as soon as the secret has been read, whatever its next
+//! release waits for.
 
 use super::*;
 
-/// The bundle comes after something that takes ten minutes from the reboot on.
+/// The bundle follows a command that takes ten minutes after the reboot.
 fn behind_something_slow(text: &str) -> String {
     let text = text.replace("into: /opt/shop }", "into: /opt/shop, after: [commands.slow] }");
     format!("{text}commands: {{ slow: {{ run: [/bin/slow], once: always, timeout: 1h }} }}\n")
@@ -15,7 +16,7 @@ async fn rebooted(text: &str) -> Instance {
     instance
 }
 
-/// It was down for as long as its next release was on its way.
+/// It used to be down until its next release had arrived.
 #[tokio::test(start_paused = true)]
 async fn before_the_next_release_is_here() {
     let instance = rebooted(&behind_something_slow(SHOP)).await;
@@ -44,7 +45,7 @@ async fn of_the_same_release_it_is_started_once() {
     assert_eq!(instance.machine.starts_and_reloads("shop.web-1.service").0, starts + 1);
 }
 
-/// What has its requests counts as proven: a boot would be good whose application never answers.
+/// A release that receives requests counted as proven, so a boot succeeded even if its application never answered.
 #[tokio::test(start_paused = true)]
 async fn one_that_does_not_get_ready_is_a_failure_all_the_same() {
     let text = behind_something_slow(&SHOP.replace("proxy: {", "port: 5000, ready: { http: /health }, proxy: {"));

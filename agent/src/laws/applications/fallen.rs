@@ -1,9 +1,10 @@
-//! Where an application does not get its turn, what served last serves, is reached, and is what `current` leads to.
+//! If an application's step does not run, the release that served last keeps serving, is reachable, and is the target
+//! of `current`.
 
 use super::*;
 use crate::fake::aws::FakeSecretsManager;
 
-/// Its secret cannot be read, so that the application is never asked.
+/// Its secret cannot be read, so the application's step is skipped.
 #[tokio::test(start_paused = true)]
 async fn current_is_what_serves_where_the_application_does_not_get_its_turn() {
     let mut instance = serving(SHOP, []).await;
@@ -25,20 +26,20 @@ async fn after_a_reboot_the_release_before_serves_though_the_next_one_cannot_be_
     for unit in ["shop.web-1.service", "shop.jobs-1.service", "ingot-proxy.service"] {
         assert!(is_up(&instance, unit), "{unit} is not up: {}", booted.transcript.text());
     }
-    // Where it is up, nothing is to be said of it.
+    // If it is up, no warning is needed.
     assert_eq!(booted.report.warnings, [""; 0]);
     instance.machine.restart_process();
     assert_eq!(instance.boot().await.report.warnings, [""; 0]);
 }
 
-/// An instance whose release came up by itself after a reboot, and which cannot fetch the next one.
+/// An instance whose release came up by itself after a reboot, and that cannot fetch the next one.
 async fn up_by_itself() -> Instance {
     let mut instance = serving(&SHOP.replace("environment: { DB: '{{secrets.db}}' }, ", ""), []).await;
     instance.objects = Rc::new(FakeObjects::default());
     instance
 }
 
-/// nginx did not.
+/// nginx did not come up.
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_the_release_before_is_reached_though_the_next_one_cannot_be_fetched() {
     let instance = up_by_itself().await;
@@ -48,7 +49,7 @@ async fn after_a_reboot_the_release_before_is_reached_though_the_next_one_cannot
     assert!(booted.report.warnings.contains(&"applications.shop: shop shop-1 (generation 1) serves again".to_owned()));
 }
 
-/// A stranger has its port: systemd starts it again and again, so that it is never down for good. `jobs` is down, too.
+/// Another process has its port. systemd keeps restarting nginx, so it is never down for good. `jobs` is down, too.
 #[tokio::test(start_paused = true)]
 async fn what_runs_beside_a_proxy_that_does_not_come_up_is_started_and_the_proxy_is_told_of() {
     let instance = up_by_itself().await;
@@ -61,7 +62,7 @@ async fn what_runs_beside_a_proxy_that_does_not_come_up_is_started_and_the_proxy
     assert!(booted.report.warnings.iter().any(|warning| warning.starts_with(told)), "{:?}", booted.report.warnings);
 }
 
-/// Another step uses it, so that the bundle has it lead to the next release at once.
+/// Another step uses `current`, so the bundle makes it point to the next release at once.
 #[tokio::test(start_paused = true)]
 async fn current_leads_back_where_what_the_application_waits_for_fails() {
     let text = SHOP.replace("run: {", "after: [commands.migrate], run: {");
@@ -85,7 +86,7 @@ async fn a_release_before_whose_secret_is_not_known_is_told_to_be_down() {
     assert!(!is_up(&instance, "shop.web-1.service"));
 }
 
-/// It was tried a second time before anybody was told.
+/// It used to be retried before the failure was signaled.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_second_try_to_go_back() {
     let text = SHOP.replace("proxy: {", "overlap: false, port: 5000, ready: { http: /health }, proxy: {");

@@ -1,7 +1,7 @@
-//! What AWS lets an account do in a second, as published: token buckets, shared by a whole fleet.
+//! The published AWS quotas of an account: token buckets, shared by a whole fleet.
 //!
-//! [`Metered`] stands before an instance's own fakes. A call takes some milliseconds, takes a token, and is refused
-//! when there is none. Nothing here is random but the milliseconds, and those come from a seed.
+//! [`Metered`] wraps an instance's own fakes. A call takes a few milliseconds and a token, and is refused if no token
+//! is left. Only the milliseconds are random, and they come from a seed.
 #![expect(clippy::disallowed_methods, reason = "a service of ours takes its time, which is tokio's and paused")]
 
 use std::cell::RefCell;
@@ -19,9 +19,9 @@ use crate::aws::{
     AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretsManager, secrets_manager, ssm,
 };
 
-/// What an action may be called: at once, and a second after that.
+/// How often an action may be called: in a burst, and per second after that.
 struct Quota {
-    /// Actions of one quota share it.
+    /// Actions that share the quota.
     actions: &'static [&'static str],
     at_once: f64,
     a_second: f64,
@@ -46,7 +46,7 @@ const QUOTAS: &[Quota] = &[
 /// How long a call takes, in milliseconds.
 pub(super) const LATENCY: std::ops::RangeInclusive<u64> = 5..=20;
 
-/// An account and region, of which everybody has a share.
+/// An account and region, shared by all instances.
 pub(super) struct Account {
     buckets: RefCell<Vec<Bucket>>,
     latency: RefCell<fastrand::Rng>,
@@ -73,7 +73,7 @@ impl Account {
 
     async fn call(&self, service: &'static Service, operation: &'static str) -> Result<(), AwsError> {
         let latency = Duration::from_millis(self.latency.borrow_mut().u64(LATENCY));
-        // Half of it on the way there.
+        // Half of the latency is on the way to the service.
         sleep(latency / 2).await;
         let taken = self.take(operation);
         sleep(latency - latency / 2).await;
@@ -94,7 +94,7 @@ impl Account {
         taken
     }
 
-    /// How long so many calls take at the least, if they could all be made at once.
+    /// The minimum time for this many calls, if they were all made as early as possible.
     pub(super) fn least(calls: &BTreeMap<&'static str, usize>) -> Duration {
         let of_quota = |quota: &Quota| {
             let needed: usize = quota.actions.iter().filter_map(|action| calls.get(action)).sum();
@@ -124,13 +124,13 @@ fn throttled(service: &'static Service, operation: &'static str) -> AwsError {
     }
 }
 
-/// An instance's own AWS, behind what the account lets through.
+/// An instance's AWS services, limited by the account's quotas.
 struct Metered {
     account: Rc<Account>,
     own: Services,
 }
 
-/// `own`, with everything that has a quota behind it.
+/// `own`, with every service that has a quota wrapped.
 pub(super) fn metered(account: &Rc<Account>, own: Services) -> Services {
     let metered = Rc::new(Metered { account: account.clone(), own: own.clone() });
     let mut services = own;

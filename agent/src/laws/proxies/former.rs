@@ -1,4 +1,4 @@
-//! An application without a proxy any more, and one that is in no document any more.
+//! An application that no longer has a proxy, and one that is no longer in any document.
 
 use crate::fake::machine::Outcome;
 use crate::host::End;
@@ -27,7 +27,7 @@ async fn another_name_is_another_application_and_the_one_before_goes() {
     instance.boot_well().await;
     turn_to(&mut instance, &document("store", 2, "port: 5000"));
 
-    // Where the new one fails, the one before serves on.
+    // If the new one fails, the former one keeps serving.
     let was = proxy(&instance).await;
     instance.machine.is_deaf(true);
     instance.boot().await.error("applications.store");
@@ -60,7 +60,7 @@ async fn part_of_a_document_stops_no_application() {
     let booted = process.run(std::future::pending()).await;
     assert!(booted.changed().is_empty(), "{}", booted.transcript.text());
 
-    // What is in the document no more goes with any that is.
+    // An application that is no longer in the document is removed together with any other application's step.
     turn_to(&mut instance, &shop(1, "port: 5000"));
     let text = instance.boot_well().await.transcript.text();
     assert!(text.contains("drain and stop admin.web-1.service of admin"), "{text}");
@@ -77,7 +77,7 @@ async fn a_document_without_applications_says_what_goes_on() {
     insta::assert_snapshot!(warnings.join("\n"), @"the document no longer has an application, and applications.shop still runs: run `systemctl stop shop.jobs-1.service shop.web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
 }
 
-/// It was stopped, and forgotten, before anybody knew whether the next one could be built.
+/// It used to be stopped and forgotten before it was known whether its successor could be built.
 #[tokio::test(start_paused = true)]
 async fn one_whose_port_is_wanted_serves_until_its_successor_is_built() {
     let alone = "port: 5000, overlap: false";

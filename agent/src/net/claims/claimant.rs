@@ -1,4 +1,4 @@
-//! One who wants a claim, and asks its store.
+//! An instance that wants a claim, and its calls to the store.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use super::{Store, Wanter};
 use crate::failure::Explanation;
 use crate::host::Clock;
 
-/// One who wants a claim.
+/// An instance that wants a claim.
 pub(crate) struct Claimant<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) me: Wanter,
-    /// What it is claimed for, for people.
+    /// The purpose of the claim, in readable form.
     pub(crate) release: String,
     /// When to give up, on the clock.
     pub(crate) until: Duration,
-    /// Is told what is waited for.
+    /// Called with a description of what is being waited for.
     pub(crate) waiting: &'a dyn Fn(String),
 }
 
-/// An answer, or that there was none in time.
+/// The answer of a call, or an error if it does not arrive in time.
 pub(super) async fn within<T>(
     time: Duration,
     clock: &dyn Clock,

@@ -1,4 +1,4 @@
-//! A claim that is ours: kept while something is done, and ended.
+//! A claim that this instance holds: it is renewed while the work is done, and then ended.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::failure::Explanation;
 /// The pause after a renewal that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A claim of ours. Dropped, it is left to others, once it is stale.
+/// A held claim. If dropped, it is left to other instances, which may take it over once it is stale.
 pub(crate) struct Held<'a> {
     by: Claimant<'a>,
     claim: Claim,
     etag: String,
-    /// When the last write was sent that the store has answered, by [`passed`](crate::host::Clock::passed).
+    /// When the last write that the store confirmed was sent, by [`passed`](crate::host::Clock::passed).
     renewed: Duration,
 }
 
-/// What became of a write.
+/// The result of a write.
 enum Wrote {
     Kept,
-    /// The answer to an earlier write was lost: it is ours, and by now the ETag is known.
+    /// The answer to an earlier write was lost: the claim is ours, and its ETag is now known.
     Again,
-    /// It says already what it was to say.
+    /// The claim has already ended as intended.
     Ended,
-    /// It is of another.
+    /// Another instance holds the claim.
     Not(String),
-    /// It is not there, or not a claim any more.
+    /// The object does not exist, or is no longer a claim.
     Gone,
 }
 
@@ -38,18 +38,19 @@ impl<'a> Held<'a> {
         Self { by, claim, etag, renewed }
     }
 
-    /// For how long what is done under it may go on if this process is stopped, hangs or dies: a little longer than it is ours.
+    /// How long the work may continue if this process is stopped, hangs or dies: a little longer than the claim is
+    /// ours.
     pub(crate) fn lease(&self) -> Duration {
         (self.renewed + LOST_AFTER + WATCHED_AFTER).saturating_sub(self.by.clock.passed())
     }
 
-    /// For how long it is ours.
+    /// How long the claim is still ours.
     fn left(&self) -> Duration {
         (self.renewed + LOST_AFTER).saturating_sub(self.by.clock.passed())
     }
 
-    /// Renews it until `work` has ended, and tells `extend` the lease from then on. `work` has to be dropped after an
-    /// error.
+    /// Renews the claim until `work` has ended, and passes each new lease to `extend`. After an error the caller must
+    /// drop `work`.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl<'a> Held<'a> {
         extend: &dyn Fn(Duration),
         work: Pin<&mut (dyn Future<Output = ()> + '_)>,
     ) -> Result<(), ClaimError> {
-        // As after a suspension while the claim was being made.
+        // For example, after a suspension while the claim was being made.
         if self.left().is_zero() {
             return Err(self.lost(None));
         }
@@ -69,12 +70,12 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Goes on for as long as it can be renewed.
+    /// Runs for as long as the claim can be renewed.
     async fn keep(&mut self, extend: &dyn Fn(Duration)) -> ClaimError {
         let mut trouble = None;
         loop {
             let due = (self.renewed + RENEWED_EVERY).saturating_sub(self.by.clock.passed());
-            // No longer at a time: after a suspension, a timer goes on where it was.
+            // Sleeps only briefly at a time, because after a suspension a timer continues where it was.
             let pause = if trouble.is_some() { AGAIN } else { due.min(AGAIN) };
             self.by.clock.sleep(pause.min(self.left())).await;
             if self.left().is_zero() {
@@ -100,13 +101,13 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Says how it ended.
+    /// Records how the work ended.
     ///
     /// # Errors
     ///
-    /// If it is lost, or the store does not take it in time.
+    /// If the claim is lost, or the store does not accept the result in time.
     pub(crate) async fn end(mut self, ending: Ending) -> Result<(), ClaimError> {
-        // What ended badly may have been stopped for the lease. Another does it again.
+        // Failed work may have been stopped because the lease ended. Another instance does it again.
         let is_done = ending == Ending::Done;
         if !is_done && self.left().is_zero() {
             return Err(self.lost(None));
@@ -121,8 +122,9 @@ impl<'a> Held<'a> {
                 Err(why) => why,
             };
             let pause = Backoff::CALL.pause(tries, why.retry_after);
-            // As long as no one can take it over, any error is borne, as in a renewal: what is done would be done again. What ended
-            // badly is, and is to be told.
+            // While no other instance can take the claim over, any error is tolerated for finished work, as in a
+            // renewal, because the work would otherwise be done again. Failed work is done again anyway, so its error
+            // is reported.
             let is_final = !why.transient && (!is_done || self.left() <= pause);
             if is_final || self.by.clock.elapsed() + pause >= self.by.until {
                 return Err(ClaimError::Untold { name: self.by.store.name(), why: why.into() });
@@ -133,7 +135,7 @@ impl<'a> Held<'a> {
         unreachable!("it is tried until it ends")
     }
 
-    /// Writes the claim as it is now, in at most `time` and another look.
+    /// Writes the claim in its current state, within `time`, and reads it again if the condition did not hold.
     async fn write(&mut self, time: Duration) -> Result<Wrote, Explanation> {
         self.claim.renewal += 1;
         let (clock, store) = (self.by.clock, self.by.store);
@@ -190,7 +192,7 @@ mod tests {
     use crate::host::Clock;
     use crate::host::clock::SystemClock;
 
-    /// A clock of a machine that may be suspended.
+    /// The clock of a machine that may be suspended.
     struct Suspended {
         clock: SystemClock,
         slept: Cell<Duration>,
@@ -219,7 +221,7 @@ mod tests {
         }
     }
 
-    /// It takes everything, until a test says otherwise.
+    /// A store that accepts everything until a test changes that.
     fn store() -> StandIn {
         StandIn::answering((0, Answer::Refused), Answer::Written)
     }
@@ -253,7 +255,7 @@ mod tests {
         assert!(clock.elapsed() < Duration::from_millis(2_600), "{:?}", clock.elapsed());
     }
 
-    /// It had begun, and five seconds more each time that an answer came late.
+    /// Regression: it started, and ran five seconds longer each time that an answer came late.
     #[tokio::test(start_paused = true)]
     async fn what_was_over_before_it_began_does_not_begin() {
         let (store, clock) = (store(), clock());
@@ -266,7 +268,7 @@ mod tests {
         assert!(matches!(lost, ClaimError::Lost { .. }) && !begun.get(), "{lost}");
     }
 
-    /// The others were told that it had failed, and it was only over.
+    /// Regression: the others were told that the work had failed, although only its lease had ended.
     #[tokio::test(start_paused = true)]
     async fn what_was_killed_in_a_suspension_is_left_to_another() {
         let (store, clock) = (store(), clock());
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(store.writes.get(), 1, "nothing was said of it");
     }
 
-    /// It was told as "someone who removed it has taken over the claim".
+    /// Regression: this was reported as "someone who removed it has taken over the claim".
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_was_removed_ends_what_it_is_for() {
         let (store, clock) = (store(), clock());
@@ -288,7 +290,7 @@ mod tests {
         assert!(matches!(ours.end(Ending::Done).await, Err(ClaimError::Gone { .. })));
     }
 
-    /// What had gone well was done again by another, for an answer that would have passed.
+    /// Regression: because of a passing error, another instance did the finished work again.
     #[tokio::test(start_paused = true)]
     async fn that_it_is_done_is_told_until_another_may_take_it_over() {
         let (store, clock) = (store(), clock());

@@ -1,4 +1,4 @@
-//! A claim as it is written: a small object in JSON.
+//! A claim in its stored form: a small JSON object.
 //!
 //! ```json
 //! { "version": 1, "holder": "i-0abc…", "attempt": "…", "renewal": 12, "release": "v42", "state": "failed",
@@ -11,31 +11,32 @@ use serde_json::{Value, json};
 
 const VERSION: u64 = 1;
 
-/// The longest line that is kept of what a program said, in bytes.
+/// The longest kept line of a program's output, in bytes.
 const LINE: usize = 1_000;
 
-/// The longest claim with all that the program said, in bytes: half of what is read of one. As JSON, a byte may be six.
+/// The longest claim including the program's output, in bytes: half of what is read of one. In JSON a byte may become
+/// six.
 const LONGEST: usize = 32 << 10;
 
-/// Who wants to hold a claim.
+/// An instance that wants to hold a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanter {
-    /// An instance.
+    /// The instance id.
     pub(crate) holder: String,
-    /// No two tries have the same.
+    /// Unique for each try.
     pub(crate) attempt: String,
 }
 
-/// What is known of a claim.
+/// The content of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// The instance.
+    /// The instance id of the holder.
     pub(crate) holder: String,
     /// See [`Wanter::attempt`].
     pub(crate) attempt: String,
-    /// Counts the writes, so that no two have the same content, and hence not the same ETag.
+    /// Counts the writes, so that no two have the same content and hence the same ETag.
     pub(crate) renewal: u64,
-    /// What it is claimed for, for people.
+    /// The purpose of the claim, in readable form.
     pub(crate) release: String,
     pub(crate) state: State,
 }
@@ -46,14 +47,14 @@ pub(crate) enum State {
     Ended(Ending),
 }
 
-/// How it ended. Without secrets.
+/// The result of the work, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     Done,
     Failed {
         why: String,
         exit: Option<i32>,
-        /// The last lines that it printed.
+        /// The last lines of the program's output.
         said: Vec<String>,
     },
 }
@@ -85,7 +86,7 @@ impl Claim {
         object.to_string().into()
     }
 
-    /// `None` if it is none, or of a later ingot.
+    /// `None` if the body is not a claim, or was written by a later version of ingot.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let object: Value = of_bytes(body).ok()?;
         let text = |name: &str| object[name].as_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! A store of one claim, in memory, that answers writes as a test says.
+//! A store in memory with one claim, which answers writes as a test specifies.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ pub(super) enum Answer {
     Refused,
 }
 
-/// Gives one answer to so many writes, and another to all that follow.
+/// Gives one answer to the first writes, and another to all that follow.
 pub(super) struct StandIn {
     pub(super) first: Cell<(u32, Answer)>,
     then: Answer,

@@ -1,4 +1,4 @@
-//! Takes a claim, or waits for the one who has it.
+//! Takes a claim, or waits for its holder.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,22 +8,22 @@ use super::{CALL, Claim, ClaimError, Ending, Next, State, next};
 use crate::backoff::Backoff;
 use crate::failure::Explanation;
 
-/// What became of it.
+/// The result of taking a claim.
 pub(crate) enum Taken<'a> {
-    /// To be done here.
+    /// This instance has to do the work.
     Ours(Held<'a>),
-    /// Another has done it.
+    /// Another instance has done the work.
     Done(Claim),
-    /// Another has failed at it.
+    /// The work failed on another instance.
     Failed(Claim, Ending),
 }
 
 impl<'a> Claimant<'a> {
-    /// Takes the claim, or waits until whoever has it has ended or is gone.
+    /// Takes the claim, or waits until its holder has ended the work or is gone.
     ///
     /// # Errors
     ///
-    /// If the store refuses, or the time is over.
+    /// If the store refuses, or the time runs out.
     pub(crate) async fn take(self) -> Result<Taken<'a>, ClaimError> {
         let mut claim = Claim {
             holder: self.me.holder.clone(),
@@ -60,7 +60,7 @@ impl<'a> Claimant<'a> {
             let sent = self.clock.passed();
             match within(CALL, self.clock, self.store.write(claim.written(), over.as_deref())).await {
                 Ok(Some(etag)) => return Ok(Taken::Ours(Held::new(self, claim, etag, sent))),
-                // Another was faster, or the answer to an earlier try was lost: a look tells.
+                // Another instance was faster, or the answer to an earlier try was lost. Reading the claim tells which.
                 Ok(None) => {
                     tries += 1;
                     self.bear(Stop::Until(not_taken()), tries).await?;
@@ -73,7 +73,7 @@ impl<'a> Claimant<'a> {
         }
     }
 
-    /// Waits before another try, if there is a point in one.
+    /// Waits before another try, unless the error is final or the time runs out.
     async fn bear(&self, stop: Stop, tries: u32) -> Result<(), ClaimError> {
         match stop {
             Stop::For(error) => Err(error),
@@ -85,14 +85,14 @@ impl<'a> Claimant<'a> {
         }
     }
 
-    /// What to do now. Whoever has `waited` for a holder fails with it.
+    /// What to do now. An instance that has `waited` for a holder shares its failure.
     async fn found(&self, waited: bool) -> Result<Next, Stop> {
         let seen = within(CALL, self.clock, self.store.look()).await.map_err(|why| self.stop(why))?;
         let began = seen.as_ref().filter(|_| !waited).map_or(SystemTime::UNIX_EPOCH, |seen| seen.date - self.clock.passed());
         next(seen.as_ref(), &self.me, began).map_err(|_| Stop::For(ClaimError::NotAClaim { name: self.store.name() }))
     }
 
-    /// Whether there was so much time.
+    /// Sleeps for `pause` if the time allows it. Returns whether it did.
     async fn paused(&self, pause: Duration) -> bool {
         let is_in_time = self.clock.elapsed() + pause < self.until;
         if is_in_time {
@@ -115,10 +115,10 @@ fn not_taken() -> Explanation {
     Explanation { transient: true, ..Explanation::new("it was not as it had been a moment before", Some(hint.into())) }
 }
 
-/// Why it does not go on.
+/// Why an attempt to take the claim stopped.
 enum Stop {
     For(ClaimError),
-    /// It may later.
+    /// The reason may pass.
     Until(Explanation),
 }
 

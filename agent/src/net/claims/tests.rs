@@ -1,4 +1,5 @@
-//! A fleet and one claim, in simulated time: instances die, are paused and cut off, answers are lost and writes come late.
+//! A fleet and one claim, in simulated time: instances die, are paused and cut off, answers are lost and writes arrive
+//! late.
 
 use std::cell::{Cell, RefCell};
 use std::pin::{Pin, pin};
@@ -24,12 +25,12 @@ fn unreachable(what: &str) -> Explanation {
     Explanation { transient: true, ..Explanation::new(what, None) }
 }
 
-/// What the store has, and when it was written.
+/// The object in the store, and when it was written.
 struct Bucket {
     object: RefCell<Option<(Bytes, Duration)>>,
     start: Instant,
     rng: Rc<RefCell<Rng>>,
-    /// How often in ten a call goes wrong.
+    /// How many of ten calls fail.
     trouble: u8,
 }
 
@@ -38,7 +39,7 @@ impl Bucket {
         self.start.elapsed()
     }
 
-    /// As S3 says it: in whole seconds.
+    /// A time as S3 reports it, in whole seconds.
     fn time(at: Duration) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + at.as_secs())
     }
@@ -95,7 +96,7 @@ impl Store for Route {
             return Ok(self.bucket.put(body, over));
         }
         if self.bucket.rng.borrow_mut().bool() {
-            // It is written, at once or late, and no one hears of it.
+            // The object is written, at once or late, but the answer is lost.
             let (bucket, over) = (self.bucket.clone(), over.map(str::to_owned));
             let late = if bucket.rng.borrow_mut().bool() { Duration::ZERO } else { seconds(0..90, &bucket.rng) };
             spawn_local(async move {
@@ -107,7 +108,7 @@ impl Store for Route {
     }
 }
 
-/// A program, which goes on while the instance that has started it is paused.
+/// A program, which continues while the instance that started it is paused.
 struct Program {
     ends: Duration,
     lease: Cell<Duration>,
@@ -120,7 +121,7 @@ impl Program {
     }
 }
 
-/// A future that may not go on for a while.
+/// A future that can be paused for a while.
 struct Pausable<F> {
     inner: Pin<Box<F>>,
     until: Rc<Cell<Option<Instant>>>,
@@ -143,7 +144,7 @@ impl<F: Future> Future for Pausable<F> {
     }
 }
 
-/// One instance, and what may be done to it.
+/// An instance, and the faults that can be injected into it.
 struct Instance {
     number: usize,
     paused: Rc<Cell<Option<Instant>>>,
@@ -155,13 +156,13 @@ struct Instance {
 struct Fleet {
     bucket: Rc<Bucket>,
     programs: RefCell<Vec<Rc<Program>>>,
-    /// The time that the program takes, and how it ends.
+    /// How long the program runs, and how it ends.
     length: Duration,
     ending: Ending,
 }
 
 impl Fleet {
-    /// What an instance does, to its end: whether it counts the work as done.
+    /// Runs an instance to its end. Returns whether it counts the work as done.
     async fn boot(&self, instance: &Instance) -> Result<bool, ClaimError> {
         let store = Route { bucket: self.bucket.clone(), cut_until: instance.cut.clone() };
         let clock = SystemClock::start();
@@ -200,7 +201,7 @@ impl Fleet {
     }
 }
 
-/// Whoever waits for a program kills it when it no longer does.
+/// The guard of a running program: dropping it kills the program.
 struct Runs<'a> {
     program: &'a Program,
     bucket: &'a Bucket,
@@ -214,7 +215,7 @@ impl Drop for Runs<'_> {
     }
 }
 
-/// What is done to whoever runs the program.
+/// A fault injected into the instance that runs the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blow {
     Kill,
@@ -222,8 +223,8 @@ enum Blow {
     Cut(Duration),
 }
 
-/// Lets a fleet boot, and strikes holders so often; the work takes `shortest` seconds at the least. Returns what each instance
-/// came to (`None`: it was killed), the claim, and how often the work was begun.
+/// Lets a fleet boot, and injects `blows` faults into holders; the work takes at least `shortest` seconds. Returns the
+/// result of each instance (`None` if it was killed), the claim, and how often the work was started.
 async fn round(
     seed: u64,
     trouble: u8,
@@ -300,7 +301,7 @@ async fn what_failed_has_failed_for_everybody_who_waits() {
     LocalSet::new()
         .run_until(async {
             for seed in 0..20 {
-                // All have begun by the time it ends: whoever begins later tries again.
+                // All instances have started before the work ends; one that started later would try again.
                 let (came_to, claim, runs) = round(seed, 0, 6, failed(), 0).await;
                 assert_eq!((runs, claim.state), (1, State::Ended(failed())), "{seed}");
                 assert!(came_to.iter().all(|one| matches!(one, Some(Ok(false)))), "{seed}: {came_to:?}");
@@ -332,7 +333,7 @@ fn what_is_there_decides() {
         ("i-2", "a", State::Held, 0, "wait"),
         ("i-2", "a", State::Held, 59, "wait"),
         ("i-2", "a", State::Held, 60, "take over"),
-        // An earlier boot of this instance may have left something that runs.
+        // An earlier boot of this instance may have left a program running.
         ("i-1", "a", State::Held, 5, "wait"),
         ("i-1", "b", State::Held, 5, "take over"),
         ("i-2", "b", State::Held, 5, "wait"),
@@ -347,7 +348,7 @@ fn what_is_there_decides() {
     assert_eq!(next(Some(&words), &me, at(0)), Err(NotAClaim));
 }
 
-/// Takes a claim, and no other write: what the role may do has changed.
+/// Lets a claim be taken, but refuses every other write: the role's permissions have changed.
 struct Denying(Route);
 
 #[async_trait(?Send)]
@@ -365,7 +366,7 @@ impl Store for Denying {
     }
 }
 
-/// Whoever waited for the failed command was told as late.
+/// Regression: the instances that waited for the failed command learnt of it just as late.
 #[tokio::test(start_paused = true)]
 async fn only_what_is_done_is_worth_waiting_for_a_store_that_refuses_it() {
     let failed = Ending::Failed { why: "exited with 1".into(), exit: Some(1), said: Vec::new() };

@@ -58,7 +58,7 @@ impl Failure for ClaimError {
     }
 }
 
-/// What the store said last.
+/// The store's last error.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", text(.0))]
 pub(crate) struct Refusal(Box<Explanation>);

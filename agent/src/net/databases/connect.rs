@@ -1,8 +1,9 @@
-//! From a name to a TCP connection.
+//! Resolves a name and opens a TCP connection to it.
 //!
-//! A host that is not there yet does not refuse, it is silent, and the kernel repeats an unanswered SYN after one second,
-//! then after two more. So as not to learn of a database that late, further connections are begun meanwhile: the first
-//! that is answered counts. The addresses of a name take turns, so that one of them may be dead.
+//! A host that does not exist yet does not refuse connections but stays silent, and the kernel repeats an unanswered
+//! SYN after one second, then after two more. To notice the database sooner, further connections are started in the
+//! meantime, and the first one that is answered is used. They rotate through the addresses of the name, so that one of
+//! them may be dead.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +19,10 @@ use super::refusal::Refusal;
 use super::target::Target;
 use crate::net::resolver::SystemResolver;
 
-/// How much later the next connection is begun while the ones before are unanswered.
+/// The delay before the next connection is started while earlier ones are unanswered.
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// For how long a silent host is tried before the wait is told of it.
+/// How long a silent host is tried before the failure is reported to the waiting step.
 const SILENCE: Duration = Duration::from_secs(3);
 
 pub(super) async fn connect(resolver: &SystemResolver, target: &Target) -> Result<TcpStream, Refusal> {
@@ -40,7 +41,7 @@ pub(super) async fn connect(resolver: &SystemResolver, target: &Target) -> Resul
     }
 }
 
-/// Begins connections until one is answered. Refusals count once each address has given one.
+/// Starts connections until one is answered. Refusals count only once every address has refused.
 async fn attempts(addresses: &[SocketAddr], at: &str) -> Result<TcpStream, Refusal> {
     let mut begun = FuturesUnordered::new();
     let mut refused = BTreeSet::new();
@@ -51,7 +52,7 @@ async fn attempts(addresses: &[SocketAddr], at: &str) -> Result<TcpStream, Refus
         }
         match select(begun.next(), pin!(sleep(STAGGER))).await {
             Either::Left((Some((_, Ok(stream))), _)) => {
-                // Messages are short, and each waits for the other's.
+                // Messages are short, and each side waits for the other's.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }

@@ -1,8 +1,8 @@
-//! The start of a connection with MySQL or MariaDB, up to the answer to a first query.
+//! The start of a connection to MySQL or MariaDB, up to the answer to a first query.
 //!
-//! The server speaks first. Passwords go as scrambles of `mysql_native_password` and `caching_sha2_password`; where the
-//! server wants the password itself, it gets it only if its certificate is trusted. A key of the server's own, with which
-//! others encrypt it, is no help: whoever is in between sends his.
+//! The server speaks first. Passwords are sent as scrambles of `mysql_native_password` or `caching_sha2_password`. If
+//! the server asks for the password itself, it gets it only if its certificate is trusted. Encrypting it with the
+//! server's own public key, as other clients do, does not help: a man in the middle would send his own key.
 //!
 //! Source: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>.
 
@@ -25,33 +25,34 @@ const OK: u8 = 0x00;
 const MORE: u8 = 0x01;
 const SWITCH: u8 = 0xfe;
 const ERROR: u8 = 0xff;
-/// The version of the protocol since 1998.
+/// The protocol version since 1998.
 const GREETING: u8 = 10;
 
-/// What follows `MORE` for `caching_sha2_password`.
+/// The bytes after `MORE` for `caching_sha2_password`.
 const KNOWN: u8 = 3;
 const IN_FULL: u8 = 4;
 
-/// `COM_QUERY` and the shortest one: a pooler accepts logins by itself, and needs its database for this.
+/// `COM_QUERY` with the shortest query: a pooler accepts logins by itself, but needs its database for a query.
 const QUERY: &[u8] = b"\x03SELECT 1";
 
-/// The end of the columns, and of the rows; anything longer that begins like it is data.
+/// The end of the columns and of the rows. A longer packet with the same first byte is data.
 const END: u8 = 0xfe;
 const END_BELOW: usize = 9;
 
 /// `COM_QUIT`, as a packet.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
-/// The longest packet before a login is over: a name that no server has would make a longer one.
+/// The longest packet before the login is complete. Only a user or database name that no server has would need a longer
+/// one.
 const LONGEST: usize = 1 << 16;
 
 /// `utf8mb4_general_ci`.
 const CHARACTER_SET: u8 = 45;
 
-/// As in MariaDB 10.2.4 and later: a marker in front of the version, for replicas that take no version above 5.
+/// The prefix of the version in MariaDB 10.2.4 and later, for replicas that accept no version above 5.
 const OLD_REPLICAS: &str = "5.5.5-";
 
-/// Packets of a connection, by number.
+/// The numbered packets of a connection.
 struct Packets {
     wire: Wire,
     number: u8,
@@ -81,7 +82,7 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> 
     }
     match &target.login {
         Some(login) => {
-            // Any server can answer a scramble with a welcome.
+            // Any server can accept a scramble, so only a verified server has checked the password.
             let checked_password = packets.wire.trust == Trust::Verified;
             log_in(packets, login, &greeting, capabilities).await.map(|()| Server { version, checked_password })
         }
@@ -89,7 +90,7 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> 
     }
 }
 
-/// What both sides can do, of what a login needs.
+/// The capabilities a login needs that both sides have.
 fn capabilities(greeting: &HandshakePacket<'_>, target: &Target, tls: bool) -> CapabilityFlags {
     let mut ours = CapabilityFlags::CLIENT_PROTOCOL_41
         | CapabilityFlags::CLIENT_SECURE_CONNECTION
@@ -103,7 +104,8 @@ fn capabilities(greeting: &HandshakePacket<'_>, target: &Target, tls: bool) -> C
 }
 
 async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<'_>, capabilities: CapabilityFlags) -> Result<(), Refusal> {
-    // A method that only another user of this server has is not a reason to give up: the server says which is ours.
+    // The server's default method may not apply to this user, so an unknown one is not an error: the server later names
+    // the user's method.
     let mut plugin = match greeting.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
         _ => AuthPlugin::MysqlNativePassword,
@@ -139,7 +141,7 @@ async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<
     }
 }
 
-/// Asks for a row, and reads to its end: the column, and the row itself, each followed by a mark.
+/// Requests a row and reads to its end: the column and the row itself, each followed by an end packet.
 async fn query(mut packets: Packets, capabilities: CapabilityFlags) -> Result<(), Refusal> {
     packets.number = 0;
     packets.send_bytes(QUERY).await?;
@@ -155,7 +157,7 @@ async fn query(mut packets: Packets, capabilities: CapabilityFlags) -> Result<()
     Ok(())
 }
 
-/// What shows a server that we know the password.
+/// The scramble that proves to the server that we know the password.
 fn scramble(wire: &Wire, plugin: &AuthPlugin<'_>, nonce: &[u8], login: &Login) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let password = login.password.expose().as_bytes();
     let nonce: &[u8; 20] = nonce.get(..20).and_then(|nonce| nonce.try_into().ok()).unwrap_or(&[0; 20]);
@@ -170,7 +172,7 @@ fn scramble(wire: &Wire, plugin: &AuthPlugin<'_>, nonce: &[u8], login: &Login) -
     }))
 }
 
-/// The password itself, for one whose certificate is trusted.
+/// The password itself, for a server whose certificate is trusted.
 fn readable(wire: &Wire, login: &Login) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     if wire.trust != Trust::Verified {
         return Err(Refusal::Readable { at: wire.at().into(), open: wire.trust == Trust::Open });
@@ -182,7 +184,7 @@ fn readable(wire: &Wire, login: &Login) -> Result<Zeroizing<Vec<u8>>, Refusal> {
 }
 
 impl Packets {
-    /// The next packet, without its head.
+    /// The next packet, without its header.
     async fn receive(&mut self) -> Result<Vec<u8>, Refusal> {
         self.wire.read_at_least(4).await?;
         let head = &self.wire.buffer[..4];
@@ -221,7 +223,7 @@ fn said(wire: &Wire, packet: &[u8], capabilities: CapabilityFlags) -> Refusal {
         Ok(ErrPacket::Error(error)) => {
             let code = error.error_code();
             let message = error.message_str();
-            // Before the capabilities are known, some send a SQLSTATE all the same.
+            // Some servers send a SQLSTATE even before the capabilities are known.
             let message = message.strip_prefix('#').and_then(|rest| rest.get(5..)).unwrap_or(&message).to_owned();
             let (at, open) = (wire.at().into(), wire.trust == Trust::Open);
             Refusal::Said(Said { at, verdict: Verdict::of_mysql(code), code: code.to_string(), message, open })

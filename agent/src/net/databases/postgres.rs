@@ -1,4 +1,4 @@
-//! PostgreSQL's start of a connection, up to the answer to a first query.
+//! The start of a PostgreSQL connection, up to the answer to a first query.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>.
 
@@ -18,10 +18,10 @@ use super::target::{Login, Server, Target, Tls};
 use super::tls::{self, Roots};
 use super::wire::{Trust, Wire, recognised};
 
-/// Whom the server is told to be knocking where there are no credentials. It never gets as far as a login.
+/// The user name sent when there are no credentials. The connection is closed before any login.
 const NOBODY: &str = "ingot";
 
-/// The shortest query: a pooler accepts logins by itself, and needs its database for this.
+/// The shortest query: a pooler accepts logins by itself, but needs its database for a query.
 const QUERY: &str = "SELECT 1";
 
 const SCRAM: &str = "SCRAM-SHA-256";
@@ -40,7 +40,7 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, database: &str, ro
     }
 }
 
-/// Asks for TLS, and goes on with it where the server agrees.
+/// Requests TLS, and uses it if the server agrees.
 async fn ask_for_tls(mut wire: Wire, target: &Target, roots: &Roots) -> Result<Wire, Refusal> {
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
@@ -53,17 +53,17 @@ async fn ask_for_tls(mut wire: Wire, target: &Target, roots: &Roots) -> Result<W
             Ok(wire)
         }
         b"N" => Err(Refusal::NoTls { at: target.at() }),
-        // One that cannot make a process for the connection says so before anything else.
+        // A server that cannot start a process for the connection reports that before anything else.
         [b'E', ..] => match next(&mut wire).await? {
             Message::ErrorResponse(body) => Err(said(&wire, &body)),
             _ => Err(wire.odd("something else")),
         },
-        // Anything behind an "S" was put there by someone on the way.
+        // Bytes after an "S" were injected by a man in the middle.
         first => Err(wire.odd(format!("speaks {}", recognised(first)))),
     }
 }
 
-/// Whether the server takes connections: it asks for a password, or says something that is not "not yet".
+/// Whether the server accepts connections: it asks for a password, or returns an error other than "not yet".
 async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
     match next(&mut wire).await? {
         Message::ErrorResponse(body) => match said(&wire, &body) {
@@ -85,7 +85,7 @@ async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
             Message::BackendKeyData(_) | Message::NoticeResponse(_) => {}
             Message::ParameterStatus(body) => {
                 if body.name().is_ok_and(|name| name == "server_version") {
-                    // Debian appends where it is packaged.
+                    // Debian's packages append their own version.
                     version = body.value().ok().and_then(|value| value.split(' ').next()).map(str::to_owned);
                 }
             }
@@ -103,7 +103,7 @@ async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
     Ok(Server { version, checked_password: authentication.sent })
 }
 
-/// Asks for a row, and reads to its end.
+/// Requests a row and reads to its end.
 async fn query(wire: &mut Wire) -> Result<(), Refusal> {
     let query = written(wire, |out| frontend::query(QUERY, out))?;
     wire.send(query).await?;
@@ -119,17 +119,17 @@ async fn query(wire: &mut Wire) -> Result<(), Refusal> {
     }
 }
 
-/// A login that is under way.
+/// A login in progress.
 struct Authentication<'a> {
     login: &'a Login,
     scram: Option<Scram>,
     proven: Option<Proven>,
-    /// Whether the server has been given the password, in whatever form.
+    /// Whether the server has received the password in any form.
     sent: bool,
 }
 
 impl Authentication<'_> {
-    /// What to answer to a message about the login. `None` if it asks for nothing.
+    /// The answer to a message of the login. `None` if the message needs no answer.
     fn answer(&mut self, message: Message, wire: &Wire) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
         let password = self.login.password.expose().as_bytes();
         let answer = match message {
@@ -170,11 +170,11 @@ impl Authentication<'_> {
                 Some(proof) if proof.is_answered_by(body.data()) => return Ok(None),
                 _ => return Err(Refusal::Impostor { at: wire.at().into() }),
             },
-            // Before it has shown that it knows the password, too, anybody could say so.
+            // Any server could say so before it has proved that it knows the password too.
             Message::AuthenticationOk if self.scram.is_some() || self.proven.is_some() => {
                 return Err(Refusal::Impostor { at: wire.at().into() });
             }
-            // A verified server may do without the password; of any other, this proves nothing.
+            // A verified server may not need the password; an acceptance by any other server proves nothing.
             Message::AuthenticationOk if !self.sent && wire.trust != Trust::Verified => {
                 return Err(Refusal::Unasked { at: wire.at().into() });
             }

@@ -1,14 +1,15 @@
-//! Why a database did not take a login: what was met on the way to it, and what it said itself.
+//! Why a database did not accept a login: problems on the way to it, and its own errors.
 //!
-//! What the engines' own codes mean is decided here, once. Sources:
+//! The meaning of the engines' error codes is decided here. Sources:
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html>,
-//! <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>, <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+//! <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>,
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
 
 use std::io;
 
 use crate::failure::Failure;
 
-/// Where RDS's certificate authorities are published.
+/// The published bundle of RDS's certificate authorities.
 const BUNDLE: &str = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,56 +30,56 @@ pub(crate) enum Refusal {
     NoTls { at: String },
     #[error("TLS with {at} failed: {why}")]
     Tls { at: String, why: String },
-    /// `late` is whether the clock may be to blame.
+    /// `late` is whether this machine's clock may be the cause.
     #[error("the certificate of {at} is not trusted by {roots}: {why}")]
     Untrusted { at: String, roots: String, why: String, late: bool },
     #[error("cannot use the certificate authorities in {path}: {why}")]
     Roots { path: String, why: String },
     #[error("{at} asks for the password in clear text, and its identity is not verified")]
     Readable { at: String, open: bool },
-    /// An MD5 hash of the password, with a salt of the server's choice: quickly guessed.
+    /// An MD5 hash of the password with a salt that the server chooses can be cracked quickly.
     #[error("{at} asks for an MD5 hash of the password, and its identity is not verified")]
     Guessable { at: String },
     #[error("{at} asks for a login by {method}")]
     Method { at: String, method: String },
     #[error("{at} could not show that it knows the password, too")]
     Impostor { at: String },
-    /// Anybody who answers at this address can say so.
+    /// Anything that answers at this address could claim this.
     #[error("{at} accepts the login without asking for the password, and its identity is not verified")]
     Unasked { at: String },
     #[error("{}", .0.sentence())]
     Said(Said),
 }
 
-/// What the engine itself said.
+/// An error from the engine itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) at: String,
     pub(crate) verdict: Verdict,
-    /// SQLSTATE of PostgreSQL, the number of MySQL.
+    /// PostgreSQL's SQLSTATE or MySQL's error number.
     pub(crate) code: String,
-    /// In its own words, which may hold the user's name.
+    /// The engine's own message, which may contain the user's name.
     pub(crate) message: String,
-    /// Whether it was said on a connection that is not encrypted.
+    /// Whether the connection was not encrypted.
     pub(crate) open: bool,
 }
 
-/// What an engine's code comes to.
+/// The meaning of an engine's error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It starts, recovers or shuts down.
+    /// The server is starting, recovering or shutting down.
     Starting,
-    /// A pooler or proxy, without a connection to the database behind it.
+    /// A pooler or proxy has no connection to the database behind it.
     Detached,
     Full,
     WrongPassword,
-    /// The server has no such user, or not from here.
+    /// The server has no such user, or does not allow this user from this address.
     NotAllowed,
     NoDatabase,
     NeedsTls,
-    /// It counts too many broken connections from here.
+    /// The server has counted too many broken connections from this address.
     Blocked,
-    /// The user's password has to be changed, or the user unlocked, before anything else.
+    /// The user's password has to be changed, or the user unlocked, first.
     Locked,
     Unknown,
 }
@@ -103,12 +104,12 @@ impl Said {
 }
 
 impl Verdict {
-    /// Whether time alone can cure it.
+    /// Whether it may pass with time alone.
     pub(super) fn may_pass(self) -> bool {
         matches!(self, Self::Starting | Self::Detached | Self::Full)
     }
 
-    /// What a SQLSTATE of PostgreSQL means; `message` tells apart what shares one.
+    /// The meaning of a PostgreSQL SQLSTATE. `message` distinguishes errors that share one.
     pub(super) fn of_postgres(state: &str, message: &str) -> Self {
         match state {
             // cannot_connect_now; admin_shutdown, crash_shutdown; a standby that does not take connections yet.
@@ -124,13 +125,14 @@ impl Verdict {
             "55000" => Self::NotAllowed,
             "57014" => Self::Starting,
             state if state.starts_with("08") => Self::of_pooler(message),
-            // Out of memory or disk, an internal error: such as a child that could not be made.
+            // Out of memory or disk, or an internal error, such as a process that could not be started.
             state if state.starts_with("53") || state.starts_with("58") || state == "XX000" => Self::Starting,
             _ => Self::Unknown,
         }
     }
 
-    /// What a connection exception (class 08) means: poolers say everything with it, their database's own words included.
+    /// The meaning of a connection exception (class 08). Poolers use it for all errors, including those of their
+    /// database.
     ///
     /// Source: pgbouncer 1.18 to 1.25, `disconnect_client` and its callers.
     fn of_pooler(message: &str) -> Self {
@@ -150,21 +152,23 @@ impl Verdict {
         }
     }
 
-    /// What an error number of MySQL or MariaDB means.
+    /// The meaning of an error number of MySQL or MariaDB.
     pub(super) fn of_mysql(code: u16) -> Self {
         match code {
-            // ER_SERVER_SHUTDOWN, ER_CANT_CREATE_THREAD, ER_NORMAL_SHUTDOWN, ER_SHUTDOWN_COMPLETE; ER_SERVER_OFFLINE_MODE.
+            // ER_SERVER_SHUTDOWN, ER_CANT_CREATE_THREAD, ER_NORMAL_SHUTDOWN, ER_SHUTDOWN_COMPLETE;
+            // ER_SERVER_OFFLINE_MODE.
             1053 | 1135 | 1077 | 1079 | 3032 => Self::Starting,
             // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES.
             1040 | 1203 | 1226 | 1041 => Self::Full,
             1045 | 1698 => Self::WrongPassword,
-            // The errors of a client, relayed by MaxScale; ProxySQL's "max connect timeout"; RDS Proxy's wait for a connection.
+            // Client errors relayed by MaxScale; ProxySQL's "max connect timeout"; RDS Proxy's timeout for a
+            // connection.
             2002 | 2003 | 2006 | 2013 | 9001 | 9501 => Self::Detached,
             1129 => Self::Blocked,
             1130 | 1044 => Self::NotAllowed,
             1049 => Self::NoDatabase,
             3159 => Self::NeedsTls,
-            // ER_MUST_CHANGE_PASSWORD and its like, ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB).
+            // ER_MUST_CHANGE_PASSWORD and similar, ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB).
             1820 | 1862 | 3118 | 3955 | 4151 => Self::Locked,
             _ => Self::Unknown,
         }
@@ -181,12 +185,12 @@ impl Refusal {
         }
     }
 
-    /// Whether it refuses this password, in which case another one may be right.
+    /// Whether this password was refused, so that another one may be right.
     pub(crate) fn is_wrong_password(&self) -> bool {
         self.verdict() == Some(Verdict::WrongPassword)
     }
 
-    /// What the engine made of it, if it said something.
+    /// The meaning of the engine's own error, if it returned one.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         match self {
             Self::Said(said) => Some(said.verdict),
@@ -194,7 +198,7 @@ impl Refusal {
         }
     }
 
-    /// The same, with `clean` applied to what the other side said.
+    /// The same refusal, with `clean` applied to the engine's message.
     pub(crate) fn redacted(self, clean: impl Fn(&str) -> String) -> Self {
         match self {
             Self::Said(said) => Self::Said(Said { message: clean(&said.message), ..said }),
@@ -237,7 +241,7 @@ impl Failure for Refusal {
                 Verdict::Starting => "look at the server's log: it does not come to its end".into(),
                 Verdict::Detached => "check that the database behind this pooler or proxy is running and reachable from it".into(),
                 Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
-                // MySQL and MariaDB say no more to a user who has to come by TLS.
+                // MySQL and MariaDB give no other error to a user who must connect with TLS.
                 Verdict::WrongPassword if said.open && said.code == "1045" => {
                     "correct user name and password in the secret, or in the database; if it requires encryption, set `tls: require`".into()
                 }
@@ -252,7 +256,7 @@ impl Failure for Refusal {
         })
     }
 
-    /// Whether it may pass without anybody's doing.
+    /// Whether it may pass without intervention.
     fn is_transient(&self) -> bool {
         match self {
             Self::Name { .. } | Self::Refused { .. } | Self::Silent { .. } | Self::Mute { .. } | Self::Broken { .. } => true,

@@ -1,6 +1,7 @@
-//! SCRAM-SHA-256, as PostgreSQL asks for passwords; the cryptography is ring's.
+//! SCRAM-SHA-256, PostgreSQL's password authentication; the cryptography is ring's.
 //!
-//! Source: RFC 5802 and RFC 7677. Without channel binding, and without SASLprep: a password of ASCII is the same with it.
+//! Source: RFC 5802 and RFC 7677. Without channel binding, and without SASLprep, which leaves an ASCII password
+//! unchanged.
 
 use std::num::NonZeroU32;
 
@@ -12,19 +13,20 @@ use zeroize::Zeroizing;
 
 use crate::digest::Sha256;
 
-/// What stands for "this client does no channel binding", in front of messages and, in base64, in the second one.
+/// The header for "no channel binding": it precedes the first message and is sent in base64 in the second one.
 const HEADER: &str = "n,,";
 const HEADER_IN_BASE64: &str = "biws";
 
-/// A server that asks for more rounds wants to keep this machine busy: PostgreSQL's default is 4096.
+/// The highest accepted iteration count. A server that asks for more only wastes this machine's time: PostgreSQL's
+/// default is 4096.
 const MOST_ROUNDS: u32 = 1_000_000;
 
-/// An exchange that has begun.
+/// An exchange that has started.
 pub(super) struct Scram {
     nonce: String,
 }
 
-/// An exchange of which the server has yet to show that it knows the password, too.
+/// An exchange in which the server still has to prove that it knows the password too.
 pub(super) struct Proven {
     pub(super) message: Zeroizing<Vec<u8>>,
     server_signature: Zeroizing<Vec<u8>>,
@@ -37,7 +39,7 @@ impl Scram {
         Ok(Self { nonce: STANDARD.encode(bytes) })
     }
 
-    /// The first message. PostgreSQL takes the user name from the start of the connection, and none from here.
+    /// The first message. PostgreSQL takes the user name from the startup message and ignores one given here.
     pub(super) fn first(&self) -> Vec<u8> {
         format!("{HEADER}{}", self.first_bare()).into_bytes()
     }
@@ -50,7 +52,7 @@ impl Scram {
     ///
     /// # Errors
     ///
-    /// A few words on what is wrong with that message.
+    /// A short description of what is wrong with that message.
     pub(super) fn answer(&self, challenge: &[u8], password: &[u8]) -> Result<Proven, &'static str> {
         const WRONG: &str = "its SCRAM challenge is not one";
         let challenge = std::str::from_utf8(challenge).map_err(|_| WRONG)?;
@@ -95,7 +97,7 @@ impl Proven {
 mod tests {
     use super::*;
 
-    /// The example of RFC 7677, section 3, but for the user name, which that example gives and PostgreSQL does not want.
+    /// The example of RFC 7677, section 3, except for the user name, which PostgreSQL does not use.
     #[test]
     fn proves_the_password_and_has_the_server_prove_it() {
         let scram = Scram { nonce: "rOprNGfwEbeRWgbNEkqO".into() };

@@ -1,4 +1,4 @@
-//! A database as a client sees it: where it is, how it is to be talked to, and what it says it is.
+//! A database as a client sees it: its address, how to connect to it, and what it reports about itself.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,25 @@ use serde::Deserialize;
 
 use crate::text::SecretText;
 
-/// Where a database is, and how it is to be talked to.
+/// The address of a database, and how to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) engine: Engine,
     pub(crate) tls: Tls,
-    /// Certificate authorities that are trusted in place of those of this machine.
+    /// Certificate authorities to trust instead of this machine's.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) login: Option<Login>,
 }
 
 impl Target {
-    /// Whether there is a login, and it names no database.
+    /// Whether there is a login that names no database.
     pub(super) fn names_none(&self) -> bool {
         self.login.as_ref().is_some_and(|login| login.database.is_none())
     }
 
-    /// `host:port`, for people.
+    /// `host:port` in readable form.
     pub(crate) fn at(&self) -> String {
         if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
     }
@@ -75,16 +75,16 @@ pub(crate) enum Tls {
 pub(crate) struct Login {
     pub(crate) user: SecretText,
     pub(crate) password: SecretText,
-    /// The database to log in to. `None` leaves it open: one that every server has will do.
+    /// The database to log in to. `None` selects one that exists on every server.
     pub(crate) database: Option<SecretText>,
 }
 
-/// A database that answered as it should.
+/// A database that answered as expected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// What it says it is, such as `15.8` or `10.11.6-MariaDB`; `None` where it tells only those who log in.
+    /// The version that it reports, such as `15.8` or `10.11.6-MariaDB`. `None` if it reports it only after a login.
     pub(crate) version: Option<String>,
-    /// Whether it was given the password, and it is certain that who accepted it knows the password: a verified server, or
-    /// one that has proved it.
+    /// Whether the password was checked by a server that certainly knows it: a verified server, or one that has proved
+    /// it.
     pub(crate) checked_password: bool,
 }

@@ -1,4 +1,4 @@
-//! Servers of a few lines, on loopback: what is made of what they say.
+//! Small servers on loopback: how their answers are interpreted.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use super::*;
 use crate::failure::Failure;
 use crate::host::files::DiskFiles;
 
-/// A server that answers its `n`th connection with the `n`th script, the last one for ever.
+/// A server that answers its `n`th connection with the `n`th script, and all further ones with the last.
 fn serve(script: impl Fn(&mut TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -17,7 +17,7 @@ fn serve(script: impl Fn(&mut TcpStream) + Send + 'static) -> u16 {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             script(&mut stream);
-            // Whoever closes with something unread resets the connection.
+            // Closing a socket with unread data resets the connection.
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.read(&mut [0; 4096]);
         }
@@ -51,7 +51,7 @@ fn of_mysql(number: u8, body: &[u8]) -> Vec<u8> {
     [&length[..3], &[number], body].concat()
 }
 
-/// The greeting of a MySQL of today, without TLS.
+/// The greeting of a current MySQL server without TLS.
 fn greeting(plugin: &str) -> Vec<u8> {
     let capabilities: u32 = 0x000b_f7ff & !0x0800 | 0x0008_0000 | 0x0020_0000;
     let [low, high, upper, most] = capabilities.to_le_bytes();
@@ -69,7 +69,7 @@ fn greeting(plugin: &str) -> Vec<u8> {
     of_mysql(0, &body.concat())
 }
 
-/// Answers `SELECT 1` of a client of MySQL.
+/// Answers the `SELECT 1` of a MySQL client.
 fn answer_mysql(stream: &mut TcpStream) {
     assert_eq!(read(stream), b"\x09\0\0\0\x03SELECT 1");
     let end = b"\xfe\0\0\x02\0";
@@ -79,7 +79,7 @@ fn answer_mysql(stream: &mut TcpStream) {
     stream.write_all(&answer).unwrap();
 }
 
-/// `AuthenticationOk`, the version, and that it is ready, of PostgreSQL.
+/// PostgreSQL's `AuthenticationOk`, its version, and `ReadyForQuery`.
 fn welcome() -> Vec<u8> {
     [of_postgres(b'R', &[0; 4]), of_postgres(b'S', b"server_version\x0015.8 (Debian)\0"), of_postgres(b'Z', b"I")].concat()
 }
@@ -101,7 +101,7 @@ async fn a_server_that_hangs_up_is_tried_again() {
     }
 }
 
-/// As before PostgreSQL makes a process for the connection.
+/// As from PostgreSQL before it starts a process for the connection.
 #[tokio::test]
 async fn an_error_in_place_of_an_answer_to_tls_is_read() {
     let port = serve(|stream| {
@@ -116,7 +116,7 @@ async fn an_error_in_place_of_an_answer_to_tls_is_read() {
     );
 }
 
-/// CVE-2021-23222: what stands behind the "S" was put there by someone on the way.
+/// CVE-2021-23222: bytes after the "S" were injected by a man in the middle.
 #[tokio::test]
 async fn nothing_is_taken_that_came_before_tls() {
     let port = serve(|stream| {
@@ -177,7 +177,7 @@ async fn nobody_unverified_gets_a_hash_by_md5() {
     assert!(refusal.hint().unwrap().contains("SCRAM-SHA-256") && refusal.hint().unwrap().contains("`tls: verify`"));
 }
 
-/// As pgbouncer does while its database starts, before the login and, once it has seen the database, after it.
+/// Imitates pgbouncer while its database starts: before the login and, once it has seen the database, after it.
 #[tokio::test]
 async fn a_pooler_is_ready_once_its_database_answers() {
     let starting = || of_postgres(b'E', b"SFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0");
@@ -220,7 +220,8 @@ async fn mysqls_error_in_place_of_a_greeting_is_read() {
     assert!(refusal.is_transient());
 }
 
-/// MySQL 8.4: a server that knows the scramble takes it; a new one wants the password itself.
+/// MySQL 8.4: a server that has cached the password's hash accepts the scramble; a fresh one asks for the password
+/// itself.
 #[tokio::test]
 async fn caching_sha2_gets_the_password_itself_from_nobody_who_is_not_sure() {
     let port = serve(|stream| {
@@ -230,7 +231,7 @@ async fn caching_sha2_gets_the_password_itself_from_nobody_who_is_not_sure() {
         stream.write_all(&[of_mysql(2, &[1, 3]), of_mysql(3, &[0, 0, 0, 2, 0, 0, 0])].concat()).unwrap();
         answer_mysql(stream);
     });
-    // No one is certain that it is the database which took it.
+    // It is not certain that the database was the one that accepted it.
     let expected = Server { version: Some("8.4.2".into()), checked_password: false };
     assert_eq!(knock(&target(Engine::Mysql, port, Tls::Prefer)).await, Ok(expected));
 

@@ -1,9 +1,9 @@
-//! TLS with a database: which certificate authorities are trusted, and what becomes of a certificate that is not.
+//! TLS with a database: which certificate authorities are trusted, and how untrusted certificates are handled.
 //!
-//! Those that the document names, and no others; where it names none, those of the system, or else Mozilla's, and RDS's in
-//! addition where the image has them ([`BAKED`]): an RDS Proxy has a certificate of Amazon's public authority. A certificate
-//! that they do not vouch for is an error only where it was to be verified; elsewhere the connection is encrypted all the
-//! same, and it is known that anybody may be at its other end.
+//! If the document names certificate authorities, only those are trusted. Otherwise the system's are trusted, or
+//! Mozilla's if the system has none, plus RDS's if the image has them ([`BAKED`]): an RDS Proxy has a certificate of
+//! Amazon's public authority. An untrusted certificate is an error only if it must be verified; otherwise the
+//! connection is still encrypted, but counts as unverified.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,27 +23,27 @@ use super::target::{Target, Tls};
 use super::wire::{Stream, Trust, Wire};
 use crate::host::Files;
 
-/// Where an image may have RDS's certificate authorities.
+/// The image's copy of RDS's certificate authorities, if it has one.
 const BAKED: &str = "/etc/ingot/rds-ca.pem";
 
-/// Where systems keep those they trust.
+/// The system's bundles of trusted authorities.
 const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// RDS's bundle of all regions has 170 kB, a system's 250 kB.
+/// RDS's bundle for all regions has 170 kB, and a system's has 250 kB.
 const LIMIT: u64 = 4 << 20;
 
 /// Certificate authorities, read once.
 pub(super) struct Roots {
     files: Rc<dyn Files>,
     read: RefCell<BTreeMap<Option<PathBuf>, Trusted>>,
-    /// Why those of the system are not used.
+    /// Why the system's authorities are not used.
     passed_over: RefCell<Option<Refusal>>,
 }
 
 #[derive(Clone)]
 struct Trusted {
     roots: Arc<RootCertStore>,
-    /// Where they are from, for people.
+    /// The source of the authorities, in readable form.
     from: String,
 }
 
@@ -52,7 +52,7 @@ impl Roots {
         Self { files, read: RefCell::default(), passed_over: RefCell::default() }
     }
 
-    /// What to tell people, if those of the system could not be read.
+    /// A remark for the user if the system's authorities could not be read.
     pub(super) fn remark(&self) -> Option<String> {
         let passed_over = self.passed_over.borrow();
         passed_over.as_ref().map(|refusal| format!("{refusal}; Mozilla's certificate authorities are used instead"))
@@ -77,8 +77,8 @@ impl Roots {
     async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
         let mut system = None;
         for path in SYSTEM {
-            // One that is being written, or empty, is as good as none. What the author of the document or of the image has
-            // named is not passed over.
+            // A system bundle that is being written, or empty, is treated as missing. A file named by the author of the
+            // document or the image is never skipped.
             system = self.in_file(Path::new(path)).await.unwrap_or_else(|refusal| {
                 self.passed_over.replace(Some(refusal));
                 None
@@ -98,7 +98,7 @@ impl Roots {
         Ok(Trusted { roots: Arc::new(roots), from: format!("{} or {}", baked.from, system.from) })
     }
 
-    /// `None` if the file does not exist. Certificates in it that are of no use are passed over, if there are others.
+    /// `None` if the file does not exist. Unusable certificates in it are skipped if there are usable ones.
     async fn in_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
         let from = path.display().to_string();
         let wrong = |why: String| Refusal::Roots { path: from.clone(), why };
@@ -113,7 +113,7 @@ impl Roots {
     }
 }
 
-/// Goes on with TLS on a connection whose other side has agreed to that.
+/// Switches to TLS on a connection after the server has agreed to it.
 pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Result<Wire, Refusal> {
     let at = target.at();
     let trusted = roots.get(target.ca.as_deref()).await?;
@@ -131,7 +131,7 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
-    // The dot that ends an absolute name is in no certificate.
+    // Certificates do not contain the trailing dot of an absolute name.
     let host = target.host.strip_suffix('.').unwrap_or(&target.host);
     let name = ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("{} cannot be the name in a certificate", target.host)))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -151,7 +151,8 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
     }
 }
 
-/// A clock that is not yet set is not a reason to give up.
+/// Whether the certificate has expired or is not valid yet. This may pass, because the machine's clock may not be set
+/// yet.
 fn is_of_time(why: &CertificateError) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
@@ -159,14 +160,14 @@ fn is_of_time(why: &CertificateError) -> bool {
 
 fn in_words(why: &CertificateError) -> String {
     match why {
-        // The signature does not fit where an authority has the name of one that is trusted, and another key.
+        // The signature does not match if an authority has the name of a trusted one but another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => "an unknown certificate authority issued it".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
         why => why.to_string(),
     }
 }
 
-/// Notes whether a certificate is trusted and, unless it refuses, goes on with one that is not.
+/// Records whether a certificate is trusted and, unless it must be verified, continues with an untrusted one.
 #[derive(Debug)]
 struct Lenient {
     strict: Arc<WebPkiServerVerifier>,

@@ -1,4 +1,4 @@
-//! A connection, encrypted or not, that is read until there is enough.
+//! A buffered connection, encrypted or not.
 
 use std::io;
 
@@ -8,28 +8,28 @@ use zeroize::Zeroizing;
 
 use super::refusal::Refusal;
 
-/// More than any message before a login is over has.
+/// Longer than any message before the login is complete.
 const LIMIT: usize = 1 << 20;
 
-/// What can be read and written, whatever it is.
+/// A stream that can be read and written.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-/// How well it is known who reads what is sent.
+/// Who may read what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Anybody on the way.
+    /// Anyone on the way.
     Open,
-    /// No one on the way, but maybe someone else than meant.
+    /// Nobody on the way, but the peer may not be the intended one.
     Encrypted,
-    /// Only the one whose certificate is trusted.
+    /// Only the peer whose certificate is trusted.
     Verified,
 }
 
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
-    /// What has been read and not been used.
+    /// Bytes that have been read but not used.
     pub(super) buffer: BytesMut,
     pub(super) trust: Trust,
     at: String,
@@ -52,7 +52,7 @@ impl Wire {
         &self.at
     }
 
-    /// Sends something, which may hold a password.
+    /// Sends a message, which may hold a password.
     pub(super) async fn send(&mut self, message: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
         let sent = async {
             self.stream.write_all(&message).await?;
@@ -61,7 +61,7 @@ impl Wire {
         sent.await.map_err(|error| Refusal::of_io(&self.at, &error))
     }
 
-    /// Reads whatever comes next into the buffer: at least a byte.
+    /// Reads the next bytes into the buffer: at least one.
     pub(super) async fn read(&mut self) -> Result<(), Refusal> {
         if self.buffer.len() > LIMIT {
             return Err(self.odd("a message that does not end"));
@@ -73,7 +73,7 @@ impl Wire {
         }
     }
 
-    /// Reads until there are so many bytes.
+    /// Reads until the buffer has this many bytes.
     pub(super) async fn read_at_least(&mut self, bytes: usize) -> Result<(), Refusal> {
         while self.buffer.len() < bytes {
             self.read().await?;
@@ -81,20 +81,20 @@ impl Wire {
         Ok(())
     }
 
-    /// Says goodbye, if the other side still listens.
+    /// Sends a goodbye, if the server is still listening.
     pub(super) async fn close(mut self, goodbye: &[u8]) {
         if self.stream.write_all(goodbye).await.is_ok() {
             let _ = self.stream.shutdown().await;
         }
     }
 
-    /// The refusal of someone who speaks otherwise than expected.
+    /// The refusal of a peer that does not speak the expected protocol.
     pub(super) fn odd(&self, what: impl Into<String>) -> Refusal {
         Refusal::Other { at: self.at.clone(), what: what.into() }
     }
 }
 
-/// What speaks like this, if that can be told.
+/// The protocol of the first bytes, if it can be recognised.
 pub(super) fn recognised(first: &[u8]) -> &'static str {
     match first {
         [b'H', b'T', b'T', b'P', ..] => "HTTP",

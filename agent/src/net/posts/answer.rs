@@ -1,26 +1,26 @@
-//! An answer by HTTP/1.1, read as it comes: its status, and where it ends. What it holds is not kept.
+//! An HTTP/1.1 answer, parsed as it arrives: its status, and where it ends. Its content is discarded.
 //!
 //! Source: RFC 9112, sections 4 to 8.
 
 use crate::net::plain_http::INTERIM_LIMIT;
 
-/// The longest head. No application's is near that.
+/// The longest head, in bytes. No application comes near it.
 const HEAD: usize = 64 << 10;
 
-/// An answer of which not all may be here.
+/// An answer that may be incomplete.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// As far as it came; empty once it is read.
+    /// The bytes of the head so far; empty once it is parsed.
     head: Vec<u8>,
-    /// The number of interim responses that came before it.
+    /// The number of interim responses before it.
     interim: usize,
     read: Option<(u16, Option<String>)>,
     rest: Rest,
-    /// Whether the connection may be used again.
+    /// Whether the connection can be reused.
     is_kept: bool,
 }
 
-/// What came so far.
+/// The state of the answer so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Came {
     More,
@@ -34,7 +34,7 @@ pub(super) enum Came {
     Foreign,
 }
 
-/// What is to come after the head.
+/// What follows the head.
 #[derive(Debug, Default)]
 enum Rest {
     Bytes(u64),
@@ -43,28 +43,28 @@ enum Rest {
     UntilTheEnd,
 }
 
-/// Where a head ends. A line may end without a carriage return, too: RFC 9112, section 2.2.
+/// The position where a head ends. A line may end without a carriage return too: RFC 9112, section 2.2.
 fn end_of(head: &[u8]) -> Option<usize> {
     let after = |rest: &[u8]| if rest.starts_with(b"\n") { Some(1) } else { rest.starts_with(b"\r\n").then_some(2) };
     let line_ends = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     line_ends.map(|(at, _)| at + 1).find_map(|next| Some(next + after(&head[next..])?))
 }
 
-/// Where in a chunked body it is.
+/// The position within a chunked body.
 #[derive(Debug)]
 enum Chunk {
-    /// In the line of a size, with what it says so far, in how many digits, and whether they are over.
+    /// In a size line: the size so far, its number of digits, and whether the digits have ended.
     Size { size: u64, digits: u32, is_read: bool },
-    /// So many bytes of a chunk and of the line break behind it are to come.
+    /// This many bytes remain of a chunk and the line break after it.
     Bytes(u64),
-    /// After the last chunk, in a line with so many bytes.
+    /// After the last chunk, in a line that has this many bytes so far.
     Trailer(usize),
 }
 
 const SIZE: Chunk = Chunk::Size { size: 0, digits: 0, is_read: false };
 
 impl Answer {
-    /// Takes what came.
+    /// Parses the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) -> Came {
         if self.read.is_some() {
             return self.body(piece);
@@ -80,7 +80,7 @@ impl Answer {
             let Some(Head { status, retry_after, rest, is_kept }) = parsed(&String::from_utf8_lossy(&head)) else {
                 return Came::Foreign;
             };
-            // `100 Continue` and the like: the answer follows.
+            // `100 Continue` and similar: the answer follows.
             if (100..200).contains(&status) {
                 self.interim += 1;
                 if self.interim > INTERIM_LIMIT {
@@ -95,7 +95,7 @@ impl Answer {
         }
     }
 
-    /// Takes the end of the connection.
+    /// Handles the end of the connection.
     pub(super) fn end(&mut self) -> Came {
         match (&self.rest, self.read.take()) {
             (Rest::UntilTheEnd, Some((status, retry_after))) => Came::Whole { status, retry_after, is_kept: false },
@@ -104,7 +104,7 @@ impl Answer {
     }
 
     fn body(&mut self, piece: &[u8]) -> Came {
-        // How much has come that belongs to no answer, once it is whole.
+        // Once the answer is complete, how many bytes arrived beyond it.
         let beyond = match &mut self.rest {
             Rest::UntilTheEnd => None,
             Rest::Bytes(left) => {
@@ -125,7 +125,7 @@ impl Answer {
 }
 
 impl Chunk {
-    /// If that was the last, how much came behind it; `None` if it is not a chunk.
+    /// After the last chunk, how many bytes follow it; `None` if the input is not a chunk.
     fn take(&mut self, mut piece: &[u8]) -> Option<Option<u64>> {
         while let Some((first, rest)) = piece.split_first() {
             match self {
@@ -161,7 +161,7 @@ impl Chunk {
     }
 }
 
-/// What a head says.
+/// The relevant fields of a head.
 struct Head {
     status: u16,
     retry_after: Option<String>,
@@ -184,7 +184,7 @@ fn parsed(head: &str) -> Option<Head> {
             rest = Rest::Chunks(SIZE);
         } else if name.eq_ignore_ascii_case("content-length") && !matches!(rest, Rest::Chunks(_)) {
             let said = number(value)?;
-            // Of two that differ, neither is to be believed.
+            // If there are two different lengths, neither can be trusted.
             if length.replace(said).is_some_and(|before| before != said) {
                 return None;
             }
@@ -194,7 +194,7 @@ fn parsed(head: &str) -> Option<Head> {
     (status >= 100).then_some(Head { status, retry_after, rest, is_kept })
 }
 
-/// Digits and nothing else.
+/// Parses a number that consists of digits only.
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
@@ -203,7 +203,7 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// What comes of an answer that arrives in pieces of each size, and after the end of the connection.
+    /// The result of an answer that arrives in pieces of each size, and the result after the connection ends.
     fn came(text: &str) -> (Came, Came) {
         let results: Vec<(Came, Came)> = (1..=text.len())
             .map(|size| {

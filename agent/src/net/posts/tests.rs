@@ -1,4 +1,4 @@
-//! Requests to applications on loopback: how they end, and which connections are used again.
+//! Requests to applications on loopback: how they end, and which connections are reused.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Serves one connection: reads what comes, sends `answer`, closes.
+/// Serves one connection: reads the request, sends `answer`, closes.
 async fn served(answer: &'static str, pause: Duration) -> (SocketAddr, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -62,7 +62,8 @@ async fn where_nobody_listens_it_is_refused() {
     assert_eq!(NetPosts::default().post(&post).await, Answered::Refused("connection refused".into()));
 }
 
-/// Answers every request on every connection, and closes each after so many; how many there were.
+/// Answers every request on every connection, and closes each connection after `each` requests. Also returns the
+/// number of connections.
 async fn server(answer: &'static str, each: usize) -> (SocketAddr, Rc<Cell<usize>>, tokio::task::LocalSet) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (at, count, local) = (listener.local_addr().unwrap(), Rc::new(Cell::new(0)), tokio::task::LocalSet::new());
@@ -84,7 +85,7 @@ async fn server(answer: &'static str, each: usize) -> (SocketAddr, Rc<Cell<usize
     (at, count, local)
 }
 
-/// How many connections a number of messages take, one after the other.
+/// How many connections are used for a number of messages sent one after another.
 async fn connections(answer: &'static str, each: usize, messages: usize, pause: Duration) -> usize {
     let (at, count, local) = server(answer, each).await;
     let posts = NetPosts::default();
@@ -113,7 +114,7 @@ async fn a_connection_that_is_kept_open_takes_the_next_message() {
     }
 }
 
-/// Some close a connection without saying so.
+/// Some applications close a connection without announcing it.
 #[tokio::test]
 async fn a_connection_that_is_closed_meanwhile_is_made_again() {
     for pause in [Duration::ZERO, Duration::from_millis(10)] {
@@ -131,7 +132,8 @@ async fn an_application_that_is_gone_meanwhile_has_cut_the_connection() {
     assert!(matches!(posts.post(&post).await, Answered::CutOff(_) | Answered::Refused(_)));
 }
 
-/// Answers the first request of each connection as soon as its beginning is there, and does `then` with the connection.
+/// Answers the first request of each connection as soon as its beginning has arrived, and then calls `then` with the
+/// connection.
 async fn hasty<F: Future<Output = ()> + 'static>(
     then: impl Fn(TcpStream) -> F + 'static,
 ) -> (SocketAddr, Rc<Cell<usize>>, tokio::task::LocalSet) {
@@ -150,7 +152,7 @@ async fn hasty<F: Future<Output = ()> + 'static>(
     (at, count, local)
 }
 
-/// It was posted again at once, beside the queue's own redelivery.
+/// Regression: it was posted again at once, in addition to the queue's own redelivery.
 #[tokio::test]
 async fn what_an_application_dies_of_is_posted_once() {
     let (at, count, local) = hasty(|mut stream| async move {
@@ -169,7 +171,7 @@ async fn what_an_application_dies_of_is_posted_once() {
     assert_eq!(count.get(), 1);
 }
 
-/// The next message was read as the rest of the one before.
+/// Regression: the next message was read as the rest of the one before.
 #[tokio::test]
 async fn a_connection_that_has_not_taken_all_of_a_message_takes_no_other() {
     let (at, count, local) = hasty(|stream| async move {

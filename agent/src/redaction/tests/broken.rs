@@ -1,4 +1,4 @@
-//! What goes over the end of a line: each line comes alone.
+//! Secrets that span the end of a line: each line is redacted by itself.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::redactor;
 use crate::redaction::MARK;
 
-/// Each line comes alone: both halves of a password stood in the log.
+/// Regression: each line is redacted by itself, and both halves of a password were in the log.
 #[test]
 fn base64_that_is_broken_into_lines_hides_what_goes_over_the_break() {
     let password = "correct-horse/battery+staple=42";
@@ -18,7 +18,7 @@ fn base64_that_is_broken_into_lines_hides_what_goes_over_the_break() {
             let lines: Vec<&str> = text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
             let shown: Vec<String> = lines.iter().map(|line| redactor.redact(line)).collect();
             for part in password.as_bytes().windows(9).flat_map(|part| (0..3).map(move |shift| (part, shift))) {
-                // The signs that stand for these bytes alone, wherever they begin among three.
+                // The characters that depend on these bytes only, for each position among three.
                 let (part, shift) = part;
                 let mut bytes = vec![b'#'; shift];
                 bytes.extend(part);
@@ -54,7 +54,7 @@ fn hexadecimal_that_is_broken_into_lines_hides_what_goes_over_the_break() {
     }
 }
 
-/// Both the digits and the text beside them stood in the log, but for what one row held whole.
+/// Regression: both the digits and the text next to them were in the log, unless one row contained all of it.
 #[test]
 fn in_a_dump_of_bytes_a_secret_goes_with_its_digits_and_its_text() {
     let password = "correct-horse/battery+staple=42";

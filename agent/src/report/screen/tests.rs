@@ -1,4 +1,4 @@
-//! What `ingot status` answers, for each way in which a boot can go.
+//! The output of `ingot status` for each way in which a boot can end.
 
 use super::*;
 use crate::paint::Canvas;
@@ -9,7 +9,7 @@ fn shown(report: &Report, exit: Exit, elapsed_ms: Option<f64>, beside: Option<bo
     Canvas::default().draw(&Screen { report, exit, beside, elapsed_ms, now }.lines())
 }
 
-/// The exit status was that of a failure, and the screen green.
+/// Regression: the exit status was that of a failure, but the screen was green.
 #[test]
 fn a_report_that_is_cut_off_is_no_good_end() {
     let report = report();
@@ -68,7 +68,7 @@ fn every_failure_has_its_last_words_its_hint_and_what_it_kept_from_running() {
     ");
 }
 
-/// The report of a boot that waits is minutes old.
+/// The report of a waiting boot may be minutes old.
 #[test]
 fn a_boot_that_runs_has_run_until_now() {
     let mut report = report();
@@ -139,7 +139,7 @@ fn a_report_that_was_cut_off_shows_what_is_left_of_it() {
         assert!(Report::read(damaged.as_bytes()).is_err(), "{damaged}");
     }
     for at in 0..whole.len() {
-        // Wherever it was cut: never a panic.
+        // No truncation may cause a panic.
         let _ = Report::read(&whole.as_bytes()[..at]).map(|(left, _)| shown(&left, Exit::Failed, None, None));
     }
 }

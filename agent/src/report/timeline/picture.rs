@@ -1,9 +1,9 @@
-//! The timeline of a boot as an SVG: a strip for the machine's own start, a lane for each step, a tick for each exchange
-//! with IMDS and AWS.
+//! The timeline of a boot as an SVG: a strip for the machine's own start, a lane for each step,
+//! a tick for each exchange with IMDS and AWS.
 //!
-//! Working, waiting and retrying differ by lines as well as by shade, so that it reads without color. Every element has its
-//! color as an attribute, for viewers that know no style sheets; the style sheet only adds a dark variant. The details of a
-//! bar are in its `<title>`, which browsers show under the pointer.
+//! Working, waiting and retrying differ by hatching as well as by shade, so that they can be told apart without color.
+//! Every element has its color as an attribute, for viewers without style sheets; the style sheet only adds a dark
+//! variant. The details of a bar are in its `<title>`, which browsers show as a tooltip.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -13,28 +13,28 @@ use crate::host::startup::Startup;
 use crate::report::{ExchangeReport, IdleKind, Outcome, Report, StepReport};
 use crate::sorting::Sort as _;
 
-/// All lengths are in pixels.
+/// The width of the picture. All lengths are in pixels.
 const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 16.0;
-/// The column of names.
+/// The width of the column of names.
 const NAMES: f64 = 290.0;
-/// Room behind the longest bar, for the longest label: "running 12345.678 s".
+/// Space after the longest bar, for the longest label: "running 12345.678 s".
 const LABELS: f64 = 145.0;
-/// A lane of a step.
+/// The height of a step's lane.
 const LANE: f64 = 22.0;
 const BAR: f64 = 14.0;
-/// A lane of exchanges.
+/// The height of a lane of exchanges.
 const TICK: f64 = 8.0;
-/// Exchanges overlap. More lanes than this add nothing.
+/// The most lanes for exchanges, which overlap. More lanes than this add nothing.
 const TICK_LANES: usize = 12;
 /// The width of a character at 12 pixels, in the widest of the fonts.
 const CHARACTER: f64 = 7.3;
-/// The longest name that fits into its column.
+/// The length of the longest name that fits into its column.
 const NAME_LIMIT: usize = 38;
 
 const FONTS: &str = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 
-/// The dark variant. A viewer without style sheets, or without media queries, shows the attributes of the elements.
+/// The dark variant. A viewer without style sheets or media queries uses the attributes of the elements.
 const STYLE: &str = "
 @media (prefers-color-scheme: dark) {
   text { fill: #e6e9ee } .soft { fill: #9aa4b1 } .bad { fill: #ff8a80 } .paper { fill: #14181d } .line { stroke: #3a424d }
@@ -51,14 +51,15 @@ const REFUSED: &str = r##"class="paper refused" fill="#ffffff" stroke="#b3261e" 
 const FRAME: &str = r##"class="frame" fill="none" stroke="#1b1f24" stroke-width="0.75" pointer-events="none""##;
 const FAILED: &str = r##"class="frame failed" fill="none" stroke="#b3261e" stroke-width="2" pointer-events="none""##;
 
-/// The lines on bars of some looks: their slope, and their own look. Not a `<pattern>`, which not every viewer knows.
+/// The hatching of bars by their look: its slope, and its own look. Not a `<pattern>`, which
+/// some viewers do not support.
 const HATCHES: [(&str, f64, &str); 3] = [
     (WAIT, 1.0, r##"class="hatch" stroke="#2f6db5" stroke-width="1.5""##),
     (RETRY, 0.0, r##"class="dots" stroke="#ffffff" stroke-width="2.5" stroke-dasharray="2.5 2.5""##),
     (REFUSED, 0.0, r##"class="refused" stroke="#b3261e" stroke-width="1.5""##),
 ];
 
-/// Between two of these lines.
+/// The distance between two lines of the hatching.
 const SPACE: f64 = 6.0;
 
 /// How a text looks.
@@ -128,7 +129,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// About eight lines, at round times.
+    /// About eight grid lines, at round times.
     fn of(end: f64) -> Self {
         let rough = end / 8.0;
         let power = 10f64.powf(rough.log10().floor());
@@ -175,7 +176,7 @@ impl Picture {
 
     fn line(&mut self, line: &str) {
         let indent = line.len() - line.trim_start().len();
-        // Viewers collapse spaces.
+        // Viewers collapse spaces, so the indentation is a position.
         self.text(MARGIN + indent as f64 * CHARACTER, self.y + BAR, Look::Bad, line.trim_start());
         self.y += LANE;
     }
@@ -188,7 +189,7 @@ impl Picture {
         );
     }
 
-    /// A bar, with its lines if it has some.
+    /// A bar, with hatching if its look has any.
     fn filled(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), look: &str, title: &str) {
         self.rect((x, y), (width, height), look, title);
         let Some((_, slope, lines)) = HATCHES.into_iter().find(|(of, ..)| *of == look) else { return };
@@ -196,7 +197,7 @@ impl Picture {
         let lean = slope * height;
         let mut at = x - lean + SPACE / 2.0;
         while at < x + width {
-            // From the lower edge to the upper one, as far as it lies within the bar.
+            // From the lower edge to the upper one, clipped to the bar.
             let (from, to) = (at.max(x), (at + lean).min(x + width));
             let (low, high) =
                 if slope > 0.0 { (y + height - (from - at) / slope, y + height - (to - at) / slope) } else { (y + height, y) };
@@ -219,7 +220,7 @@ impl Picture {
         self.y += 48.0;
     }
 
-    /// The machine's start as one bar, by a scale of its own.
+    /// The machine's start as one bar, with a scale of its own.
     fn machine(&mut self, startup: &Startup, took: f64) {
         let before = [("firmware", startup.firmware_ms), ("boot loader", startup.loader_ms)];
         let before = before.into_iter().filter_map(|(name, took)| Some((name, took?)));
@@ -245,7 +246,7 @@ impl Picture {
         self.y += LANE;
     }
 
-    /// Exchanges side by side in as few lanes as they need.
+    /// Exchanges, in as few lanes as possible without overlap.
     fn exchanges(&mut self, exchanges: &[ExchangeReport]) {
         if exchanges.is_empty() {
             return;
@@ -309,7 +310,7 @@ impl Picture {
         self.y += LANE;
     }
 
-    /// Lines at round times, from `top` to here, with the times above them.
+    /// Grid lines at round times, from `top` to here, with the times above them.
     fn grid(&mut self, top: f64) -> String {
         let mut grid = String::new();
         let mut at = 0.0;
@@ -343,7 +344,7 @@ impl Picture {
     }
 }
 
-/// Shortens a name to `limit` characters. The end of an address says most.
+/// Shortens a name to `limit` characters. The end of an address is the most specific part, so it is kept.
 fn shortened(name: &str, limit: usize) -> String {
     let length = name.chars().count();
     if length <= limit {
@@ -354,7 +355,7 @@ fn shortened(name: &str, limit: usize) -> String {
     name.chars().take(head).chain(['…']).chain(tail).collect()
 }
 
-/// Text for XML. Characters that XML cannot express are left out.
+/// Escapes text for XML, without the characters that XML cannot represent.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

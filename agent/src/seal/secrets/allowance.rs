@@ -1,13 +1,13 @@
-//! What a rule finds and does not mean: gitleaks's allow lists.
+//! What a rule finds but does not mean: the allow lists of gitleaks.
 //!
-//! Which files an allow list quiets is another matter here than in a repository: see [`Rule`](super::rule::Rule).
+//! Which files an allow list applies to is different here than in a repository: see [`Rule`](super::rule::Rule).
 
 use regex_lite::Regex;
 use serde::Deserialize;
 
 use super::expression::from_go;
 
-/// `[[allowlists]]`, of one rule or of all.
+/// `[[allowlists]]`, of one rule or of all rules.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct AllowanceText {
@@ -23,15 +23,15 @@ pub(super) struct AllowanceText {
     paths: Vec<String>,
     #[serde(default)]
     stopwords: Vec<String>,
-    /// Of no use: an image has no commits.
+    /// Ignored: an image has no commits.
     #[serde(default, rename = "commits")]
     _commits: Vec<String>,
-    /// Of gitleaks's global lists: the only rules it is for.
+    /// In a global list of gitleaks: the only rules to which it applies.
     #[serde(default)]
     pub(super) target_rules: Vec<String>,
 }
 
-/// What was matched, and where.
+/// A match, and where it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matched<'a> {
     pub(super) secret: &'a str,
@@ -71,7 +71,7 @@ impl Allowance {
         })
     }
 
-    /// Whether this is not meant. `path` is `None` where it does not matter in which file something stands.
+    /// Whether the match is not meant. `path` is `None` if the file does not matter.
     pub(super) fn covers(&self, matched: Matched<'_>, path: Option<&str>) -> bool {
         let text = match self.target {
             Target::Secret => matched.secret,

@@ -1,20 +1,20 @@
-//! What a rule's expression begins with, read from its text.
+//! What the matches of a rule's expression begin with, derived from its text.
 //!
-//! An expression that can only begin where one of its keywords stands is tried there and nowhere else, which is most of
-//! the speed of a scan: a wrong try ends after a few characters. One that begins with other letters is tried where those
-//! are found near the keyword, and one of which nothing can be told in a window around it. Nothing here matches anything;
-//! the regex library does.
+//! An expression whose matches can only begin with one of its keywords is tried at those keywords and nowhere else,
+//! which accounts for most of the speed of a scan: a failing try ends after a few characters. An expression that begins
+//! with other letters is tried where those occur near the keyword, and one whose beginning is unknown in a window
+//! around it. Nothing here matches text; the regex library does.
 
-/// How gitleaks writes any identifier in front of a keyword. Only what follows it decides whether there is a match.
+/// How gitleaks writes any identifier before a keyword. Only what follows it decides whether there is a match.
 pub(super) const IDENTIFIER: &str = r"[\w.-]{0,50}?";
 
-/// How gitleaks writes any sign of an assignment.
+/// How gitleaks writes any assignment operator.
 const ASSIGNMENT: &str = r"(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)";
 
-/// Parts that match whatever there is.
+/// Parts that match any text.
 const ANYTHING: [&str; 3] = [".*", "(?s:.)", "(.{"];
 
-/// What Go's library reads, as ours does: there a `{` that begins no repetition is a `{`.
+/// Converts an expression for Go's library to one for ours: in Go, a `{` that does not start a repetition is literal.
 pub(super) fn from_go(expression: &str) -> String {
     let mut text = String::with_capacity(expression.len());
     let mut plain = outline(expression).map(|(at, ..)| at).peekable();
@@ -28,43 +28,43 @@ pub(super) fn from_go(expression: &str) -> String {
     text
 }
 
-/// Whether `{` and this is a repetition.
+/// Whether `{` followed by `rest` is a repetition.
 fn repeats(rest: &str) -> bool {
     let Some((counts, _)) = rest.split_once('}') else { return false };
     counts.starts_with(|first: char| first.is_ascii_digit()) && counts.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
 }
 
-/// Letters that a match begins with.
+/// The letters with which a match begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) text: String,
-    /// Whether upper and lower case are told apart.
+    /// Whether they are case-sensitive.
     pub(super) exact: bool,
 }
 
-/// Whether the expression is about `name = value`, whatever the name.
+/// Whether the expression is about `name = value` with any name.
 pub(super) fn assigns(expression: &str) -> bool {
     expression.contains(ASSIGNMENT)
 }
 
-/// Whether anything may stand between its parts.
+/// Whether any text may be between its parts.
 pub(super) fn skips(expression: &str) -> bool {
     ANYTHING.iter().any(|any| expression.contains(any))
 }
 
-/// Whether it begins at the boundary of a word.
+/// Whether it begins at a word boundary.
 pub(super) fn begins_a_word(expression: &str) -> bool {
     expression.trim_start_matches("(?i)").starts_with(r"\b")
 }
 
-/// What a match can begin with, where that can be told.
+/// What matches can begin with, if that can be determined.
 pub(super) fn heads(expression: &str) -> Option<Vec<Head>> {
     let mut heads = Vec::new();
     collect(expression, true, &mut heads)?;
     Some(heads)
 }
 
-/// Whether each beginning is one of the keywords, as far as it goes, and each keyword a beginning.
+/// Whether each head agrees with a keyword, up to the length of the shorter one, and each keyword with a head.
 pub(super) fn are_keywords(heads: &[Head], keywords: &[String]) -> bool {
     let agree = |head: &Head, keyword: &str| {
         let head = head.text.to_ascii_lowercase();
@@ -74,7 +74,7 @@ pub(super) fn are_keywords(heads: &[Head], keywords: &[String]) -> bool {
         && keywords.iter().all(|keyword| heads.iter().any(|head| agree(head, keyword)))
 }
 
-/// How the only keyword of an expression that tells upper from lower case is written in it.
+/// The spelling of a case-sensitive expression's only keyword.
 pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> {
     let [keyword] = keywords else { return None };
     let any_case = expression.contains("(?i");
@@ -82,8 +82,8 @@ pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> 
     expression.get(at..at + keyword.len()).map(str::to_owned)
 }
 
-/// Letters of which a path has some if an expression about paths matches it: for each alternative those that it ends with, or
-/// the most that stand together in it. None if that cannot be told.
+/// Marks, at least one of which is on every path that an expression about paths matches: for each alternative, the
+/// letters at its end, or its longest run of letters. Empty if they cannot be determined.
 pub(super) fn marks(expression: &str) -> Vec<Mark> {
     let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i)")) else { return Vec::new() };
     let inner = group(before).filter(|(_, rest)| rest.is_empty() && before.starts_with("(?:")).map_or(before, |(group, _)| &group[2..]);
@@ -91,7 +91,7 @@ pub(super) fn marks(expression: &str) -> Vec<Mark> {
     if marks.iter().any(|mark| mark.text.len() < 3) { Vec::new() } else { marks }
 }
 
-/// Letters that a path has, at its end or anywhere.
+/// Letters that a path contains, at its end or anywhere.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) text: String,
@@ -104,7 +104,7 @@ impl Mark {
     }
 }
 
-/// The last or the longest run of plain letters in `alternative`.
+/// The last or the longest run of literal letters in `alternative`.
 fn mark(alternative: &str) -> Mark {
     let plain = |character: char| character.is_ascii_alphanumeric() || "_-/".contains(character);
     let (mut runs, mut run, mut rest) = (Vec::new(), String::new(), alternative);
@@ -114,13 +114,13 @@ fn mark(alternative: &str) -> Mark {
             '(' => (None, group(rest).map_or(rest.len(), |(_, after)| rest.len() - after.len())),
             '[' => (None, rest.find(']').map_or(rest.len(), |end| end + 1)),
             letter if plain(letter) => (Some(letter), 1),
-            // An escape, or a sign with a meaning.
+            // An escape, or a character with a special meaning.
             '\\' => (None, 2.min(rest.len())),
             other => (None, other.len_utf8()),
         };
         rest = &rest[length..];
         match letter {
-            // Of an optional letter nothing can be told.
+            // An optional letter may be missing.
             Some(_) if rest.starts_with(['?', '*', '{']) => runs.push(std::mem::take(&mut run)),
             Some(letter) => run.push(letter),
             None => runs.push(std::mem::take(&mut run)),
@@ -163,7 +163,7 @@ fn head(mut rest: &str, mut exact: bool, heads: &mut Vec<Head>) -> Option<()> {
     }
 }
 
-/// The letters up to the first thing that is more than a letter. `[Aa]` is an `a` of either case.
+/// The letters up to the first part that is not a literal letter. `[Aa]` counts as an `a` in either case.
 fn literal(mut rest: &str, mut exact: bool) -> Head {
     let mut text = String::new();
     while let Some(next) = rest.chars().next() {
@@ -189,7 +189,7 @@ fn literal(mut rest: &str, mut exact: bool) -> Head {
     Head { text, exact }
 }
 
-/// Splits at each `|` that is in no group and no class.
+/// Splits at each `|` that is not within a group or a class.
 fn alternatives(expression: &str) -> Vec<&str> {
     let (mut parts, mut from) = (Vec::new(), 0);
     for (at, byte, depth) in outline(expression) {
@@ -202,13 +202,13 @@ fn alternatives(expression: &str) -> Vec<&str> {
     parts
 }
 
-/// The group that `expression` begins with, without its parentheses, and what follows it.
+/// The group with which `expression` begins, without its parentheses, and what follows it.
 fn group(expression: &str) -> Option<(&str, &str)> {
     let end = outline(expression).find(|(_, byte, depth)| *byte == b')' && *depth == 0)?.0;
     Some((&expression[1..end], &expression[end + 1..]))
 }
 
-/// Each byte that is neither escaped nor in a class, with the depth of groups it stands at.
+/// Each byte that is neither escaped nor in a class, with the nesting depth of groups.
 fn outline(expression: &str) -> impl Iterator<Item = (usize, u8, usize)> {
     let (mut depth, mut class, mut escaped) = (0_usize, false, false);
     expression.bytes().enumerate().filter_map(move |(at, byte)| {

@@ -1,7 +1,7 @@
-//! The secrets in a file, part by part.
+//! Finds the secrets in a file, part by part.
 //!
-//! One pass finds every keyword of every rule; a rule is tried only where one of its keywords stands. A keyword belongs
-//! to the part in which it is new; what a secret needs beyond the part is there as overlap.
+//! A single pass finds every keyword of every rule; a rule is tried only at its keywords. A keyword belongs to the part
+//! in which it is new; whatever else a secret needs is included in the part as overlap.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,28 +20,29 @@ use super::rules::Rules;
 use super::wide::Order;
 use super::{keystore, place};
 
-/// A file with a NUL in so much of it is no text.
+/// How much of a file is checked for a NUL, which shows that it is not text.
 const SAMPLE: usize = 8 * 1024;
 
-/// So many lines of a file are reported for each rule. The rest is of the same kind, and found once these are dealt with.
+/// How many lines of a file are reported for each rule. The others are of the same kind, and
+/// will be found once these are fixed.
 const LINES: usize = 20;
 
-/// The rule of gitleaks that hears any key with any value.
+/// The rule of gitleaks that matches any key with any value.
 const GENERIC: &str = "generic-api-key";
 
-/// What is known of a file so far.
+/// The state of judging a file.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     path: String,
-    /// Whether rules that guess are heard.
+    /// Whether rules that guess apply.
     guesses: bool,
-    /// Rules of whole files that are about this one.
+    /// Rules about whole files that apply to this one.
     of_file: Vec<usize>,
-    /// Rules of some files, as far as it was asked whether they are about this one.
+    /// Rules about some files, with whether they apply to this one, as far as it was checked.
     asked: BTreeMap<usize, bool>,
-    /// Of a text of two bytes a letter, which of the two comes first.
+    /// The byte order, if the file is text with two bytes per character.
     wide: Option<Order>,
-    /// Line and rule. Line 0 is the file as such.
+    /// Line and rule. Line 0 stands for the file itself.
     found: BTreeSet<(u64, usize)>,
     keystore: Option<&'static str>,
 }
@@ -55,7 +56,7 @@ impl Notes {
         Self { path, guesses, of_file, found, ..Self::default() }
     }
 
-    /// Whether a rule has a say in this file.
+    /// Whether a rule applies to this file.
     fn hears(&mut self, rules: &Rules, number: usize) -> bool {
         let rule = &rules.rules[number];
         let may = self.guesses || !rule.guesses;
@@ -68,7 +69,7 @@ impl Notes {
         }
     }
 
-    /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
+    /// The findings in the file. A line with a match of a rule that does not guess needs no guesses.
     pub(super) fn findings(self, rules: &Rules, file: &Seen<'_>) -> Vec<Finding> {
         let mut known: BTreeSet<u64> = BTreeSet::new();
         known.extend(self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line));
@@ -77,7 +78,7 @@ impl Notes {
         let is_whole = !findings.is_empty();
         for (line, number) in &self.found {
             let (line, rule) = (*line, &rules.rules[*number]);
-            // Of several guesses the first will do that is about more than any key and its value.
+            // Of several guesses, the first one that is not the generic rule suffices.
             let of_others = || self.found.range((line, 0)..(line + 1, 0)).any(|(_, other)| other != number);
             let is_said = match line {
                 0 => is_whole || !said.insert(0),
@@ -114,7 +115,7 @@ fn finding(file: &Seen<'_>, line: u64, rule: &str, says: &str) -> Finding {
     }
 }
 
-/// Looks for secrets in the next part of a file.
+/// Searches for secrets in the next part of a file.
 pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     if part.is_first {
         let content = &part.bytes[1..];
@@ -184,17 +185,17 @@ fn judge_text(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     }
 }
 
-/// What can be read in a file that is no text: from one byte that is no text to the next, as a program keeps its strings.
+/// Readable text in a binary file: a run of text bytes, as programs store their strings.
 struct Run {
     text: String,
-    /// Where in the part its first character stands, which is not in the file.
+    /// The position in the part of its first character, a newline that is not in the file.
     at: usize,
-    /// Keywords up to here have all they need in it.
+    /// Keywords before this position have all the text they need in the run.
     serves: usize,
 }
 
 impl Run {
-    /// No rule takes a shorter one for a secret.
+    /// The shortest run that is judged. Every secret that a rule matches is longer.
     const SHORTEST: usize = 16;
 
     fn around(bytes: &[u8], keyword: usize) -> Self {
@@ -221,7 +222,7 @@ impl Run {
     }
 }
 
-/// The bytes as text in which everything stands where it stood. No rule asks for anything but ASCII.
+/// The bytes as text of the same length, with every position unchanged. Rules only match ASCII.
 fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);

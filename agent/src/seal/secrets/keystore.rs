@@ -1,10 +1,10 @@
-//! Private keys in files that are no text: DER, PKCS #12, Java keystores, Kerberos keytabs. Told by their content, whatever
-//! their name.
+//! Private keys in binary files: DER, PKCS #12, Java keystores, Kerberos keytabs. They are
+//! recognized by content, whatever their name.
 //!
-//! A store that holds certificates only, such as Java's `cacerts`, is none.
+//! A store that only contains certificates, such as Java's `cacerts`, is not one.
 
-/// Object identifiers, as DER has them after their tag and length: RSA, RSA-PSS, elliptic curves, X25519, X448, Ed25519,
-/// Ed448, DSA, Diffie-Hellman.
+/// Object identifiers as in DER, with their tag and length: RSA, RSA-PSS, elliptic curves,
+/// X25519, X448, Ed25519, Ed448, DSA, Diffie-Hellman.
 const ALGORITHMS: [&[u8]; 9] = [
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a",
@@ -16,7 +16,8 @@ const ALGORITHMS: [&[u8]; 9] = [
     b"\x06\x07\x2a\x86\x48\xce\x38\x04\x01",
     b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x03\x01",
 ];
-/// What a PKCS #12 file holds, in the open; and what its parts are called: a key, an encrypted key, a secret.
+/// The content types of a PKCS #12 file, plain and encrypted, and the identifiers of its parts:
+/// a key, an encrypted key, a secret.
 const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 const ENCRYPTED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x06";
 const BAG: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01";
@@ -31,8 +32,8 @@ const ENCRYPTED: [&[u8]; 3] = [
 const JAVA: [&[u8]; 2] = [b"\xfe\xed\xfe\xed\0\0\0", b"\xce\xce\xce\xce\0\0\0"];
 const KEYTAB: &[u8] = b"\x05\x02\0\0";
 
-/// What is kept in a file that begins with `bytes`, if it is a private key. `is_for_trust` says whether its name is that of a
-/// store of certificates, which may hide what is in it as one of keys does.
+/// What kind of private key a file that begins with `bytes` contains. `is_for_trust` says whether its name is that of a
+/// certificate store, whose entries may be encrypted just like keys.
 pub(super) fn recognised(bytes: &[u8], is_for_trust: bool) -> Option<&'static str> {
     if bytes.starts_with(KEYTAB) && bytes.len() > 16 {
         return Some("a keytab, which holds keys of Kerberos");
@@ -43,7 +44,7 @@ pub(super) fn recognised(bytes: &[u8], is_for_trust: bool) -> Option<&'static st
     })
 }
 
-/// Whether `bytes` are a private key in DER, and as long as they say to be.
+/// Whether `bytes` are a private key in DER, with at least the length that they state.
 pub(super) fn is_whole_key(bytes: &[u8]) -> bool {
     let stated = match bytes {
         [0x30, 0x81, length, ..] => usize::from(*length),
@@ -55,18 +56,18 @@ pub(super) fn is_whole_key(bytes: &[u8]) -> bool {
         && sequence(bytes).is_some_and(|fields| key(fields).or_else(|| encrypted(fields)).is_some() || is_of_any_algorithm(fields))
 }
 
-/// Whether a version is followed by the name of an algorithm, whichever: where a heading says that it is a key, that will do.
+/// Whether a version is followed by the identifier of any algorithm: enough if a heading says that it is a key.
 fn is_of_any_algorithm(fields: &[u8]) -> bool {
     let after = fields.strip_prefix(b"\x02\x01\x00").or_else(|| fields.strip_prefix(b"\x02\x01\x01"));
     after.and_then(sequence).is_some_and(|kind| kind.starts_with(b"\x06"))
 }
 
-/// A key has version 0 or 1, and then says of which kind it is, or, of old, is a row of numbers.
+/// A key has version 0 or 1, followed by its algorithm or, in the legacy formats, by a series of numbers.
 fn key(fields: &[u8]) -> Option<&'static str> {
     let says = "a private key, in DER";
     let after = fields.strip_prefix(b"\x02\x01\x00").or_else(|| fields.strip_prefix(b"\x02\x01\x01"))?;
     let named = sequence(after).is_some_and(|kind| ALGORITHMS.iter().any(|algorithm| kind.starts_with(algorithm)));
-    // PKCS #1, and DSA of old: a first number of at least 512 bits. SEC 1: from 20 to 72 octets.
+    // PKCS #1, and legacy DSA: a first number of at least 512 bits. SEC 1: 20 to 72 octets.
     let numbers = after.starts_with(b"\x02\x82") || after.starts_with(b"\x02\x81") || after.starts_with(b"\x02\x41");
     let octets = matches!(after, [0x04, 20..=72, ..]);
     (named || numbers || octets).then_some(says)
@@ -77,7 +78,7 @@ fn encrypted(fields: &[u8]) -> Option<&'static str> {
     ENCRYPTED.iter().any(|known| scheme.starts_with(known)).then_some("an encrypted private key, in DER")
 }
 
-/// Keys lie in the open, each encrypted by itself; certificates are as a rule encrypted together, and so are Java's secrets.
+/// Keys are visible, each encrypted by itself; certificates are usually encrypted together, and so are Java's secrets.
 fn pkcs12(fields: &[u8], is_for_trust: bool) -> Option<&'static str> {
     let content = sequence(fields.strip_prefix(b"\x02\x01\x03")?)?;
     if !content.starts_with(DATA) {
@@ -87,14 +88,14 @@ fn pkcs12(fields: &[u8], is_for_trust: bool) -> Option<&'static str> {
     let has_key = memchr::memmem::find_iter(content, BAG).any(|at| content.get(at + BAG.len()).is_some_and(|kind| KEY_BAGS.contains(kind)));
     match (has_key, holds(ENCRYPTED_DATA) && !is_for_trust) {
         (true, _) => Some("a PKCS #12 file with a private key"),
-        // Of one that has keys and certificates, the keys would have been seen.
+        // If the file had keys as well as certificates, the keys would have been visible.
         (false, true) => Some("a PKCS #12 file whose entries are encrypted, and may be keys"),
         (false, false) => None,
     }
 }
 
-/// Magic, version, number of entries; of each entry its kind (1 a key, 2 a certificate, 3 a secret key of JCEKS), its name,
-/// its time, and what it is.
+/// The format: magic, version, number of entries; each entry has a kind (1 a key, 2 a certificate, 3 a secret key of
+/// JCEKS), a name, a time, and its content.
 fn java(bytes: &[u8]) -> Option<&'static str> {
     let version = JAVA.iter().find_map(|magic| bytes.strip_prefix(*magic))?;
     let (version, rest) = version.split_first()?;
@@ -111,13 +112,13 @@ fn java(bytes: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// What follows as many bytes as the number of `N` bytes in front of them says.
+/// What follows a field that is prefixed with its length in `N` bytes.
 fn counted<const N: usize>(bytes: &[u8]) -> Option<&[u8]> {
     let (count, rest) = bytes.split_first_chunk::<N>()?;
     rest.get(count.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))..)
 }
 
-/// What follows the tag and the length of a sequence.
+/// The content of a sequence, after its tag and length.
 fn sequence(bytes: &[u8]) -> Option<&[u8]> {
     let [0x30, length, rest @ ..] = bytes else { return None };
     match length {

@@ -1,5 +1,5 @@
-//! Whether what looks like a private key in text is one: it is decoded, so that headings alone, keys that documentation has
-//! shortened, and invented ones are none.
+//! Whether what looks like a private key in text is one: it is decoded, so that bare headings, keys that documentation
+//! has shortened, and invented ones do not count.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -7,19 +7,19 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::keystore;
 
-/// Of a text that was cut anywhere.
+/// Decodes a text that may be cut anywhere.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
 );
 
-/// Shorter runs of letters are words around a key: `n` of `\n`, `"`, `+`, `//`.
+/// The shortest run of letters that counts as base64. Shorter ones are words around a key: `n` of `\n`, `"`, `+`, `//`.
 const RUN: usize = 8;
 
-/// What no key is shorter than, in bytes: that of Ed25519 or X25519 alone.
+/// The length of the shortest key in bytes: a bare Ed25519 or X25519 key.
 const SHORTEST: usize = 32;
 
-/// Whether `text`, from `-----BEGIN` to `-----END`, holds a key.
+/// Whether `text`, from `-----BEGIN` to `-----END`, contains a key.
 pub(super) fn is_key(text: &str) -> bool {
     let mut parts = text.split("-----");
     let heading = parts.by_ref().find(|part| part.starts_with("BEGIN")).unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) fn is_key(text: &str) -> bool {
     match heading {
         _ if key.len() < SHORTEST => false,
         _ if heading.contains("OPENSSH") => key.starts_with(b"openssh-key-v1\0") && key.len() > 100,
-        // A secret key or subkey, in the old format of packets or in the new one.
+        // A secret key or subkey, in the old or the new packet format.
         _ if heading.contains("PGP") => matches!(key[0], 0x94..=0x97 | 0x9c..=0x9f | 0xc5 | 0xc7),
         _ if heading.contains("SSH2") => key.starts_with(&[0x3f, 0x6f, 0xf9, 0xeb]),
         _ if is_encrypted && !key.starts_with(&[0x30]) => true,
@@ -42,9 +42,9 @@ pub(super) fn is_key(text: &str) -> bool {
     }
 }
 
-/// The same of a text that is in base64 once more.
+/// The same for a text that is encoded in base64 once more.
 pub(super) fn is_encoded_key(text: &str) -> bool {
-    // A word behind it may have been taken for another line of it.
+    // A word after it may have been taken for another line of it.
     is_key(&String::from_utf8_lossy(&decoded(text)))
 }
 
@@ -53,7 +53,7 @@ fn decoded(text: &str) -> Vec<u8> {
     let runs = text.split(|character| !of_base64(character)).filter(|run| run.len() >= RUN || run.ends_with('='));
     let mut letters: String = runs.collect();
     letters.truncate(letters.find('=').unwrap_or(letters.len()));
-    // One letter over is less than a byte.
+    // A single remaining letter is less than a byte.
     letters.truncate(letters.len() - usize::from(letters.len() % 4 == 1));
     LENIENT.decode(letters).unwrap_or_default()
 }

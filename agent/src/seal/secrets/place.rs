@@ -1,30 +1,30 @@
-//! Which files are read, and how closely.
+//! Which files are read, and which rules apply to them.
 //!
-//! - A file in the system's directories that a package brought, and that has not been written since, is not read: what is
-//!   in it was published with the package. Whether it was written is told by its time of change, which a package sets to
-//!   that of its making; comparing checksums would be to read it all.
-//! - What Python compiled from such a file holds nothing that the file does not hold: it is not read either.
-//! - ingot itself is not read: the rules are in it, and find themselves. Which binary it is is asked elsewhere.
-//! - Anything else is read, configuration files of packages included.
-//! - Rules that guess are not heard about documentation, tests and examples: what looks like a secret there shows how one
-//!   looks.
-//! - Where no package manager can say what it brought, the system's directories are read, and rules that guess are not
-//!   heard there.
+//! - A file in a system directory that a package installed, and that has not been written since, is not read: its
+//!   content was published with the package. Whether it was written is known from its modification time, which a
+//!   package sets to the time when it was built; comparing checksums would require reading everything.
+//! - A file that Python compiled from such a file contains nothing else: it is not read either.
+//! - ingot itself is not read: it contains the rules, which would match themselves. Its binary is checked elsewhere.
+//! - Everything else is read, including configuration files of packages.
+//! - Rules that guess do not apply to documentation, tests and examples: what looks like a secret there is an example
+//!   of one.
+//! - If no package manager can list what it installed, the system directories are read, but rules that guess do not
+//!   apply there.
 
 use std::path::Path;
 
 use crate::image::contents::SYSTEM;
 
-/// What programs keep of their own, full of words and hashes, and nobody's configuration.
+/// Data that programs keep for themselves: full of words and hashes, and not configuration.
 const RECORDS: [&str; 5] = ["/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/rpm/", "/var/cache/", "/etc/ssl/certs/"];
 
-/// Whether a file that was last changed at `modified` is what a package brought at `installed`.
+/// Whether a file that was last modified at `modified` is unchanged since a package installed it at `installed`.
 pub(super) fn is_as_a_package_brought_it(modified: i64, installed: Option<i64>) -> bool {
     installed.is_some_and(|installed| modified <= installed)
 }
 
-/// Below an image, where another root lies: a layer of a container, or what a container or a chroot has for its root. Each is
-/// named by what stands before its name and after it.
+/// Places of other roots within an image: the layer of a container, or the root of a container or chroot. Each is given
+/// by the text before and after its name.
 const ROOTS: [(&str, &str); 6] = [
     ("/overlay2/", "/diff/"),
     ("/overlay/", "/diff/"),
@@ -34,7 +34,7 @@ const ROOTS: [(&str, &str); 6] = [
     ("/var/lib/lxc/", "/rootfs/"),
 ];
 
-/// A path, as the innermost root that it is in names it.
+/// A path relative to the innermost root that contains it.
 pub(super) fn in_its_root(path: &str) -> &str {
     let inner = ROOTS.iter().find_map(|(before, after)| {
         let name = path.find(before)? + before.len();
@@ -44,21 +44,21 @@ pub(super) fn in_its_root(path: &str) -> &str {
     inner.unwrap_or(path)
 }
 
-/// Whether it is a key of CPython's own regression tests, as `make install` and pyenv leave them, without a list of what they
-/// installed: `lib/python3.11/test/certdata/keycert.pem`.
+/// Whether it is a key from CPython's own regression tests, which `make install` and pyenv install without a list of
+/// files: `lib/python3.11/test/certdata/keycert.pem`.
 pub(super) fn is_of_cpython(path: &str) -> bool {
     let after = path.split_once("/lib/python").and_then(|(_, rest)| rest.split_once('/'));
     after.is_some_and(|(version, rest)| version.len() <= 4 && rest.starts_with("test/") && rest.ends_with(".pem"))
 }
 
-/// Whether a store of that name holds whom to trust.
+/// Whether a store of that name contains trusted certificates.
 pub(super) fn is_for_trust(path: &str) -> bool {
     let name = path.to_ascii_lowercase();
     let name = name.rsplit('/').next().unwrap_or_default();
     ["trust", "cacert", "ca-cert", "ca_cert", "cert"].iter().any(|word| name.contains(word)) || name.starts_with("ca.")
 }
 
-/// Words of names of what shows or tries something.
+/// Words in names of documentation, tests and examples.
 const SHOWN: [&str; 29] = [
     "doc",
     "docs",
@@ -91,20 +91,20 @@ const SHOWN: [&str; 29] = [
     "adoc",
 ];
 
-/// Those that are no such directory: what is deployed may be called so.
+/// Those that do not count as names of directories, because deployed directories may have these names.
 const NOT_DIRECTORIES: [&str; 3] = ["dist", "template", "templates"];
 
-/// Below /etc, where a unit or a job may be called anything, only these ends of names say that something is shown.
+/// Below /etc, where a unit or a job may have any name, only these suffixes mark an example.
 const SHOWN_SETTINGS: [&str; 5] = [".example", ".sample", ".dist", ".template", ".md"];
 
-/// Whether a file is documentation, or a test or an example.
+/// Whether a file is documentation, a test or an example.
 pub(super) fn is_shown(path: &str) -> bool {
     let mut parts: Vec<&str> = path.split('/').skip(1).collect();
     let name = parts.pop().unwrap_or_default().to_ascii_lowercase();
     if path.starts_with("/etc/") {
         return SHOWN_SETTINGS.iter().any(|end| name.ends_with(end));
     }
-    // `bash_history` is none.
+    // `bash_history` does not count.
     let by_name = name == "history.txt" || name.split(['.', '-', '_']).any(|word| SHOWN.contains(&word));
     let is_directory = |part: &str| {
         let part = part.trim_matches('_').to_ascii_lowercase();
@@ -116,8 +116,8 @@ pub(super) fn is_shown(path: &str) -> bool {
         || path.contains("/locales/")
 }
 
-/// How many of the directories above a file may be called anything: those just below / or /opt, and what somebody has in a home,
-/// a site, or a volume of a container.
+/// How many of the directories above a file may have arbitrary names: those just below / or /opt, and those within a
+/// home, a site, or a volume of a container.
 fn anybodys(path: &str, parts: &[&str]) -> usize {
     let of_volumes = ["/docker/volumes/", "/containers/storage/volumes/"].iter().any(|volumes| path.contains(volumes));
     match parts.iter().position(|part| *part == "volumes") {
@@ -128,7 +128,7 @@ fn anybodys(path: &str, parts: &[&str]) -> usize {
     }
 }
 
-/// The ends of names of settings.
+/// The extensions of configuration files.
 const SETTINGS: [&str; 20] = [
     "cfg",
     "cnf",
@@ -152,14 +152,14 @@ const SETTINGS: [&str; 20] = [
     "yml",
 ];
 
-/// Whether rules that guess are heard in a member of an archive: most of what is packed is source that others published.
+/// Whether rules that guess apply to a member of an archive: most archives contain published source code.
 pub(super) fn is_packed_settings(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    // A backup of a home has `.bash_history`, `.netrc` and their like.
+    // A backup of a home contains `.bash_history`, `.netrc` and the like.
     name.starts_with('.') || name.rsplit_once('.').is_some_and(|(_, end)| SETTINGS.contains(&end))
 }
 
-/// Whether rules that guess are heard in a file.
+/// Whether rules that guess apply to a file.
 pub(super) fn is_for_guesses(path: &Path, packages_are_known: bool) -> bool {
     let path = path.to_string_lossy();
     let path = in_its_root(&path);

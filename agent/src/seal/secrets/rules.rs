@@ -1,6 +1,6 @@
-//! The rules: those of gitleaks, `gitleaks.toml`, and what they lack, `ingot.toml`, both in gitleaks's format.
+//! The rules: those of gitleaks in `gitleaks.toml`, and additional ones in `ingot.toml`, both in gitleaks's format.
 //!
-//! How one rule judges stands in [`rule`](super::rule).
+//! How a rule judges is described in [`rule`](super::rule).
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::allowance::{Allowance, AllowanceText};
 use super::rule::{Rule, RuleText};
 use crate::packed;
 
-/// The names of the two, with the releases that they are of.
+/// The names of the two sets, with their releases.
 const SETS: [(&str, &[u8]); 2] = [("gitleaks 8.30.1", packed::GITLEAKS), (concat!("ingot ", env!("CARGO_PKG_VERSION")), packed::RULES)];
 
-/// Rules of gitleaks's that go by a name where [`keystore`](super::keystore) goes by what is in the file.
+/// gitleaks's rules that go by a file's name, where [`keystore`](super::keystore) goes by its content.
 const BY_CONTENT: [&str; 1] = ["pkcs12-file"];
 
 /// A file of rules.
@@ -39,21 +39,21 @@ struct RulesText {
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) rules: Vec<Rule>,
-    /// What is nowhere meant.
+    /// Allow lists for every rule.
     pub(super) allowances: Vec<Allowance>,
     pub(super) automaton: DFA,
     /// The length of the longest keyword.
     pub(super) longest: usize,
-    /// For each keyword of the automaton, the rules it is of.
+    /// For each keyword of the automaton, the rules that have it.
     pub(super) of_keyword: Vec<Vec<usize>>,
-    /// Rules that are about whole files, by their path.
+    /// Rules about whole files, by path.
     pub(super) of_files: Vec<usize>,
-    /// How many rules each set has.
+    /// The number of rules in each set.
     pub(super) sets: BTreeMap<String, usize>,
 }
 
 impl Rules {
-    /// The rules of this version of ingot. They are part of it: what is wrong with them, the tests tell.
+    /// The rules of this version of ingot. They are compiled in, and tests check that they are valid.
     pub(super) fn load() -> Self {
         let mut allowances = Vec::new();
         let mut rules = Vec::new();
@@ -111,7 +111,7 @@ mod tests {
         }
     }
 
-    /// Whoever drops in the next release says so here, too.
+    /// An update to a new release of gitleaks must also change its name here.
     #[test]
     fn the_sets_are_called_as_their_files_say() {
         for (name, source) in SETS.iter().filter(|(name, _)| name.starts_with("gitleaks")) {
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Such a rule is tried on the whole of each file that it is about.
+    /// Such a rule is tried on the whole of each file to which it applies.
     #[test]
     fn a_rule_without_keywords_is_about_files_of_some_path() {
         for rule in Rules::load().rules.iter().filter(|rule| rule.keywords.is_empty()) {

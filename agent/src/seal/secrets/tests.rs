@@ -18,7 +18,7 @@ fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     root
 }
 
-/// What is found in one file, as line and rule.
+/// The findings in one file, as line and rule.
 fn found_in(path: &str, content: &[u8]) -> Vec<(Option<u64>, String)> {
     let root = root(&[(path, content)]);
     scan(root.path(), 2).findings.into_iter().map(|finding| (finding.line, finding.rule)).collect()
@@ -39,7 +39,7 @@ fn says_where_and_never_what() {
     assert_eq!((scan.files, scan.bytes), (1, content.len() as u64));
 }
 
-/// What is read in parts is judged as if it were read in one.
+/// A file that is read in parts gives the same result as one that is read as a whole.
 #[test]
 fn finds_a_secret_wherever_it_lies_in_a_large_file() {
     let token = token();
@@ -110,7 +110,7 @@ fn guesses_in_text_only_and_not_in_what_others_published() {
     assert_eq!(found_in("/opt/app/program", format!("\x7fELF\0{known}\0").as_bytes()).len(), 1);
 }
 
-/// A program keeps its strings with a NUL at their end, and a part of one may be anything.
+/// A program stores its strings with a NUL at the end, and part of a string may be anything.
 #[test]
 fn finds_a_token_among_the_strings_of_a_program() {
     let token = format!("{}_{}", "sk_live", samples::letters(24));
@@ -145,8 +145,8 @@ fn what_a_package_published_is_no_secret_wherever_its_list_lies() {
     assert_eq!(paths, [Path::new(&b)]);
 }
 
-/// RubyGems knows no digest of a file. That it has not been written since it was unpacked quiets what may be a secret, and what
-/// is certainly one only where such are shown.
+/// RubyGems has no digests of files. That a file has not been written since it was unpacked suppresses guesses, and
+/// certain secrets only where examples of secrets are shown.
 #[test]
 fn a_time_vouches_for_what_may_be_a_secret() {
     let (token, guess) = (token(), "password: s3cr3t-w0rd\n");
@@ -189,7 +189,7 @@ fn keys_of_the_tests_of_python_itself_are_published() {
     }
 }
 
-/// Git keeps no names with what was once committed, so that nothing says that it is no settings.
+/// Git stores no names with committed content, so it may be configuration.
 #[test]
 fn guesses_about_what_was_once_committed() {
     use std::io::Write as _;
@@ -201,7 +201,7 @@ fn guesses_about_what_was_once_committed() {
     assert_eq!(found_in(&name.replace("/srv/shop", "/srv/shop/web/tests"), &object), []);
 }
 
-/// Of a container the layers are in the image, each with its own /etc.
+/// The layers of a container are in the image, each with its own /etc.
 #[test]
 fn the_layers_of_a_container_are_judged_as_roots() {
     let shadow = "root:$6$abcdefgh$ijklmnopqrstuvwxyzijklmnopqrstuvwxyz:19000::::::\n";
@@ -209,7 +209,7 @@ fn the_layers_of_a_container_are_judged_as_roots() {
     assert_eq!(found_in(&format!("{layer}/etc/shadow"), shadow.as_bytes()), [(Some(1), "shadow-password".to_string())]);
 }
 
-/// `base64 key.pem` wraps its lines, and a manifest indents them.
+/// `base64 key.pem` wraps lines, and a manifest indents them.
 #[test]
 fn finds_a_key_in_base64_however_it_is_wrapped() {
     use base64::Engine as _;
@@ -225,7 +225,7 @@ fn finds_a_key_in_base64_however_it_is_wrapped() {
     }
 }
 
-/// An image's allow list gives reasons; a comment in a file does not.
+/// The allow list of an image requires reasons; a comment in a file has none.
 #[test]
 fn heeds_no_comment_that_allows() {
     assert_eq!(found_in("/opt/x", format!("{} # gitleaks:allow", token()).as_bytes()).len(), 1);

@@ -1,11 +1,11 @@
-//! Text of two bytes a letter, UTF-16, as programs of Windows write it: made one byte a letter, so that the rules read it.
-//! No rule asks for anything but ASCII, and whatever is not becomes a sign that none of them knows.
+//! Text with two bytes per character, UTF-16, as programs on Windows write it: converted to one byte per character, so
+//! that the rules can read it. Rules only match ASCII, so every other character becomes one that none of them matches.
 
 use std::ops::Range;
 
 use crate::image::contents::Part;
 
-/// Which byte of two comes first.
+/// The byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Little,
@@ -13,7 +13,8 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// That of a file that begins with `content`, if it is such text: it says so, or its first letters are of that kind.
+    /// The byte order of a file that begins with `content`, if it is such text: it has a byte order
+    /// mark, or its first characters are of that kind.
     pub(super) fn of(content: &[u8]) -> Option<Self> {
         match content {
             [0xff, 0xfe, ..] => return Some(Self::Little),
@@ -25,7 +26,7 @@ impl Order {
         [Self::Little, Self::Big].into_iter().find(|order| all(*order))
     }
 
-    /// The ASCII of a pair, or 0 if it is none.
+    /// The ASCII character of a pair, or 0 if it is not one.
     fn letter(self, pair: &[u8]) -> u8 {
         match (self, pair) {
             (Self::Little, [letter, 0]) | (Self::Big, [0, letter]) if letter.is_ascii() => *letter,
@@ -33,8 +34,8 @@ impl Order {
         }
     }
 
-    /// A part with one byte a letter, and what of it is new. A first part keeps the newline that is not in the file; every
-    /// other begins with a whole pair, because parts are of even lengths.
+    /// A part with one byte per character, and the range of it that is new. The first part keeps its leading newline,
+    /// which is not in the file; every other one begins with a whole pair, because parts have even lengths.
     pub(super) fn narrowed(self, part: &Part<'_>) -> (Vec<u8>, Range<usize>) {
         let kept = usize::from(part.is_first);
         let mut bytes = part.bytes[..kept].to_vec();

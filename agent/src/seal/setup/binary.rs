@@ -1,4 +1,4 @@
-//! Whether the ingot of an image is one that its instances can run.
+//! Whether the instances of an image can run its ingot.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use crate::host::{FileKind, HostError};
 use crate::image::scrub::{self, Scrubber, Spot};
 use crate::seal::finding::Finding;
 
-/// Where an image has its ingot.
+/// The path of ingot in an image.
 pub(crate) const BINARY: &str = "/usr/bin/ingot";
 
-/// systemd itself; either is a link to the other in most images.
+/// systemd itself; in most images, one of these is a link to the other.
 const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 
-/// Much larger than it ever was.
+/// The largest binary that is read, in bytes: much larger than ingot ever was.
 pub(crate) const BINARY_LIMIT: u64 = 256 << 20;
 
 /// The first bytes of systemd, if the image has it.
@@ -25,13 +25,13 @@ pub(super) fn systemd(image: &Scrubber) -> Result<Option<Vec<u8>>, HostError> {
     Ok(None)
 }
 
-/// What the programs of an image are built for, as its systemd, or else its ingot, says.
+/// The architecture of an image's programs: that of its systemd or, if it has none, of its ingot.
 pub(super) fn architecture(image: &Scrubber, systemd: Option<&[u8]>) -> Result<Option<String>, HostError> {
     let ingot = image.head(&Spot::of(Path::new(BINARY)), HEADER)?;
     Ok(systemd.or(ingot.as_deref()).and_then(machine).map(named))
 }
 
-/// What is wrong with the ingot of the image. `live` where the image is the machine on which this process runs.
+/// What is wrong with the ingot of the image. `live` if the image is the machine on which this process runs.
 pub(super) fn check(image: &Scrubber, systemd: Option<&[u8]>, live: bool) -> Result<Option<Finding>, HostError> {
     let spot = Spot::of(Path::new(BINARY));
     let wrong = |rule: &str, says: String, hint: &str| {
@@ -62,7 +62,7 @@ pub(super) fn check(image: &Scrubber, systemd: Option<&[u8]>, live: bool) -> Res
     Ok(None)
 }
 
-/// The part of an ELF header that says what it is for.
+/// The length in bytes of the part of an ELF header that names the architecture.
 const HEADER: usize = 20;
 
 /// `e_machine` of an ELF header. Source: elf(5).

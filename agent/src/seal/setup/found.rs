@@ -1,10 +1,10 @@
-//! What is found of the setup of an image.
+//! The findings about the setup of an image.
 
 use std::path::PathBuf;
 
 use crate::seal::finding::Finding;
 
-/// What was found, and what of the image it was found in.
+/// What was found, and the parts of the image that were examined.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) findings: Vec<Finding>,
@@ -13,7 +13,7 @@ pub(crate) struct Setup {
     pub(crate) templates: Vec<PathBuf>,
     /// The files of the units that the layers start.
     pub(crate) units: Vec<PathBuf>,
-    /// What its programs are built for: x86_64, arm64 …
+    /// The architecture of the image's programs: x86_64, arm64 …
     pub(crate) architecture: Option<String>,
 }
 

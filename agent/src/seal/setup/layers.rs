@@ -1,7 +1,7 @@
-//! What an image has of the boot document: its layers, merged as a boot merges them, and their templates.
+//! The boot document in an image: its layers, merged as in a boot, and their templates.
 //!
-//! User data comes on top of them, and may bring values and steps that they refer to. So a reference to something that is
-//! not there is only noted, unless something of nearly that name is there.
+//! User data is merged on top of them, and may add values and steps to which they refer. So a reference to something
+//! that does not exist is only a note, unless something with a similar name exists.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,26 @@ use crate::sorting::Sort as _;
 use crate::steps::worker::unit;
 use crate::template::TEMPLATES;
 
-/// What the layers want of the image.
+/// What the layers require of the image.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// The units they start, those of workers apart.
+    /// The units they start, except those of workers.
     pub(super) units: Vec<String>,
     /// The units of workers.
     pub(super) workers: Vec<String>,
     /// Whether they mount anything.
     pub(super) mounts: bool,
     pub(super) applications: bool,
-    /// The units of ingot's own that it starts itself.
+    /// The units of ingot's own that ingot starts.
     pub(super) own: Vec<&'static str>,
-    /// The programs they run, as far as they say where these are.
+    /// The programs they run, if they give absolute paths.
     pub(super) programs: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
     mounted: Vec<PathBuf>,
 }
 
 impl Asked {
-    /// Whether something lies at `path` once a boot has got to it.
+    /// Whether something exists at `path` once a boot has reached it.
     pub(super) fn brings(&self, path: &Path) -> bool {
         self.files.contains(path) || self.mounted.iter().any(|at| path.starts_with(at))
     }
@@ -99,7 +99,7 @@ fn asked(document: &BootDocument) -> Asked {
     asked.mounts = of_kind("mounts").next().is_some();
     asked.applications = of_kind("applications").next().is_some();
     let of_drains = of_kind("drains").next().map(|_| "ingot-drain.service");
-    // A drain has it stand between itself and what is stopped after it.
+    // A drain orders this target between itself and units that are stopped after it.
     let beside_drains = of_drains.map(|_| "ingot-after@.target");
     asked.own = [of_drains, beside_drains].into_iter().flatten().collect();
     asked.files = of_kind("files").map(PathBuf::from).gather();

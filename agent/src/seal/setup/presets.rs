@@ -1,7 +1,7 @@
 //! Presets: which units systemd enables by itself at the first boot of a machine.
 //!
-//! Source: systemd.preset(5). A file hides those of its name in later directories; files count in the order of their names;
-//! the first line that fits decides, and where none does, a unit is enabled.
+//! Source: systemd.preset(5). A file overrides those of the same name in later directories; files are ordered by name;
+//! the first line that matches decides, and without a match, a unit is enabled.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,7 +13,7 @@ use crate::image::scrub::{Scrubber, Spot};
 const DIRECTORIES: [&str; 4] =
     ["/etc/systemd/system-preset", "/usr/local/lib/systemd/system-preset", "/usr/lib/systemd/system-preset", "/lib/systemd/system-preset"];
 
-/// Whether a unit that no preset names stays disabled.
+/// Whether units that no preset names stay disabled.
 pub(crate) fn disable_by_default(image: &Scrubber) -> Result<bool, HostError> {
     Ok(rules(image)?.iter().any(|(enable, pattern)| !enable && pattern == "*"))
 }
@@ -24,7 +24,7 @@ pub(super) fn enables(unit: &str, image: &Scrubber) -> Result<bool, HostError> {
     Ok(rules(image)?.iter().find(|(_, pattern)| fits(pattern)).is_none_or(|(enable, _)| *enable))
 }
 
-/// Every line, in the order in which they are tried: whether it enables, and what.
+/// Every line in the order in which they are tried: whether it enables, and its pattern.
 fn rules(image: &Scrubber) -> Result<Vec<(bool, String)>, HostError> {
     let mut files = BTreeMap::new();
     for directory in DIRECTORIES {

@@ -1,5 +1,5 @@
-//! What starts a unit at boot before ingot does, and what keeps ingot from starting it: what follows from the units of an
-//! image together.
+//! What starts a unit at boot before ingot does, and what keeps ingot from starting it: derived
+//! from all units of an image.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::units::{Named, Unit, Units};
 use crate::host::HostError;
 
-/// Our own units: nothing that ingot starts may be ordered after them.
+/// Our own units. Units that ingot starts may not be ordered after them.
 const OURS: [&str; 2] = ["ingot.service", "ingot.target"];
 
 /// Targets that every boot reaches. Source: bootup(7).
@@ -27,11 +27,11 @@ const REACHED: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Start<'a> {
     units: &'a Units<'a>,
-    /// For each unit those that start it along, and where they say so.
+    /// For each unit, the units that start it together with themselves, and where they say so.
     pullers: BTreeMap<String, Vec<(String, Pull)>>,
-    /// The targets that come after ingot by themselves, since they want it.
+    /// The targets that are ordered after ingot implicitly, because they want it.
     wants_ingot: BTreeSet<String>,
-    /// What ingot itself starts.
+    /// The units that ingot starts.
     asked: &'a [String],
 }
 
@@ -45,18 +45,18 @@ pub(super) struct Pull {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// With itself: `Wants=` and its like.
+    /// Together with itself: `Wants=` and similar settings.
     Along,
-    /// Once there is something to do: a socket, a timer, a path.
+    /// On an event: a socket, a timer, a path.
     Triggered,
-    /// At a first boot, `Also=` has it enabled.
+    /// `Also=` enables it at a first boot.
     Also,
 }
 
 /// Why a unit can never start while ingot waits for it.
 #[derive(Debug)]
 pub(super) struct Deadlock {
-    /// From the unit to the one of ours.
+    /// The units from this one to one of ours.
     pub(super) chain: Vec<String>,
     /// The line to change, and the name in it.
     pub(super) at: Named,
@@ -81,7 +81,7 @@ impl<'a> Start<'a> {
         Ok(Self { units, pullers, wants_ingot: target.into_iter().collect(), asked })
     }
 
-    /// The unit that starts `name` at boot by itself, and how.
+    /// The unit that by itself starts `name` at boot, and how.
     pub(super) fn starter(&self, name: &str) -> Result<Option<(&str, &Pull)>, HostError> {
         let mut seen = BTreeSet::from([name.to_owned()]);
         for (puller, pull) in self.pullers.get(self.units.meant_by(name)).into_iter().flatten() {
@@ -112,10 +112,10 @@ impl<'a> Start<'a> {
         Ok(false)
     }
 
-    /// Looks for a chain of orderings from `name` to ingot, as a boot would.
+    /// Searches for a chain of orderings from `name` to ingot, as systemd would.
     pub(super) fn deadlock(&self, name: &str) -> Result<Option<Deadlock>, HostError> {
         let along = self.started_along(name)?;
-        // Each with the chain to it, and the last line in a unit that would be started with `name`.
+        // Each with the chain that leads to it, and the last line in a unit that would be started with `name`.
         let mut waiting = VecDeque::from([(name.to_owned(), vec![name.to_owned()], None)]);
         let mut seen = BTreeSet::from([name.to_owned()]);
         while let Some((waits, chain, line)) = waiting.pop_front() {
@@ -150,7 +150,7 @@ impl<'a> Start<'a> {
         Ok(after)
     }
 
-    /// `name`, and whatever is started with it.
+    /// `name`, and everything that is started with it.
     fn started_along(&self, name: &str) -> Result<BTreeSet<String>, HostError> {
         let mut along = BTreeSet::from([name.to_owned()]);
         let mut next = vec![name.to_owned()];

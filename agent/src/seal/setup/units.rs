@@ -1,7 +1,8 @@
-//! The units of an image, as its files say: where each is, what enables it, what it is ordered after, what it pulls in.
+//! The units of an image according to its files: where each is, what enables it, what it is
+//! ordered after, what it pulls in.
 //!
-//! systemd does not run there yet, so nobody can be asked. What generators make at boot is unknown but for scripts in
-//! /etc/init.d. What follows from all of them together is the business of [`start`](super::start).
+//! systemd is not running there, so it cannot be queried. What generators create at boot is unknown, except for scripts
+//! in /etc/init.d. What follows from all units together is determined in [`start`](super::start).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,44 +14,44 @@ use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::sorting::Sort as _;
 
-/// Where units are, the first first. See systemd.unit(5).
+/// The directories of units, in order of precedence. See systemd.unit(5).
 const DIRECTORIES: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Kinds of units that may start others. See systemd.unit(5).
 const UNITS: [&str; 6] = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
 
-/// Directories beside a unit whose links start other units with it.
+/// Suffixes of directories next to a unit: the units linked in them are started with it.
 const PULLING: [&str; 3] = [".wants", ".requires", ".upholds"];
 
-/// Settings that do the same.
+/// Settings with the same effect.
 const PULLS: [&str; 4] = ["Wants", "Requires", "BindsTo", "Upholds"];
 
-/// Unit files larger than this are none.
+/// The largest unit file that is read, in bytes.
 const UNIT_LIMIT: u64 = 1 << 20;
 
-/// What is said of units by the image.
+/// The units according to the image.
 #[derive(Debug)]
 pub(super) struct Units<'a> {
     image: &'a Scrubber,
     /// The links by which a unit is started with others, by its name.
     pulled: BTreeMap<String, Vec<PathBuf>>,
-    /// Other names of units, with what they lead to.
+    /// Aliases of units, with the names they point to.
     aliases: Vec<(String, String)>,
-    /// Every name under which there is a file.
+    /// Every name for which there is a file.
     pub(super) names: BTreeSet<String>,
     known: RefCell<BTreeMap<String, Unit>>,
 }
 
-/// A name in a unit file: file and line.
+/// A name in a unit file, with the file and line.
 pub(super) type Named = (String, PathBuf, u64);
 
 /// One unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Unit {
-    /// Its file, or the script of /etc/init.d. None where there is none.
+    /// Its file, or the script in /etc/init.d. `None` if there is neither.
     pub(super) file: Option<PathBuf>,
     pub(super) masked: bool,
-    /// What enables it.
+    /// The link that enables it.
     pub(super) enabled_by: Option<PathBuf>,
     /// Whether a first boot would enable it.
     pub(super) enabled_by_preset: bool,
@@ -60,7 +61,7 @@ pub(super) struct Unit {
     pub(super) before: Vec<Named>,
     /// What is started with it: `Wants=`, `Requires=`, `BindsTo=`, `Upholds=`.
     pub(super) pulls: Vec<Named>,
-    /// What it starts when there is something to do: `Service=` of a socket, `Unit=` of a timer or a path.
+    /// What it starts on an event: `Service=` of a socket, `Unit=` of a timer or a path.
     pub(super) triggers: Vec<Named>,
     /// What is enabled with it: `Also=`.
     pub(super) also: Vec<Named>,
@@ -96,7 +97,7 @@ impl<'a> Units<'a> {
         Ok(units)
     }
 
-    /// A unit by one of its names. Read once.
+    /// A unit by any of its names. Read only once.
     pub(super) fn find(&self, name: &str) -> Result<Unit, HostError> {
         if let Some(unit) = self.known.borrow().get(name) {
             return Ok(unit.clone());
@@ -108,7 +109,7 @@ impl<'a> Units<'a> {
 
     fn search(&self, name: &str) -> Result<Unit, HostError> {
         let mut unit = Unit { enabled_by: self.pulled_by(name), ..Unit::default() };
-        // An instance is described by its template, unless it has a file of its own.
+        // An instance is described by its template, unless it has its own file.
         let template = template_of(name);
         for found in std::iter::once(name).chain(template.as_deref()) {
             for directory in DIRECTORIES {
@@ -120,7 +121,7 @@ impl<'a> Units<'a> {
                     return Ok(Unit { file: Some(spot.path()), ..unit });
                 }
                 let real = link.map_or_else(|| spot.path(), |link| spot.path().parent().unwrap_or(Path::new("/")).join(link));
-                // By another name, it is enabled with the unit that the name stands for.
+                // Under an alias, it is enabled with the unit to which the alias points.
                 let meant = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 unit.enabled_by = unit.enabled_by.or_else(|| self.pulled_by(&meant));
                 return self.described(unit, name, &meant, real);
@@ -129,8 +130,8 @@ impl<'a> Units<'a> {
         self.of_init_script(unit, name)
     }
 
-    /// Adds what the file and its drop-ins say. `meant` is the name of the file, which may be that of a template or of what
-    /// an alias stands for.
+    /// Adds the settings of the file and its drop-ins. `meant` is the name of the file, which may
+    /// be that of a template or of an alias's target.
     fn described(&self, mut unit: Unit, name: &str, meant: &str, file: PathBuf) -> Result<Unit, HostError> {
         let mut texts = vec![file.clone()];
         texts.extend(self.drop_ins(name, meant)?);
@@ -156,8 +157,8 @@ impl<'a> Units<'a> {
         Ok(unit)
     }
 
-    /// The drop-ins of a unit, by all its names. One hides those of its name in directories that come later; an empty one,
-    /// or a link to /dev/null, says nothing.
+    /// The drop-ins of a unit, by all its names. A drop-in overrides those of the same name in later directories; an
+    /// empty one, or a link to /dev/null, has no settings.
     fn drop_ins(&self, name: &str, meant: &str) -> Result<Vec<PathBuf>, HostError> {
         let mut found: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         let aliases = self.aliases.iter().filter(|(_, target)| target == meant).map(|(alias, _)| alias.as_str());
@@ -194,7 +195,7 @@ impl<'a> Units<'a> {
         self.names_of(name).iter().find_map(|name| self.pulled.get(*name)?.first().cloned())
     }
 
-    /// A name, and the aliases that lead to it.
+    /// A name, and the aliases that point to it.
     pub(super) fn names_of<'n>(&'n self, name: &'n str) -> Vec<&'n str> {
         let aliases = self.aliases.iter().filter(|(_, target)| target == name).map(|(alias, _)| alias.as_str());
         let mut names: Vec<&str> = aliases.chain([name]).collect();
@@ -202,7 +203,7 @@ impl<'a> Units<'a> {
         names
     }
 
-    /// What an alias stands for.
+    /// The unit to which an alias points.
     pub(super) fn meant_by<'n>(&'n self, name: &'n str) -> &'n str {
         self.aliases.iter().find(|(alias, _)| alias == name).map_or(name, |(_, target)| target)
     }
@@ -214,7 +215,7 @@ impl<'a> Units<'a> {
     }
 }
 
-/// Adds what one setting says.
+/// Adds one setting.
 fn take(unit: &mut Unit, setting: &Setting<'_>, path: &Path) {
     let list = match (setting.section, setting.name) {
         ("Unit", "After") => &mut unit.after,
@@ -227,7 +228,8 @@ fn take(unit: &mut Unit, setting: &Setting<'_>, path: &Path) {
     list.extend(setting.words.iter().map(|(name, line)| ((*name).to_owned(), path.to_owned(), *line as u64)));
 }
 
-/// What a socket, a timer or a path starts that names nothing. `accepts` is whether each connection has an instance of its own.
+/// What a socket, a timer or a path without an explicit unit starts. `accepts` says whether
+/// each connection has its own instance.
 fn triggered_by_name(name: &str, accepts: bool) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     match kind {

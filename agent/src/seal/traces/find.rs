@@ -1,4 +1,4 @@
-//! Goes through the list of traces, and says of each whether the image has it.
+//! Goes through the list of traces, and determines which of them the image has.
 
 use std::path::Path;
 
@@ -44,7 +44,8 @@ fn look(trace: &Trace, spot: Spot, image: &Scrubber) -> Result<Vec<Found>, HostE
     let Some(there) = image.find(&spot)? else { return Ok(Vec::new()) };
     let is_link = there.kind == FileKind::Symlink;
     let action = match trace.removal {
-        // A link to it, as dbus has one to the machine id, holds nothing; the link to the last instance of cloud-init does.
+        // A link to the machine id, such as that of dbus, contains nothing; cloud-init's link to
+        // its last instance does.
         Removal::Whole if is_link && trace.rule == "machine-id" => None,
         Removal::Whole => Some(Action::Remove),
         Removal::Content(kept) => {
@@ -68,7 +69,7 @@ fn look(trace: &Trace, spot: Spot, image: &Scrubber) -> Result<Vec<Found>, HostE
     Ok(action.map(|action| one(trace, spot, None, action)).into_iter().collect())
 }
 
-/// Names of logs that nobody writes to any more.
+/// The suffixes of logs that are no longer written to.
 const ROTATED: [&str; 7] = [".gz", ".xz", ".zst", ".bz2", ".old", ".journal", ".journal~"];
 
 fn logs(directory: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
@@ -82,7 +83,7 @@ fn logs(directory: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError>
             let is_numbered =
                 name.rsplit_once('.').is_some_and(|(_, end)| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()));
             match there.kind {
-                // By machine id, which the next machine does not have.
+                // Named after the machine id, which will be different.
                 FileKind::Directory if next.path() == Path::new("/var/log/journal") => rotated.push(spot),
                 FileKind::Directory => left.push(spot),
                 FileKind::File if is_numbered || ROTATED.iter().any(|end| name.ends_with(end)) => rotated.push(spot),

@@ -15,7 +15,7 @@ pub(crate) struct Found {
     pub(super) action: Action,
 }
 
-/// What removes it.
+/// How a trace is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Remove,
@@ -26,24 +26,24 @@ pub(super) enum Action {
         others: Vec<Spot>,
     },
     Write(&'static [u8]),
-    /// A line of a text, without which a file that then holds nothing goes as well, if `whole` says so.
+    /// Removes a line of a text. If the file is empty after that, it is removed as well if `whole` says so.
     RemoveLine {
         line: String,
         whole: bool,
     },
-    /// A swap file, and then its line in fstab.
+    /// Removes a swap file, and then its line in fstab.
     RemoveSwap {
         file: Option<PathBuf>,
         line: Option<String>,
     },
-    /// Nothing can be removed safely: it is for a person.
+    /// Nothing can be removed safely: a person has to decide.
     Nothing,
 }
 
-/// More than any file that is read here.
+/// The largest file that is read here, in bytes.
 pub(super) const TEXT_LIMIT: u64 = 16 << 20;
 
-/// A finding of a trace that can be removed.
+/// The finding of a trace with its removal.
 pub(super) fn one(trace: &Trace, spot: Spot, line: Option<u64>, action: Action) -> Found {
     let many = match &action {
         Action::RemoveEach(spots) => spots.len(),
@@ -66,7 +66,7 @@ impl Found {
         self.action != Action::Nothing
     }
 
-    /// Each path that it takes something from, as a finding of its own.
+    /// A separate finding for each path that is changed.
     pub(crate) fn each(&self) -> Vec<Finding> {
         let (says, _) = self.finding.says.rsplit_once(": ").filter(|(_, rest)| rest.contains("entr")).unwrap_or((&self.finding.says, ""));
         let at = |path: PathBuf| Finding { path, line: None, says: says.to_owned(), ..self.finding.clone() };
@@ -78,21 +78,21 @@ impl Found {
         }
     }
 
-    /// The paths that are taken with all that they hold.
+    /// The paths that are removed with everything below them.
     pub(crate) fn wholly(&self) -> Vec<PathBuf> {
         match &self.action {
             Action::RemoveLine { .. } | Action::Nothing => Vec::new(),
-            // Of fstab a line goes.
+            // fstab only loses a line.
             Action::RemoveSwap { file, .. } => file.iter().cloned().collect(),
             _ => self.each().into_iter().map(|finding| finding.path).collect(),
         }
     }
 
-    /// Removes it.
+    /// Removes the trace.
     ///
     /// # Errors
     ///
-    /// The first thing that could not be removed; running again goes on there.
+    /// The first removal that failed; another run continues there.
     pub(crate) fn remove(&self, image: &Scrubber) -> Result<(), HostError> {
         match &self.action {
             Action::Remove => image.remove(&self.spot),
@@ -109,7 +109,7 @@ impl Found {
                     image.stop_swapping(file)?;
                     image.remove(&Spot::of(file))?;
                 }
-                // The line last: a run that is killed in between finds the rest by it.
+                // The line comes last: a run that was killed in between finds the rest by it.
                 line.as_ref().map_or(Ok(()), |line| remove_line(&Spot::of(Path::new("/etc/fstab")), line, false, image))
             }
             Action::Nothing => Ok(()),

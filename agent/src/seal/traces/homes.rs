@@ -1,8 +1,9 @@
-//! Whose homes are those of persons.
+//! Decides which homes belong to persons.
 //!
-//! What lies in the cache of a service was put there by the bake: browsers, models, packages. A service is whoever has the
-//! number of a system account, or whom a unit, a job, or a layer of ingot runs something as; and a home that a unit names is as
-//! well part of what was installed. Root is one where a unit that somebody wrote for this image says nobody else.
+//! The content of a service's cache was installed by the bake: browsers, models, packages. An account
+//! is a service if it has the number of a system account, or if a unit, a job, or a layer of ingot runs
+//! something as it. A home that a unit names is part of the installation as well. Root is a service if
+//! a unit that was written for this image names no other user.
 //!
 //! Source: login.defs(5) (SYS_UID_MAX), systemd's users and groups (<https://systemd.io/UIDS-GIDS/>).
 
@@ -13,7 +14,7 @@ use super::found::TEXT_LIMIT;
 use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 
-/// Where it is said who runs what.
+/// Files that say which user runs what.
 const UNITS: [&str; 17] = [
     "/etc/systemd/system/*.service",
     "/etc/systemd/system/*.service.d/*.conf",
@@ -34,23 +35,23 @@ const UNITS: [&str; 17] = [
     "/etc/rc.local",
 ];
 
-/// What is there for whom it is called after: jobs of their own, or units of their own that run without a login; and units
-/// that are enabled for one instance.
+/// Files that are named after a user: crontabs, and units of a user that runs them without a
+/// login; also units that are enabled for an instance.
 ///
 /// Source: crontab(1), loginctl(1) (enable-linger), systemd.unit(5).
 const CALLED: [&str; 4] =
     ["/var/spool/cron/*", "/var/spool/cron/crontabs/*", "/var/lib/systemd/linger/*", "/etc/systemd/system/*.wants/*@?*"];
 
-/// Where those lie that no package brought.
+/// Directories of units that are not from a package.
 const OWN: [&str; 2] = ["/etc/systemd/system/", "/usr/local/"];
 
-/// What is said of who runs what.
+/// Which users run something, according to the files.
 #[derive(Debug, Default)]
 struct Units {
     text: String,
     /// By name or number.
     users: BTreeSet<String>,
-    /// Whether root runs what somebody wrote for this image.
+    /// Whether root runs a unit that was written for this image.
     by_root: bool,
 }
 
@@ -77,31 +78,31 @@ impl Units {
         }
     }
 
-    /// Whether somebody of that name or number runs something, `name@.service` with `User=%i` among it.
+    /// Whether the user with that name or number runs something, including `name@.service` with `User=%i`.
     fn run_as(&self, name: &str, number: &str) -> bool {
         self.users.contains(name) || self.users.contains(number) || self.text.contains(&format!("@{name}.service"))
     }
 }
 
-/// `User=name` of a unit or of supervisor, `user: name` of a layer; with blanks, or in quotes.
+/// `User=name` of a unit or of supervisor, `user: name` of a layer; possibly with blanks or quotes.
 fn user_of_unit(line: &str) -> Option<&str> {
     let (key, user) = line.split_once(['=', ':'])?;
-    // `user:group`, as Quadlet has it.
+    // `user:group`, as in Quadlet.
     let name = user.trim().trim_matches(['"', '\'']).split(':').next().unwrap_or_default();
     key.trim().eq_ignore_ascii_case("user").then_some(name)
 }
 
-/// The sixth field of crontab(5), or the second behind `@daily` and its like.
+/// The sixth field of crontab(5), or the second one after `@daily` and the like.
 fn user_of_job(line: &str) -> Option<&str> {
     let line = line.trim();
     let before = if line.starts_with('@') { 1 } else { 5 };
     line.split_whitespace().nth(before).filter(|_| !line.starts_with('#'))
 }
 
-/// The numbers of persons: above those of the system, below those that systemd gives out.
+/// The user numbers of persons: above those of the system, below those that systemd assigns.
 const PERSONS: std::ops::Range<u32> = 1000..60_000;
 
-/// Those of `homes` in which a person works, root among them.
+/// Those of `homes` in which a person works, possibly including root's.
 pub(super) fn of_persons(homes: &[PathBuf], image: &Scrubber) -> Result<Vec<PathBuf>, HostError> {
     let passwd = image.read(&Spot::of(Path::new("/etc/passwd")), TEXT_LIMIT)?.unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
@@ -115,7 +116,7 @@ pub(super) fn of_persons(homes: &[PathBuf], image: &Scrubber) -> Result<Vec<Path
     for pattern in CALLED {
         units.add_called(image.matching(pattern)?.iter().map(Spot::path));
     }
-    // A home that is a link is one under both names.
+    // A home that is a link has to be a person's under both names.
     let target = |home: &Path| image.link(&Spot::of(home)).ok().flatten();
     let is =
         |home: &&PathBuf| is_of_a_person(home, &passwd, &units) && target(home).is_none_or(|home| is_of_a_person(&home, &passwd, &units));
@@ -131,7 +132,7 @@ fn is_of_a_person(home: &Path, passwd: &str, units: &Units) -> bool {
     };
     let path = home.to_string_lossy();
     let path = path.trim_end_matches('/');
-    // Units of systemd's own name root's home itself.
+    // systemd's own units name root's home itself.
     let named = match path == "/root" {
         true => units.by_root || units.text.contains("/root/.cache"),
         false => !path.is_empty() && names(path, &units.text),
@@ -139,7 +140,7 @@ fn is_of_a_person(home: &Path, passwd: &str, units: &Units) -> bool {
     !named && !of_home.any(is_service)
 }
 
-/// Whether `path` stands in `units` as a whole path, or the beginning of one.
+/// Whether `path` occurs in `units` as a whole path, or as the beginning of one.
 fn names(path: &str, units: &str) -> bool {
     units
         .match_indices(path)

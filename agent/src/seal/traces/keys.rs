@@ -1,8 +1,8 @@
 //! Keys that may log in.
 //!
-//! Those that the launch of the build machine put there go: Packer's, which it names in their comment, and those of the
-//! instance's key pair, which cloud-init lists and has put into root's file with a command that only says whom to log in as.
-//! Any other was put there by somebody for a reason: it is for that person to allow it, or to remove it.
+//! Keys that the launch of the build machine installed are removed: Packer's keys, which have a certain comment, and
+//! those of the instance's key pair. cloud-init lists the latter, and adds them to root's file with a command that only
+//! says which user to log in as. Every other key was added for a reason, so its owner has to allow or remove it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::json::of_bytes;
 
-/// Where cloud-init says what it was told, while the build machine runs.
+/// cloud-init's instance data, while the build machine runs.
 const INSTANCE_DATA: &str = "/run/cloud-init/instance-data.json";
 
 pub(super) fn find(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<Found>, HostError> {
-    // In memory, so in no image: all that the other traces are looked for in leaves it out.
+    // The file is in memory and so not part of an image, and the search for other traces does not see it.
     let data = image.head(&Spot::of(Path::new(INSTANCE_DATA)), TEXT_LIMIT as usize)?.unwrap_or_default();
     let launch = keys_of_launch(&data);
     let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
@@ -36,8 +36,8 @@ pub(super) fn find(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<F
     Ok(found)
 }
 
-/// Keys that sshd finds where this does not look by itself: behind links of a home, and where `AuthorizedKeysFile` says.
-/// They are for a person to judge; none is removed.
+/// Keys that sshd finds elsewhere: behind links in a home, and in the files of `AuthorizedKeysFile`. A
+/// person has to judge them; none is removed.
 pub(super) fn elsewhere(trace: &Trace, homes: &[PathBuf], image: &Scrubber) -> Result<Vec<Found>, HostError> {
     let mut spots = Vec::new();
     for home in homes {
@@ -63,7 +63,7 @@ pub(super) fn elsewhere(trace: &Trace, homes: &[PathBuf], image: &Scrubber) -> R
     Ok(found)
 }
 
-/// The absolute paths of `AuthorizedKeysFile` in sshd_config(5), as patterns: `%u` is any name.
+/// The absolute paths of `AuthorizedKeysFile` in sshd_config(5), as patterns: `%u` matches any name.
 fn configured(image: &Scrubber) -> Result<Vec<String>, HostError> {
     let mut files = image.matching("/etc/ssh/sshd_config")?;
     files.extend(image.matching("/etc/ssh/sshd_config.d/*.conf")?);
@@ -91,13 +91,12 @@ fn is_of_launch(line: &str, launch: &[String]) -> bool {
     says_whom || is_packers(comment) || launch.iter().any(|known| known == key)
 }
 
-/// Packer calls its temporary keys `packer_` and a random id.
+/// Packer names its temporary keys `packer_` followed by a random id.
 fn is_packers(comment: &str) -> bool {
     comment.strip_prefix("packer_").is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }
 
-/// The key itself, in base64, and its comment: what follows the type of the key, which begins with the same word that the
-/// key itself encodes.
+/// The key itself in base64, and its comment: they follow the type, which is also encoded at the beginning of the key.
 fn key_and_comment(line: &str) -> Option<(&str, &str)> {
     let types = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     let mut words = line.split_whitespace().skip_while(|word| !types.iter().any(|kind| word.starts_with(kind)));

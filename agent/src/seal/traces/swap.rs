@@ -1,7 +1,7 @@
-//! Swap: memory of the build machine, secrets of its processes included.
+//! Swap: memory of the build machine, including secrets of its processes.
 //!
-//! Swap files go, with their lines in fstab: those that fstab names, and those of the usual names that hold swap. A
-//! partition is not ours to wipe.
+//! Swap files are removed with their lines in fstab: those that fstab names, and those with the usual names that
+//! contain swap. A partition is not ours to wipe.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::found::{Action, Found, TEXT_LIMIT, one};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 
-/// Names that installers and guides use.
+/// The names that installers and guides use.
 const USUAL: [&str; 4] = ["/swapfile", "/swap.img", "/var/swapfile", "/var/swap"];
 
 pub(super) fn find(trace: &Trace, image: &Scrubber) -> Result<Vec<Found>, HostError> {
@@ -36,7 +36,7 @@ pub(super) fn find(trace: &Trace, image: &Scrubber) -> Result<Vec<Found>, HostEr
     }
     for path in USUAL.map(PathBuf::from).into_iter().filter(|path| !named.contains(path)) {
         let spot = Spot::of(&path);
-        // By its name alone it could be anything; by its mode it is nobody's but root's.
+        // The name alone proves nothing, so the file must also have the signature of swap.
         if image.find(&spot)?.is_some_and(|found| found.kind == FileKind::File) && image.is_swap(&spot)? {
             found.push(one(trace, spot, None, Action::RemoveSwap { file: Some(path), line: None }));
         }
@@ -48,7 +48,7 @@ fn is_file(source: &str) -> bool {
     source.starts_with('/') && !source.starts_with("/dev/") && !source.contains("..")
 }
 
-/// The lines of fstab(5) that are swap, with their numbers, and what they swap on.
+/// The lines of fstab(5) for swap, with their numbers and devices or files.
 fn swap_lines(fstab: &str) -> Vec<(String, u64, String)> {
     let lines = fstab.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
     let swap = lines.filter_map(|(line, number)| {

@@ -2,13 +2,13 @@
 //!
 //! | path | is |
 //! |---|---|
-//! | `/var/app/current`, `/var/app/staging` | a link to the release that serves, and to the one that was last made ready |
-//! | `/opt/elasticbeanstalk/deployment/env` | a link to the variables, below /run and root's alone |
+//! | `/var/app/current`, `/var/app/staging` | links to the release that serves, and to the one last prepared |
+//! | `/opt/elasticbeanstalk/deployment/env` | a link to the variables, below /run and readable by root only |
 //! | `/opt/elasticbeanstalk/bin/get-config` | `ingot get-config`, which reads the same variables |
-//! | `/var/log/PROCESS.stdout.log` | what `journalctl --follow` prints, in a unit for each process |
+//! | `/var/log/PROCESS.stdout.log` | the output of `journalctl --follow`, which runs in a unit for each process |
 //!
-//! All of it is inspected and put right in every boot. Nothing of it changes with a release but the variables: the links
-//! lead through the proxy's own, which is renamed by the switch.
+//! All of this is inspected and repaired at every boot. Only the variables change with a release: the links lead
+//! through the proxy's own link, which the switch renames.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,21 +37,22 @@ const STAGING: &str = "/var/app/staging";
 const ENV: &str = "/opt/elasticbeanstalk/deployment/env";
 const GET_CONFIG: &str = "/opt/elasticbeanstalk/bin/get-config";
 const ROTATION: &str = "/etc/logrotate.d/ingot-beanstalk";
-/// Where the guide has hooks look for the virtual environment of Python.
+/// Where hooks look for the Python virtual environment, according to the guide.
 const VENV: &str = "/var/app/venv/staging-LQM1lest";
 const NGINX: &str = "/etc/nginx/conf.d/elasticbeanstalk";
 const TASKS: [&str; 3] = ["taillogs.d", "bundlelogs.d", "publishlogs.d"];
 
-/// Logs that something reads by its name: as large as this, five times.
+/// Rotation of the logs that scripts read by name: at 10 MB each, five are kept.
 const ROTATE: &str =
     "/var/log/*.stdout.log {\n    size 10M\n    rotate 5\n    compress\n    missingok\n    notifempty\n    copytruncate\n}\n";
 
-/// systemd executes a program within moments.
+/// systemd only has to start a program here, which takes moments.
 const WITHIN: Duration = Duration::from_secs(30);
 
 const LIMIT: u64 = 4 << 20;
 
-/// Files in memory, root's alone: the variables for shells and systemd, and all that `get-config` tells.
+/// Files in memory that only root can read: the variables for shells and systemd, and everything that `get-config`
+/// prints.
 fn own(application: &str, end: &str) -> PathBuf {
     format!("/run/ingot/applications/{application}/beanstalk.{end}").into()
 }
@@ -81,7 +82,7 @@ impl Application {
         parts
     }
 
-    /// What differs of that.
+    /// What differs from these paths and programs.
     pub(super) async fn compatible(
         &self,
         generation: &Generation,
@@ -150,7 +151,7 @@ impl Application {
         put(part, &content, ground).await.map_err(ApplicationError::Host)
     }
 
-    /// Has `/var/app/staging` lead to a release that programs are about to run in.
+    /// Points `/var/app/staging` at a release in which programs are about to run.
     pub(super) async fn point_staging(&self, release: &Path, host: &Host) -> Result<(), HostError> {
         if !self.is_for_beanstalk() || host.directories.link(Path::new(STAGING)).await?.as_deref() == Some(release) {
             return Ok(());
@@ -159,7 +160,7 @@ impl Application {
         host.directories.switch(Path::new(STAGING), release).await
     }
 
-    /// The variables as scripts of a release find them, to see whether one changes them.
+    /// The variables as the scripts of a release find them, to detect whether a script changes them.
     pub(super) async fn handed_over(&self, release: &Path, cx: &Context<'_>) -> Result<HandedOver, ApplicationError> {
         let (host, mut links) = (cx.host(), Vec::new());
         let own = own(cx.key(), "env");
@@ -175,8 +176,8 @@ impl Application {
         Ok(HandedOver { content, links })
     }
 
-    /// Fails where a script has changed the variables since: no process would read that. `sed -i` puts a file, with every secret,
-    /// in the place of a link.
+    /// Fails if a script has changed the variables since, because no process would read the change. `sed -i` replaces a
+    /// link with a file that contains every secret.
     pub(super) async fn is_unchanged(
         &self,
         before: &HandedOver,
@@ -193,7 +194,7 @@ impl Application {
         Err(ApplicationError::Appended { what: what.to_owned(), kept: None })
     }
 
-    /// After a failure, has scripts find the variables of what serves.
+    /// After a failure, points scripts back at the variables of the generation that serves.
     pub(super) async fn hand_back(&self, ground: &Ground<'_>, cx: &Context<'_>) {
         let Some((slot, placed)) = ground.serving().filter(|_| self.is_for_beanstalk()) else { return };
         let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
@@ -218,13 +219,13 @@ impl Application {
         variables.retain(|(name, _)| name != "PATH");
         variables.push(("PORT".to_owned(), port.to_string().as_str().into()));
         variables.order_by(|(one, _), (other, _)| one.cmp(other));
-        // At once as large as it can become: growing would leave copies of a secret behind.
+        // The full size is allocated at once: growing the buffer would leave copies of a secret in memory.
         let longest: usize = variables.iter().map(|(name, value)| 6 * (name.len() + value.expose().len()) + 16).sum();
         let mut out = Zeroizing::new(Vec::with_capacity(longest + 1024));
         if path.extension().is_some_and(|end| end == "env") {
             for (name, value) in &variables {
                 let quoted = environment_value(value.expose()).map_err(|why| ApplicationError::Variable { name: name.clone(), why })?;
-                // Written to a Vec, which does not fail.
+                // Writing to a Vec cannot fail.
                 let _ = writeln!(out, "{name}={}", quoted.expose());
             }
             return Ok(out);
@@ -265,7 +266,8 @@ pub(super) struct HandedOver {
 }
 
 impl Ground<'_> {
-    /// Removes what was put for the scripts of an application that is no more, as far as no other has taken its place.
+    /// Removes what was written for the scripts of an application that no longer exists, unless another application has
+    /// taken its place.
     pub(super) async fn clear_compatible(&self) -> Result<(), HostError> {
         let (files, directories) = (&self.host.files, &self.host.directories);
         for process in self.memory.compatible().into_iter().flatten() {
@@ -297,7 +299,7 @@ async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), Hos
             files.install(&staged(path), path).await?;
         }
         Part::Log(process, unit) => {
-            // One that has failed is still known by its name.
+            // A failed unit keeps its name until it is reset.
             units.reset_failed(unit).await.ok();
             units.launch(&follower(ground.application, process), WITHIN).await?;
             logged.retain(|known| known != process);
@@ -320,7 +322,7 @@ async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), Hos
     ground.memory.set_compatible(Some(&logged)).await
 }
 
-/// Follows the journal of a process. What it has printed in this boot before comes first.
+/// Follows the journal of a process, starting with what the process has printed earlier in this boot.
 fn follower(application: &str, process: &str) -> Launch {
     let tag = format!("{application}.{process}");
     Launch {
@@ -334,7 +336,7 @@ fn follower(application: &str, process: &str) -> Launch {
         environment_file: "/dev/null".into(),
         stop_signal: "SIGTERM".into(),
         stop_grace: Duration::from_secs(5),
-        // In a container, what these hide would show it another boot, whose journal is empty.
+        // In a container, these protections would make journalctl see a different boot, whose journal is empty.
         properties: ["Clock", "ControlGroups", "KernelLogs", "KernelModules", "KernelTunables"]
             .map(|what| format!("Protect{what}=no"))
             .into(),

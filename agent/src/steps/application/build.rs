@@ -1,7 +1,7 @@
-//! What is done to a release before any of it runs: files that its platform needs, its dependencies, its build, its hooks.
+//! Prepares a release before any of it runs: platform files, dependencies, build and hooks.
 //!
-//! A release is built once. What was begun is remembered, with its commands: after a kill they run again, for half of what they
-//! install looks like a release that brings it.
+//! A release is built once. A build that was started is remembered with its commands, which run again after an
+//! interruption: otherwise half-installed dependencies would look like dependencies that the release ships.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,21 +24,22 @@ use crate::step::{Context, Progress};
 use crate::steps::claiming;
 use crate::text::SecretText;
 
-/// How many lines of a program's output go to the journal.
+/// Maximum number of lines of a program's output that go to the journal.
 const OUTPUT_LINES: usize = 10_000;
 
-/// A program of a release, and what it is run with.
+/// How a program of a release is run.
 pub(super) struct Run<'a> {
     pub(super) release: &'a Path,
     pub(super) environment: &'a [(String, SecretText)],
-    /// `None` runs as ingot does.
+    /// `None` runs it as ingot's own user.
     pub(super) user: Option<User>,
-    /// Where it is done for others as well.
+    /// The lease under which it runs, if it acts for other instances as well.
     pub(super) lease: Option<Lease>,
 }
 
 impl Run<'_> {
-    /// Runs a program to its end, in the release's directory, or in another one that stands for it. `what` names it in an error.
+    /// Runs a program until it exits, in the release's directory or in a substitute for it. `what` names the program in
+    /// an error.
     pub(super) async fn run(&self, argv: &[String], what: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
         cx.waiting(format!("for {what} to end"));
         let (mut said, mut lines) = (Excerpt::default(), 0);
@@ -84,7 +85,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the files of a recipe, as the release's owner has the others.
+/// Writes the files of a recipe, with the same owner as the other files of the release.
 pub(super) async fn write(recipe: &Recipe, release: &Path, owner: (u32, u32), cx: &Context<'_>) -> Result<(), HostError> {
     for (path, content, mode) in recipe.files() {
         let path = release.join(path);
@@ -99,14 +100,14 @@ pub(super) async fn write(recipe: &Recipe, release: &Path, owner: (u32, u32), cx
     Ok(())
 }
 
-/// Which directory this is: its path, and what tells it from a later one of the same path.
+/// Identifies a directory: its path, and the inode that distinguishes it from a later directory at the same path.
 pub(super) async fn identity(release: &Path, host: &Host) -> Result<String, HostError> {
     let stat = host.files.stat(release).await?;
     Ok(format!("{}:{}", release.display(), stat.map_or(0, |stat| stat.inode)))
 }
 
 impl Application {
-    /// How the release is built, unless that is done.
+    /// How the release is built, unless it has been built already.
     pub(super) async fn recipe(
         &self,
         generation: &Generation,
@@ -117,7 +118,7 @@ impl Application {
         let recipe = Recipe::new(of, examined, &self.build);
         let is_whole = !self.has_lost_image(generation.container.as_ref(), cx).await?;
         let before = builds(cx).of(&generation.release).filter(|(before, _)| before.of == recipe.of);
-        // What another application needs besides may have failed.
+        // The release counts as built even if what another application needs in addition has failed.
         let done = before.as_ref().filter(|_| is_whole).and_then(|(before, is_done)| before.done(*is_done));
         if let Some(done) = done.filter(|done| done.covers(&recipe)) {
             if done.build != recipe.build {
@@ -127,8 +128,9 @@ impl Application {
             return Ok(None);
         }
         Ok(match before {
-            // What another application of the release needs may not be there. Half of what dependencies install looks like a
-            // release that brings them; the document may have been corrected.
+            // What another application of the same release needs may still be missing. An unfinished build is repeated,
+            // since half-installed dependencies look like dependencies that the release ships, and the document may
+            // have been corrected.
             Some((built, true)) if is_whole => Some(built.added(recipe)),
             Some((begun, false)) => Some(begun.and(recipe)),
             _ => Some(recipe).filter(|recipe| !recipe.is_empty()),
@@ -140,7 +142,7 @@ impl Application {
         let builds = builds(cx);
         let lock = cx.world.claims.building(release);
         let _turn = turn(&lock, BUILDS, cx).await?;
-        // Another application runs the same release, and was faster.
+        // Another application that runs the same release may have built it in the meantime.
         let before = builds.of(release).filter(|(before, _)| before.of == recipe.of);
         let done = before.as_ref().and_then(|(before, is_done)| before.done(*is_done));
         if done.is_some_and(|done| done.covers(recipe)) {
@@ -160,7 +162,7 @@ impl Application {
         builds.set(release, &Recipe { had: None, ..recipe.clone() }, true).await.map_err(ApplicationError::Host)
     }
 
-    /// Runs the commands of a recipe: as the owner of the release, or as the user of its processes where that is root.
+    /// Runs the commands of a recipe as the owner of the release, or as the user of its processes if the owner is root.
     async fn run_all(&self, recipe: &Recipe, owner: (u32, u32), generation: &Generation, cx: &Context<'_>) -> Result<(), ApplicationError> {
         if recipe.commands().next().is_none() {
             return Ok(());
@@ -209,7 +211,7 @@ impl Application {
         built.and(scratch.clear(host).await.map_err(ApplicationError::Host))
     }
 
-    /// The hooks of the release, by what they are for and when they run.
+    /// The hooks of the release, by occasion and moment.
     pub(super) fn due_hooks(&self, examined: &Examined) -> BTreeMap<(Occasion, Moment), Vec<String>> {
         let mut due: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for hook in examined.hooks.hooks.iter().filter(|_| self.hooks) {
@@ -248,7 +250,7 @@ impl Application {
         Ok(())
     }
 
-    /// The variables of a program of the release, secrets included.
+    /// The environment variables for a program of the release, secrets included.
     pub(super) fn variables(&self, generation: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
         let plain = generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let mut variables: Vec<(String, SecretText)> = plain.collect();
@@ -257,7 +259,7 @@ impl Application {
     }
 }
 
-/// The user whose programs build a release: its owner, who may have no name here.
+/// The user whose programs build a release: its owner, which may have no name on this machine.
 async fn builder(release: &Path, owner: (u32, u32), host: &Host) -> Result<User, HostError> {
     let (uid, gid) = owner;
     match host.users.user(&uid.to_string()).await {
@@ -270,7 +272,7 @@ fn builds<'a>(cx: &'a Context<'_>) -> Builds<'a> {
     Builds { record: &cx.world.record, moment: memory::Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } }
 }
 
-/// Forgets how releases were built that are no longer there.
+/// Forgets the builds of releases that no longer exist.
 async fn forget_gone(builds: &Builds<'_>, host: &Host) -> Result<(), HostError> {
     for release in builds.all() {
         if host.files.stat(&release).await?.is_none() {

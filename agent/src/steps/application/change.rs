@@ -1,4 +1,4 @@
-//! What can differ between an application and what it should be.
+//! The differences between an application and its wanted state.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,35 +14,35 @@ use super::remark::Remark;
 use super::slot::Slot;
 use super::watched::Watched;
 
-/// One difference between an application and what it should be.
+/// One difference between an application and its wanted state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The release cannot run: what serves keeps serving.
+    /// The release cannot run; the previous one keeps serving.
     Refuse {
         version: String,
         remarks: Vec<Remark>,
     },
-    /// Has the release that served last serve while the next one is made ready: since a reboot it does not run, or its proxy has
-    /// no certificate.
+    /// Lets the release that served last serve again while the next one is prepared, because since a reboot it does not
+    /// run or its proxy has no certificate.
     Resume {
         slot: Slot,
         placed: Placed,
     },
-    /// Puts something where scripts for Elastic Beanstalk look for it.
+    /// Provides a file, link or unit that scripts for Elastic Beanstalk expect.
     Provide {
         part: Part,
         generation: Box<Generation>,
         port: u16,
     },
-    /// Carries out what `.ebextensions` say.
+    /// Applies what `.ebextensions` ask for.
     Extend {
         placed: Placed,
         extension: Extension,
     },
-    /// Brings an image here: what it runs is known only then.
+    /// Pulls an image; what the image runs is only known afterwards.
     Pull {
         image: String,
-        /// The daemon does not run that knows whether it is here.
+        /// Whether the daemon that would know if the image is here is not running.
         is_asleep: bool,
     },
     /// Makes the release ready to run, in its own directory.
@@ -50,19 +50,19 @@ pub(crate) enum Change {
         placed: Placed,
         recipe: Recipe,
     },
-    /// Runs hooks of the release, in their order.
+    /// Runs hooks of the release, in order.
     Hooks {
         slot: Slot,
         placed: Placed,
         moment: Moment,
         hooks: Vec<String>,
     },
-    /// Writes down what is about to run, and the environment of its processes.
+    /// Records the generation that is about to run, and writes the environment of its processes.
     Prepare {
         slot: Slot,
         placed: Placed,
     },
-    /// Stops processes of the generation before, so that their successors can start.
+    /// Stops processes of the previous generation so that their successors can start.
     Stop {
         slot: Slot,
         placed: Placed,
@@ -78,49 +78,49 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
-    /// Has nginx read the configuration of the proxy as it would be, before anything is touched.
+    /// Lets nginx check the new proxy configuration before anything is touched.
     Check {
         site: Facing,
     },
-    /// Writes the configuration of the proxy, in place of that of applications that are leaving.
+    /// Writes the proxy configuration, replacing that of applications that are leaving.
     Configure {
         site: Facing,
         ports: Vec<u16>,
         leaving: Vec<String>,
     },
-    /// Starts the proxy, or has it read its configuration.
+    /// Starts the proxy, or makes it reload its configuration.
     Serve {
         slot: Slot,
         reload: bool,
     },
-    /// Has the proxy serve an application no more.
+    /// Makes the proxy stop serving an application.
     Withdraw {
         application: String,
         slot: Slot,
     },
-    /// Leads requests to a slot, from one moment to the next.
+    /// Switches requests to a slot, atomically.
     Switch {
         slot: Slot,
         placed: Placed,
         from: Option<String>,
     },
-    /// Has the bundle's `current` lead to the release that serves.
+    /// Points the bundle's `current` at the release that serves.
     Point {
         slot: Slot,
         placed: Placed,
         link: PathBuf,
     },
-    /// Looks whether all processes stay up: after this, the generation before is stopped.
+    /// Checks that all processes stay up; after this, the previous generation is stopped.
     Settle {
         slot: Slot,
         placed: Placed,
     },
-    /// Waits for the requests in a slot to end, stops what is there, and frees it.
+    /// Waits for the requests in a slot to end, stops its processes, and frees the slot.
     Retire {
         slot: Slot,
         placed: Placed,
     },
-    /// Has it looked at from now on.
+    /// Starts the health watch of the application.
     Watch {
         unit: String,
         watched: Watched,
@@ -128,7 +128,7 @@ pub(crate) enum Change {
     Unwatch {
         unit: String,
     },
-    /// Drains and stops an application that the document no longer has.
+    /// Drains and stops an application that is no longer in the document.
     Depart {
         application: String,
         units: Vec<String>,
@@ -136,7 +136,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Whether it ends the log of a process that is gone.
+    /// Whether this change ends the log of a process that is gone.
     pub(super) fn is_farewell(&self) -> bool {
         matches!(self, Self::Provide { part: Part::NoLog(..), .. })
     }

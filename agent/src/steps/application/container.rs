@@ -1,9 +1,9 @@
-//! Applications that are images: `image:` of the document in place of a bundle, or what a release builds from its Dockerfile.
+//! Applications that run as images, which `image:` names or the Dockerfile of a release builds.
 //!
-//! A container is one process of a unit, as any other: podman or docker in the foreground. Its image is named by its ID, so
-//! that a tag which comes to mean another image changes nothing that runs: [`Pin`]. The environment reaches it by its standard
-//! input, which the program of this machine reads inside before it becomes what the image runs: no engine keeps it, and no
-//! image has to bring a shell.
+//! A container is one process in a unit, like any other: podman or docker in the foreground. Its image is named by its
+//! ID, so moving a tag to another image does not affect what runs: [`Pin`]. The container receives the environment on
+//! its standard input. This machine's ingot program reads it inside the container before it executes what the image
+//! runs, so no engine stores the environment and no image needs a shell.
 
 mod ask;
 mod compose;
@@ -40,16 +40,16 @@ pub(crate) struct Container {
     image: String,
     /// Where `web` listens inside; `None` is the port of its slot.
     port: Option<u16>,
-    /// More options of `run`.
+    /// Additional options of `run`.
     options: Vec<String>,
-    /// What each process runs, as words that `$NAME` is filled into; nothing where the image says it.
+    /// The command of each process, as words in which `$NAME` is expanded; empty if the image defines it.
     programs: BTreeMap<String, Vec<String>>,
-    /// In place of what the image says.
+    /// Overrides the entrypoint of the image; `command` likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     entrypoint: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
-    /// The program that takes in the environment: this one.
+    /// The program that reads the environment inside the container: this ingot binary.
     ingot: PathBuf,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Composition {
     /// `docker compose`, for example.
     program: Vec<String>,
     file: String,
-    /// Whether ingot names the images that are built, by a file beside.
+    /// Whether ingot names the images that are built, by an additional compose file.
     #[serde(default)]
     names_images: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Pin {
     port: Option<u16>,
     entrypoint: Vec<String>,
     command: Vec<String>,
-    /// Whether it was not here before: what others have brought is theirs.
+    /// Whether ingot pulled it. Images that were here before belong to someone else and are never removed.
     is_ours: bool,
     /// The release that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,12 +85,12 @@ pub(crate) struct Pin {
 }
 
 impl Container {
-    /// The same, with what its image says where nothing else does.
+    /// A copy, completed with what its image declares for everything that is not set otherwise.
     pub(super) fn completed(&self, pin: Option<Pin>) -> Self {
         let mut whole = self.clone();
         let Some(pin) = pin.filter(|_| self.programs.is_empty()) else { return whole };
         let literal = |words: Vec<String>| words.into_iter().map(|word| word.replace('$', "$$")).collect::<Vec<_>>();
-        // Whoever names another entrypoint does not get the arguments of the image's own.
+        // An entrypoint in the document overrides the image's, and the image's arguments with it.
         let own = if self.entrypoint.is_some() { Vec::new() } else { literal(pin.command) };
         let mut words = self.entrypoint.clone().unwrap_or_else(|| literal(pin.entrypoint));
         words.extend(self.command.clone().unwrap_or(own));
@@ -100,12 +100,12 @@ impl Container {
         whole
     }
 
-    /// Where `web` listens inside, as far as that is known without its image.
+    /// The port on which `web` listens inside, if it is known without the image.
     pub(super) fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The name of its image, as the document or ingot has it.
+    /// The name of its image, as the document or ingot gives it.
     pub(super) fn image(&self) -> &str {
         &self.image
     }
@@ -116,7 +116,7 @@ impl Pin {
         self.image == image && self.release.is_none()
     }
 
-    /// Whether the image says nothing of what it runs.
+    /// Whether the image does not say what it runs.
     fn is_idle(&self) -> bool {
         self.entrypoint.is_empty() && self.command.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What has to be done to an application, decided from what was found. Pure.
+//! Decides what has to be done to an application, from what was found. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,25 +15,25 @@ use super::slot::Slot;
 /// What was found on the machine.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// In slot a and slot b, and whether it has proved that it serves.
+    /// What slot a and slot b contain, and whether it has proved that it serves.
     pub(super) slots: [Option<(Placed, bool)>; 2],
-    /// The slot that requests are led to, or that last had them.
+    /// The slot that receives requests, or received them last.
     pub(super) current: Option<Slot>,
-    /// Whether requests are led there now.
+    /// Whether requests are routed to that slot now.
     pub(super) is_led: bool,
-    /// Whether requests are led somewhere of which nothing is remembered.
+    /// Whether requests are routed to a slot that ingot has no record of.
     pub(super) is_lost: bool,
-    /// Units that run, or are about to.
+    /// Units that run, or are about to run.
     pub(super) running: BTreeSet<String>,
-    /// Those of them that are up.
+    /// The running units that are up.
     pub(super) up: BTreeSet<String>,
     /// The generation whose hooks have all run.
     pub(super) hooked: Option<u32>,
     /// The highest number of a generation that is gone.
     pub(super) last: u32,
-    /// The slots whose processes run with other secrets than those of today.
+    /// The slots whose processes run with outdated secrets.
     pub(super) stale: BTreeSet<Slot>,
-    /// Whether the proxy of what serves lacks its certificate since a reboot.
+    /// Whether the proxy of the serving generation has lacked its certificate since a reboot.
     pub(super) lacks_certificate: bool,
 }
 
@@ -42,27 +42,28 @@ impl Found {
         self.slots[slot as usize].as_ref().map(|(placed, _)| placed)
     }
 
-    /// Whether the release that serves is in this directory.
+    /// Whether the serving release is in this directory.
     fn serves(&self, release: &Path) -> bool {
         self.current.and_then(|slot| self.placed(slot)).is_some_and(|placed| placed.generation.release == release)
     }
 
-    /// Whether containers of this image run.
+    /// Whether containers of this image are running.
     pub(super) fn runs_image(&self, image: &str) -> bool {
         let is_of_it = |placed: &Placed| placed.container().is_some_and(|container| container.image() == image);
         let runs = |placed: &Placed| placed.units().all(|unit| self.running.contains(&unit));
         self.slots.iter().flatten().any(|(placed, _)| is_of_it(placed) && runs(placed))
     }
 
-    /// Has the generation that served last serve again, where its `web` does not run, or its proxy has no certificate: after a
-    /// reboot, one with secrets waits for those.
+    /// Starts the generation that served last again, if its `web` does not run or its proxy has no certificate: after a
+    /// reboot, a generation with secrets waits until those have been read.
     pub(super) fn resumed(&self) -> Option<Change> {
         let slot = self.current.filter(|slot| self.is_proven(*slot))?;
         let placed = self.placed(slot).filter(|placed| self.lacks_certificate || !self.runs(placed, WEB))?;
         Some(Change::Resume { slot, placed: placed.clone() })
     }
 
-    /// What served last. Power may have failed while it was gone back to: what had its requests then is not proven any more.
+    /// The generation that served last. If power failed during a rollback, the generation that had the requests then is
+    /// no longer proven.
     pub(super) fn served_last(&self) -> Option<(Slot, &Placed)> {
         let current = self.current?;
         let proven = [current, current.other()].into_iter().find(|slot| self.is_proven(*slot));
@@ -78,37 +79,38 @@ impl Found {
     }
 }
 
-/// How a generation follows the one before.
+/// How a generation replaces the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// Both run, until requests have been led from one to the other.
+    /// Both run until requests have been switched from one to the other.
     Beside,
-    /// The next one is proven beside the one before, whose port is then the proxy's: that one stops before the proxy listens.
+    /// The next one is proven alongside the previous one, whose own port the proxy will take over: the previous one
+    /// stops before the proxy listens.
     HandedOver,
-    /// The one before stops before the next one starts.
+    /// The previous one stops before the next one starts.
     Alone,
 }
 
-/// What is wanted of an application.
+/// The wanted state of an application.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) application: &'a str,
     pub(super) generation: Generation,
     pub(super) port: u16,
-    /// The ports of its proxy, besides that.
+    /// The ports of its proxy, in addition to `port`.
     pub(super) listens: Vec<u16>,
     pub(super) overlap: &'a Overlap,
-    /// How its release is built, unless it is.
+    /// How its release is built, unless it has been built.
     pub(super) build: Option<Recipe>,
-    /// What is carried out before its build, and after that.
+    /// What is carried out before the build, and what after it.
     pub(super) extensions: [Option<Extension>; 2],
     /// The hooks of the release.
     pub(super) hooks: BTreeMap<(Occasion, Moment), Vec<String>>,
-    /// What differs of the proxy.
+    /// Changes to the proxy.
     pub(super) front: Vec<Change>,
-    /// Where the first generation goes.
+    /// The slot of the first generation.
     pub(super) first: Slot,
-    /// The `current` of its bundle, where that leads to another release and is for this application to switch.
+    /// The `current` link of its bundle, if it points to another release and this application has to switch it.
     pub(super) current: Option<PathBuf>,
 }
 
@@ -122,7 +124,7 @@ impl Wanted<'_> {
         self.overlap.covers(WEB)
     }
 
-    /// Where the generation that is wanted is, or is to be.
+    /// The slot of the wanted generation, now or in the future.
     pub(super) fn slot(&self, found: &Found) -> Slot {
         match found.current {
             Some(current) if self.is(current, found) => current,
@@ -130,7 +132,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// The changes that make the application what it should be, in their order.
+    /// The changes that bring the application to its wanted state, in order.
     pub(super) fn changes(&self, found: &Found) -> Vec<Change> {
         match found.current {
             Some(current) if self.is(current, found) => self.kept(current, found),
@@ -138,7 +140,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// What is current is what is wanted: whatever of it does not run is started.
+    /// The current generation is the wanted one: starts whatever part of it does not run.
     fn kept(&self, slot: Slot, found: &Found) -> Vec<Change> {
         let Some(placed) = found.placed(slot) else { return Vec::new() };
         let down: Vec<&str> = placed.processes().into_iter().filter(|process| !found.runs(placed, process)).collect();
@@ -147,7 +149,7 @@ impl Wanted<'_> {
         let mut changes = Vec::new();
         if !down.is_empty() {
             changes.push(Change::Prepare { slot, placed: placed.clone() });
-            // Left by a switch that was cut off.
+            // The previous generation may still run after an interrupted switch.
             changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, true, &runs)));
             changes.extend(down.iter().map(|process| launch(slot, placed, process)));
         }
@@ -164,7 +166,7 @@ impl Wanted<'_> {
             changes.extend(self.hooks(Moment::Postdeploy, slot, placed));
         }
         let retired = self.retired(slot.other(), found);
-        // One that was cut off before that may not stay up, and there is still something to go back to.
+        // After an interruption, the new generation may not stay up, and there is still a previous one to roll back to.
         if retired.is_some() && (!is_sound || found.is_proven(slot.other())) {
             changes.push(Change::Settle { slot, placed: placed.clone() });
         }
@@ -172,24 +174,25 @@ impl Wanted<'_> {
         changes
     }
 
-    /// What served last serves until its successor does, unless that is what is wanted.
+    /// The generation that served last serves until its successor does, unless it is itself the wanted one.
     pub(super) fn resumed(&self, found: &Found) -> Option<Change> {
         let slot = self.slot(found);
         let before = found.current.filter(|current| *current != slot).and_then(|current| found.placed(current))?;
         let next = found.placed(slot).filter(|_| self.is(slot, found));
-        // Both cannot have one port.
+        // Two generations cannot use the same port.
         let is_taken = next.is_some_and(|next| next.port == before.port && found.runs(next, WEB));
         let is_near = || {
             self.turn(Some(before)) == Turn::Alone && self.made(slot, &next.cloned().unwrap_or_else(|| self.placed(slot, found))).is_empty()
         };
-        // One that is stopped before its successor starts is worth it only where that is some way off.
+        // If the previous generation has to stop before its successor starts, resuming it is only worthwhile if that is
+        // some way off.
         found.resumed().filter(|_| !is_taken && !is_near())
     }
 
-    /// Another generation comes in the place of what is current, if anything is.
+    /// Another generation replaces the current one, if there is one.
     fn replaced(&self, current: Option<Slot>, found: &Found) -> Vec<Change> {
         let slot = current.map_or(self.first, Slot::other);
-        // A switch that was cut off goes on.
+        // Resumes an interrupted switch.
         let begun = found.placed(slot).filter(|_| self.is(slot, found)).cloned();
         let retired = if begun.is_some() { None } else { self.retired(slot, found) };
         let placed = begun.unwrap_or_else(|| self.placed(slot, found));
@@ -228,7 +231,7 @@ impl Wanted<'_> {
         }
         changes.extend(later.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.extend(self.hooks(Moment::Postdeploy, slot, &placed));
-        // Last: after this, nothing is left to go back to.
+        // This comes last, because afterwards there is nothing left to roll back to.
         if before.is_some() || !later.is_empty() {
             changes.push(Change::Settle { slot, placed: placed.clone() });
         }
@@ -236,7 +239,7 @@ impl Wanted<'_> {
         changes
     }
 
-    /// The generation that is wanted, in a slot.
+    /// The wanted generation, placed in a slot.
     fn placed(&self, slot: Slot, found: &Found) -> Placed {
         Placed {
             application: self.application.to_owned(),
@@ -255,7 +258,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// What makes the release ready to run.
+    /// The changes that make the release ready to run.
     fn made(&self, slot: Slot, placed: &Placed) -> Vec<Change> {
         let [before_build, after_build] = self.extensions.clone();
         let extend = |extension| Change::Extend { placed: placed.clone(), extension };
@@ -277,14 +280,15 @@ impl Wanted<'_> {
         Some(Change::Point { slot, placed: placed.clone(), link })
     }
 
-    /// The processes before that do not run beside their successors: of two that are not side by side, all.
+    /// The processes of the previous generation to stop before their successors start: all of them, if the generations
+    /// do not overlap.
     fn stopped(&self, slot: Slot, before: &Placed, is_beside: bool, runs: &dyn Fn(&Placed, &str) -> bool) -> Option<Change> {
         let running = before.processes().into_iter().filter(|process| runs(before, process));
         let processes: Vec<String> = running.filter(|process| !is_beside || !self.overlap.covers(process)).map(str::to_owned).collect();
         (!processes.is_empty()).then(|| Change::Stop { slot, placed: before.clone(), processes })
     }
 
-    /// The generation in a slot that has to be empty, to be stopped.
+    /// Retires the generation in a slot that has to be empty.
     fn retired(&self, slot: Slot, found: &Found) -> Option<Change> {
         found.placed(slot).map(|placed| Change::Retire { slot, placed: placed.clone() })
     }
@@ -294,7 +298,7 @@ fn launch(slot: Slot, placed: &Placed, process: &str) -> Change {
     Change::Launch { slot, placed: placed.clone(), process: process.to_owned() }
 }
 
-/// One more than any generation that is known.
+/// One more than the number of any known generation.
 fn next(found: &Found) -> u32 {
     let numbers = found.slots.iter().flatten().map(|(placed, _)| placed.number);
     numbers.chain([found.last]).max().unwrap_or(0) + 1

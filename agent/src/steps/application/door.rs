@@ -1,4 +1,4 @@
-//! Where an application is reached by HTTP on this machine, for what feeds it, such as a worker.
+//! Where an application is reached by HTTP on this machine, for consumers such as a worker.
 
 use std::path::PathBuf;
 
@@ -13,23 +13,23 @@ use super::slot::Slot;
 use crate::step::Context;
 use crate::template::{Scope, TemplateError};
 
-/// The field of what an application offers that others than workers do not see.
+/// The field of an application's outputs that only workers see.
 pub(super) const FIELD: &str = "door";
 
 /// Where an application is reached by HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Door {
-    /// Where it is reached whichever release serves: by way of the proxy if releases overlap.
+    /// The port that works whichever release serves: the proxy's if releases overlap.
     pub(crate) port: u16,
-    /// Where its two slots listen themselves, and the link that ends in the name of the one that serves.
+    /// The ports of its two slots, and the link whose target's name is the slot that serves.
     pub(crate) slots: Option<(PathBuf, [u16; 2])>,
-    /// The path that proves that it is ready.
+    /// The path of the readiness check.
     pub(crate) ready: Option<String>,
-    /// Whether a container engine accepts connections in its place, also while no one listens inside.
+    /// Whether a container engine accepts connections on the port, even while nothing listens inside the container.
     pub(crate) published: bool,
 }
 
-/// The door in what an application offers. In a rehearsal maybe no more than its port is known.
+/// Reads the door from an application's outputs. In a dry run possibly only its port is known.
 pub(crate) fn door(application: &str, offers: &Scope) -> Option<Door> {
     let field = |path: &[&str]| offers.get(&path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
     let port = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
@@ -47,11 +47,11 @@ pub(crate) fn door(application: &str, offers: &Scope) -> Option<Door> {
 }
 
 impl Application {
-    /// What [`door`] reads, of a generation that is reached at `port`.
+    /// The value that [`door`] reads, for a generation that is reached at `port`.
     pub(super) fn door(&self, generation: &Generation, port: u16, cx: &Context<'_>) -> Result<Value, TemplateError> {
         let overlaps = self.overlap().covers(WEB);
         let speaks_http = generation.php.is_none();
-        // php-fpm has the port itself, and speaks HTTP to no one: nginx does.
+        // php-fpm itself has the port and does not speak HTTP; nginx does.
         let port = if speaks_http || overlaps { Some(port) } else { self.proxy.plain_port() };
         let ready = self.ready.http.as_ref().filter(|path| !is_secret(path)).map(|path| cx.render(path)).transpose()?;
         let published = generation.container.is_some() || generation.composition.is_some();

@@ -1,5 +1,5 @@
-//! `.ebextensions/*.config`: what an application of Elastic Beanstalk brings for its instance, as far as it is about the
-//! application.
+//! `.ebextensions/*.config`: configuration shipped with an Elastic Beanstalk application, as far as it is about the
+//! application itself.
 //!
 //! ```yaml
 //! option_settings:
@@ -12,9 +12,10 @@
 //!   01_migrate: { command: "bin/migrate", leader_only: true }
 //! ```
 //!
-//! Files are read in the order of their names, and of each the `files`, then the `commands` in the order of theirs, which
-//! run before anything of the release does, in `/`. The `container_commands` run in the new release after its build, those
-//! for the leader first. Packages, users, services and resources are the business of the image; they are named in a warning.
+//! Files are read in the order of their names. From each file, the `files` come first, then the `commands` in the order
+//! of their names; both are carried out before anything of the release runs, in `/`. The `container_commands` run in
+//! the new release after its build, those for the leader first. Packages, users, services and resources belong in the
+//! image; a warning names them.
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/customize-containers-ec2.html>
 
@@ -34,14 +35,14 @@ const DIRECTORY: &str = ".ebextensions";
 
 const ENVIRONMENT: &str = "aws:elasticbeanstalk:application:environment";
 
-/// The namespace of Python, and what of it is read.
+/// The option namespace of Python. Below: the options that are read from it.
 pub(crate) const PYTHON: &str = "aws:elasticbeanstalk:container:python";
 const OF_PYTHON: [&str; 3] = ["WSGIPath", "NumProcesses", "NumThreads"];
 
-/// What is read of a file.
+/// The sections that are read from a file.
 const SECTIONS: [&str; 4] = ["files", "commands", "container_commands", "option_settings"];
 
-/// What is done before anything of the release runs, in this order.
+/// An action before anything of the release runs, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Before {
     Write(File),
@@ -53,9 +54,9 @@ pub(crate) enum Before {
 pub(crate) struct Extensions {
     pub(crate) before: Vec<Before>,
     pub(crate) container_commands: Vec<Command>,
-    /// Variables. Of equal names the last one counts; what the document says goes before these.
+    /// Variables. Of equal names the last one counts; the document overrides them.
     pub(crate) environment: Vec<(String, String)>,
-    /// Options of [`PYTHON`], likewise.
+    /// Options of [`PYTHON`], with the same rule.
     pub(crate) python: Vec<(String, String)>,
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
@@ -110,7 +111,7 @@ impl Extensions {
             self.before.extend(commands.into_iter().map(Before::Run));
         }
         if let Some(entry) = section("container_commands") {
-            // By name among themselves.
+            // Within each group, commands run in the order of their names.
             let (of_leader, others): (Vec<_>, Vec<_>) =
                 self.commands(file, entry, true).into_iter().partition(|command| command.leader_only);
             self.container_commands.extend(of_leader.into_iter().chain(others));
@@ -134,7 +135,7 @@ impl Extensions {
         commands
     }
 
-    /// The entries of a section in the order of their names.
+    /// The entries of a section, ordered by name.
     fn sorted<'a>(&mut self, file: &str, section: &'a Entry) -> Vec<&'a Entry> {
         let is_nothing = section.node.scalar().is_some_and(|text| matches!(text, "" | "~" | "null"));
         if !matches!(section.node.value, Value::Map(_)) && !is_nothing {
@@ -146,7 +147,8 @@ impl Extensions {
         entries
     }
 
-    /// Both forms: a map of namespaces, or a list of options, where one without a namespace is a variable.
+    /// Reads both forms: a map of namespaces, or a list of options, in which an option without a namespace is a
+    /// variable.
     fn option_settings(&mut self, file: &str, node: &Node) {
         match &node.value {
             Value::Map(namespaces) => {
@@ -192,7 +194,7 @@ impl Extensions {
     }
 }
 
-/// Of equal names the last one counts, and its place.
+/// Keeps the last of equal names, at its position.
 fn last_of_each(variables: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut known = BTreeSet::new();
     let mut left: Vec<_> = variables.into_iter().rev().filter(|(name, _)| known.insert(name.clone())).collect();
@@ -208,7 +210,7 @@ fn unread_option(file: &str, line: usize, option: &str) -> Remark {
     Remark::at(file, line, format!("the option `{option}` is not read"), "set what it is about in the document or in the image")
 }
 
-/// Where what is asked for belongs with ingot.
+/// Where the requested setting belongs in ingot.
 fn elsewhere(key: &str) -> String {
     let hint = match key {
         "packages" | "sources" => "install it in the image",

@@ -1,4 +1,4 @@
-//! The environment of an application's processes, as the file that systemd reads it from.
+//! The environment of an application's processes, as a file for systemd.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,18 +17,18 @@ use crate::step::Context;
 use crate::template::{Template, dotenv_value, environment_value};
 use crate::text::{SecretText, Text};
 
-/// An environment file is as large as the variables of one program may be.
+/// Maximum size of an environment file in bytes: as much as the variables of one program may take.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 
-/// Whether what a text is made of is a secret.
+/// Whether a text contains a reference to a secret.
 pub(super) fn is_secret(text: &Text) -> bool {
     !text.is_plain()
         && Template::parse(text.raw()).is_ok_and(|template| template.references().iter().any(|reference| reference.is_secret()))
 }
 
 impl Application {
-    /// The file of a generation: one variable a line, in the quotes that systemd undoes. Those of its platform and of its
-    /// `.ebextensions` are among the ones that are remembered.
+    /// The environment file of a generation: one variable per line, quoted for systemd. The variables of its platform
+    /// and of its `.ebextensions` are part of the recorded ones.
     pub(super) fn environment_file(&self, placed: &Placed, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
         let mut file = remembered(placed)?;
         for (name, value) in self.secret_variables(&placed.generation, cx)? {
@@ -37,8 +37,8 @@ impl Application {
         Ok(file)
     }
 
-    /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
-    /// processes then.
+    /// Finds the slots whose processes run with outdated secrets. A missing file says nothing, since then the processes
+    /// are gone too.
     pub(super) async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
         for slot in Slot::BOTH {
             let Some((placed, _)) = &found.slots[slot as usize] else { continue };
@@ -53,7 +53,7 @@ impl Application {
         Ok(())
     }
 
-    /// The variables of a release that are not secrets: those of its platform, of its `.ebextensions`, and of the document.
+    /// The non-secret variables of a release: from its platform, from its `.ebextensions`, and from the document.
     pub(super) fn plain_variables(
         &self,
         examined: &Examined,
@@ -65,7 +65,7 @@ impl Application {
             let own = examined.path.iter().map(|path| format!("{}/{path}:", release.display()));
             environment.insert("PATH".to_owned(), own.chain([SEARCH_PATH.to_owned()]).collect());
         }
-        // Which port that is, only the slot says.
+        // The port depends on the slot.
         environment.remove("PORT");
         for (name, text) in &self.environment {
             if is_secret(text) {
@@ -78,7 +78,7 @@ impl Application {
         Ok(environment)
     }
 
-    /// The variables of a generation that are secrets. One that the document no longer has cannot be known.
+    /// The secret variables of a generation. The value of one that was removed from the document cannot be known.
     pub(super) fn secret_variables(&self, of: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
         let known = of.secrets.iter().filter_map(|name| Some((name, self.environment.get(name)?)));
         known
@@ -90,7 +90,7 @@ impl Application {
     }
 }
 
-/// The same without secrets: what is remembered of a generation.
+/// The file without its secrets: the part that is recorded for a generation.
 pub(super) fn remembered(placed: &Placed) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
     let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
     placed.generation.environment.iter().try_for_each(|(name, value)| append(&mut file, name, value, placed))?;
@@ -98,10 +98,10 @@ pub(super) fn remembered(placed: &Placed) -> Result<Zeroizing<Vec<u8>>, Applicat
 }
 
 fn append(file: &mut Zeroizing<Vec<u8>>, name: &str, value: &str, placed: &Placed) -> Result<(), ApplicationError> {
-    // Compose and podman read the file as well, and each undoes other quotes.
+    // Compose and podman also read this file, and use a different quoting than systemd.
     let form = if placed.has_services() { dotenv_value } else { environment_value };
     let value = form(value).map_err(|why| ApplicationError::Variable { name: name.to_owned(), why })?;
-    // Grown by hand: what a vector leaves behind when it grows by itself is not wiped.
+    // The buffer is grown by hand, because a vector that grows by itself leaves copies that are not wiped.
     let mut grown = Zeroizing::new(Vec::with_capacity(file.len() + name.len() + value.expose().len() + 2));
     grown.extend_from_slice(file);
     grown.extend_from_slice(name.as_bytes());

@@ -1,4 +1,4 @@
-//! What the release of an application shows: what it would run on a desk, and what it runs on a machine.
+//! What the release of an application would run: as judged from its files alone, and on a machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::gather::Gather as _;
 use crate::step::Context;
 
 impl Application {
-    /// What a release would run, with the commands of the document as they are written there.
+    /// What a release would run, with the document's commands unrendered.
     pub(crate) fn judged(&self, release: &Release) -> Examined {
         let run: BTreeMap<String, String> = self.run.iter().map(|(name, text)| (name.clone(), text.raw().to_owned())).gather();
         let mut examined = examine(release, self.asked(&run));
@@ -24,7 +24,7 @@ impl Application {
         examined
     }
 
-    /// What an image runs, which is not a release.
+    /// What an image runs; an image has no release to examine.
     pub(super) fn of_an_image(&self, processes: &BTreeMap<String, String>) -> Examined {
         examine(&Release::default(), self.asked(processes))
     }
@@ -39,7 +39,7 @@ impl Application {
         }
     }
 
-    /// What the release shows, once that can run.
+    /// What the release runs; an error if it cannot run.
     pub(super) async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
         let mut run = BTreeMap::new();
         for (name, command) in &self.run {

@@ -1,7 +1,8 @@
-//! `.ebextensions` of a release, carried out: files and commands before it is built, container commands after that.
+//! Carries out the `.ebextensions` of a release: files and commands before the build, container commands after it.
 //!
-//! What changes the machine cannot be inspected, so each of the two is done once for each release on each machine, and
-//! remembered as a build is: after a kill it is done again from the start. What it was is read from the release again.
+//! Their effects on the machine cannot be inspected, so each of the two stages is carried out once per release and
+//! machine, and recorded like a build: after an interruption it starts again from the beginning. The entries are read
+//! from the release again.
 
 use std::path::Path;
 
@@ -21,12 +22,12 @@ use crate::step::{Context, Progress};
 use crate::steps::install::staged;
 use crate::text::SecretText;
 
-/// As CloudFormation's helpers create a file that says no mode.
+/// The mode that CloudFormation's helper scripts give a file if none is set.
 const MODE: u32 = 0o644;
 
 impl Application {
-    /// What of `.ebextensions` was not carried out yet, before and after the build. They are programs of the release that run
-    /// as root, as hooks are.
+    /// The `.ebextensions` that have not been carried out yet, before and after the build. They are programs of the
+    /// release that run as root, like hooks.
     pub(super) async fn due_extensions(
         &self,
         generation: &Generation,
@@ -54,7 +55,7 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
-        // Of two applications with the same release, one after the other.
+        // Two applications with the same release take turns.
         let lock = cx.world.claims.building(release);
         let _turn = turn(&lock, BUILDS, cx).await?;
         self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
@@ -73,7 +74,7 @@ impl Application {
 }
 
 impl Application {
-    /// Carries out those entries that are `due`, in their order.
+    /// Carries out the entries that are `due`, in order.
     async fn carry_out(
         &self,
         placed: &Placed,
@@ -99,7 +100,7 @@ impl Application {
     }
 }
 
-/// Remembers what was done, and forgets what was done to releases that are no longer there.
+/// Records what was done, and forgets what was done to releases that no longer exist.
 async fn remember(release: &Path, extension: &Extension, ground: &Ground<'_>) -> Result<(), HostError> {
     for (stage, gone) in ground.memory.all_extended() {
         if ground.host.files.stat(&gone).await?.is_none() {
@@ -110,7 +111,7 @@ async fn remember(release: &Path, extension: &Extension, ground: &Ground<'_>) ->
 }
 
 impl Extension {
-    /// Runs a command, if its test says so.
+    /// Runs a command, if its test succeeds.
     async fn run(
         &self,
         command: &Command,
@@ -122,7 +123,7 @@ impl Extension {
         let what = told(&command.place, &command.name);
         let base: &Path = if self.stage == Stage::Before { Path::new("/") } else { release };
         let directory = command.cwd.as_ref().map_or_else(|| base.to_owned(), |cwd| base.join(cwd));
-        // Those of its own replace all others, but programs are still found.
+        // The command's own variables replace all others except PATH, so that programs are still found.
         let kept = variables.iter().filter(|(name, _)| command.env.is_empty() || name == "PATH").cloned();
         let own = command.env.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let environment: Vec<(String, SecretText)> = kept.chain(own).collect();
@@ -148,7 +149,7 @@ impl Extension {
     }
 }
 
-/// How an entry is named where it fails.
+/// The name of an entry in errors.
 fn told((file, line): &(String, usize), name: &str) -> String {
     format!("{file}:{line}: `{name}`")
 }
@@ -171,7 +172,7 @@ fn argv(run: &ebextensions::Run) -> Vec<String> {
     }
 }
 
-/// Replaces a file in one step. What was there is not kept beside it: cron and others would read both.
+/// Replaces a file atomically. No backup of the old file is kept next to it, because cron and others would read both.
 async fn write(file: &File, cx: &Context<'_>) -> Result<(), HostError> {
     let (files, users) = (&cx.host().files, &cx.host().users);
     let (mut uid, mut gid) = users.own();

@@ -1,4 +1,4 @@
-//! What of `.ebextensions` is due, and how a plan names it. Pure; [`extend`](super::extend) carries it out.
+//! Which `.ebextensions` are due, and how a plan displays them. Pure; [`extend`](super::extend) carries them out.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(crate) enum Stage {
 impl Stage {
     pub(super) const BOTH: [Self; 2] = [Self::Before, Self::After];
 
-    /// What it is remembered by, followed by the directory of a release.
+    /// The key under which it is recorded, followed by the directory of a release.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Before => "ebextensions ",
@@ -28,13 +28,13 @@ impl Stage {
 /// Entries that are due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extension {
-    /// As of a [`Recipe`](super::recipe::Recipe).
+    /// Identifies the release, as in a [`Recipe`](super::recipe::Recipe).
     pub(super) of: String,
     pub(super) stage: Stage,
     pub(super) entries: Vec<Before>,
 }
 
-/// Prints the entries; in the alternate form (`{:#}`) what they are.
+/// Prints the entries; the alternate form (`{:#}`) prints their kind.
 impl fmt::Display for Extension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

@@ -1,17 +1,17 @@
-//! What the proxy of an application leads to.
+//! The target of an application's proxy.
 
 use super::proxy::Snippets;
 use super::slot::Slot;
 
-/// What the proxy leads to.
+/// What the proxy passes requests to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facing {
-    /// Where the release is, or is to be.
+    /// The slot of the release, now or in the future.
     pub(super) slot: Slot,
-    /// Where this machine reaches the application.
+    /// The port on which this machine reaches the application.
     pub(super) port: u16,
     /// As in [`Behind`](super::proxy::Behind).
     pub(super) php: Option<String>,
-    /// What the release adds.
+    /// The configuration that the release adds.
     pub(super) snippets: Snippets,
 }

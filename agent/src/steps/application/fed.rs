@@ -1,4 +1,4 @@
-//! Workers that feed an application: before that is stopped, they finish what they have there, and send it nothing more.
+//! Workers that feed an application: before it is stopped, they finish their requests to it and send no new ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,17 +13,18 @@ use crate::net::holds::Hold;
 use crate::step::{Context, Progress};
 use crate::steps::worker::settings::{DIRECTORY, LIMIT, Settings, hold};
 
-/// A worker, and the port of this application that it posts to.
+/// A worker, and the port of this application to which it posts.
 struct Feeder {
     address: String,
     socket: PathBuf,
     port: u16,
-    /// How long it gives to what it has in hand.
+    /// How long the worker allows for requests in progress.
     drain: Duration,
 }
 
 impl Feeder {
-    /// `None` if the worker with these settings posts to another application. `reached` is where this one is reached besides.
+    /// `None` if the worker with these settings posts to another application. `reached` are the additional ports of
+    /// this one.
     fn of(name: &str, settings: &Settings, placed: &Placed, reached: &[u16]) -> Option<Self> {
         let port = match &settings.to.slots {
             Some(slots) => (slots.link == Place::Current(&placed.application).path()).then_some(placed.port),
@@ -34,13 +35,13 @@ impl Feeder {
 }
 
 impl Application {
-    /// Where an application is reached besides the ports of its slots.
+    /// The ports of an application other than those of its slots.
     pub(super) fn reached(&self, slot: Slot, placed: &Placed) -> Vec<u16> {
         let own = placed.port.checked_sub(slot.port(0, true)).filter(|_| Slot::is_apart(placed.port));
         self.proxy.ports().into_iter().chain(own).collect()
     }
 
-    /// As [`held`], where `web` is among the processes that are about to be stopped: others are fed nothing.
+    /// As [`held`], if `web` is among the processes about to be stopped; workers feed no other process.
     pub(super) async fn held(
         &self,
         slot: Slot,
@@ -56,8 +57,8 @@ impl Application {
     }
 }
 
-/// Waits until no worker has anything in hand that a generation handles, at most `limit`, and no longer than the workers give
-/// it. They send it nothing until the holds are dropped.
+/// Waits until no worker has a request in progress at a generation: at most `limit`, and no longer than the workers
+/// allow. The workers send no new requests to it until the holds are dropped.
 pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: &Context<'_>) -> Vec<Box<dyn Hold>> {
     let feeders = feeders(placed, reached, cx).await;
     let mut held = Vec::new();
@@ -85,11 +86,11 @@ pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: 
     held
 }
 
-/// The workers of this machine that feed a generation.
+/// The workers on this machine that feed a generation.
 async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Vec<Feeder> {
     let (files, directory) = (&cx.host().files, Path::new(DIRECTORY));
     let mut found = Vec::new();
-    // Whoever goes back has to, whatever becomes of messages: those that are cut off are delivered again.
+    // A rollback has to continue regardless of messages: interrupted ones are delivered again.
     let listed = files.list(directory).await.unwrap_or_else(|error| {
         cx.progress(Progress::Warning(format!("workers are not waited for: {error}")));
         Vec::new()

@@ -1,4 +1,4 @@
-//! The fields of an application, and what can be wrong with them before anything is asked.
+//! The fields of an application, and their validation before anything is contacted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use crate::sorting::Sort as _;
 use crate::step::fields::TimeLimit;
 use crate::text::{Text, shown_on_a_line};
 
-/// The user of what is compatible with Elastic Beanstalk.
+/// The default user of applications that are compatible with Elastic Beanstalk.
 pub(super) const USER: &str = "webapp";
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
-/// How long an application is down before its instance is replaced, and how long at least: it is looked at every 30 s.
+/// How long an application is down before its instance is replaced. Below: the minimum, since the watch checks every 30
+/// s.
 const STAYS_DOWN: Duration = Duration::from_secs(300);
 const STAYS_DOWN_AT_LEAST: Duration = Duration::from_secs(60);
 
-/// Ports of applications that overlap end here: those of their two slots are 10,000 and 20,000 above.
+/// Ports of overlapping applications must be below this: their two slots use the port plus 10,000 and plus 20,000.
 const PORTS_OF_OVERLAP: u16 = 10_000;
 
 /// A release that runs: its processes, kept running, and replaced by those of the next release.
@@ -142,7 +143,7 @@ impl Default for SetInstanceHealth {
 }
 
 impl SetInstanceHealth {
-    /// `None` where it is not asked.
+    /// `None` if Auto Scaling is not asked.
     pub(super) fn after(self) -> Option<Duration> {
         match self {
             Self::Usual(asks) => asks.then_some(STAYS_DOWN),
@@ -206,7 +207,7 @@ impl Overlap {
 }
 
 impl Resources {
-    /// As properties of a unit.
+    /// The limits as unit properties.
     pub(super) fn properties(&self) -> Vec<String> {
         let mut properties = vec![format!("LimitNOFILE={}", self.files.unwrap_or(65_536))];
         properties.extend(self.memory.iter().map(|memory| format!("MemoryMax={memory}")));
@@ -217,7 +218,7 @@ impl Resources {
 }
 
 impl Application {
-    /// What is wrong with the fields by themselves.
+    /// What is wrong with the fields, taken by themselves.
     pub(super) fn wrong(&self, key: &str) -> Vec<Objection> {
         let mut found: Vec<Objection> = Vec::new();
         if !is_name(key) || key.len() > LONGEST_NAME {
@@ -245,17 +246,17 @@ impl Application {
         found
     }
 
-    /// The user of its processes, as the document alone tells it; `None` is the owner of the release.
+    /// The user of its processes, as far as the document determines it; `None` means the owner of the release.
     pub(super) fn runs_as(&self) -> Option<&str> {
         self.user.as_deref().or(self.is_for_beanstalk().then_some(USER))
     }
 
-    /// The port while the release is not known.
+    /// The port before the release is known.
     pub(super) fn port(&self) -> u16 {
         self.port.unwrap_or(PORT)
     }
 
-    /// Every port of this machine that it listens on, each once.
+    /// All ports of this machine on which it listens, without duplicates.
     pub(super) fn ports(&self) -> Vec<u16> {
         let own = Slot::BOTH.map(|slot| slot.port(self.port(), self.overlap().covers(WEB)));
         let mut ports: Vec<u16> = self.proxy.ports().into_iter().chain([self.port()]).chain(own).collect();
@@ -264,7 +265,7 @@ impl Application {
         ports
     }
 
-    /// Which processes overlap. Without a proxy no one can lead requests from one release to the next.
+    /// The processes that overlap. Without a proxy, requests cannot be switched from one release to the next.
     pub(super) fn overlap(&self) -> &Overlap {
         if matches!(self.proxy, Proxy::None) { &Overlap::Web(false) } else { &self.overlap }
     }
@@ -337,7 +338,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
 
-/// systemd reads no other names from an environment file.
+/// systemd ignores other names in an environment file.
 ///
 /// Source: systemd's src/basic/env-util.c, `env_name_is_valid`.
 fn variable(name: &str) -> Option<Objection> {
@@ -351,7 +352,7 @@ fn variable(name: &str) -> Option<Objection> {
     })
 }
 
-/// Of the real-time ones, systemd knows those that are counted from the first.
+/// Of the real-time signals, systemd knows those counted from SIGRTMIN.
 fn is_signal(name: &str) -> bool {
     let counted = name.strip_prefix("SIGRTMIN+").and_then(|number| number.parse().ok());
     counted.is_some_and(|number: u8| number <= 30) || name.parse::<Signal>().is_ok()
@@ -370,7 +371,7 @@ mod tests {
         application.wrong("shop").into_iter().map(|objection| objection.message).collect::<Vec<_>>().join("; ")
     }
 
-    /// systemd would refuse the unit, once the release before has stopped.
+    /// systemd would refuse the unit, after the previous release has already stopped.
     #[test]
     fn what_no_unit_can_have_is_a_mistake_of_the_document() {
         for good in ["SIGTERM", "SIGUSR2", "SIGWINCH", "SIGRTMIN+3"] {

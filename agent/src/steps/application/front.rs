@@ -1,9 +1,10 @@
-//! The proxy of an application on this machine: what differs of it, decided from what is there.
+//! The proxy of an application on this machine: decides from what is found which parts have to change.
 //!
-//! The site has an entry for each slot, and each says what is really in that slot: while one release follows another of
-//! another port or platform, both are passed to as they listen. What nginx reads is tested before it is in its place
-//! ([`files`]), counts once nginx listens by it ([`serve`]), and the one before comes back after a failure ([`mod@restore`]).
-//! Sites of applications that have no proxy any more, or are in no document, go by [`former`].
+//! The site has an entry for each slot, with the port and platform of what is really in that slot: while a release
+//! replaces another one with a different port or platform, requests reach both. A configuration is tested before it is
+//! put in place ([`files`]), takes effect once nginx listens according to it ([`serve`]), and is replaced by the
+//! previous one after a failure ([`mod@restore`]). [`former`] removes the sites of applications that no longer have a
+//! proxy or are in no document.
 
 mod check;
 mod files;
@@ -32,7 +33,7 @@ use machine::{nginx, program};
 pub(super) use restore::{bring_back, lacks_proxy};
 
 impl Application {
-    /// What differs of the proxy. `is_resumed` says whether it comes to be as it was before that is made.
+    /// The changes to the proxy. `is_resumed` says whether the previous proxy is restored first.
     pub(super) async fn front_changes(
         &self,
         site: Facing,
@@ -42,7 +43,7 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<Vec<Change>, ApplicationError> {
         let (memory, host) = (&ground.memory, cx.host());
-        // What serves until then takes the proxy back, if it had one.
+        // The generation that serves until then takes the proxy back, if it had one.
         let is_taken_back = is_resumed && memory.known_front(site.slot.other()).is_some();
         let is_read = memory.next_front().is_none();
         if matches!(self.proxy, Proxy::None) {
@@ -78,8 +79,8 @@ impl Application {
         Ok(changes)
     }
 
-    /// Fails where the port of the release's platform, which planning did not know, is one that the proxy or another
-    /// application has.
+    /// Fails if the port of the release's platform, which was unknown during planning, is already used by the proxy or
+    /// by another application.
     pub(super) fn has_no_clash(&self, port: u16, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let overlaps = self.overlap().covers(WEB);
         let own = || Slot::BOTH.iter().map(|slot| slot.port(port, overlaps)).chain([port]);
@@ -93,12 +94,12 @@ impl Application {
         Ok(())
     }
 
-    /// The certificate of the document and its key, and what both are called by.
+    /// The document's certificate and key, and the name that their files have in common.
     fn certificate(&self, cx: &Context<'_>) -> Result<Option<(String, [File; 2])>, ApplicationError> {
         let Some(tls) = self.proxy.tls() else { return Ok(None) };
         let render = |text| cx.render(text).map_err(|source| ApplicationError::Render { what: "proxy.tls".to_owned(), source });
         let (chain, key) = (render(&tls.certificate)?, render(&tls.key)?);
-        // Another pair has other files: those before are still there to go back to.
+        // Another pair gets other file names, so that the previous pair is still there for a rollback.
         let mut digest = Hasher::new();
         [chain.expose(), "\0", key.expose()].iter().for_each(|part| digest.update(part.as_bytes()));
         let called = format!("{}.{}", cx.key(), digest.finish().short(8));
@@ -109,7 +110,7 @@ impl Application {
         Ok(Some((called, pair)))
     }
 
-    /// The configuration as it is to be.
+    /// The wanted configuration.
     fn configured(
         &self,
         site: &Facing,
@@ -135,8 +136,8 @@ impl Application {
         Ok(Configured { front, files })
     }
 
-    /// What is behind each slot. What is, or was, in the one beside is passed to as before: to change that would be another
-    /// reload.
+    /// The backends of both slots. The entry for the other slot stays as it is or was, because changing it would cost
+    /// another reload.
     fn behind(&self, site: &Facing, ground: &Ground<'_>) -> [Behind; 2] {
         let overlaps = self.overlap().covers(WEB);
         Slot::BOTH.map(|slot| {
@@ -146,7 +147,7 @@ impl Application {
             }
             let there = ground.memory.slot(slot).map(|(placed, _)| Behind { port: placed.port, php: placed.generation.php });
             let found = there.or_else(|| Some(ground.memory.known_front(site.slot)?.slots[slot as usize].clone()));
-            // nginx has the application's own port itself, and would pass requests round and round.
+            // This port is nginx's own, and passing requests to it would create a loop.
             found.filter(|found| !overlaps || found.port != site.port).unwrap_or(wanted)
         })
     }

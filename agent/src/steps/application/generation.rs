@@ -1,6 +1,6 @@
-//! A generation: one release together with all that its processes are started with.
+//! A generation: one release together with everything its processes are started with.
 //!
-//! Whatever of that changes makes another generation, which runs beside the one before until it has proved itself.
+//! A change to any of this makes a new generation, which runs alongside the previous one until it has proved itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,52 +14,52 @@ use super::hooks::Occasion;
 use super::procfile::WEB;
 use crate::host::{Launch, Manner};
 
-/// All that a generation is, but for its place and its secrets.
+/// A generation without its slot and the values of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Generation {
     /// The directory of the release.
     pub(super) release: PathBuf,
     pub(super) version: String,
-    /// Lines for a shell, by the names of the processes.
+    /// Shell command lines, by process name.
     pub(super) processes: BTreeMap<String, String>,
     pub(super) user: String,
     /// The variables that are not secrets.
     pub(super) environment: BTreeMap<String, String>,
-    /// The names of those that are.
+    /// The names of the variables that are secrets.
     pub(super) secrets: Vec<String>,
     pub(super) stop_signal: String,
     pub(super) stop_grace_ms: u64,
-    /// More properties of its units.
+    /// Additional properties of its units.
     pub(super) properties: Vec<String>,
-    /// Whether systemd makes each process directories of its own, below /run and below /var/cache.
+    /// Whether systemd creates directories for each process, below /run and below /var/cache.
     #[serde(default, alias = "has_runtime_directory")]
     pub(super) has_directories: bool,
-    /// What its processes run in, if not in this machine's own tree.
+    /// What its processes run in, if not directly on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<Container>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) composition: Option<Composition>,
-    /// Where `web` speaks FastCGI: the directory of the release that has index.php; empty for the release itself.
+    /// Set if `web` speaks FastCGI: the directory of the release that contains index.php; empty for the release itself.
     #[serde(default)]
     pub(super) php: Option<String>,
 }
 
-/// A generation, and where it runs.
+/// A generation and the slot it runs in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Placed {
     pub(super) application: String,
-    /// Counts the generations of an application on this instance.
+    /// Numbers the generations of an application on this instance.
     pub(super) number: u32,
-    /// What `$PORT` is.
+    /// The value of `$PORT`.
     pub(super) port: u16,
-    /// What it changed when it came, which says whose hooks it runs.
+    /// What its deployment changed, which determines the hooks that it runs.
     #[serde(default)]
     pub(super) occasion: Occasion,
     pub(super) generation: Generation,
 }
 
 impl Placed {
-    /// The unit of a process. No name of either holds a dot, so that no two processes share a unit.
+    /// The unit of a process. Neither name can contain a dot, so no two processes share a unit.
     pub(super) fn unit(&self, process: &str) -> String {
         format!("{}.{process}-{}.service", self.application, self.number)
     }
@@ -68,12 +68,12 @@ impl Placed {
         self.generation.processes.keys().map(|process| self.unit(process))
     }
 
-    /// The file that systemd reads the environment of its processes from: in memory, and root's alone.
+    /// The file from which systemd reads the environment of its processes: in memory, and readable by root only.
     pub(super) fn environment_file(&self) -> PathBuf {
         format!("/run/ingot/applications/{}/{}.env", self.application, self.number).into()
     }
 
-    /// How a process of it is started; `container` is that of the generation, with what its image says.
+    /// How one of its processes is started; `container` is that of the generation, completed from its image.
     pub(super) fn launch(&self, process: &str, container: Option<&Container>) -> Option<Launch> {
         let (application, generation) = (&self.application, &self.generation);
         let unit = self.unit(process);
@@ -94,7 +94,7 @@ impl Placed {
             let name = unit.trim_end_matches(".service");
             properties.push(format!("RuntimeDirectory={name}"));
             properties.push(format!("CacheDirectory=ingot-applications/{name}"));
-            // Root's, who alone may remove the directory itself.
+            // Runs as root, because only root may remove the directory itself.
             properties.push(format!("ExecStopPost=+-/bin/rm -rf /var/cache/ingot-applications/{name}"));
         }
         Some(Launch {
@@ -112,7 +112,7 @@ impl Placed {
         })
     }
 
-    /// Whether it is the services of a compose file.
+    /// Whether it runs the services of a compose file.
     pub(super) fn has_services(&self) -> bool {
         self.generation.composition.is_some()
     }

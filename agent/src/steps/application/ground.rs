@@ -1,8 +1,9 @@
-//! An application on this machine: what is there of it, and the few things that are done to it. Dull: what is to be done, and
-//! in which order, is decided elsewhere.
+//! An application on this machine: what exists of it, and the few operations on it.
 //!
-//! Requests find the release that serves by a symbolic link, [`Place::Current`], which leads to the directory of a slot. The link is
-//! renamed over the one before, so that there is always one, and whoever follows it gets to one release or the other.
+//! Simple on purpose: what to do, and in which order, is decided elsewhere.
+//!
+//! Requests find the serving release by a symbolic link, [`Place::Current`], to the directory of a slot. A new link is
+//! renamed over the old one, so there always is one, and every reader of it reaches one release or the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,21 +21,21 @@ use crate::host::{Attributes, FileKind, Host, HostError};
 use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
 
-/// How much longer than its grace a stop may take: systemd kills what is left, and tidies up.
+/// How much longer than its grace period a stop may take: systemd kills the remaining processes and cleans up.
 pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often it is asked whether requests are still in a slot, and how many answers in a row have to be that there are none:
-/// one that nginx has just accepted is between two sockets.
+/// How often to check whether requests are still in a slot. Below: how many checks in a row must find none, because a
+/// request that nginx has just accepted is between two sockets.
 const DRAINED_EVERY: Duration = Duration::from_millis(50);
 const DRAINED_AFTER: u32 = 3;
 
-/// Where the link leads that requests follow: from its own directory, so that it means the same below another root.
+/// The target of the link that requests follow. It is relative, so that it has the same meaning below another root.
 fn target(application: &str, slot: Slot) -> PathBuf {
     format!("slots/{application}-{}", slot.name()).into()
 }
 
-/// The directories of all releases that are in a slot of an application, as they are remembered: after a reboot, no process
-/// of them has to be there.
+/// The directories of all releases in any slot of an application, according to the records: after a reboot, none of
+/// their processes has to be running.
 pub(crate) async fn in_use(host: &Host, record: &Record) -> Result<BTreeSet<PathBuf>, HostError> {
     let mut found = BTreeSet::new();
     for name in record.applications().await? {
@@ -52,18 +53,18 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// What is there, but for what its secrets tell.
+    /// What was found on the machine, except which slots have outdated secrets.
     pub(super) async fn found(&self) -> Result<Found, HostError> {
         let led = self.host.directories.link(&Place::Current(self.application).path()).await?;
         let led = led.and_then(|to| Slot::BOTH.into_iter().find(|slot| target(self.application, *slot) == to));
         let slots = Slot::BOTH.map(|slot| self.memory.slot(slot));
         let known = |slot: &Slot| slots[*slot as usize].is_some();
-        // Requests go where the link leads, whatever was written down before or after it was switched.
+        // Requests go where the link points, whether or not the switch has been recorded.
         let current = led.filter(known).or(self.memory.current().filter(known));
-        // One that was cut off before it was written down is made again: what serves is told by what is written.
+        // A switch that was interrupted before it was recorded is repeated, because the record determines what serves.
         let is_led = led.is_some() && led == current && led == self.memory.current();
         let is_lost = match led.filter(|_| current.is_none()) {
-            // Where it was stopped, this is gone.
+            // This link does not exist if the slot was stopped.
             Some(slot) => self.host.directories.link(&Place::Release(self.application, slot).path()).await?.is_some(),
             None => false,
         };
@@ -85,7 +86,7 @@ impl Ground<'_> {
         Ok(found)
     }
 
-    /// Writes down what is about to run, before any of it does.
+    /// Records what is about to run, before any of it runs.
     pub(super) async fn prepare(&self, slot: Slot, placed: &Placed, environment: &[u8]) -> Result<(), HostError> {
         let is_known = self.memory.slot(slot).is_some_and(|(known, _)| known == *placed);
         if !is_known {
@@ -95,7 +96,7 @@ impl Ground<'_> {
         self.place(slot, placed).await
     }
 
-    /// Writes the environment of a generation where its processes are given it from.
+    /// Writes the environment of a generation to the file from which its processes get it.
     pub(super) async fn write_variables(&self, placed: &Placed, environment: &[u8]) -> Result<(), HostError> {
         let (files, path) = (&self.host.files, placed.environment_file());
         if let Some(parent) = path.parent() {
@@ -120,7 +121,7 @@ impl Ground<'_> {
         self.host.directories.switch(&link, release).await
     }
 
-    /// Compose reads `.env` of the release: a link to the file below /run, unless the release has a file of its own.
+    /// Compose reads the `.env` of the release: a link to the file below /run, unless the release has its own file.
     async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
         let link = placed.generation.release.join(".env");
         let is_own = self.host.files.stat(&link).await?.is_some_and(|stat| stat.kind != FileKind::Symlink);
@@ -142,7 +143,7 @@ impl Ground<'_> {
             units.into_iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive").map(|(name, _)| name).collect();
         let stops = there.iter().map(|name| self.host.units.stop(name, within));
         futures_util::future::join_all(stops).await.into_iter().collect::<Result<(), _>>()?;
-        // One that did not end as it was asked to stays loaded, and its name is not free.
+        // A unit that did not stop as requested stays loaded, and blocks its name.
         let left = self.host.units.show(&there).await?;
         for (name, _) in there.iter().zip(&left).filter(|(_, unit)| unit.active == "failed") {
             self.host.units.reset_failed(name).await?;
@@ -150,7 +151,7 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// Waits for the end of what was asked to stop: it counts as running, and its name is not free.
+    /// Waits for processes that are already stopping: until they are gone, they count as running and block their names.
     pub(super) async fn gone(&self, placed: &Placed) -> Result<(), HostError> {
         let states = self.states(placed).await?;
         let going: Vec<&str> =
@@ -158,7 +159,8 @@ impl Ground<'_> {
         if going.is_empty() { Ok(()) } else { self.stop(placed, &going).await }
     }
 
-    /// Has requests led to a slot of an application that takes another's place: at once, from the first that it is asked.
+    /// Routes requests to a slot of an application that takes over the ports of another one and has no link yet: it has
+    /// to receive requests from the very first one.
     pub(super) async fn lead_first(&self, slot: Slot) -> Result<(), HostError> {
         let link = Place::Current(self.application).path();
         match self.host.directories.link(&link).await? {
@@ -167,7 +169,7 @@ impl Ground<'_> {
         }
     }
 
-    /// Has requests led to a slot.
+    /// Switches requests to a slot.
     pub(super) async fn switch(&self, slot: Slot) -> Result<(), HostError> {
         if let Some((placed, false)) = self.memory.slot(slot) {
             self.memory.set_slot(slot, &placed, true).await?;
@@ -179,11 +181,11 @@ impl Ground<'_> {
         if self.memory.current() == Some(slot) { Ok(()) } else { self.memory.set_current(slot).await }
     }
 
-    /// Waits until no request is in a slot any more, at most `limit`. Says whether that is so.
+    /// Waits until no request is left in a slot, at most `limit`. Returns whether that is the case.
     pub(super) async fn drained(&self, slot: Slot, placed: &Placed, limit: Duration) -> Result<bool, HostError> {
         let clock = &self.host.clock;
         let begun = clock.elapsed();
-        // The socket first: the table of TCP is long.
+        // The socket is checked first, because the TCP table is long.
         for endpoint in [Endpoint::Path(Place::Socket(self.application, slot).path()), Endpoint::Port(placed.port)] {
             let mut idle = 0;
             while idle < DRAINED_AFTER {
@@ -198,9 +200,9 @@ impl Ground<'_> {
         Ok(true)
     }
 
-    /// Stops whatever is left in a slot that serves no one, and frees it.
+    /// Stops whatever is left in a slot that no longer serves, and frees the slot.
     pub(super) async fn retire(&self, slot: Slot, placed: &Placed) -> Result<(), HostError> {
-        // A switch that was cut off has led requests to the other, and not written it down.
+        // An interrupted switch has redirected requests to the other slot without recording it.
         if self.memory.current() == Some(slot) && self.memory.slot(slot.other()).is_some() {
             self.memory.set_current(slot.other()).await?;
         }
@@ -216,7 +218,7 @@ impl Ground<'_> {
         Some((slot, self.memory.slot(slot)?.0))
     }
 
-    /// Has the bundle's `current` lead to the release that serves.
+    /// Points the bundle's `current` at the serving release.
     pub(super) async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
         match current_of(&placed.generation.release) {
             Some((current, target)) => self.host.directories.switch(&current, &target).await,
@@ -224,14 +226,14 @@ impl Ground<'_> {
         }
     }
 
-    /// The `current` of a bundle, where it does not lead to `release`.
+    /// The `current` link of a bundle, if it does not point to `release`.
     pub(super) async fn current_elsewhere(&self, release: &Path) -> Result<Option<PathBuf>, HostError> {
         let Some((current, target)) = current_of(release) else { return Ok(None) };
         let found = self.host.directories.link(&current).await?;
         Ok((found.as_ref() != Some(&target)).then_some(current))
     }
 
-    /// The restarts of the processes of a generation, by name, with the units that are not up.
+    /// The unit of each process of a generation, by process name.
     pub(super) async fn states(&self, placed: &Placed) -> Result<BTreeMap<String, crate::host::Unit>, HostError> {
         let names = placed.processes();
         let units: Vec<String> = names.iter().map(|process| placed.unit(process)).collect();
@@ -240,13 +242,14 @@ impl Ground<'_> {
     }
 }
 
-/// The `current` of the bundle that a release is of, and where that leads if the release serves: from its own directory.
+/// The `current` link of the bundle that a release belongs to, and its target if the release serves, relative to its
+/// directory.
 fn current_of(release: &Path) -> Option<(PathBuf, PathBuf)> {
     let (releases, name) = (release.parent()?, release.file_name()?);
     Some((releases.parent()?.join("current"), Path::new("releases").join(name)))
 }
 
-/// User and group of a release.
+/// User and group that own a release.
 pub(super) async fn owner(release: &Path, host: &Host) -> Result<(u32, u32), HostError> {
     let stat = host.files.stat(release).await?;
     Ok(stat.map_or((0, 0), |stat| (stat.attributes.uid, stat.attributes.gid)))

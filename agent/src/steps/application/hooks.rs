@@ -6,8 +6,8 @@
 //! | `predeploy` | after them, before the switch | the new release |
 //! | `postdeploy` | after the switch | the current release |
 //!
-//! Those of one moment run in the order of their names, as root. `hooks` are for a new release, `confighooks` for a release
-//! that only its configuration changes of. Pure: what is run, and how it ends, is the business of the step.
+//! The hooks of one moment run in the order of their names, as root. `hooks` apply to a new release, `confighooks` to a
+//! release of which only the configuration changes. Pure: the step runs the hooks and handles their results.
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/platforms-linux-extend.html>
 
@@ -17,7 +17,7 @@ use crate::failure::nearest;
 use crate::steps::application::release::{Entry, Kind, Release};
 use crate::steps::application::remark::Remark;
 
-/// How a program for Linux begins.
+/// The first bytes of a Linux executable.
 const ELF: &[u8] = b"\x7fELF";
 
 /// When a hook runs.
@@ -40,7 +40,7 @@ impl Moment {
         }
     }
 
-    /// Whether its hooks run in the new release by its own path, before it is the current one.
+    /// Whether its hooks run in the new release, by its own path, before it becomes the current one.
     pub(crate) fn is_before_the_switch(self) -> bool {
         self != Self::Postdeploy
     }
@@ -53,7 +53,7 @@ pub(crate) enum Occasion {
     /// Another release: `hooks`.
     #[default]
     Release,
-    /// The configuration alone: `confighooks`.
+    /// Only the configuration: `confighooks`.
     Configuration,
 }
 
@@ -75,22 +75,22 @@ pub(crate) struct Hook {
     pub(crate) moment: Moment,
     /// Its path in the release.
     pub(crate) path: String,
-    /// It has no run bit, and gets one (0755) before it is run: zip files of Windows and of jar lose it.
+    /// It is not executable, and is made so (0755) before it runs: zip files made on Windows or by jar lose the mode.
     pub(crate) lacks_run_bit: bool,
     pub(crate) form: Form,
 }
 
-/// What kind of file a hook is, as far as it was read.
+/// The kind of file that a hook is, as far as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Text; `crlf` if one of its lines ends as Windows writes it.
+    /// Text; `crlf` if any line has a Windows line ending.
     Script {
         crlf: bool,
     },
     Program,
 }
 
-/// The hooks of a release, in their order, and what is wrong with them.
+/// The hooks of a release in order, and what is wrong with them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hooks {
     pub(crate) hooks: Vec<Hook>,
@@ -105,7 +105,7 @@ impl Hooks {
             let directory = occasion.directory();
             for moment in Moment::ALL {
                 let directory = format!("{directory}/{}", moment.name());
-                // `within` is in the order of the map: by name, byte by byte, as `LC_ALL=C ls` prints them.
+                // `within` follows the order of the map: by name, byte by byte, like `LC_ALL=C ls`.
                 for (name, entry) in release.within(&directory) {
                     found.take(occasion, moment, format!("{directory}/{name}"), entry, release);
                 }
@@ -153,7 +153,7 @@ impl Hooks {
     }
 }
 
-/// What is in place of a directory of hooks.
+/// What was found instead of a directory of hooks.
 fn passed_over(directory: &str, name: &str, entry: &Entry) -> Remark {
     let names = || Moment::ALL.iter().map(|moment| moment.name());
     let hint = match nearest(name, names()) {
@@ -163,7 +163,7 @@ fn passed_over(directory: &str, name: &str, entry: &Entry) -> Remark {
     Remark::of(format!("{directory}/{name}"), "this is not a directory of hooks, so nothing in it runs", hint)
 }
 
-/// Why the kernel would not run a program that begins so.
+/// Why the kernel would refuse to run a program that begins with this content.
 fn flaw(path: &str, content: &[u8]) -> Option<Remark> {
     let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if content.starts_with(ELF) {
@@ -192,7 +192,7 @@ fn flaw(path: &str, content: &[u8]) -> Option<Remark> {
     }
 }
 
-/// The first line of a script that ends as Windows writes it: the shell takes the CR for a part of the last word.
+/// The first line of a script with a Windows line ending: the shell would take the CR as part of the last word.
 fn carriage_return(content: &[u8]) -> Option<usize> {
     let line = content.split(|byte| *byte == b'\n').position(|line| line.ends_with(b"\r")).filter(|_| !content.starts_with(ELF))?;
     Some(line + 1)

@@ -1,6 +1,6 @@
-//! Everything that a release says of how it runs, in one value: what the step carries out and the dry run prints.
+//! Everything that a release says about how it runs, in one value: the step carries it out, and the dry run prints it.
 //!
-//! Where the processes come from: `run:` of the document, else the Procfile, else what the platform runs by itself.
+//! The processes come from `run:` of the document, else from the Procfile, else from the platform's default.
 
 use std::collections::BTreeMap;
 
@@ -14,66 +14,66 @@ use super::remark::Remark;
 
 use crate::sorting::Sort as _;
 
-/// What names the processes.
+/// What defines the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamedBy {
     /// `run:`.
     Document,
     Procfile,
-    /// Nothing else does.
+    /// The platform's default.
     Platform,
 }
 
 /// What a release would run, and what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Examined {
-    /// `None` if it looks like none that is known; with a Procfile, that is not a mistake.
+    /// `None` if it resembles no known platform; with a Procfile, that is not a mistake.
     pub(crate) platform: Option<Platform>,
-    /// Others that it looks like as well, and that could run it.
+    /// Other platforms that it resembles and that could run it.
     pub(crate) others: Vec<&'static str>,
     pub(crate) named_by: NamedBy,
-    /// `web` first, then in the order in which they are named.
+    /// `web` first, then in the order of their definition.
     pub(crate) processes: Vec<Process>,
-    /// Where it listens unless the document says another port.
+    /// The port on which it listens, unless the document sets another one.
     pub(crate) port: u16,
     pub(crate) speaks: Speaks,
-    /// Files that are written into the release, before anything of it runs.
+    /// Files that are written into the release before anything of it runs.
     pub(crate) made: Vec<Made>,
-    /// What installs dependencies into the release, one after the other, in its directory.
+    /// The commands that install dependencies into the release, run one after the other in its directory.
     pub(crate) dependencies: Vec<Argv>,
     /// The lines of the Buildfile, which run after the dependencies.
     pub(crate) build: Vec<Process>,
-    /// Variables of the platform, then those of `.ebextensions`; later ones replace earlier ones.
+    /// Variables of the platform, then those of `.ebextensions`; later ones override earlier ones.
     pub(crate) environment: Vec<(String, String)>,
-    /// Directories of the release that go to the front of PATH.
+    /// Directories of the release that are put at the front of PATH.
     pub(crate) path: &'static [&'static str],
-    /// Programs that the image has to have.
+    /// Programs that the image must contain.
     pub(crate) programs: Vec<Program>,
     /// See [`Launch::needs_directories`].
     pub(crate) needs_directories: bool,
-    /// What the processes run in, if not in this machine's own tree.
+    /// What the processes run in, if not directly on this machine.
     pub(crate) contents: Option<Contents>,
     pub(crate) hooks: Hooks,
     pub(crate) extensions: Extensions,
-    /// What it adds to nginx's configuration; nothing where that is not asked for.
+    /// What it adds to nginx's configuration; empty unless `compatible_with: beanstalk` is set.
     pub(crate) snippets: Snippets,
-    /// In the order of files and lines, as the mistakes are.
+    /// Ordered by file and line, as are the mistakes.
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
 }
 
-/// What a document says in place of the release.
+/// What a document specifies in place of the release.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked<'a> {
-    /// Its `run:`, with the commands as they are to be run.
+    /// Its `run:`, with rendered commands.
     pub(crate) run: Option<&'a BTreeMap<String, String>>,
-    /// Whether it has `build:`, so that the Buildfile does not count.
+    /// Whether it has `build:`, which makes ingot ignore the Buildfile.
     pub(crate) builds: bool,
-    /// Platforms that it is not of, whatever it looks like.
+    /// Platforms that are ruled out, whatever the release looks like.
     pub(crate) without: &'a [&'static str],
-    /// Whether the hooks do not count.
+    /// Whether hooks are ignored.
     pub(crate) ignores_hooks: bool,
-    /// Whether it is compatible with Elastic Beanstalk, so that `.platform/nginx` counts.
+    /// Whether it is compatible with Elastic Beanstalk, so that `.platform/nginx` is read.
     pub(crate) reads_nginx: bool,
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
     }
     let (mut hooks, mut extensions) = (Hooks::of(release), Extensions::of(release));
     if asked.ignores_hooks {
-        // What they set still counts.
+        // The settings in `.ebextensions` still apply.
         (hooks, extensions.before, extensions.container_commands) = (Hooks::default(), Vec::new(), Vec::new());
     }
     let of_platform = platform.iter().flat_map(|platform| &platform.warnings);
@@ -137,7 +137,7 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
     }
 }
 
-/// How it is launched, and its processes: those of the document, of its Procfile, or what its platform runs by itself.
+/// How it is launched, and its processes: those of the document, of its Procfile, or its platform's default.
 fn launched(
     run: Option<&BTreeMap<String, String>>,
     procfile: Option<Processes>,
@@ -158,7 +158,7 @@ fn launched(
     }
 }
 
-/// Leaves out what makes a program that no process runs, or that the document builds in another way.
+/// Drops the steps that make a program which no process runs, or which the document builds in another way.
 fn spare(platform: &mut Platform, builds: bool, is_by_itself: bool, processes: &[Process]) {
     let Some(program) = platform.makes else { return };
     if builds || !(is_by_itself || processes.iter().any(|process| process.command.contains(program))) {
@@ -171,7 +171,7 @@ fn astray(directory: &str) -> Remark {
     Remark::of(directory, "this link leads out of the release, or nowhere", "put the directory itself into the bundle")
 }
 
-/// What the platform runs by itself; where that is not known, the reason is a mistake.
+/// What the platform runs by default; if that is unknown, the reason is a mistake.
 fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
     let why = match platform.map(|platform| &platform.launch) {
         Some(Ok(launch)) => return launch.clone(),
@@ -181,14 +181,14 @@ fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
             "add a Procfile with a line such as `web: bin/shop --port $PORT`",
         ),
     };
-    // A file that cannot be read says nothing of what it would run: one mistake is enough.
+    // An unreadable file cannot say what it would run; one mistake is enough.
     if platform.is_none_or(|platform| platform.mistakes.is_empty()) {
         mistakes.push(why);
     }
     Launch::default()
 }
 
-/// Files whose names show that something else was meant.
+/// Files whose names suggest that another name was meant.
 fn of_names(release: &Release) -> Vec<Remark> {
     let mut warnings: Vec<Remark> = [PROCFILE, BUILDFILE]
         .into_iter()
@@ -202,7 +202,7 @@ fn of_names(release: &Release) -> Vec<Remark> {
     warnings
 }
 
-/// Another platform that it looks like; what would be installed for it is not.
+/// Another platform that the release resembles, and whose dependencies are not installed.
 fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
     let taken = taken.filter(|_| !other.dependencies.is_empty())?;
     let message = format!("this looks like {} as well; {} identifies the release as {}", other.name, taken.sign, taken.name);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!((examined.port, examined.dependencies.len(), examined.build.len()), (8080, 1, 1));
         assert_eq!(examined.path, ["node_modules/.bin"]);
         assert_eq!(examined.programs.iter().map(|program| program.name).collect::<Vec<_>>(), ["node", "npm"]);
-        // PHP is spoken to by FastCGI only where php-fpm is what runs.
+        // PHP speaks FastCGI only if php-fpm runs it.
         assert_eq!(of(&[("index.php", ""), ("Procfile", "web: php -S 127.0.0.1:$PORT\n")]).speaks, Speaks::Http);
         assert_eq!(of(&[("index.php", "")]).speaks, Speaks::FastCgi { root: "" });
     }

@@ -1,8 +1,10 @@
-//! The leader: the one instance of a fleet that does what is to be done once for a release. Its hooks and container commands are
-//! told by `EB_IS_COMMAND_LEADER`, and `leader_only` commands run on it alone.
+//! The leader: the one instance of a fleet that does what has to be done once per release.
 //!
-//! With `claims:` of the document, a claim chooses it, for each moment again; the others wait until it is done with that. Without,
-//! every instance leads.
+//! `EB_IS_COMMAND_LEADER` tells hooks and container commands whether they run on it, and `leader_only` commands run
+//! only there.
+//!
+//! With `claims:` in the document, a claim chooses the leader, separately for each moment; the other instances wait
+//! until it is done. Without `claims:`, every instance leads.
 
 use super::fields::Application;
 use super::generation::Placed;
@@ -16,19 +18,19 @@ use crate::step::{Claiming, Context};
 use crate::steps::claiming::{self, OF_A_RELEASE, Scope};
 use crate::text::SecretText;
 
-/// Tells a program of a release whether it is to do what one instance of a fleet does for all.
+/// Tells a program of a release whether to do what one instance of a fleet does for all.
 const LEADER: &str = "EB_IS_COMMAND_LEADER";
 
 /// Whether this instance leads.
 #[derive(Debug, Clone)]
 pub(super) enum Led {
-    /// With a lease where it does so for others.
+    /// With a lease if it acts for other instances as well.
     Leads(Option<Lease>),
     Follows,
 }
 
 impl Led {
-    /// What programs of the release are told.
+    /// The variable passed to programs of the release.
     pub(super) fn variable(&self) -> (String, SecretText) {
         (LEADER.to_owned(), if matches!(self, Self::Leads(_)) { "true".into() } else { "false".into() })
     }
@@ -42,12 +44,12 @@ impl Led {
 }
 
 impl Application {
-    /// Hooks and container commands are claimed where that is possible.
+    /// Hooks and container commands are claimed if that is possible.
     pub(super) fn claiming(&self) -> Option<Claiming> {
         self.hooks.then_some(Claiming { says: None, values: OF_A_RELEASE })
     }
 
-    /// Does what the leader does, if this instance leads; otherwise waits until that is done. Returns whether it leads.
+    /// Does the leader's work if this instance leads; otherwise waits until that is done. Returns whether it leads.
     pub(super) async fn lead(
         &self,
         what: &str,
@@ -72,7 +74,7 @@ impl Application {
     ) -> Result<(), ApplicationError> {
         let what = match placed.occasion {
             Occasion::Release => format!("hooks/{}", moment.name()),
-            // Of one release there are several configurations.
+            // One release can have several configurations, and each is a claim of its own.
             Occasion::Configuration => {
                 let environment = serde_json::json!(placed.generation.environment).to_string();
                 format!("confighooks/{}/{}", moment.name(), Sha256::of(environment.as_bytes()).short(8))
@@ -89,7 +91,7 @@ impl Application {
     }
 }
 
-/// What a program of the release said that failed.
+/// The output of a failed program of the release.
 fn said(error: &ApplicationError) -> (Option<i32>, Option<&Excerpt>) {
     match error {
         ApplicationError::Program { said, .. } => (None, Some(said)),

@@ -1,5 +1,6 @@
-//! The end of applications with their machine: the proxy finishes what it has begun, then processes are stopped as those of a
-//! release are that another one follows.
+//! Stops applications when their machine shuts down.
+//!
+//! The proxy finishes its requests, then the processes are stopped like those of a release that is being replaced.
 
 use std::time::Duration;
 
@@ -24,16 +25,16 @@ pub(crate) async fn stop_proxy(within: Duration, host: &Host) -> Result<(), Host
     stop_unit(UNIT, within, host).await
 }
 
-/// Where the proxy hands requests of an application on. Each that is not answered yet has a connection there.
+/// The sockets at which the proxy passes on an application's requests. Each unanswered request has a connection there.
 pub(crate) fn sockets(application: &str) -> [Endpoint; 2] {
     Slot::BOTH.map(|slot| Endpoint::Path(Place::Socket(application, slot).path()))
 }
 
-/// Whether anything runs of an application.
+/// Whether any process of an application runs.
 ///
 /// # Errors
 ///
-/// If its record cannot be read, or systemd does not say.
+/// If its record cannot be read, or systemd does not answer.
 pub(crate) async fn is_up(application: &str, record: &Record, host: &Host) -> Result<bool, HostError> {
     let record = record.application(application).await?;
     let ground = Ground { application, host, memory: Memory { record: &record, moment: Moment { boot_id: "", clock: &*host.clock } } };
@@ -45,7 +46,7 @@ pub(crate) async fn is_up(application: &str, record: &Record, host: &Host) -> Re
     Ok(false)
 }
 
-/// Stops whatever runs of an application.
+/// Stops all processes of an application.
 ///
 /// # Errors
 ///
@@ -53,7 +54,8 @@ pub(crate) async fn is_up(application: &str, record: &Record, host: &Host) -> Re
 pub(crate) async fn stop(application: &str, record: &Record, host: &Host) -> Result<(), HostError> {
     let record = record.application(application).await?;
     let ground = Ground { application, host, memory: Memory { record: &record, moment: Moment { boot_id: "", clock: &*host.clock } } };
-    // No one is to replace the instance for what is stopped here. What does not stop keeps nothing else up.
+    // Stops the watch first, so that it does not report the application as down. A failure to stop one part does not
+    // keep the rest from being stopped.
     let mut stopped = stop_unit(&timer(application), TIMER_WITHIN, host).await;
     for (placed, _) in Slot::BOTH.into_iter().filter_map(|slot| ground.memory.slot(slot)) {
         stopped = ground.stop(&placed, &placed.processes()).await.and(stopped);
@@ -61,7 +63,7 @@ pub(crate) async fn stop(application: &str, record: &Record, host: &Host) -> Res
     stopped
 }
 
-/// Stops a unit, unless it is down: systemd refuses to stop what it does not know.
+/// Stops a unit, unless it is down: systemd refuses to stop a unit that it does not know.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! A release that is root's is lent to the user of its processes while it is built, so that no installer runs as root.
+//! Lends a release that root owns to the user of its processes while it is built, so that no installer runs as root.
 //!
-//! What root itself runs of a release stays root's: `.platform`, `.ebextensions`, and what links in them lead to. No one but
-//! root can rename these either: the directory of the release is sticky; nor make them where the release has none, for root
-//! has them in the meantime. Afterwards everything is root's again.
-//! `ingot` without root lends nothing.
+//! Whatever root itself runs from a release stays root's: `.platform`, `.ebextensions`, and the targets of links in
+//! them. Only root can rename these, because the directory of the release is sticky; and nobody else can create them if
+//! the release lacks them, because ingot creates them as root for the duration. Afterwards root owns everything again.
+//! Without root, ingot lends nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,33 +17,33 @@ use crate::text::SecretText;
 /// What root runs, or reads to know what to run.
 const KEPT: [&str; 2] = [".ebextensions", ".platform"];
 
-/// How deep hooks lie below these.
+/// How deep hooks are nested below these.
 const DEEPEST: usize = 2;
 
-/// Where what is only needed for the build goes: caches, and the home of a user who has none.
+/// For what only the build needs: caches, and a home directory for a user without one.
 const CACHE: &str = ".ingot/cache";
 const HOME: &str = ".ingot/home";
 
-/// The settings of npm for the whole machine, which may name a cache that the image brings.
+/// npm's global settings, which may name a cache in the image.
 const NPM: &str = "/etc/npmrc";
 
-/// Others may make entries in the directory of the release, and take away none but their own.
+/// Others may create entries in the directory of the release, but remove only their own.
 const LENT: u32 = 0o1775;
 
-/// No one can any more, and not all of it is root's yet.
+/// Nobody else can create entries any more, but not everything belongs to root yet.
 const ENDING: u32 = 0o1755;
 
-/// A release that is lent.
+/// A release on loan.
 pub(super) struct Loan {
     release: PathBuf,
-    /// As it was before.
+    /// Its attributes before the loan.
     attributes: Attributes,
     user: User,
 }
 
 impl Loan {
-    /// Whom a release is lent to: the user of its processes, if it is root's and they are not. A loan to another, which was cut
-    /// off, is ended.
+    /// The user to whom a release is lent: the user of its processes, if root owns the release but does not run them.
+    /// An interrupted loan to another user is ended.
     pub(super) async fn to(user: &str, release: &Path, host: &Host) -> Result<Option<Self>, HostError> {
         let Some(stat) = host.files.stat(release).await? else { return Ok(None) };
         if host.users.own().0 != 0 || stat.attributes.uid != 0 || stat.kind != FileKind::Directory {
@@ -53,7 +53,7 @@ impl Loan {
             (Err(HostError::NoUser { name }), Ok(uid)) => User { name, uid, gid: uid, home: release.to_owned(), groups: vec![uid] },
             (known, _) => known?,
         };
-        // One that was cut off has left the mode of a loan.
+        // An interrupted loan has left its mode behind.
         let was_lent = [LENT, ENDING].contains(&stat.attributes.mode);
         let (mode, gid) = if was_lent { (0o755, 0) } else { (stat.attributes.mode, stat.attributes.gid) };
         let attributes = Attributes { mode, uid: 0, gid };
@@ -75,7 +75,7 @@ impl Loan {
         for path in KEPT.map(|name| self.release.join(name)) {
             let led = host.files.resolved(&path).await?;
             match host.files.stat(&led).await?.map(|stat| stat.kind) {
-                // Whoever builds could make what it leads to.
+                // A dangling link is removed, because the builder could create its target.
                 Some(FileKind::Symlink) => host.files.remove(&path).await?,
                 None => {}
                 Some(_) => continue,
@@ -91,11 +91,11 @@ impl Loan {
             match stat.kind {
                 FileKind::Directory => host.directories.hand_over(&path, attributes).await?,
                 FileKind::File => host.files.set_attributes(&path, attributes).await?,
-                // Nothing is written to a link.
+                // Links cannot be written to.
                 FileKind::Symlink | FileKind::Other => {}
             }
         }
-        // Last: until then no one can add anything.
+        // This comes last, because until then nobody else can add anything.
         host.files.set_attributes(&self.release, Attributes { mode: LENT, uid: 0, gid }).await
     }
 
@@ -118,7 +118,7 @@ async fn kept(release: &Path, host: &Host) -> Result<BTreeSet<String>, HostError
     let mut kept: BTreeSet<String> = KEPT.map(str::to_owned).into();
     let mut open: Vec<(PathBuf, usize)> = KEPT.iter().map(|name| (release.join(name), 0)).collect();
     while let Some((path, depth)) = open.pop() {
-        // A circle of links leads nowhere.
+        // A cycle of links leads nowhere.
         let Ok(found) = host.files.resolved(&path).await else { continue };
         if let Ok(below) = found.strip_prefix(&real)
             && let Some(first) = below.iter().next()
@@ -133,12 +133,12 @@ async fn kept(release: &Path, host: &Host) -> Result<BTreeSet<String>, HostError
     Ok(kept)
 }
 
-/// What is to be said where what root runs of a release can be changed by the user that its processes run as.
+/// A warning if the user of its processes can change what root runs of a release.
 pub(super) async fn untrusted(examined: &Examined, generation: &Generation, hooks: bool, host: &Host) -> Result<Option<String>, HostError> {
     let (uid, _) = owner(&generation.release, host).await?;
     let is_owner = async || match host.users.user(&generation.user).await {
         Ok(user) => Ok(user.uid == uid),
-        // A number without a name.
+        // A numeric ID without a name.
         Err(HostError::NoUser { name }) => Ok(name == uid.to_string()),
         Err(error) => Err(error),
     };
@@ -156,15 +156,15 @@ pub(super) async fn untrusted(examined: &Examined, generation: &Generation, hook
     Ok(Some(format!("root runs {what} of {version}, which user {uid} can change: remove `owner` of its bundle, and set `user`")))
 }
 
-/// Room beside what is built: what installers keep for the next time goes there, and not into the home of a user, who may have
-/// none. It is gone once the release is built.
+/// Temporary space next to the build: installers put their caches here instead of into the home of the user, who may
+/// have none. It is removed after the build.
 pub(super) struct Scratch {
     directories: Vec<PathBuf>,
-    /// Whether npm is told where its cache is: the image says nothing of npm.
+    /// Whether npm is told where its cache is, which is only done if the image has no npm settings.
     has_npm: bool,
 }
 
-/// Makes it. A user whose home is not there gets one.
+/// Creates it. A user whose home does not exist gets one here.
 pub(super) async fn scratch(release: &Path, user: &mut User, host: &Host) -> Result<Scratch, HostError> {
     let mut directories = vec![release.join(CACHE)];
     if host.files.stat(&user.home).await?.is_none_or(|stat| stat.kind != FileKind::Directory) {
@@ -189,9 +189,9 @@ impl Scratch {
         variables.map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 
-    /// Gives it to whoever builds.
+    /// Gives it to the building user.
     pub(super) async fn give(&self, (uid, gid): (u32, u32), host: &Host) -> Result<(), HostError> {
-        // Others find room in it, too: Go, for one.
+        // Other programs also keep files in it, Go for example.
         if let Some(own) = self.directories[0].parent() {
             host.files.set_attributes(own, Attributes { mode: 0o755, uid, gid }).await?;
         }
@@ -241,14 +241,14 @@ mod tests {
         }
         let mode = host.files.stat(Path::new(RELEASE)).await.unwrap().unwrap().attributes.mode;
         assert_eq!(mode, LENT);
-        // One that was cut off is ended by the next.
+        // The next run ends an interrupted loan.
         let again = Loan::to("shop", Path::new(RELEASE), &host).await.unwrap().unwrap();
         again.end(&host).await.unwrap();
         assert_eq!((owner("package.json").await, owner("src/app.js").await), (0, 0));
         assert_eq!(host.files.stat(Path::new(RELEASE)).await.unwrap().unwrap().attributes.mode, 0o755);
     }
 
-    /// What was made there would run as root with the next boot.
+    /// What the user created there would run as root at the next boot.
     #[tokio::test(start_paused = true)]
     async fn what_root_would_run_cannot_be_made_either() {
         let machine = FakeMachine::new_instance();
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(host.files.list(Path::new(RELEASE)).await.unwrap(), ["package.json"]);
     }
 
-    /// The document says another user by now.
+    /// The document names another user by now.
     #[tokio::test(start_paused = true)]
     async fn a_loan_that_was_cut_off_is_ended_for_roots_processes_too() {
         let machine = FakeMachine::new_instance();

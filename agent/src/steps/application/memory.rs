@@ -1,5 +1,6 @@
-//! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
-//! can be brought back after a reboot where no one can be asked.
+//! The record of an application: what is in its two slots, and which of them serves.
+//!
+//! It contains no secrets, so that the application can be restored after a reboot before any service can be contacted.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ const CURRENT: &str = "current";
 /// Followed by the directory of a release.
 const BUILT: &str = "built ";
 const LAST: &str = "last";
-/// Followed by a slot.
+/// Followed by the name of a slot.
 const FRONT: &str = "proxy ";
 const NEXT: &str = "proxy next";
 const COMPATIBLE: &str = "beanstalk";
@@ -30,12 +31,12 @@ const IMAGE: &str = "image ";
 const BEFORE: &str = "before";
 const WATCHED: &str = "watch";
 
-/// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot, or after a failure.
+/// The proxy files without secrets: recorded so that they can be written again after a reboot or a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Front {
-    /// What it was configured for: asking nginx again takes a program.
+    /// The nginx version that it was configured for. It is recorded because finding it out means running a program.
     pub(super) version: Version,
-    /// The program that said so, as it was then.
+    /// The identity of the nginx program at that time.
     pub(super) program: Option<String>,
     pub(super) nginx: String,
     pub(super) site: String,
@@ -43,28 +44,28 @@ pub(super) struct Front {
     pub(super) tls: Option<WithTls>,
 }
 
-/// What is not there after a reboot.
+/// The parts that are missing after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WithTls {
-    /// What certificate and key are called by, as in [`Place::Certificate`](super::proxy::Place).
+    /// The name of the certificate and key files, as in [`Place::Certificate`](super::proxy::Place).
     pub(super) certificate: String,
-    /// The site without them.
+    /// The site without TLS.
     pub(super) without: String,
 }
 
-/// What an application is on this machine.
+/// The record of an application on this machine.
 pub(super) struct Memory<'a> {
     pub(super) record: &'a Record,
     pub(super) moment: Moment<'a>,
 }
 
-/// The releases that this instance has built, for all applications: two may run the same.
+/// The releases that this instance has built, for all applications, since two may run the same one.
 pub(super) struct Builds<'a> {
     pub(super) record: &'a Record,
     pub(super) moment: Moment<'a>,
 }
 
-/// When something is noted.
+/// The boot ID and clock used for new entries.
 #[derive(Clone, Copy)]
 pub(super) struct Moment<'a> {
     pub(super) boot_id: &'a str,
@@ -78,7 +79,7 @@ impl Moment<'_> {
 }
 
 impl Memory<'_> {
-    /// What is in a slot, and whether it has proved that it serves.
+    /// The generation in a slot, and whether it has proved that it serves.
     pub(super) fn slot(&self, slot: Slot) -> Option<(Placed, bool)> {
         let entry = self.record.get(slot.name())?;
         let placed = serde_json::from_str(entry.detail.as_deref()?).ok()?;
@@ -91,12 +92,12 @@ impl Memory<'_> {
         Slot::BOTH.into_iter().find(|slot| slot.name() == name)
     }
 
-    /// Since when the current slot serves.
+    /// The time since which the current slot has been serving.
     pub(super) fn since(&self) -> Option<String> {
         Some(self.record.get(CURRENT)?.at)
     }
 
-    /// The release that served before, and when it was stopped.
+    /// The version that served before, and when it was stopped.
     pub(super) fn before(&self) -> Option<(String, String)> {
         let entry = self.record.get(BEFORE)?;
         Some((entry.detail?, entry.at))
@@ -109,19 +110,19 @@ impl Memory<'_> {
     }
 
     pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
-        // Its proxy is the one there was: the slot beside may be freed.
+        // The serving generation keeps its proxy configuration, even if the other slot, which has it, is freed.
         if let (None, Some(front)) = (self.front(slot), self.front(slot.other())) {
             self.set_front(slot, front.as_ref()).await?;
         }
         self.record.put(CURRENT, self.moment.entry(EntryState::Done, slot.name().to_owned())).await
     }
 
-    /// The highest number that a generation has had which is no longer in a slot.
+    /// The highest number of any generation that is no longer in a slot.
     pub(super) fn last(&self) -> u32 {
         self.record.get(LAST).and_then(|entry| entry.detail?.parse().ok()).unwrap_or(0)
     }
 
-    /// Frees a slot. Its number is not given again: the journal would mix what two generations printed.
+    /// Frees a slot. Its number is not reused, because the journal would mix the output of two generations.
     pub(super) async fn retire(&self, slot: Slot, number: u32) -> Result<(), HostError> {
         if let Some((placed, true)) = self.slot(slot) {
             self.record.put(BEFORE, self.moment.entry(EntryState::Done, placed.generation.version)).await?;
@@ -136,18 +137,18 @@ impl Memory<'_> {
         self.record.remove(slot.name()).await
     }
 
-    /// The releases of which `.ebextensions` were carried out: what was, and the directory.
+    /// The releases whose `.ebextensions` were carried out: the stage, and the directory.
     pub(super) fn all_extended(&self) -> Vec<(Stage, PathBuf)> {
         let below = |stage: Stage| self.record.below(stage.key()).into_iter().map(move |(key, _)| (stage, key[stage.key().len()..].into()));
         Stage::BOTH.into_iter().flat_map(below).collect()
     }
 
-    /// Which directory it was that `.ebextensions` were carried out of.
+    /// The identity of the directory whose `.ebextensions` were carried out.
     pub(super) fn extended(&self, stage: Stage, release: &Path) -> Option<String> {
         self.record.get(&format!("{}{}", stage.key(), release.display()))?.detail
     }
 
-    /// `None` forgets it.
+    /// `None` removes the entry.
     pub(super) async fn set_extended(&self, stage: Stage, release: &Path, of: Option<&str>) -> Result<(), HostError> {
         let key = format!("{}{}", stage.key(), release.display());
         match of {
@@ -156,12 +157,12 @@ impl Memory<'_> {
         }
     }
 
-    /// The processes of which a log is written, where anything was put for Elastic Beanstalk's scripts.
+    /// The processes whose logs are written, if anything was provided for Elastic Beanstalk's scripts.
     pub(super) fn compatible(&self) -> Option<Vec<String>> {
         serde_json::from_str(self.record.get(COMPATIBLE)?.detail.as_deref()?).ok()
     }
 
-    /// `None` forgets it.
+    /// `None` removes the entry.
     pub(super) async fn set_compatible(&self, logged: Option<&[String]>) -> Result<(), HostError> {
         match logged {
             Some(logged) if self.compatible().as_deref() == Some(logged) => Ok(()),
@@ -173,8 +174,8 @@ impl Memory<'_> {
         }
     }
 
-    /// The proxy as it was configured for what is in a slot: `Some(None)` where that is to have none, `None` where no one has
-    /// said anything.
+    /// The proxy as configured for the generation in a slot: `Some(None)` if that has no proxy, `None` if nothing is
+    /// recorded.
     pub(super) fn front(&self, slot: Slot) -> Option<Option<Front>> {
         serde_json::from_str(self.record.get(&format!("{FRONT}{}", slot.name()))?.detail.as_deref()?).ok()
     }
@@ -184,12 +185,12 @@ impl Memory<'_> {
         self.record.put(&format!("{FRONT}{}", slot.name()), self.moment.entry(EntryState::Done, detail)).await
     }
 
-    /// The same for a slot, or else for the one beside.
+    /// The proxy recorded for a slot, or else for the other slot.
     pub(super) fn known_front(&self, slot: Slot) -> Option<Front> {
         self.front(slot).or_else(|| self.front(slot.other())).flatten()
     }
 
-    /// What is on disk, or about to be, and has not been read by nginx.
+    /// The configuration that is on disk, or about to be written, and has not been read by nginx yet.
     pub(super) fn next_front(&self) -> Option<Option<Front>> {
         serde_json::from_str(self.record.get(NEXT)?.detail.as_deref()?).ok()
     }
@@ -212,24 +213,24 @@ impl Memory<'_> {
         self.record.put(HOOKED, self.moment.entry(EntryState::Done, number.to_string())).await
     }
 
-    /// How it is watched.
+    /// The settings of its watch.
     pub(super) fn watched(&self) -> Option<Watched> {
         serde_json::from_str(self.record.get(WATCHED)?.detail.as_deref()?).ok()
     }
 
-    /// `None` forgets it.
+    /// `None` removes the entry.
     pub(super) async fn set_watched(&self, watched: Option<&Watched>) -> Result<(), HostError> {
         let Some(watched) = watched else { return self.record.remove(WATCHED).await };
         let detail = serde_json::to_string(watched).expect("it is plain data");
         self.record.put(WATCHED, self.moment.entry(EntryState::Done, detail)).await
     }
 
-    /// What the name of an image meant when it was pulled.
+    /// What the name of an image resolved to when it was pulled.
     pub(super) fn pin(&self, name: &str) -> Option<Pin> {
         serde_json::from_str(self.record.get(&format!("{IMAGE}{name}"))?.detail.as_deref()?).ok()
     }
 
-    /// All of them by their names, the last one first.
+    /// All recorded images by name, the latest first.
     pub(super) fn pins(&self) -> Vec<(String, Pin)> {
         let parsed = |(name, entry): (String, Entry)| {
             let pin = serde_json::from_str(entry.detail.as_deref()?).ok()?;
@@ -240,7 +241,7 @@ impl Memory<'_> {
         pins.into_iter().map(|(_, pin)| pin).collect()
     }
 
-    /// The name for ever of an image that was pulled.
+    /// The permanent name of an image that was pulled.
     pub(super) fn pinned(&self, image: &str) -> Option<String> {
         self.pins().into_iter().map(|(_, pin)| pin).find(|pin| pin.is_of(image)).map(|pin| pin.pinned)
     }
@@ -256,7 +257,7 @@ impl Memory<'_> {
 }
 
 impl Builds<'_> {
-    /// The directories of the releases that were built, or begun.
+    /// The directories of the releases whose build was started or finished.
     pub(super) fn all(&self) -> Vec<PathBuf> {
         self.record.below(BUILT).into_iter().filter_map(|(name, _)| Some(name.strip_prefix(BUILT)?.into())).collect()
     }
@@ -265,7 +266,7 @@ impl Builds<'_> {
         self.record.remove(&format!("{BUILT}{}", release.display())).await
     }
 
-    /// How a release was built, and whether that came to an end.
+    /// How a release was built, and whether the build finished.
     pub(super) fn of(&self, release: &Path) -> Option<(Recipe, bool)> {
         let entry = self.record.get(&format!("{BUILT}{}", release.display()))?;
         Some((serde_json::from_str(entry.detail.as_deref()?).ok()?, entry.state == EntryState::Done))

@@ -1,9 +1,9 @@
-//! What [`beanstalk`](super::beanstalk) puts on a machine, and how a plan names it. Pure.
+//! What [`beanstalk`](super::beanstalk) provides on a machine, and how a plan displays it. Pure.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing that scripts look for.
+/// One thing that scripts expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
     Directory(PathBuf),
@@ -15,11 +15,11 @@ pub(crate) enum Part {
         path: PathBuf,
         mode: u32,
     },
-    /// A process of which a log is written, and the unit that does.
+    /// A process whose log is written, and the unit that writes it.
     Log(String, String),
     /// A process that is gone, and the unit that still writes its log.
     NoLog(String, String),
-    /// Everything, where the document no longer asks for it.
+    /// Removes everything, after the document stopped asking for it.
     Nothing(Vec<PathBuf>),
 }
 

@@ -1,7 +1,8 @@
-//! The platforms that a release can be recognised as: one register of pure functions.
+//! The platforms that a release can be recognized as: one list of pure functions.
 //!
-//! A recogniser looks at a [`Release`] and says what it is, how its dependencies get into it, and what it runs by itself.
-//! To add a platform: a file here, and a line in [`PLATFORMS`].
+//! A recogniser examines a [`Release`] and returns its platform: how its dependencies are installed, and what it runs
+//! by default.
+//! To add a platform, add a file here and an entry in [`PLATFORMS`].
 
 mod docker;
 mod dotnet;
@@ -17,16 +18,17 @@ mod tomcat;
 use super::release::Release;
 pub(crate) use platform::{Argv, Contents, Launch, Made, PORT, Platform, Program, Speaks, quoted};
 
-/// One platform that a release may be of.
+/// Recognises one platform.
 type Recogniser = fn(&Release) -> Option<Platform>;
 
-/// In the order in which they are believed. A release may have the signs of several: a Rails or Laravel application has a
-/// package.json for its assets, so Node.js is last.
+/// In order of priority. A release may have the signs of several platforms: a Rails or Laravel application has a
+/// package.json for its assets, so Node.js comes last.
 const PLATFORMS: &[Recogniser] = &[tomcat::tomcat, java::java, dotnet::dotnet, go::go, ruby::ruby, python::python, php::php, node::node];
 
-/// The platforms that a release may be of, the most likely first. `by_itself` says that nothing else names its processes.
+/// The platforms of a release, the most likely first. `by_itself` says that nothing else defines its processes.
 ///
-/// A container has its own way to start, so a release with a Procfile is not one: its Dockerfile is for somewhere else.
+/// A release with a Procfile does not count as a container, since a container defines its own start command: the
+/// Dockerfile is for use elsewhere.
 pub(crate) fn recognise(release: &Release, by_itself: bool) -> Vec<Platform> {
     let others: Vec<Platform> = PLATFORMS.iter().filter_map(|recogniser| recogniser(release)).collect();
     let runs_otherwise = others.iter().any(|platform| platform.launch.is_ok());

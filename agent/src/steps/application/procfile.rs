@@ -1,13 +1,13 @@
-//! `Procfile` and `Buildfile`: one process a line, `NAME: COMMAND`.
+//! `Procfile` and `Buildfile`: one process per line, `NAME: COMMAND`.
 //!
 //! ```text
 //! web: bin/shop --port $PORT
 //! jobs: bin/shop jobs
 //! ```
 //!
-//! The commands of a Procfile run all the time; those of a Buildfile run once, in their order, and have to end. Lines are
-//! those of Elastic Beanstalk, `^[A-Za-z0-9_-]+:\s*[^\s].*$`; empty lines and comments (`#`) are passed over. A Procfile has to
-//! name a process `web`, which gets the requests.
+//! The commands of a Procfile run all the time; those of a Buildfile run once, in order, and have to finish. The line
+//! format is that of Elastic Beanstalk, `^[A-Za-z0-9_-]+:\s*[^\s].*$`; empty lines and comments (`#`) are ignored. A
+//! Procfile has to define a process `web`, which receives the requests.
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/java-se-procfile.html>
 
@@ -21,7 +21,8 @@ pub(crate) const WEB: &str = "web";
 
 pub(crate) const PROCFILE: &str = "Procfile";
 
-/// The longest name of a process, or of an application: unit names are made of both, and have to fit into 255 characters.
+/// Maximum length of the name of a process or an application: unit names contain both, and are limited to 255
+/// characters.
 pub(crate) const LONGEST_NAME: usize = 64;
 
 pub(crate) const BUILDFILE: &str = "Buildfile";
@@ -39,7 +40,7 @@ impl Process {
     }
 }
 
-/// What a Procfile or a Buildfile says, in its order.
+/// The entries of a Procfile or Buildfile, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Processes {
     pub(crate) processes: Vec<Process>,
@@ -66,7 +67,7 @@ pub(crate) fn buildfile(release: &Release) -> Option<Processes> {
     read(BUILDFILE, release)
 }
 
-/// A file that is meant as `wanted` and has its name in other letters, such as `procfile`.
+/// A file whose name differs from `wanted` only by upper and lower case, such as `procfile`.
 pub(crate) fn misnamed<'a>(release: &'a Release, wanted: &str) -> Option<&'a str> {
     release.within("").map(|(name, _)| name).find(|name| *name != wanted && name.eq_ignore_ascii_case(wanted))
 }
@@ -114,7 +115,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
     Some(read)
 }
 
-/// The name and the command of a line, or what is wrong with it.
+/// The name and command in a line, or what is wrong with it.
 fn parsed(line: &str) -> Result<(&str, &str), String> {
     let Some((name, command)) = line.split_once(':') else { return Err("this line has no colon".into()) };
     let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_' || character == '-';
@@ -193,7 +194,7 @@ mod tests {
     }
 
     proptest! {
-        /// The lines that are taken are exactly those of Elastic Beanstalk's expression.
+        /// The accepted lines are exactly those that Elastic Beanstalk's expression matches.
         #[test]
         fn takes_the_lines_that_the_expression_takes(line in "[ab_:# \t-]{0,12}") {
             let expression = regex_lite::Regex::new(r"^[A-Za-z0-9_-]+:\s*[^\s].*$").unwrap();

@@ -1,4 +1,4 @@
-//! Whether the image has the programs that a release needs: asked before anything of it is started.
+//! Checks that the image has the programs a release needs, before anything of the release is started.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::remark::Remark;
 use super::trouble::ApplicationError;
 use crate::host::{FileKind, Host, HostError, SEARCH_PATH};
 
-/// The programs that are not there. `environment` is that of the release's processes.
+/// The programs that are missing. `environment` is that of the release's processes.
 pub(super) async fn lacking(examined: &Examined, environment: &BTreeMap<String, String>, host: &Host) -> Result<Vec<Remark>, HostError> {
     let platform = examined.platform.as_ref().map_or("this release", |platform| platform.name);
     let mut remarks = Vec::new();
@@ -25,7 +25,7 @@ pub(super) async fn lacking(examined: &Examined, environment: &BTreeMap<String, 
     Ok(remarks)
 }
 
-/// A process of a release that would run the one before: `current` leads there until this one serves.
+/// A process of a release that would run the previous release: `current` points there until this one serves.
 pub(super) fn of_before(processes: &[Process], current: &str) -> Option<Remark> {
     let process = processes.iter().find(|process| process.command.contains(current))?;
     let message = format!("`{}` runs {current}, which leads to the release before until this one serves", process.name);
@@ -35,8 +35,8 @@ pub(super) fn of_before(processes: &[Process], current: &str) -> Option<Remark> 
 /// Variables that are not secrets.
 type Variables = BTreeMap<String, String>;
 
-/// Judges a release as the first platform that it looks like whose programs the image has; where there is none, as the first.
-/// `environment` is that of its processes.
+/// Treats a release as the first matching platform whose programs the image has; if there is none, as the first
+/// matching platform. `environment` is that of its processes.
 pub(super) async fn fitting(
     release: &Release,
     asked: Asked<'_>,
@@ -64,7 +64,7 @@ pub(super) async fn fitting(
     Ok(first)
 }
 
-/// Where it was looked for besides the directories of PATH.
+/// The locations searched in addition to the directories of PATH.
 fn elsewhere(program: &Program) -> String {
     match program.or {
         [] => ", in a directory of PATH".into(),
@@ -90,13 +90,14 @@ async fn is_there(program: &Program, environment: &BTreeMap<String, String>, hos
 }
 
 async fn is_program(path: &Path, host: &Host) -> Result<bool, HostError> {
-    // A circle of links is not a program.
+    // A cycle of links is not a program.
     let Ok(real) = host.files.resolved(path).await else { return Ok(false) };
     let stat = host.files.stat(&real).await?;
     Ok(stat.is_some_and(|stat| stat.kind == FileKind::File && stat.attributes.mode & 0o111 != 0))
 }
 
-/// What a place may stand for: an absolute path whose names may have wildcards, or one below the directory of a variable.
+/// The paths that a pattern matches: an absolute path with wildcards in its names, or a path below the directory that a
+/// variable names.
 async fn matching(place: &str, environment: &BTreeMap<String, String>, host: &Host) -> Result<Vec<PathBuf>, HostError> {
     let (begin, names) = match place.strip_prefix('$').and_then(|place| place.split_once('/')) {
         Some((variable, names)) => (environment.get(variable).filter(|value| value.starts_with('/')).map(PathBuf::from), names),

@@ -1,4 +1,4 @@
-//! Whether a generation serves: its `web` answers, stays up, and so do the others.
+//! Checks whether a generation serves: its `web` answers, and all its processes stay up.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,39 +22,41 @@ use crate::step::{Context, Judgment, Look, Progress};
 use crate::steps::health::{Health, Illness, health};
 use crate::text::SecretText;
 
-/// One probe may take no longer.
+/// Maximum duration of one probe.
 pub(super) const ONE_PROBE: Duration = Duration::from_secs(5);
 
-/// How long `web` is asked without longer pauses, and those: the pauses are what a switch takes beyond the process itself.
+/// How long `web` is probed with the short pause below: that pause is what a switch adds to the start time of the
+/// process itself.
 const EAGER_FOR: Duration = Duration::from_secs(1);
 const EAGER: Duration = Duration::from_millis(10);
 
-/// How often the units are looked at while `web` is probed.
+/// How often the units are checked while `web` is probed.
 const STATE_EVERY: Duration = Duration::from_millis(250);
 
-/// A process that restarts this often while it is watched will not come up by itself.
+/// A process that restarts this often during the check will not come up by itself.
 const RESTARTS: u32 = 3;
 
-/// How often `web` is asked while it has to stay ready.
+/// How often `web` is probed while it has to stay ready.
 const STAYS_EVERY: Duration = Duration::from_millis(50);
 
-/// How long the proxy may take to close a port that it no longer listens on.
+/// How long the proxy may take to close a port that it no longer uses.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a generation is watched before the one before is stopped, at least. systemd rests a second before it starts an
-/// ended program again.
+/// How long a generation is watched, at least, before the previous one is stopped. systemd waits one second before it
+/// restarts a program that has ended.
 const WATCHED: Duration = Duration::from_secs(2);
 
-/// How long systemd may take to see that a process has ended whose port is closed already.
+/// How long systemd may take to notice that a process has ended whose port is already closed.
 const SEEN_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long a process may take to stop, or to be started again, when the boot ends.
+/// How long a process may take to stop or restart at the end of the boot.
 const SETTLES: Duration = Duration::from_secs(10);
 
-/// How many last lines of a process are looked at for those that an error shows.
+/// How many of a process's last output lines are searched for those that an error shows.
 const LINES: usize = 100;
 
-/// Starts a process. One that ends before systemd says that it was started is told as one that ends.
+/// Starts a process. A process that ends before systemd reports it as started is reported as ended, not as a failed
+/// start.
 pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     if process == WEB {
         port_is_free(placed, cx).await?;
@@ -64,8 +66,8 @@ pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>
     Err(ApplicationError::Host(error))
 }
 
-/// Fails where a stranger listens on the port of a generation: its answers would pass for those of the release. The proxy is
-/// waited for: it may still give the port up, a moment after it has read its new configuration.
+/// Fails if a foreign process listens on the port of a generation, because its answers would be taken for those of the
+/// release. The proxy is given time: it may release the port only a moment after it has read its new configuration.
 async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let (at, unit) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.unit(WEB));
     let clock = &cx.host().clock;
@@ -75,7 +77,7 @@ async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), Applicati
         let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) else {
             return Ok(());
         };
-        // A process that is just ending is not seen any more, and its socket still is.
+        // The socket of a process that is just ending can outlive the process in the listing.
         let may_go = by.is_of(UNIT) || by.holders.is_empty();
         if !may_go || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
             return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
@@ -84,7 +86,7 @@ async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), Applicati
     }
 }
 
-/// Waits until `web` of a generation answers, and then for as long as it has to stay so.
+/// Waits until `web` of a generation answers, and then for as long as it has to stay ready.
 pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
     let (begun, limit) = (clock.elapsed(), ready.timeout().min(cx.time_left()));
@@ -92,7 +94,7 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     let before = restarts(placed, ground).await?;
     loop {
         let within = ONE_PROBE.min(limit.saturating_sub(clock.elapsed() - begun)).max(Backoff::PROBE.first);
-        // A message names it.
+        // The duration is rounded because messages print it.
         let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let last = match probe(ready, placed, within, cx).await? {
             Ok(()) => return stays(ready, placed, ground, cx).await,
@@ -122,11 +124,11 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     }
 }
 
-/// A release that answers once and dies must not get a request.
+/// A release that answers once and then dies must not receive requests.
 async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
     let begun = clock.elapsed();
-    // What it took until it was ready does not count.
+    // Restarts before it was ready do not count.
     let before = restarts(placed, ground).await?;
     loop {
         is_hopeful(placed, &before, 1, ground, cx).await?;
@@ -139,7 +141,7 @@ async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context
     }
 }
 
-/// Looks whether all processes of a generation are up and stay so, and `web` still answers.
+/// Checks that all processes of a generation are up and stay up, and that `web` still answers.
 pub(super) async fn settles(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
     let (begun, before) = (clock.elapsed(), restarts(placed, ground).await?);
@@ -151,7 +153,7 @@ pub(super) async fn settles(ready: &Ready, placed: &Placed, ground: &Ground<'_>,
     still_answers(ready, placed, &before, begun, ground, cx).await
 }
 
-/// Asks a `web` that was ready again.
+/// Probes a `web` again that was ready before.
 async fn still_answers(
     ready: &Ready,
     placed: &Placed,
@@ -181,7 +183,7 @@ async fn restarts(placed: &Placed, ground: &Ground<'_>) -> Result<Restarts, Appl
     Ok(states.into_iter().map(|(process, unit)| (process, unit.restarts)).gather())
 }
 
-/// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
+/// Judges a unit of the serving generation at the end of the boot. As with services, one restart may be intentional.
 pub(super) async fn judge(
     found: &Unit,
     look: Look,
@@ -201,7 +203,7 @@ pub(super) async fn judge(
             if look.is_last {
                 return Ok(Judgment::Sound);
             }
-            // That it runs again is not that it serves again.
+            // A restarted process does not necessarily serve again.
             if let Some((_, placed)) = ground.serving().filter(|(_, placed)| placed.unit(WEB) == found.id) {
                 serves(ready, &placed, ground, cx).await?;
             }
@@ -218,7 +220,7 @@ pub(super) async fn judge(
 }
 
 impl Application {
-    /// Whether `web` of the generation in a slot answers, if it is up and has the requests.
+    /// Whether `web` of the generation in a slot answers, if it is up and receives requests.
     pub(super) async fn answers(&self, slot: Slot, found: &Found, cx: &Context<'_>) -> Result<bool, ApplicationError> {
         let placed = found.slots[slot as usize].as_ref().filter(|_| found.is_led && found.current == Some(slot));
         match placed.filter(|(placed, _)| found.up.contains(&placed.unit(WEB))) {
@@ -234,7 +236,7 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
     Ok(probed(path.as_ref().map(SecretText::expose), placed, within, cx.net()).await)
 }
 
-/// Asks `web` of a generation once: for a path, or for a connection.
+/// Probes `web` of a generation once: requests a path, or only connects.
 pub(super) async fn probed(path: Option<&str>, placed: &Placed, within: Duration, net: &Net) -> Result<(), String> {
     let probes = &net.probes;
     let Some(path) = path else {
@@ -244,7 +246,7 @@ pub(super) async fn probed(path: Option<&str>, placed: &Placed, within: Duration
         };
     };
     let answered = match &placed.generation.php {
-        // What php-fpm speaks. nginx, which speaks it for clients, may not be configured for this release yet.
+        // Speaks FastCGI directly, because nginx may not be configured for this release yet.
         Some(root) => {
             let (at, root) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.generation.release.join(root));
             probes.fastcgi(at, root.to_string_lossy().trim_end_matches('/'), path, within).await
@@ -258,7 +260,7 @@ pub(super) async fn probed(path: Option<&str>, placed: &Placed, within: Duration
     }
 }
 
-/// Fails once a process has ended for good, or so often since `before` that it will not stay up.
+/// Fails once a process has ended for good, or has restarted so often since `before` that it will not stay up.
 async fn is_hopeful(
     placed: &Placed,
     before: &Restarts,
@@ -267,9 +269,9 @@ async fn is_hopeful(
     cx: &Context<'_>,
 ) -> Result<(), ApplicationError> {
     for (process, unit) in ground.states(placed).await.map_err(ApplicationError::Host)? {
-        // Those that are still to be started are not known.
+        // Units of processes that have not been started yet are unknown to systemd.
         let is_unknown = unit.active == "inactive" && unit.load == "not-found";
-        // It counts from zero again once someone has started it again.
+        // The counter is reset to zero if someone restarts the unit manually.
         let restarts = unit.restarts.saturating_sub(before.get(&process).copied().unwrap_or(0));
         let is_ill = match health(&unit) {
             Health::Ill(Illness::Restarting) => restarts + 1 >= allowed,
@@ -286,7 +288,7 @@ async fn is_hopeful(
     Ok(())
 }
 
-/// What follows the name of a process that does not stay up.
+/// The text that follows the name of a process that does not stay up.
 fn ending(unit: &Unit) -> String {
     let ended = if unit.main == Default::default() { "ended".to_owned() } else { unit.main.to_string() };
     match unit.restarts {
@@ -296,13 +298,13 @@ fn ending(unit: &Unit) -> String {
     }
 }
 
-/// The last lines of a unit.
+/// The last output lines of a unit.
 async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
     let lines = cx.host().units.output(unit, LINES).await;
     Box::new(lines.iter().filter(|line| !is_frame(line)).map(|line| cx.redact(line)).collect())
 }
 
-/// A line of a stack trace of Java, of Node.js or of Ruby: dozens of them follow the one line that says what is wrong.
+/// A stack trace line of Java, Node.js or Ruby: dozens of them follow the one line that states the error.
 fn is_frame(line: &str) -> bool {
     line.starts_with([' ', '\t']) && ["at ", "from /"].iter().any(|begin| line.trim_start().starts_with(begin))
 }

@@ -1,4 +1,4 @@
-//! `proxy:` of an application — nginx in front of it, which finds the present release when it connects.
+//! `proxy:` of an application — nginx in front of it, which finds the serving release at each connection.
 //!
 //! ```yaml
 //! proxy:
@@ -10,12 +10,13 @@
 //! # or proxy: none
 //! ```
 //!
-//! nginx resolves the path of a UNIX socket with each connect(2), after it has read the request. So a request is passed
-//! to the socket behind a symbolic link ([`Place::Current`]), where the same nginx listens for the slot of one release
-//! and passes on to that release's port: a rename of the link is the whole switch, and nginx is never reloaded for it.
+//! nginx resolves the path of a UNIX socket at each connect(2), after it has read the request. Requests are therefore
+//! passed to the socket behind a symbolic link ([`Place::Current`]), where the same nginx listens for the slot of one
+//! release and passes them on to that release's port: renaming the link is the whole switch, and never requires a
+//! reload of nginx.
 //!
-//! All of this is pure: what is found on the machine comes in as [`Nginx`], what has to be written goes out as text.
-//! When nginx is started, and when the link is switched, is decided elsewhere.
+//! All of this is pure: what was found on the machine comes in as [`Nginx`], and what has to be written is returned as
+//! text. When nginx is started and when the link is switched is decided elsewhere.
 
 mod compatible;
 mod fields;
@@ -46,9 +47,9 @@ use crate::text::Text;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "OrMap<String, Fields>")]
 pub(crate) enum Proxy {
-    /// By nginx, which listens in its place.
+    /// Through nginx, which listens in its place.
     Nginx(Box<Fields>),
-    /// Directly: it listens for its clients itself.
+    /// Directly: the application itself listens for clients.
     None,
 }
 
@@ -84,7 +85,7 @@ impl JsonSchema for Proxy {
 }
 
 impl Proxy {
-    /// What is wrong with it for an application on `port`.
+    /// What is wrong with the proxy of an application on `port`.
     pub(crate) fn objections(&self, port: u16) -> Vec<Objection> {
         match self {
             Self::Nginx(fields) => fields.objections(port),
@@ -92,12 +93,12 @@ impl Proxy {
         }
     }
 
-    /// Strings with references.
+    /// The strings that may contain references.
     pub(crate) fn texts(&self) -> Vec<&Text> {
         self.tls().map_or_else(Vec::new, |tls| vec![&tls.certificate, &tls.key])
     }
 
-    /// What nginx needs for `https`, if it is to speak it.
+    /// The certificate settings for https, if enabled.
     pub(crate) fn tls(&self) -> Option<&Tls> {
         match self {
             Self::Nginx(fields) => fields.tls.as_ref(),
@@ -105,7 +106,7 @@ impl Proxy {
         }
     }
 
-    /// The ports that nginx listens on for clients, each once. Two applications cannot have one in common.
+    /// The ports on which nginx listens for clients, without duplicates. Two applications cannot share a port.
     pub(crate) fn ports(&self) -> Vec<u16> {
         match self {
             Self::Nginx(fields) => fields.plain_ports().into_iter().chain(fields.tls.as_ref().map(Tls::port)).collect(),
@@ -121,7 +122,7 @@ impl Proxy {
         }
     }
 
-    /// How long the application may say nothing while it answers.
+    /// How long the application may send nothing while it answers.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self {
             Self::Nginx(fields) => Some(fields.timeout()),
@@ -129,7 +130,7 @@ impl Proxy {
         }
     }
 
-    /// Whether nginx serves files of the release itself.
+    /// Whether nginx itself serves files of the release.
     pub(crate) fn has_static(&self) -> bool {
         matches!(self, Self::Nginx(front) if front.files().next().is_some())
     }
@@ -142,7 +143,7 @@ impl Proxy {
         }
     }
 
-    /// The same, with what a release adds.
+    /// The site including the configuration that a release adds.
     pub(crate) fn site_with(&self, snippets: &Snippets, site: &Site<'_>, nginx: &Nginx) -> Option<String> {
         match self {
             Self::Nginx(fields) if !snippets.is_empty() => Some(site.conf_with(snippets, fields, nginx)),
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(tls(certificate, certificate), ["`key` is not a private key in PEM"]);
     }
 
-    /// Snapshots in files: tests/machine/test_proxy.py gives them to a real nginx.
+    /// The snapshots are files because tests/machine/test_proxy.py passes them to a real nginx.
     #[test]
     fn a_whole_configuration() {
         let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: WORKER_USERS[0], ipv6: true };

@@ -1,4 +1,4 @@
-//! How a release is made ready to run: what is written into it and run in it, once. Pure.
+//! How a release is prepared to run: what is written into it and run in it, once. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,25 +8,25 @@ use super::platforms::Contents;
 /// How a release is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recipe {
-    /// Which directory this was: its path, and what tells it from a later one of the same path.
+    /// Identifies its directory: the path, and what distinguishes it from a later directory at the same path.
     pub(super) of: String,
     /// Files to write: path in the release, content, permission bits.
     pub(super) writes: Vec<(String, String, u32)>,
     /// Programs with their arguments that install dependencies, run one after the other in the release's directory.
     pub(super) dependencies: Vec<Vec<String>>,
-    /// Those that build it, run after them: `build:` of the document, or the lines of the Buildfile.
+    /// Programs that build it, run after the dependencies: `build:` of the document, or the lines of the Buildfile.
     pub(super) build: Vec<Vec<String>>,
-    /// What it is run in, if images are made for that.
+    /// What it runs in, if images have to be made for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) contents: Option<Contents>,
-    /// How many of the dependencies were installed, and of the files written, when something was to be added to a release that
-    /// was built.
+    /// Set if something is added to a release that was already built: how many dependencies were installed, and how
+    /// many files written, before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) had: Option<(usize, usize)>,
 }
 
 impl Recipe {
-    /// By what the release shows, and what the document adds.
+    /// Made from what the release contains, and what the document adds.
     pub(super) fn new(of: String, examined: &Examined, build: &[Vec<String>]) -> Self {
         let shell = |command: &String| ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
         let buildfile = examined.build.iter().map(|process| shell(&process.command));
@@ -40,18 +40,18 @@ impl Recipe {
         }
     }
 
-    /// What is run: of an addition, what is added.
+    /// The commands to run; for an addition, only the added ones.
     pub(super) fn commands(&self) -> impl Iterator<Item = &Vec<String>> {
         let build = self.build.iter().filter(|_| self.had.is_none());
         self.dependencies.iter().skip(self.had.unwrap_or_default().0).chain(build)
     }
 
-    /// The files that are written: of an addition, those that are added.
+    /// The files to write; for an addition, only the added ones.
     pub(super) fn files(&self) -> impl Iterator<Item = &(String, String, u32)> {
         self.writes.iter().skip(self.had.unwrap_or_default().1)
     }
 
-    /// What is certainly done of this one, which is done as a whole or has begun.
+    /// The part of this recipe that is certainly done, given whether all of it is done or it was only started.
     pub(super) fn done(&self, is_whole: bool) -> Option<Self> {
         let mut done = self.clone();
         if !is_whole {
@@ -62,21 +62,22 @@ impl Recipe {
         Some(done)
     }
 
-    /// Whether all that `other` writes and installs is of this one, too: of one release, two applications may need different
-    /// things. By what it is built is the same for both.
+    /// Whether this recipe includes everything that `other` writes and installs: two applications may need different
+    /// things in one release. The build itself is the same for both.
     pub(super) fn covers(&self, other: &Self) -> bool {
         let writes = |path: &str| self.writes.iter().any(|(own, ..)| own == path);
         other.writes.iter().all(|(path, ..)| writes(path)) && other.dependencies.iter().all(|argv| self.dependencies.contains(argv))
     }
 
-    /// This one, which is done, and what else `other` writes and installs. Another application may serve from the release by now:
-    /// nothing of it is done again.
+    /// This recipe, which is done, plus what `other` writes and installs in addition. Another application may serve
+    /// from the release by now, so nothing is done twice.
     pub(super) fn added(self, other: Self) -> Self {
         let (had, build) = ((self.dependencies.len(), self.writes.len()), self.build.clone());
         Self { had: Some(had), build, ..self.and(other) }
     }
 
-    /// What this one writes and installs, and what else `other` does, which says how it is built and what it is run in.
+    /// What this recipe writes and installs, plus what `other` adds; `other` determines how the release is built and
+    /// what it runs in.
     pub(super) fn and(self, mut other: Self) -> Self {
         other.writes.retain(|(path, ..)| self.writes.iter().all(|(own, ..)| own != path));
         other.dependencies.retain(|argv| !self.dependencies.contains(argv));
@@ -95,7 +96,7 @@ impl Recipe {
     }
 }
 
-/// A command as its author wrote it: a line of a Buildfile is one for a shell.
+/// A command in its author's notation: a line of a Buildfile is shell code.
 pub(super) fn shown(argv: &[String]) -> String {
     match argv {
         [shell, option, line] if shell == "/bin/sh" && option == "-c" => format!("`{line}` of the Buildfile"),
@@ -112,7 +113,7 @@ mod tests {
         Recipe { of: "/opt/shop/releases/1:7".into(), dependencies, ..Recipe::default() }
     }
 
-    /// The other application names its own command, and does not need the server of the platform.
+    /// The other application has its own command, and does not need the platform's server.
     #[test]
     fn what_another_application_of_a_release_needs_is_installed_too() {
         let (bare, whole) =
@@ -131,13 +132,13 @@ mod tests {
         assert_eq!(lines(&added), ["pip install gunicorn"]);
         assert!(added.done(false).unwrap().covers(&of(&["npm ci"], "make")) && !added.done(false).unwrap().covers(&added));
         assert_eq!(of(&["npm ci"], "make").done(false), None, "it was not built before");
-        // Cut off before that was done.
+        // The addition was interrupted.
         assert_eq!(lines(&added.clone().and(of(&["npm ci"], "make"))), ["pip install gunicorn"]);
         let done = Recipe { had: None, ..added };
         assert_eq!(done, of(&["npm ci", "pip install gunicorn"], "make"));
     }
 
-    /// Those of the first application were put back under its processes.
+    /// Regression: the files of the first application were overwritten under its running processes.
     #[test]
     fn files_that_are_there_are_not_written_again() {
         let of = |paths: &[&str]| Recipe {

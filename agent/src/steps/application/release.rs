@@ -1,8 +1,8 @@
-//! What a release holds, as far as it says what would run: a snapshot of its directory, and the one function that takes it.
+//! The contents of a release that determine what runs: a snapshot of its directory, and the function that takes it.
 //!
-//! Everything that judges a release works on this value, so the dry run and the boot judge alike. Of the tree, only the top
-//! level, the hooks, `.ebextensions` and a few paths by name are looked at; only the files that are judged by their content
-//! are read. Links are followed within the release and never out of it.
+//! Everything that judges a release works on this value, so the dry run and the boot reach the same result. Only the
+//! top level, the hooks, `.ebextensions` and a few named paths are examined, and only the files that are judged by
+//! their content are read. Links are followed within the release, but never out of it.
 
 mod places;
 mod text;
@@ -14,29 +14,29 @@ pub(super) use self::places::tells;
 use self::places::{PROBED, is_entered, is_read};
 use crate::host::{FileKind, Files, HostError, Stat};
 
-/// Entries of one directory that are looked at, besides those that say what runs.
+/// Maximum number of examined entries per directory, in addition to those that determine what runs.
 const ENTRIES_LIMIT: usize = 2000;
 
-/// A larger file is not read, in bytes. Files of this kind are a few kilobytes; a hook that is larger is a program.
+/// Maximum size of a file that is read, in bytes. Files of this kind have a few kilobytes; a larger hook is a program.
 pub(crate) const FILE_LIMIT: u64 = 256 << 10;
 
-/// What is read of one release in all, in bytes.
+/// Maximum number of bytes read from one release in total.
 const TOTAL_LIMIT: u64 = 8 << 20;
 
-/// A release: what was found, by its path in the release, with `/` between the parts.
+/// A release: the entries that were found, by path relative to the release, with `/` as separator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Release {
     entries: BTreeMap<String, Entry>,
-    /// Directories with more entries than are looked at.
+    /// Directories with more entries than the limit.
     pub(crate) cut: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
-    /// The permission bits; those of the target, for a link.
+    /// The permission bits; for a link, those of its target.
     pub(crate) mode: u32,
-    /// `None` of what is not read.
+    /// `None` if the content is not read.
     content: Option<Content>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Entry {
 pub(crate) enum Kind {
     File,
     Directory,
-    /// A link that leads out of the release, or nowhere.
+    /// A link that leads out of the release, or whose target does not exist.
     Astray,
     /// A socket, a FIFO or a device.
     Other,
@@ -57,11 +57,11 @@ enum Content {
 }
 
 impl Release {
-    /// Reads the release in `root`. One that is not there is empty.
+    /// Reads the release in `root`. A directory that does not exist is an empty release.
     ///
     /// # Errors
     ///
-    /// What keeps ingot from reading it, permissions for example.
+    /// If ingot cannot read it, for example for lack of permission.
     pub(crate) async fn read(root: &Path, files: &dyn Files) -> Result<Self, HostError> {
         let root = files.resolved(root).await?;
         let mut reader = Reader { files, root: root.clone(), left: TOTAL_LIMIT, release: Self::default() };
@@ -102,24 +102,24 @@ impl Release {
         self.entry(path).is_some_and(|entry| entry.kind == Kind::Directory)
     }
 
-    /// Whether it is a file that may be run.
+    /// Whether it is an executable file.
     pub(crate) fn is_program(&self, path: &str) -> bool {
         self.entry(path).is_some_and(|entry| entry.kind == Kind::File && entry.mode & 0o111 != 0)
     }
 
-    /// What lies directly in a directory, by name; "" is the top level.
+    /// The direct entries of a directory, by name; "" is the top level.
     pub(crate) fn within<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
         let name = move |path: &'a String| path.strip_prefix(prefix.as_str()).filter(|name| !name.is_empty() && !name.contains('/'));
         self.entries.iter().filter_map(move |(path, entry)| Some((name(path)?, entry)))
     }
 
-    /// Directories that are looked into, and are links out of the release.
+    /// Directories that would be examined, but are links out of the release.
     pub(crate) fn astray(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter(|(path, entry)| is_entered(path) && entry.kind == Kind::Astray).map(|(path, _)| path.as_str())
     }
 
-    /// The files of the top level whose names end so.
+    /// The top-level files whose names have this suffix.
     pub(crate) fn ending<'a>(&'a self, suffix: &'a str) -> impl Iterator<Item = &'a str> {
         self.within("").filter(move |(name, entry)| entry.kind == Kind::File && name.ends_with(suffix)).map(|(name, _)| name)
     }
@@ -128,7 +128,7 @@ impl Release {
 /// Takes the snapshot.
 struct Reader<'a> {
     files: &'a dyn Files,
-    /// Without symbolic links.
+    /// The root with all symbolic links resolved.
     root: PathBuf,
     /// How many bytes may still be read.
     left: u64,
@@ -136,10 +136,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Notes what is at `path`. Returns where it really lies, if it is a directory.
+    /// Records what is at `path`. Returns its real path if it is a directory.
     async fn look(&mut self, path: &str) -> Result<Option<PathBuf>, HostError> {
         let named = self.root.join(path);
-        // What a probe goes through may be a link as well.
+        // Parts of a probed path may be links too.
         let Some((real, stat)) = self.within(&named).await? else {
             if self.files.stat(&named).await.ok().flatten().is_some() {
                 self.note(path, Entry { kind: Kind::Astray, mode: 0, content: None });
@@ -156,9 +156,9 @@ impl Reader<'_> {
         Ok((kind == Kind::Directory).then_some(real))
     }
 
-    /// Where `path` really lies, and what is there; `None` if that is outside of the release, or nowhere.
+    /// The real path of `path`, and what is there; `None` if it is outside the release or does not exist.
     async fn within(&self, path: &Path) -> Result<Option<(PathBuf, Stat)>, HostError> {
-        // A circle of links is one of the ways to lead nowhere.
+        // This includes cycles of links.
         let Ok(real) = self.files.resolved(path).await else { return Ok(None) };
         if !real.starts_with(&self.root) {
             return Ok(None);
@@ -183,7 +183,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 impl Release {
-    /// A release as a test writes it down: files with their content, mode 0644; a path that ends with `/` is a directory, one
+    /// A release for tests: files with their content, with mode 0644. A path that ends with `/` is a directory, and one
     /// that begins with `+` a program.
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let mut release = Self::default();

@@ -1,7 +1,7 @@
-//! Applications that come back by themselves after a reboot, before IMDS or a network is asked for anything.
+//! Restarts applications after a reboot, before IMDS or the network is used.
 //!
-//! What runs is kept in the records of this instance, without secrets: a generation whose environment holds one waits for the
-//! boot, which reads it again. The step looks at all of them again later, as always.
+//! What runs is kept in the records of this instance, without secrets: a generation whose environment contains a secret
+//! waits for the boot, which reads the secret again. The step later inspects all of them again, as usual.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::failure::Explanation;
 use crate::host::state::Record;
 use crate::host::{Host, HostError};
 
-/// systemd executes a program within moments.
+/// systemd starts a program within moments.
 const LAUNCHED_WITHIN: Duration = Duration::from_secs(30);
 
-/// What did not come back, in sentences for people.
+/// The applications that were not restarted, as sentences for the user.
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
-    /// What waits for a secret.
+    /// Those that wait for a secret.
     pub(crate) waiting: Vec<String>,
-    /// What could not be started.
+    /// Those that could not be started.
     pub(crate) failed: Vec<String>,
 }
 
-/// Starts whatever of this instance's applications does not run, in the release that served last.
+/// Starts all applications of this instance that do not run, with the release that served last.
 pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> Missing {
     let mut missing = Missing::default();
     let names = match record.applications().await {
@@ -45,14 +45,15 @@ pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> M
     missing
 }
 
-/// Starts one application, unless it waits for variables that are secrets: these are returned.
+/// Starts one application, unless it waits for secret variables: the names of these are returned.
 async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<Vec<String>, Explanation> {
     let explained = |error: HostError| Explanation::of(&error);
     let record = record.application(name).await.map_err(explained)?;
     let ground = Ground { application: name, host, memory: Memory { record: &record, moment: Moment { boot_id, clock: &*host.clock } } };
     let found = ground.found().await.map_err(explained)?;
     let Some((slot, placed)) = found.served_last() else { return Ok(Vec::new()) };
-    // First, also for what waits for a secret: whether it comes up is what is watched.
+    // The watch comes first, even for an application that waits for a secret: it watches whether the application comes
+    // up.
     let watched = ground.watch_again().await;
     if !placed.generation.secrets.is_empty() {
         watched.map_err(explained)?;
@@ -60,7 +61,7 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     }
     let environment = remembered(placed).map_err(|error| Explanation::of(&error))?;
     ground.prepare(slot, placed, &environment).await.map_err(explained)?;
-    // Requests need `web` alone: what fails of the others does not keep it from them.
+    // Requests only need `web`, so a failure of another process does not stop it.
     let mut failed = None;
     for process in placed.processes() {
         if !found.running.contains(&placed.unit(process))

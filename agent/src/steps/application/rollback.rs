@@ -1,4 +1,4 @@
-//! Going back to the generation before, and stopping the one that is done with.
+//! Rolls back to the previous generation, and stops a generation that is no longer needed.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::host::HostError;
 use crate::step::{Context, Progress};
 use crate::steps::health::{Health, health};
 
-/// How long requests are waited for where no proxy says how long one may take.
+/// How long to wait for requests if no proxy limits their duration.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The slot that is freed if a change fails, for what is in the other to keep serving.
+/// The slot that is freed if a change fails, while the generation in the other slot keeps serving.
 pub(super) fn fails_in(change: &Change, ground: &Ground<'_>) -> Option<Slot> {
     let unless_it_serves = |slot: Slot| Some(slot).filter(|slot| ground.memory.current() != Some(*slot));
     match change {
         Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => Some(*slot),
         Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Point { slot, .. } | Change::Hooks { slot, .. } => Some(*slot),
-        // What is stopped is what was before.
+        // The stopped processes are those of the previous generation.
         Change::Stop { slot, .. } => Some(slot.other()),
         Change::Configure { site, .. } => unless_it_serves(site.slot),
         Change::Serve { slot, .. } | Change::Withdraw { slot, .. } => unless_it_serves(*slot),
@@ -47,13 +47,13 @@ pub(super) async fn serving(ground: &Ground<'_>) -> Option<String> {
 }
 
 impl Application {
-    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
+    /// Waits for the requests in a slot that receives no new ones, and stops its processes.
     pub(super) async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
         let mut held = Vec::new();
-        // Of one that does not run, the connections are those of another on the same port.
+        // If its `web` does not run, connections to the port belong to another generation on the same port.
         if ground.states(placed).await?.get(WEB).is_some_and(|web| health(web) == Health::Sound) {
             let (limit, left) = (self.proxy.timeout().unwrap_or(DRAIN), || cx.time_left().saturating_sub(self.stop.grace()));
-            // One that has failed may have failed in the middle of a message.
+            // A generation that failed may have failed in the middle of a message.
             let is_proven = ground.memory.slot(slot).is_some_and(|(_, proven)| proven);
             let of_messages = if is_proven { left() / 2 } else { limit.min(left()) };
             held = fed::held(placed, &self.reached(slot, placed), of_messages, cx).await;
@@ -69,7 +69,8 @@ impl Application {
         Ok(())
     }
 
-    /// After a failure in no slot: what serves goes on, or comes up first where a reboot has ended it.
+    /// After a failure that affects no slot: the serving generation goes on, or is started first if a reboot has ended
+    /// it.
     pub(super) async fn not_in_a_slot(&self, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
         match (serving(ground).await, ground.memory.current()) {
             (None, Some(slot)) => self.go_back(slot.other(), error, ground, cx).await,
@@ -77,17 +78,18 @@ impl Application {
         }
     }
 
-    /// Where the step does not come to that, and a reboot has ended what served last, or anything of it: it serves again.
+    /// Restores the generation that served last, or any missing part of it, if a reboot has ended it and the step does
+    /// not get to it.
     pub(super) async fn serve_as_before(&self, ground: &Ground<'_>, cx: &Context<'_>) {
-        // First: whether it comes up is what is watched.
+        // The watch comes first: it watches whether the application comes up.
         if let Err(trouble) = ground.watch_again().await {
             cx.progress(Progress::Warning(format!("nothing watches whether {} is up: {}", cx.key(), Explanation::of(&trouble))));
         }
         let proven = |slot: Slot| ground.memory.slot(slot).filter(|(_, proven)| *proven).map(|(placed, _)| (slot, placed));
-        // What was gone back from is not proven any more, though it had the requests last.
+        // A generation that was rolled back is no longer proven, even if it received requests last.
         let last = ground.memory.current().and_then(|slot| proven(slot).or_else(|| proven(slot.other())));
         let Some((slot, placed)) = last else { return };
-        // Half of its successor may be there, where that was cut off.
+        // If the switch was interrupted, parts of the successor may be there.
         let is_alone = ground.memory.slot(slot.other()).is_none_or(|(_, proven)| proven);
         let again = async {
             let found = ground.found().await.map_err(ApplicationError::Host)?;
@@ -105,7 +107,8 @@ impl Application {
         cx.progress(Progress::Warning(told));
     }
 
-    /// Starts what is missing of a generation whose `web` is up, and runs in no other either: nginx, too. Returns whether anything was.
+    /// Starts the processes of a generation whose `web` is up that run in neither slot, and nginx if it is down.
+    /// Returns whether anything was missing.
     async fn completed(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<bool, ApplicationError> {
         let beside = ground.memory.slot(slot.other()).map(|(beside, _)| beside);
         let both = || [Some(placed), beside.as_ref()].into_iter().flatten();
@@ -120,7 +123,7 @@ impl Application {
         }
         let is_plain = self.lacks_certificate(slot, ground, cx).await.map_err(ApplicationError::Host)?;
         let is_hidden = front::lacks_proxy(slot, ground).await.map_err(ApplicationError::Host)?;
-        // It may have been cut off before that.
+        // The switch may have been interrupted before this was recorded.
         let is_led = found.is_led || found.current != Some(slot);
         if missing.is_empty() && is_led && !is_plain && !is_hidden {
             return Ok(false);
@@ -139,8 +142,8 @@ impl Application {
         failed.map_or(restored.map(|_| true), Err)
     }
 
-    /// Before the step has its turn: what served last and has waited since a reboot, for a secret or a certificate of its proxy,
-    /// serves until then.
+    /// Before the step's turn: if the generation that served last has been waiting since a reboot for a secret or for
+    /// its proxy's certificate, it serves until then.
     pub(super) async fn serve_meanwhile(&self, ground: &Ground<'_>, cx: &Context<'_>) {
         if ground.memory.current().is_none() {
             return;
@@ -150,9 +153,9 @@ impl Application {
             found.lacks_certificate = self.lacks_certificate(slot, ground, cx).await.unwrap_or_default();
         }
         let Some(Change::Resume { slot, placed }) = found.resumed() else { return };
-        // What is led to has run since: whether that comes up again is a matter of the step.
+        // A generation that requests already reach has run since the reboot; restarting it is up to the step.
         let has_waited = !found.is_led && !placed.generation.secrets.is_empty();
-        // Its variables may be of what is not known yet.
+        // Its variables may depend on values that are not known yet.
         if (has_waited || found.lacks_certificate) && self.environment_file(&placed, cx).is_ok() {
             if has_waited {
                 cx.world.known.set_unproven(cx.address, true);
@@ -161,17 +164,17 @@ impl Application {
         }
     }
 
-    /// Starts what served last, and does not wait until it serves: its successor is on its way.
+    /// Starts the generation that served last, without waiting until it serves, since its successor will follow.
     pub(super) async fn resume(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) {
         let resumed = async {
             self.made_ready(slot, placed, ground, cx).await?;
             let found = ground.found().await.map_err(ApplicationError::Host)?;
-            // The proxy may have the port of a release that has none in front.
+            // The proxy may occupy the port of a release that has no proxy.
             let is_bare = ground.memory.front(slot).flatten().is_none();
             if is_bare {
                 self.restore(Some(slot), ground, cx).await?;
             }
-            // Requests need `web` alone.
+            // Requests only need `web`.
             let mut failed = None;
             for process in placed.processes().into_iter().filter(|process| !found.running.contains(&placed.unit(process))) {
                 if let Err(error) = prove::launched(placed, process, ground, cx).await {
@@ -189,14 +192,14 @@ impl Application {
         }
     }
 
-    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
+    /// After a failure in a slot: if the generation in the other slot has served before, it serves again.
     pub(super) async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
         let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
         let back = match (&before, ground.memory.slot(failed)) {
             (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
-            // What serves is left as it is, though something of it has failed.
+            // What serves is left as it is, even though something of it has failed.
             (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
-                // What was remembered of the proxy goes with the slot.
+                // The recorded configuration of the proxy is removed together with the slot.
                 let restored = self.restore(ground.memory.current(), ground, cx).await;
                 match ground.retire(failed, &new).await {
                     Ok(()) => restored,
@@ -212,23 +215,24 @@ impl Application {
         error.keeping(before.map(|placed| placed.generation.version))
     }
 
-    /// Has the generation before serve, which is in the slot beside `failed`, and frees that. After a reboot, nothing of it has
-    /// to be there but its record.
+    /// Makes the previous generation, in the slot opposite `failed`, serve again, and frees `failed`. After a reboot,
+    /// only the record of that generation may be left.
     async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let found = ground.found().await.map_err(ApplicationError::Host)?;
         let new = ground.memory.slot(failed).map(|(new, _)| new);
-        // One that ends again and again runs, too.
+        // This excludes a process that keeps restarting, although it counts as running.
         let is_up = found.up.contains(&placed.unit(WEB));
         if let Some(new) = &new {
-            // Whatever comes in between, it is not what is gone back to.
+            // Whatever interrupts this, the failed generation must not become a rollback target.
             ground.memory.set_slot(failed, new, false).await.map_err(ApplicationError::Host)?;
         }
         self.made_ready(failed.other(), placed, ground, cx).await?;
         if is_up {
-            // It gets its requests back at once. The proxy passes to both until it has read its former configuration.
+            // It gets its requests back at once. Until the proxy has read its former configuration, it passes requests
+            // to both slots.
             ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         }
-        // One that does not overlap has the port of the other, or that of the proxy.
+        // If the generations do not overlap, the new one occupies the port of the other, or that of the proxy.
         let in_the_way = |new: &&Placed| !is_up && (new.port == placed.port || !Slot::is_apart(new.port));
         if let Some(new) = new.as_ref().filter(in_the_way) {
             let limit = DRAIN.min(cx.time_left().saturating_sub(self.time_to_go_back()));
@@ -265,8 +269,8 @@ impl Application {
         failed_beside.map_or(restored, Err)
     }
 
-    /// Makes sure that a generation can start: with the environment that it had, unless a reboot has taken that. What runs of it
-    /// has it still.
+    /// Makes sure that a generation can start, with its previous environment unless a reboot has removed that.
+    /// Processes that still run have it anyway.
     async fn made_ready(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         if ground.host.files.stat(&placed.environment_file()).await.map_err(ApplicationError::Host)?.is_some() {
             return ground.place(slot, placed).await.map_err(ApplicationError::Host);
@@ -278,7 +282,7 @@ impl Application {
         ground.prepare(slot, placed, &environment).await.map_err(ApplicationError::Host)
     }
 
-    /// Stopping what has failed, and proving again what served before.
+    /// The time needed to stop what has failed, and to prove the previous generation again.
     pub(super) fn time_to_go_back(&self) -> Duration {
         self.ready.timeout() + self.ready.stays() + self.stop.grace() + KILLED_WITHIN
     }

@@ -1,8 +1,9 @@
-//! The two places of an application.
+//! The two slots of an application.
 
 use serde::{Deserialize, Serialize};
 
-/// One of the two places of an application. A generation runs in one while the other is free, or holds the one before.
+/// One of the two slots of an application. A generation runs in one, while the other is free or holds the previous
+/// generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Slot {
@@ -27,7 +28,7 @@ impl Slot {
         }
     }
 
-    /// What `$PORT` is in this slot, for an application that is reached at `port`.
+    /// The value of `$PORT` in this slot, for an application with port `port`.
     pub(crate) fn port(self, port: u16, overlaps: bool) -> u16 {
         match (overlaps, self) {
             (false, _) => port,
@@ -36,12 +37,12 @@ impl Slot {
         }
     }
 
-    /// Whether a port is that of a slot which overlaps: no application and no proxy has such a port itself.
+    /// Whether a port is that of an overlapping slot: no application or proxy itself has such a port.
     pub(crate) fn is_apart(port: u16) -> bool {
         port >= 10_000
     }
 
-    /// The port at which an application is reached that has `own` in this slot.
+    /// The port of an application whose `$PORT` is `own` in this slot.
     pub(crate) fn reached_at(self, own: u16, overlaps: bool) -> u16 {
         own - self.port(0, overlaps)
     }

@@ -1,4 +1,4 @@
-//! How the applications of an instance are, for people who look.
+//! The state of an instance's applications, for display.
 
 use std::rc::Rc;
 
@@ -16,9 +16,10 @@ pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) release: String,
     pub(crate) generation: u32,
-    /// When it was given requests, in RFC 3339.
+    /// When it started to receive requests, in RFC 3339.
     pub(crate) since: Option<String>,
-    /// Whether the record says that it serves and nothing leads there: after a reboot, before `ingot boot` had its turn.
+    /// Whether requests are routed to it. After a reboot they may not be until `ingot boot` has run, although the
+    /// record says that it serves.
     pub(crate) is_led: bool,
     pub(crate) processes: Vec<Process>,
     /// The release that served before it.
@@ -32,7 +33,7 @@ pub(crate) struct Process {
     pub(crate) unit: String,
     /// `ActiveState` of its unit.
     pub(crate) state: String,
-    /// How often systemd has started it again.
+    /// How often systemd has restarted it.
     pub(crate) restarts: u32,
     /// When it was last started, in RFC 3339.
     pub(crate) since: Option<String>,
@@ -45,11 +46,11 @@ pub(crate) struct Before {
     pub(crate) until: String,
 }
 
-/// Looks at all applications of an instance. Only root may read what is remembered of them.
+/// Reads the state of all applications of an instance. Only root may read their records.
 ///
 /// # Errors
 ///
-/// If that cannot be read, or systemd does not answer.
+/// If the records cannot be read, or systemd does not answer.
 pub(crate) async fn status(instance: &str, host: &Host) -> Result<Vec<Status>, HostError> {
     let mut found = Vec::new();
     for name in Record::application_names(&*host.files, instance).await? {
@@ -79,7 +80,7 @@ fn came_up(unit: &Unit) -> Option<String> {
 }
 
 impl Status {
-    /// As lines for a terminal.
+    /// Several lines for a terminal.
     pub(crate) fn text(&self) -> String {
         let since = self.since.as_ref().map_or_else(String::new, |since| format!(" since {since}"));
         let before =

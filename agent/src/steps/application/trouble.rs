@@ -11,7 +11,7 @@ use crate::step::fields::{Excerpt, rounded};
 use crate::steps::claiming::ClaimingError;
 use crate::template::TemplateError;
 
-/// Why an application does not serve, or not in the release that is wanted.
+/// Why an application does not serve, or not the wanted release.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplicationError {
     #[error("cannot render {what}")]
@@ -25,7 +25,7 @@ pub(crate) enum ApplicationError {
     NoProxy { why: String, kept: Option<Box<str>> },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
-    /// Of a port that only the release tells.
+    /// About a port that is only known from the release.
     #[error("the release's platform has port {port}, and so has {by}")]
     Clash { port: u16, by: String },
     #[error("nginx rejects the configuration of the proxy{}", going_on(kept.as_deref()))]
@@ -76,7 +76,7 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    /// It listens on another port than its `$PORT`.
+    /// It listens on a port other than its `$PORT`.
     #[error("web of {version} listens on {at} and not on {}{}", if at.port() == *port { format!("127.0.0.1:{port}") } else { format!("$PORT, which is {port}") }, going_on(kept.as_deref()))]
     Elsewhere {
         version: String,
@@ -88,13 +88,13 @@ pub(crate) enum ApplicationError {
     },
     #[error("{source}{}", going_on(kept.as_deref()))]
     Container { source: Box<ContainerError>, kept: Option<Box<str>> },
-    /// What is done by one application at a time.
+    /// About work that only one application does at a time.
     #[error("another application {what} took longer than this one has time")]
     Turn { what: &'static str },
-    /// Nothing is known of what serves.
+    /// Nothing is recorded about the serving generation.
     #[error("a release is serving whose record by ingot is gone or cannot be read")]
     Lost,
-    /// Of what one instance does for all.
+    /// About work that one instance does for all.
     #[error("{source}{}", going_on(kept.as_deref()))]
     Claiming { source: Box<ClaimingError>, kept: Option<Box<str>> },
     #[error(transparent)]
@@ -113,7 +113,7 @@ impl From<ContainerError> for ApplicationError {
     }
 }
 
-/// `105ms` and not `105.746886ms`.
+/// Prints `105ms`, not `105.746886ms`.
 fn in_milliseconds(waited: Duration) -> Duration {
     rounded(Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)))
 }
@@ -123,7 +123,7 @@ fn going_on(kept: Option<&str>) -> String {
 }
 
 impl ApplicationError {
-    /// The same, with the version that keeps serving.
+    /// The same error, with the version that keeps serving.
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
         if let Self::Release { kept, .. }
         | Self::PortTaken { kept, .. }
@@ -153,7 +153,7 @@ impl Failure for ApplicationError {
             Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
             Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
             Self::PortTaken { port, .. } => Some(match port {
-                // Only then may it be that of a slot.
+                // Only such a port can be that of a slot.
                 10_000.. => {
                     "stop what listens there, or choose another `port`: with `overlap`, releases listen 10000 and 20000 above it".into()
                 }

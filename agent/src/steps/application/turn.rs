@@ -1,4 +1,4 @@
-//! What applications do one after the other, each in its turn: they share releases and one nginx.
+//! Work for which applications take turns, because they share releases and one nginx.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::trouble::ApplicationError;
 use crate::step::Context;
 
-/// Going back has its turn after the time of the step, too: what others do with the proxy takes seconds.
+/// A rollback gets its turn even after the step's time is used up: work on the proxy takes others a few seconds.
 const AT_LEAST: Duration = Duration::from_secs(15);
 
-/// Waits for a turn, at most for as long as the step has time. `what` says what the others do.
+/// Waits for a turn, at most for the time left to the step. `what` describes the other application's work.
 pub(super) async fn turn<'l>(lock: &'l Mutex<()>, what: &'static str, cx: &Context<'_>) -> Result<MutexGuard<'l, ()>, ApplicationError> {
     if let Ok(turn) = lock.try_lock() {
         return Ok(turn);
@@ -23,8 +23,8 @@ pub(super) async fn turn<'l>(lock: &'l Mutex<()>, what: &'static str, cx: &Conte
     }
 }
 
-/// Two applications may have one release.
+/// Two applications may use the same release.
 pub(super) const BUILDS: &str = "that builds the same release";
 
-/// All have one nginx.
+/// All applications share one nginx.
 pub(super) const CONFIGURES: &str = "that configures the proxy";

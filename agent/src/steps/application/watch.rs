@@ -1,8 +1,9 @@
-//! `set_instance_health:` — has Auto Scaling replace an instance whose application stays down.
+//! `set_instance_health:` — makes Auto Scaling replace an instance whose application stays down.
 //!
-//! A timer of systemd looks every half a minute, by [`look`]: nothing of ingot stays in memory. An application is down where
-//! its `web` does not run, does not answer as `ready:` says, or was started again by systemd since the look before. What was
-//! seen is kept below /run, so a reboot begins anew. Looks are counted, not time: a clock that is set replaces nothing.
+//! A systemd timer runs [`look`] every 30 seconds, so no ingot process stays in memory. An application counts as down
+//! if its `web` does not run, does not answer as `ready:` requires, or has been restarted by systemd since the previous
+//! check. The result is kept below /run, so a reboot starts afresh. Checks are counted instead of time, so changing the
+//! clock cannot cause a replacement.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,22 +28,22 @@ use crate::step::Context;
 use crate::steps::health::{Health, health};
 use crate::steps::install::staged;
 
-/// How long after a look the next one is, as in ingot-watch@.timer.
+/// The interval between checks, as in ingot-watch@.timer.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// systemd starts and stops a timer at once.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// What is seen has a few numbers.
+/// Size limit in bytes; the file contains only a few numbers.
 const LIMIT: u64 = 4096;
 
-/// What the looks until now have seen.
+/// The result of the checks so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     generation: u32,
     /// How often systemd had restarted its `web`.
     restarts: u32,
-    /// How many looks in a row have found it down.
+    /// How many consecutive checks have found it down.
     down: u32,
 }
 
@@ -53,7 +54,7 @@ impl Seen {
         Self { generation, restarts, down }
     }
 
-    /// Since when it is known to be down: the first look that found it so came later than that.
+    /// How long it is known to have been down, counted from the first check that found it down.
     fn down_for(self) -> Duration {
         EVERY * self.down.saturating_sub(1)
     }
@@ -69,7 +70,7 @@ fn path(application: &str) -> PathBuf {
 }
 
 impl Application {
-    /// What is asked for is kept on the disk, for looks after a reboot.
+    /// The path is stored on disk, for checks after a reboot.
     pub(super) fn wrong_watch(&self) -> Option<Objection> {
         self.set_instance_health.after()?;
         self.ready.http.as_ref().filter(|path| is_secret(path))?;
@@ -77,7 +78,7 @@ impl Application {
         Some(Objection::new(message, "name a path that needs no secret"))
     }
 
-    /// What differs of how it is watched.
+    /// What has to change about its watch.
     pub(super) async fn watch_changes(&self, ground: &Ground<'_>, cx: &Context<'_>) -> Result<Option<Change>, ApplicationError> {
         let known = ground.memory.watched();
         let Some(after) = self.set_instance_health.after() else {
@@ -104,7 +105,7 @@ impl Ground<'_> {
         self.begin_to_watch().await
     }
 
-    /// A look makes no directory: the unit that looks may write to this one alone.
+    /// The check itself creates no directory, because its unit may only write to this one.
     async fn begin_to_watch(&self) -> Result<(), HostError> {
         if let Some(directory) = path(self.application).parent() {
             self.host.files.create_directory(directory, 0o700).await?;
@@ -121,7 +122,7 @@ impl Ground<'_> {
         self.memory.set_watched(None).await
     }
 
-    /// After a reboot, it is watched again.
+    /// Resumes the watch after a reboot.
     pub(super) async fn watch_again(&self) -> Result<(), HostError> {
         match self.memory.watched() {
             Some(_) => self.begin_to_watch().await,
@@ -130,11 +131,11 @@ impl Ground<'_> {
     }
 }
 
-/// Looks at an application once. Returns for how long it has been down, if that is longer than it may be.
+/// Checks an application once. Returns how long it has been down, if that exceeds the limit.
 ///
 /// # Errors
 ///
-/// If systemd does not answer, or what was seen cannot be kept.
+/// If systemd does not answer, or the result cannot be stored.
 pub(crate) async fn look(application: &str, record: &Record, host: &Host, net: &Net) -> Result<Option<Duration>, HostError> {
     let ground = Ground { application, host, memory: Memory { record, moment: Moment { boot_id: "", clock: &*host.clock } } };
     let (Some(watched), Some((_, placed))) = (ground.memory.watched(), ground.serving()) else { return Ok(None) };
@@ -169,12 +170,12 @@ mod tests {
         assert_eq!(seen.next(1, 0, true).down, 0);
     }
 
-    /// One that ends every few seconds is up in many of the looks.
+    /// A process that ends every few seconds is up in many of the checks.
     #[test]
     fn what_was_started_again_since_is_down() {
         let seen = Seen::default().next(1, 3, true).next(1, 9, true);
         assert_eq!((seen.down, seen.next(1, 9, true).down), (1, 0));
-        // Another generation counts from zero.
+        // The counter starts again for another generation.
         assert_eq!(seen.next(2, 1, true).down, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! How an application is watched, as it is remembered.
+//! The recorded settings of an application's watch.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Watched {
     /// How long it may be down, in seconds.
     pub(super) after_s: u64,
-    /// The path that has to answer. `None` where a connection is enough.
+    /// The path that has to answer. `None` if a connection is enough.
     pub(super) http: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What can differ between a bundle and what it should be.
+//! The differences between a bundle and its wanted state.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,23 +9,23 @@ use crate::host::Attributes;
 use crate::host::unpack::Unpacked;
 use crate::step::fields::Mode;
 
-/// One difference between a bundle and what it should be.
+/// One difference between a bundle and its wanted state.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A directory that a boot which was cut off has left.
+    /// A directory left by an interrupted boot.
     RemoveStaged(PathBuf),
     Fetch {
         release: Box<Release>,
         to: PathBuf,
         attributes: Attributes,
         replaces: bool,
-        /// What came of it, once it is staged.
+        /// The unpacked release, once it is staged.
         unpacked: RefCell<Option<Unpacked>>,
     },
     HandOver {
         release: PathBuf,
         attributes: Attributes,
-        /// The only file of the release, where it is one, and its own mode.
+        /// For a single-file release: its file, and the attributes of that.
         file: Option<(PathBuf, Attributes)>,
     },
     Switch {

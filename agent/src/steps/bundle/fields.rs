@@ -1,4 +1,4 @@
-//! The fields of a bundle, and what can be wrong with them before anything is asked.
+//! The fields of a bundle, and their validation before anything is contacted.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -16,10 +16,10 @@ use crate::step::fields::{Mode, within};
 use crate::steps::install;
 use crate::text::Text;
 
-/// How many releases are kept.
+/// Number of releases to keep by default.
 const KEEP: u32 = 3;
 
-/// How deep a release may be, and so how many levels of an archive can be removed.
+/// Maximum directory depth of a release, and therefore of the levels that can be removed from an archive.
 const LEVELS: u8 = 200;
 
 /// A release of an application, unpacked from an archive.
@@ -99,12 +99,12 @@ impl Fields {
         [&self.s3, &self.version_id, &self.parameter, &self.url, &self.sha256, &self.version].into_iter().flatten().collect()
     }
 
-    /// Where it comes from, as the document says it.
+    /// The location of the bundle, as written in the document.
     pub(super) fn source(&self) -> &Text {
         [&self.s3, &self.parameter, &self.url].into_iter().flatten().next().expect("a bundle has a source")
     }
 
-    /// A parameter is read in every boot; what is whole and current needs no network.
+    /// A parameter is read at every boot; a complete and current release needs no network.
     pub(super) fn asks_aws(&self) -> AsksAws {
         match (&self.parameter, &self.s3) {
             (Some(_), _) => AsksAws::Always,
@@ -117,7 +117,7 @@ impl Fields {
         self.keep.unwrap_or(KEEP) as usize
     }
 
-    /// Whether the release is one file.
+    /// Whether the release is a single file.
     pub(super) fn is_file(&self) -> bool {
         self.unpack == Some(false)
     }
@@ -152,7 +152,7 @@ impl Fields {
         found
     }
 
-    /// What is wrong with what is to become of the object.
+    /// Objections to how the object should be unpacked or named.
     fn shape_objections(&self) -> Vec<Objection> {
         let mut found = Vec::new();
         match &self.file {
@@ -186,7 +186,7 @@ impl Fields {
         found
     }
 
-    /// Links that would have to be made behind another one: nothing is ever written through a link.
+    /// Links that would have to be created below another link: nothing is ever written through a link.
     fn links_behind_links(&self) -> impl Iterator<Item = Objection> {
         let made = || self.links.keys().filter(|name| !name.contains(['*', '?', '[']));
         made().flat_map(move |name| {
@@ -201,7 +201,7 @@ impl Fields {
     }
 }
 
-/// A number of levels. One that is too large for the type is refused as others above [`LEVELS`] are.
+/// A number of levels. A number too large for the type is rejected like others above [`LEVELS`].
 fn levels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     Ok(u8::try_from(u64::deserialize(deserializer)?).unwrap_or(u8::MAX))
 }
@@ -226,7 +226,7 @@ mod tests {
     fn no_link_lies_behind_another() {
         let links = |links: Value| messages(json!({"s3": "s3://shop/a.tar", "links": links}));
         assert_eq!(links(json!({"shared": "/srv/a", "shared/x": "/srv/b"})), ["the link `shared/x` is below the link `shared`"]);
-        // One mistake, and not that each is below the other.
+        // This is one mistake; that each is below the other is not reported as well.
         assert_eq!(links(json!({"shared": "/srv/a", "shared/": "/srv/b"})), ["`shared/` is not the path of a link in the release"]);
         assert_eq!(links(json!({"shared": "/srv/a", "shared-x": "/srv/b", "log/x": "/srv/c", "log/*": "/srv"})), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! What there is of a bundle on the machine, and what is to be done about it.
+//! What exists of a bundle on the machine, and what has to be done about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,27 +13,27 @@ use crate::sorting::Sort as _;
 use crate::step::{Context, InForce};
 use crate::steps::application;
 
-/// No mark is nearly as long.
+/// Size limit of a mark in bytes; real marks are far smaller.
 const MARK_LIMIT: u64 = 64 << 10;
 
-/// What there is.
+/// What exists on the machine.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Where `current` leads.
+    /// The target of `current`.
     pub(super) current: Option<PathBuf>,
-    /// Whether something else is in its place.
+    /// Whether something other than a link is at the path of `current`.
     pub(super) is_blocked: bool,
-    /// What ingot has marked.
+    /// The marked releases, by version.
     pub(super) marks: BTreeMap<String, Marked>,
-    /// Names of directories that were being made.
+    /// Directories that were being created.
     pub(super) staged: Vec<PathBuf>,
     /// Releases that applications run.
     pub(super) in_use: BTreeSet<PathBuf>,
-    /// Those of which one is what a reboot goes back to, while another one is tried.
+    /// Releases that a reboot may go back to while another one is tried.
     pub(super) in_force: BTreeSet<String>,
-    /// What is at the wanted release's place.
+    /// What is at the path of the wanted release.
     pub(super) wanted: Option<(FileKind, Attributes)>,
-    /// What is at the place of its only file, where it has just one.
+    /// What is at the path of its file, for a single-file release.
     pub(super) file: Option<(FileKind, Attributes)>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Found {
 pub(super) struct Marked {
     pub(super) mark: Mark,
     pub(super) changed_ns: i128,
-    /// Whether its directory is there.
+    /// Whether its directory exists.
     pub(super) is_there: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
             let path = layout.mark(version);
             let (read, stat) = (host.files.read(&path, MARK_LIMIT).await, host.files.stat(&path).await);
             let (Some(content), Some(stat)) = (read.map_err(BundleError::Host)?, stat.map_err(BundleError::Host)?) else { continue };
-            // One that cannot be read says nothing: the release is fetched anew if it is wanted, and left alone if not.
+            // An unreadable mark says nothing: the release is fetched again if it is wanted, and left alone otherwise.
             let Ok(mark) = of_bytes(&content) else { continue };
             let directory = host.files.stat(&layout.release(version)).await.map_err(BundleError::Host)?;
             let is_there = directory.is_some_and(|stat| stat.kind == FileKind::Directory);
@@ -77,7 +77,7 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
     Ok(found)
 }
 
-/// What may be the release in force: by its digest or, of a bundle whose digest is another one, by its name.
+/// Releases that may be the one in force: identified by digest or, for a bundle with a different digest, by name.
 fn spared(in_force: &InForce, marks: &BTreeMap<String, Marked>) -> BTreeSet<String> {
     let (mut by_digest, mut by_name) = (BTreeSet::new(), BTreeSet::new());
     for (version, Marked { mark, .. }) in marks {
@@ -90,7 +90,7 @@ fn spared(in_force: &InForce, marks: &BTreeMap<String, Marked>) -> BTreeSet<Stri
     if by_digest.is_empty() { by_name } else { by_digest }
 }
 
-/// Decides what to do. Unless the bundle `leads`, an application has `current` lead to another release than it does.
+/// Decides what to do. Unless the bundle `leads`, the application that runs it switches `current`.
 pub(super) fn changes(
     layout: Layout<'_>,
     wanted: &Release,
@@ -103,7 +103,7 @@ pub(super) fn changes(
     let own = wanted.file.as_ref().map(|file| Attributes { mode: file.mode, ..attributes });
     let has_file = own.is_none() || matches!(found.file, Some((FileKind::File, _)));
     let is_whole = has_file && mark.is_some_and(|marked| marked.is_there && marked.mark.is_of(wanted));
-    // What carries no mark of ours is someone's.
+    // A directory without ingot's mark belongs to someone else.
     if found.wanted.is_some() && mark.is_none() {
         return Err(BundleError::InTheWay { at: layout.release(&wanted.version) });
     }
@@ -136,21 +136,21 @@ pub(super) fn changes(
     Ok(changes)
 }
 
-/// Releases beyond what is kept, the oldest. What `current` leads to is never among them: it may be running. Nor is the one
-/// in force: a reboot goes back to it, and S3 may not have it any more.
+/// The oldest releases beyond the number to keep. The target of `current` is never among them, since it may be running.
+/// Neither is the release in force: a reboot goes back to it, and S3 may no longer have it.
 fn outlived(wanted: &Release, current: Option<&str>, keep: usize, found: &Found) -> Vec<String> {
     let spared: BTreeSet<&str> = current.into_iter().chain(found.in_force.iter().map(String::as_str)).chain([&*wanted.version]).gather();
     let is_kept = |version: &str| spared.contains(version);
     let kept = spared.iter().filter(|version| **version == wanted.version || found.marks.contains_key(**version)).count();
     let mut others: Vec<(&String, &Marked)> = found.marks.iter().filter(|(version, _)| !is_kept(version)).collect();
-    // Those that are not whole count for nothing, and go first.
+    // Incomplete releases do not count, and are removed first.
     others.order_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
     let whole = others.iter().filter(|(_, marked)| marked.mark.whole && marked.is_there).count();
     let room = keep.saturating_sub(kept).min(whole);
     others.into_iter().skip(room).map(|(version, _)| version.clone()).collect()
 }
 
-/// What came of each byte of the last archive that was unpacked here: the next one is much the same.
+/// The size ratio of the last archive that was unpacked here, unpacked to packed: the next archive is usually similar.
 pub(super) fn ratio(found: &Found) -> f64 {
     let newest = found.marks.values().filter(|marked| marked.mark.whole && marked.mark.bytes > 0).max_by_key(|marked| marked.changed_ns);
     newest.map_or(1.0, |marked| (marked.mark.unpacked as f64 / marked.mark.bytes as f64).max(1.0))
@@ -226,7 +226,7 @@ mod tests {
             changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(lines(found(Some("1"), &["1"])), "unpack s3://shop/x.tar to /app/releases/2");
-        // As long as nothing serves, it leads no one astray.
+        // While nothing serves yet, switching `current` misleads nobody.
         assert_eq!(lines(found(None, &[])), "unpack s3://shop/x.tar to /app/releases/2; switch /app/current to releases/2");
     }
 
@@ -244,7 +244,8 @@ mod tests {
         assert_eq!(lines("4", 9, four()), "");
     }
 
-    /// Several releases that failed late, one after the other, pushed out the one that a reboot goes back to.
+    /// Regression: several releases that failed late, one after the other, displaced the release that a reboot goes
+    /// back to.
     #[test]
     fn the_release_in_force_stays_while_others_are_tried() {
         let tried = || Found { in_force: ["1".to_owned()].into(), ..found(Some("3"), &["1", "2", "3"]) };
@@ -255,7 +256,7 @@ mod tests {
         assert!(!in_force.may_have("s3://shop/app-v10.tar") && in_force.has("12") && !in_force.has("34"));
     }
 
-    /// A later release whose name begins with that of the one in force was taken for it.
+    /// Regression: a later release was taken for the one in force because its name begins with that one's name.
     #[test]
     fn the_release_in_force_is_known_by_its_digest_and_else_all_that_may_be_it_stay() {
         let mut marks = found(None, &["1", "2", "3"]).marks;

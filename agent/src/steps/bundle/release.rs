@@ -1,4 +1,4 @@
-//! One release: what it is made of, what it is called, and the mark beside it that says that it is whole.
+//! One release: its source, its name, and the mark next to it that declares it complete.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,35 +9,35 @@ use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::host::unpack::Compression;
 
-/// Endings of archives, the longer first.
+/// File name endings of archives, the longer ones first.
 const ENDINGS: [&str; 8] = [".tar.zstd", ".tar.zst", ".tar.gz", ".tzst", ".tgz", ".tar", ".zip", ".zst"];
 
-/// Endings of single files that are compressed.
+/// File name endings of compressed single files.
 const COMPRESSED: [(&str, Compression); 3] = [(".gz", Compression::Gzip), (".zst", Compression::Zstd), (".zstd", Compression::Zstd)];
 
-/// The longest name of a file that Linux takes.
+/// Maximum length of a file name on Linux, in bytes.
 const LONGEST_FILE: usize = 255;
 
-/// The longest name: there must be room for what is put around it.
+/// Maximum length of a release name, which leaves room for prefixes and suffixes.
 const LONGEST: usize = 128;
 
-/// How many digits of a digest tell two releases of one name apart.
+/// How many digits of the digest distinguish two releases with the same name.
 const DIGITS: usize = 8;
 
 /// A release that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Release {
     pub(super) source: Source,
-    /// The digest that the document demands.
+    /// The digest that the document requires.
     pub(super) sha256: Option<Sha256>,
     pub(super) strip_components: u8,
     pub(super) links: BTreeMap<String, PathBuf>,
-    /// What it is, where it is not an archive.
+    /// Set if the release is a single file instead of an archive.
     pub(super) file: Option<OneFile>,
     pub(super) version: String,
 }
 
-/// A release that is one file.
+/// A release that is a single file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OneFile {
     pub(super) name: String,
@@ -45,10 +45,11 @@ pub(super) struct OneFile {
     pub(super) compression: Option<Compression>,
 }
 
-/// The name of a file in its release, and what it is decompressed from: `name` is that of the object, `asked` what the
-/// document says.
+/// The name of a single file in its release, and the compression to remove. `name` is that of the object, `asked` the
+/// name in the document.
 ///
-/// A tar stays compressed, for who installs it as a file wants it as it is. So does what is given a name that says so.
+/// A tar archive stays compressed, because installing it as a file means keeping it unchanged. The same applies to a
+/// file whose name in the document has a compressed ending.
 pub(super) fn file_of(name: &str, asked: Option<&str>) -> (String, Option<Compression>) {
     let compressed = COMPRESSED.iter().find_map(|(ending, how)| Some((name.strip_suffix(ending)?, ending, *how)));
     let compressed = compressed.filter(|(bare, ..)| !bare.is_empty());
@@ -59,13 +60,13 @@ pub(super) fn file_of(name: &str, asked: Option<&str>) -> (String, Option<Compre
     }
 }
 
-/// Whether a file may be called so.
+/// Whether this is a valid file name.
 pub(super) fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && name.len() <= LONGEST_FILE && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
-/// What a release is called when no one says so: the archive's name, and digits by which an archive that was published
-/// again under the same name is another release.
+/// The default name of a release: the archive's name, and digits that distinguish it from an archive that was published
+/// again under the same name.
 pub(super) fn name_of(source: &Source, sha256: Option<Sha256>, is_file: bool) -> String {
     let name = source.name();
     let bare = match is_file {
@@ -87,7 +88,7 @@ pub(super) fn name_of(source: &Source, sha256: Option<Sha256>, is_file: bool) ->
     }
 }
 
-/// Whether a release may be called so.
+/// Whether this is a valid release name.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.starts_with('.') && text.chars().all(is_plain)
 }
@@ -96,28 +97,28 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._+~-@=".contains(c)
 }
 
-/// The mark of a release, in a file beside it.
+/// The mark of a release, in a file next to its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// Whether all of it is there. A directory without this is none of ours, or was being replaced.
+    /// Whether the release is complete. Otherwise its directory may not be ingot's, or was being replaced.
     pub(super) whole: bool,
     pub(super) source: String,
     pub(super) sha256: String,
     /// Length of the archive.
     pub(super) bytes: u64,
-    /// What came of it.
+    /// Unpacked size in bytes.
     pub(super) unpacked: u64,
     #[serde(default)]
     pub(super) strip_components: u8,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) links: BTreeMap<String, PathBuf>,
-    /// The name of the only file, where it was not unpacked.
+    /// The name of the file, for a single-file release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
 }
 
 impl Mark {
-    /// Whether it is that of a release which is wanted.
+    /// Whether the mark belongs to the wanted release.
     pub(super) fn is_of(&self, wanted: &Release) -> bool {
         let same = match wanted.sha256 {
             Some(sha256) => self.sha256 == sha256.to_string(),
@@ -128,11 +129,11 @@ impl Mark {
     }
 }
 
-/// Where everything is below the directory of a bundle.
+/// The paths below the directory of a bundle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout<'a>(pub(super) &'a Path);
 
-/// How the name of a directory begins that is being made.
+/// Prefix of the directories that are being created.
 const STAGED: &str = ".ingot-staged.";
 
 impl Layout<'_> {
@@ -148,7 +149,7 @@ impl Layout<'_> {
         self.releases().join(version)
     }
 
-    /// Where the only file of a release is, if it has just one.
+    /// The path of its file, for a single-file release.
     pub(super) fn file(self, release: &Release) -> Option<PathBuf> {
         release.file.as_ref().map(|file| self.release(&release.version).join(&file.name))
     }
@@ -162,23 +163,23 @@ impl Layout<'_> {
     }
 }
 
-/// Where `current` leads, seen from where it is: a bundle that is moved as a whole stays one.
+/// The target of `current`, relative to its directory, so that a bundle can be moved as a whole.
 pub(super) fn target(version: &str) -> PathBuf {
     Path::new("releases").join(version)
 }
 
-/// The release that `current` leads to.
+/// The release to which `current` points.
 pub(super) fn version_of(target: &Path) -> Option<String> {
     let name = target.strip_prefix("releases").ok()?.to_str()?;
     is_name(name).then(|| name.to_owned())
 }
 
-/// Which release a mark belongs to, by the name of its file.
+/// The release that a mark belongs to, derived from its file name.
 pub(super) fn marked(name: &str) -> Option<&str> {
     name.strip_prefix('.')?.strip_suffix(".json").filter(|version| is_name(version))
 }
 
-/// Whether something was being made under this name.
+/// Whether something was being created under this name.
 pub(super) fn is_staged(name: &str) -> bool {
     name.starts_with(STAGED)
 }

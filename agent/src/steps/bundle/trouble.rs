@@ -1,4 +1,4 @@
-//! Why a bundle is not there.
+//! Why a bundle could not be made ready.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::host::HostError;
 use crate::host::unpack::UnpackError;
 use crate::template::TemplateError;
 
-/// Why a bundle is not there. `current` leads where it led.
+/// Why a bundle could not be made ready. `current` has not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
     #[error("cannot make `{field}` of the bundle")]

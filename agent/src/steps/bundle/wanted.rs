@@ -1,4 +1,4 @@
-//! Which release the document names, as far as that can be said without fetching it.
+//! Determines which release the document names, as far as that is possible without fetching it.
 
 use super::Bundle;
 use super::release::{self, OneFile, Release};
@@ -14,7 +14,7 @@ use crate::steps::install;
 use crate::text::Text;
 
 impl Bundle {
-    /// The release that the document names; a parameter is read for it.
+    /// The release that the document names; if it names a parameter, that is read.
     pub(super) async fn wanted(&self, cx: &Context<'_>) -> Result<Release, BundleError> {
         let fields = &self.fields;
         let place = match &fields.parameter {
@@ -64,7 +64,7 @@ impl Bundle {
         Ok(Release { source, sha256, strip_components, links, file, version })
     }
 
-    /// What the release is called.
+    /// The name of the release.
     fn version(&self, source: &Source, sha256: Option<Sha256>, cx: &Context<'_>) -> Result<String, BundleError> {
         match &self.fields.version {
             None => Ok(release::name_of(source, sha256, self.fields.is_file())),
@@ -96,7 +96,8 @@ impl Bundle {
         self.fields.mode.unwrap_or(Mode(0o755))
     }
 
-    /// Owner and mode of the release's directory. The one of a single file lets those look into it who may read the file.
+    /// Owner and mode of the release's directory. For a single file, everybody who may read the file may also enter the
+    /// directory.
     pub(super) async fn attributes(&self, cx: &Context<'_>) -> Result<Attributes, BundleError> {
         let Mode(mode) = self.mode();
         let mode = Mode(if self.fields.is_file() { 0o700 | mode & 0o055 | (mode & 0o044) >> 2 } else { mode });

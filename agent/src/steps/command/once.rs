@@ -1,4 +1,4 @@
-//! `once: release` and `once: fleet`: a command that one instance runs for all of them.
+//! `once: release` and `once: fleet`: a command that one instance of a fleet runs for all.
 
 use super::{Command, CommandError, Once};
 use crate::host::Invocation;
@@ -23,31 +23,31 @@ impl Command {
         })
     }
 
-    /// What tells a record of it from one of another release.
+    /// Distinguishes its record from that of another release.
     pub(super) fn mark(&self, cx: &Context<'_>) -> Option<String> {
-        // Where it is not known, nothing is claimed either.
+        // If this is unknown, nothing is claimed either.
         self.scope()?.mark(cx).ok()
     }
 
-    /// Whether a record is of what is to be done now. S3 need not be asked again.
+    /// Whether a record is about the current work, so that S3 does not have to be queried again.
     pub(super) fn is_of_now(&self, entry: &Entry, cx: &Context<'_>) -> bool {
         self.scope().is_none() || entry.detail == self.mark(cx)
     }
 
-    /// Runs it if no other instance does, and otherwise waits for that.
+    /// Runs the command unless another instance does, and waits for that instance otherwise.
     pub(super) async fn run_once(&self, scope: Scope, invocation: Invocation, cx: &Context<'_>) -> Result<(), CommandError> {
         let work = async |lease| {
             let invocation = Invocation { lease: Some(lease), timeout: claiming::time_left(cx), ..invocation };
             self.run(&invocation, cx).await
         };
         claiming::once(cx.address.as_str(), scope, cx, work, CommandError::said).await?;
-        // Not before the others were told: they would run it again.
+        // Recorded only after the others have been informed, because they would run it again.
         self.record(EntryState::Done, cx).await
     }
 }
 
 impl CommandError {
-    /// What the program came to, if it ran.
+    /// The exit code and output of the program, if it ran.
     fn said(&self) -> (Option<i32>, Option<&Excerpt>) {
         match self {
             Self::Exited { status, said, .. } => (Some(*status), Some(said)),

@@ -1,8 +1,8 @@
-//! `run_on:` — a command that runs again once a file, a bundle or its own arguments have changed since it last ran well.
+//! `run_on:` — runs a command again once a file, a bundle or its own arguments have changed since it last succeeded.
 //!
-//! What it ran with is on its own record: the stamps of the steps it names, and a digest of its arguments, variables, user and
-//! directory, with all that they refer to. A secret counts there as the reference that it is written as: its value is nowhere but
-//! where the document puts it.
+//! The inputs of the last run are part of the command's record: the stamps of the steps it names, and a digest of its
+//! arguments, variables, user and directory, including everything that they refer to. A secret is represented by its
+//! reference as written, so its value is stored only where the document puts it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use crate::steps::stamps::{Stamps, stamps};
 use crate::template::Template;
 use crate::text::Text;
 
-/// Stands for the arguments among the stamps: no address is called so.
+/// Stands for the arguments among the stamps: no address has this name.
 const ARGUMENTS: &str = "arguments";
 
 /// What a program is started with.
@@ -42,13 +42,13 @@ impl Start<'_> {
     }
 }
 
-/// What a command that watches these steps would run with now.
+/// The inputs that a command which watches these steps would have now.
 pub(super) fn present(watches: &[Address], start: &Start<'_>, cx: &Context<'_>) -> String {
     let watches: Vec<&Address> = watches.iter().collect();
     inputs(&stamps(&watches, cx), &start.digest(&|text| made_of(text, cx)))
 }
 
-/// A string as it is written, and what it refers to, but for secrets.
+/// A string as written, together with what it refers to, except for secrets.
 fn made_of(text: &Text, cx: &Context<'_>) -> String {
     let mut made = text.raw().to_owned();
     let references = Template::parse(text.raw()).map(Template::into_references).unwrap_or_default();
@@ -78,7 +78,7 @@ fn inputs(present: &Stamps, arguments: &str) -> String {
     text
 }
 
-/// What has changed since the last run, of which `recorded` tells; each by its address.
+/// What has changed since the run described by `recorded`, each by its address.
 pub(super) fn changed(recorded: Option<&str>, present: &str) -> Vec<String> {
     let of = |text: &str, name: &str| {
         text.lines().find_map(|line| line.split_once(' ').filter(|(_, known)| *known == name)).map(|(stamp, _)| stamp.to_owned())
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(changed(Some(&then), &inputs(&stamps("1:3"), "00")), ["files./a b"]);
         assert_eq!(changed(Some(&then), &inputs(&stamps("1:2"), "01")), ["its arguments"]);
         assert_eq!(changed(None, &then), ["files./a b", "its arguments"]);
-        // One that is not due any more has changed nothing.
+        // A step that no longer applies has not changed.
         assert_eq!(changed(Some(&then), &inputs(&Stamps::default(), "00")), [""; 0]);
     }
 

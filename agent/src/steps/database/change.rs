@@ -1,16 +1,16 @@
-//! What can differ between a database and what it should be.
+//! The differences between a database and its wanted state.
 
 use std::fmt;
 
 use crate::address::Address;
 use crate::aws::rds::{Kind, Member, Restore, Scaling};
 
-/// One difference between a database and what it should be.
+/// One difference between a database and its wanted state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Restore(Box<Restore>),
     AddMember(Member),
-    /// `secret` is `None` where RDS is to manage the password.
+    /// `secret` is `None` if RDS should manage the password.
     SetPassword {
         database: String,
         secret: Option<Address>,

@@ -1,5 +1,7 @@
-//! The credentials of a database: a secret that is a JSON object with `username`, `password` and maybe `dbname`, as RDS
-//! itself keeps them; or RDS's own secret of the master user, which has the first two.
+//! The credentials of a database.
+//!
+//! They are a secret that is a JSON object with `username`, `password` and optionally `dbname`, in the format of RDS;
+//! or the master user secret that RDS manages, which has the first two.
 
 use serde_json::Value;
 
@@ -14,15 +16,15 @@ use crate::step::Context;
 use crate::template::Scope;
 use crate::text::SecretText;
 
-/// States of a database in which RDS may be about to make the secret of its master user.
+/// States of a database in which RDS may still create the secret of its master user.
 const BECOMING: [&str; 3] = ["creating", "modifying", "resetting-master-credentials"];
 
-/// A secret of RDS that is not there yet.
+/// The state of a managed secret that is not ready yet.
 const MAKING: &str = "creating";
 
 impl Database {
-    /// Whom to log in as. `None` if the document does not say, or in a rehearsal that does not know the secret. `found` is
-    /// the identifier of the database in RDS, if it is one, and what RDS says of it.
+    /// The login to use. `None` if the document names none, or in a dry run that does not know the secret. `found` is
+    /// the identifier and description of the database in RDS, if it is an RDS database.
     pub(super) async fn login(&self, found: Option<(&str, &rds::Database)>, cx: &Context<'_>) -> Result<Option<Login>, DatabaseError> {
         match &self.credentials {
             None => Ok(None),
@@ -39,7 +41,7 @@ impl Database {
                 let Some((id, found)) = found else { return Ok(None) };
                 match &found.master_secret {
                     None => Err(Unsuitable::NotManaged { id: id.into() }.into()),
-                    // As only a rehearsal makes it up.
+                    // Only a dry run makes up a secret without an ARN.
                     Some(secret) if secret.arn.is_empty() => Ok(None),
                     Some(secret) => Ok(Some(managed(secret, cx).await?)),
                 }
@@ -47,7 +49,7 @@ impl Database {
         }
     }
 
-    /// The secret with the credentials, of a document that has one.
+    /// The secret with the credentials, if the document names one.
     pub(super) fn secret(&self) -> Option<&Address> {
         match &self.credentials {
             Some(Credentials::Secret(address)) => Some(address),
@@ -59,11 +61,11 @@ impl Database {
         self.credentials == Some(Credentials::Managed)
     }
 
-    /// Whether the credentials are there to be read, or no one wants any.
+    /// Whether the credentials can be read, or none are needed.
     ///
     /// # Errors
     ///
-    /// RDS does not manage the master password, and is not about to.
+    /// If RDS does not manage the master password, and is not about to.
     pub(super) fn has_credentials(&self, id: &str, found: &rds::Database) -> Result<bool, Unsuitable> {
         if !self.is_managed() {
             return Ok(true);
@@ -75,16 +77,16 @@ impl Database {
         }
     }
 
-    /// What the credentials are called, for people.
+    /// The display name of the credentials.
     pub(super) fn credentials_named(&self) -> String {
         self.secret().map_or_else(|| "the secret that RDS manages".into(), Address::to_string)
     }
 
-    /// Has the next [`login`](Database::login) come from AWS as it is now.
+    /// Makes the next [`login`](Database::login) read the secret from AWS again.
     ///
     /// # Errors
     ///
-    /// Why the secret could not be read, for people.
+    /// A message that says why the secret could not be read.
     pub(super) async fn read_again(&self, cx: &Context<'_>) -> Result<(), String> {
         cx.world.aws.secrets.forget();
         cx.world.aws.parameters.forget();
@@ -106,17 +108,17 @@ async fn managed(secret: &MasterSecret, cx: &Context<'_>) -> Result<Login, Datab
     Ok(login(&value.into(), &secret.arn)?)
 }
 
-/// `name` is what the secret is called.
+/// `name` is the display name of the secret.
 fn login(secret: &Scope, name: &str) -> Result<Login, Unsuitable> {
     let wrong = |why: String| Unsuitable::Secret { secret: name.to_owned(), why };
     if !secret.get(&[]).is_some_and(Value::is_object) {
         return Err(wrong("is not a JSON object".into()));
     }
-    // Some leave a field empty that they do not need.
+    // Some secrets have empty fields that are not needed.
     let field = |name: &str| match secret.get(&[name.to_owned()]) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(SecretText::from(text.as_str())).filter(|text| !text.expose().is_empty())),
-        // A password of digits, from a writer that took it for a number: with the digits that stand there.
+        // A password of digits that was stored as a number: the digits are used as written.
         Some(Value::Number(number)) => Ok(Some(SecretText::from(number.as_str()))),
         Some(_) => Err(wrong(format!("has something else than text for `{name}`"))),
     };

@@ -1,4 +1,4 @@
-//! What is to be done next until a database takes logins, by what RDS says of it.
+//! Decides what to do next until a database accepts logins, based on its description by RDS.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,14 @@ use crate::step::Context;
 use crate::step::fields::OrMap;
 use crate::text::Text;
 
-/// Tags of a database that ingot has restored: what from, and whether its master password is still the snapshot's.
+/// Tags of a database that ingot has restored: the snapshot it was restored from. Below: whether its master password is
+/// still that of the snapshot.
 pub(super) const FROM: &str = "ingot:restored-from";
 pub(super) const PASSWORD: &str = "ingot:password";
 const PENDING: &str = "pending";
 
-/// States in which no one will ever log in, unless someone does something. All others pass or are as good as `available`.
+/// States in which logins will never succeed without intervention. All other states are transient, or equivalent to
+/// `available`.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>, and for clusters
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/accessing-monitoring.html>.
@@ -36,10 +38,10 @@ const HOPELESS: [&str; 11] = [
     "cloning-failed",
 ];
 
-/// States in which the master password may just be changing.
+/// States in which the master password may be changing.
 const CHANGING: [&str; 3] = ["resetting-master-credentials", "modifying", "configuring-iam-database-auth"];
 
-/// Whether a database is in a state of which something can become, and speaks a protocol that we know.
+/// Whether a database is in a state from which it can become available, and uses a supported protocol.
 pub(super) fn fit(name: &Name, found: &rds::Database) -> Result<(), Unsuitable> {
     let status = found.status.as_str();
     if HOPELESS.contains(&status) || status.starts_with("incompatible-") {
@@ -49,7 +51,7 @@ pub(super) fn fit(name: &Name, found: &rds::Database) -> Result<(), Unsuitable> 
     engine(&name.id, &found.engine).map(drop)
 }
 
-/// The protocol of an engine of RDS.
+/// The protocol of an RDS engine.
 fn engine(id: &str, engine: &str) -> Result<Engine, Unsuitable> {
     match engine {
         "postgres" | "aurora-postgresql" => Ok(Engine::Postgres),
@@ -58,34 +60,34 @@ fn engine(id: &str, engine: &str) -> Result<Engine, Unsuitable> {
     }
 }
 
-/// Whether its master password is still that of the snapshot, and ingot's to change.
+/// Whether its master password is still that of the snapshot, and ingot has to change it.
 pub(super) fn is_pending(found: &rds::Database) -> bool {
     found.tags.get(PASSWORD).is_some_and(|state| state == PENDING)
 }
 
-/// Whether a refusal that is final elsewhere may pass, since another password is on its way.
+/// Whether an otherwise final refusal may be transient, because the password is about to change.
 pub(super) fn may_pass(refusal: &Refusal, found: &rds::Database) -> bool {
     let changing = found.changes_password || is_pending(found) || CHANGING.contains(&found.status.as_str());
     changing && refusal.is_wrong_password()
 }
 
 impl Database {
-    /// Which database of RDS is meant. `None` for one with a host of its own.
+    /// The RDS database that is meant. `None` for a database given by `host`.
     pub(super) fn name(&self, cx: &Context<'_>) -> Result<Option<Name>, DatabaseError> {
         let (kind, text) = match (&self.instance, &self.cluster) {
             (Some(text), _) => (Kind::Instance, text),
             (None, Some(text)) => (Kind::Cluster, text),
             (None, None) => return Ok(None),
         };
-        // RDS keeps them in small letters, whatever it is given.
+        // RDS converts identifiers to lower case.
         let id = render(text, cx)?.to_lowercase();
         Ok(Some(Name { kind, id, made: self.restore_from.is_some() }))
     }
 
-    /// Where a database with a host of its own is.
+    /// The address of a database given by `host`.
     pub(super) fn plain(&self, login: Option<Login>, cx: &Context<'_>) -> Result<Target, DatabaseError> {
         let host = self.host.as_ref().map(|host| render(host, cx)).transpose()?.unwrap_or_default();
-        // In a rehearsal, a placeholder may stand in for a part of it.
+        // In a dry run, part of it may be a placeholder.
         let host = match cx.placeholder() {
             None => host::checked(&host).map_err(|why| Unsuitable::Host { why })?.to_owned(),
             Some(_) => host,
@@ -94,8 +96,8 @@ impl Database {
         Ok(Target { host, port: self.port.unwrap_or(engine.port()), engine, tls: self.tls, ca: self.ca.clone(), login })
     }
 
-    /// Where a database of RDS is, and whom to log in as. `None` as long as RDS does not say, or there is nothing yet that
-    /// could answer.
+    /// The address of an RDS database, and the login to use. `None` while RDS reports no address, or nothing exists yet
+    /// that could answer.
     pub(super) async fn target(&self, name: &Name, found: &rds::Database, cx: &Context<'_>) -> Result<Option<Target>, DatabaseError> {
         let engine = engine(&name.id, &found.engine)?;
         let answers = name.kind == Kind::Instance || !found.members.is_empty();
@@ -107,7 +109,7 @@ impl Database {
         Ok(Some(Target { host, port, engine, tls: self.tls, ca: self.ca.clone(), login }))
     }
 
-    /// What a restore has left undone, by this instance or another.
+    /// What a restore has left unfinished, on this instance or another.
     pub(super) fn unfinished(&self, name: &Name, found: &rds::Database, cx: &Context<'_>) -> Result<Option<Change>, DatabaseError> {
         let class = self.restore_from.as_ref().and_then(|from| from.member_class());
         if let (Kind::Cluster, true, true, Some(class)) = (name.kind, found.members.is_empty(), found.tags.contains_key(FROM), class) {
@@ -121,7 +123,7 @@ impl Database {
         Ok(secret.map(|secret| Change::SetPassword { database: name.id.clone(), secret }))
     }
 
-    /// The request for a database that is not there.
+    /// The request for a database that does not exist.
     pub(super) async fn restoring(&self, name: &Name, cx: &Context<'_>) -> Result<Change, DatabaseError> {
         let Some(from) = &self.restore_from else {
             return Err(Unsuitable::Missing { kind: name.kind, id: name.id.clone() }.into());
@@ -129,7 +131,8 @@ impl Database {
         let (snapshot, engine) = self.snapshot(name.kind, from, cx).await?;
         let mut tags = rendered(&from.tags, cx)?;
         tags.insert(FROM.into(), snapshot.clone());
-        // In the restore itself: whoever dies right after it has said what is left to do.
+        // Part of the restore itself, so that the remaining work is recorded even if this instance is terminated right
+        // after it.
         if self.credentials.is_some() {
             tags.insert(PASSWORD.into(), PENDING.into());
         }
@@ -148,10 +151,10 @@ impl Database {
         })))
     }
 
-    /// The id of the snapshot and, where a restore has to be told, its engine.
+    /// The identifier of the snapshot and, if the restore needs it, its engine.
     async fn snapshot(&self, kind: Kind, from: &RestoreFrom, cx: &Context<'_>) -> Result<(String, String), DatabaseError> {
         let (id, tags) = match &from.snapshot {
-            // The restore itself says whether it is there.
+            // The restore itself reports whether the snapshot exists.
             OrMap::Plain(id) if kind == Kind::Instance => return Ok((render(id, cx)?, String::new())),
             OrMap::Plain(id) => (Some(render(id, cx)?), BTreeMap::new()),
             OrMap::Map(newest) => (None, rendered(&newest.newest_with_tags, cx)?),
@@ -163,7 +166,7 @@ impl Database {
     }
 }
 
-/// The newest available snapshot of those that were found.
+/// The newest available snapshot among those found.
 fn newest(query: &SnapshotQuery, found: Vec<Snapshot>) -> Result<Snapshot, Unsuitable> {
     let (ready, others): (Vec<Snapshot>, Vec<Snapshot>) = found.into_iter().partition(|snapshot| snapshot.status == "available");
     let newest = ready.into_iter().max_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));

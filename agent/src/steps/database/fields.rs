@@ -1,4 +1,4 @@
-//! The fields of a database, as the document writes them.
+//! The fields of a database.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,11 +49,11 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>
     Ok(within::<_, 1, 65535>(deserializer)?.and_then(|port| u16::try_from(port).ok()))
 }
 
-/// Where user name and password come from.
+/// The source of user name and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
     Secret(Address),
-    /// RDS's own secret of the master user.
+    /// The secret of the master user that RDS manages.
     Managed,
 }
 
@@ -108,7 +108,7 @@ impl RestoreFrom {
         self.class.clone().or_else(|| self.serverless.as_ref().map(|_| Text::new(serverless::CLASS)))
     }
 
-    /// What contradicts itself.
+    /// Contradictions between the fields.
     fn contradictions(&self, of_cluster: bool) -> Vec<Objection> {
         let mut wrong = self.serverless.as_ref().map(Serverless::contradictions).unwrap_or_default();
         let mut object = |message: &str, hint: &str| wrong.push(Objection::new(message, hint));
@@ -140,7 +140,7 @@ impl RestoreFrom {
 }
 
 impl Database {
-    /// Every string that may hold references.
+    /// All strings that may contain references.
     pub(super) fn strings(&self) -> Vec<&Text> {
         let mut strings: Vec<&Text> = [&self.instance, &self.cluster, &self.host].into_iter().flatten().collect();
         if let Some(from) = &self.restore_from {
@@ -155,7 +155,7 @@ impl Database {
         strings
     }
 
-    /// What contradicts itself.
+    /// Contradictions between the fields.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
         let mut wrong: Vec<Objection> = self.host.as_ref().and_then(host::objection).into_iter().collect();
         let mut object = |message: &str, hint: &str| wrong.push(Objection::new(message, hint));

@@ -1,8 +1,8 @@
-//! Whether `host` can be the name or address of a host, before anything is looked up.
+//! Checks whether `host` can be the name or address of a host, before any lookup.
 //!
-//! Only what no resolver will ever answer is a mistake: DNS may not know the name of a database that was just created, so a
-//! name that is merely unknown is waited for. Underscores, which host names should not have and container networks do, and
-//! letters outside of ASCII are left to the resolver.
+//! Only what no resolver will ever answer is an error. DNS may not know the name of a database that was just created,
+//! so ingot waits for a name that is merely unknown. Underscores, which host names should not contain but those in
+//! container networks do, and non-ASCII letters are left to the resolver.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,20 +10,20 @@ use crate::failure::Objection;
 use crate::template::{Scope, Template};
 use crate::text::Text;
 
-/// The longest label of a name, and the longest name without its final dot, in bytes.
+/// Maximum length of a label in bytes. Below: that of a name without its final dot.
 ///
 /// Source: RFC 1035, section 2.3.4.
 const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 253;
 
-/// What a reference stands for while only its surroundings are judged.
+/// Stands for a reference while only the text around it is checked.
 const SOMETHING: &str = "\u{1}";
 
-/// The host as it is connected to: an address in brackets without them.
+/// The host as used for the connection: an IPv6 address without its brackets.
 ///
 /// # Errors
 ///
-/// What else it is. What may be a password, in a URL, is not repeated.
+/// What is wrong with it. A possible password in a URL is not repeated.
 pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     let wrong = |message: String, hint: String| Err(Objection { message, hint });
     if host.trim().is_empty() {
@@ -48,7 +48,7 @@ pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     }
 }
 
-/// Refuses what is in no host, whatever the references beside it stand for.
+/// Rejects text that no host can contain, whatever the references next to it stand for.
 fn nothing_but_a_host(host: &str) -> Result<(), Objection> {
     let wrong = |message: &str, hint: String| Err(Objection::new(message, hint));
     if let Some((_, rest)) = host.split_once("://") {
@@ -63,7 +63,7 @@ fn nothing_but_a_host(host: &str) -> Result<(), Objection> {
     Ok(())
 }
 
-/// The mistakes in a `host` that can be seen before its references are known, and that no value can mend.
+/// Mistakes in a `host` that can be found before its references are known, and that no value can fix.
 pub(super) fn objection(host: &Text) -> Option<Objection> {
     if host.is_plain() {
         return checked(host.raw()).err();
@@ -75,7 +75,7 @@ pub(super) fn objection(host: &Text) -> Option<Objection> {
     around_references(rendered.expose()).err()
 }
 
-/// The parts of a name or address may come from values: only what surrounds them is judged here.
+/// Parts of a name or address may come from values; only the text around them is checked.
 fn around_references(host: &str) -> Result<(), Objection> {
     nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
@@ -83,16 +83,16 @@ fn around_references(host: &str) -> Result<(), Objection> {
     }
     let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
     match outside.split_once(':') {
-        // What comes from a value may be the rest of an address.
+        // A value may supply the rest of an address.
         Some((name, port)) if port.contains(SOMETHING) && may_be_group(name) => Ok(()),
         Some((name, port)) if !port.contains(':') => with_port(name, port).map(drop),
         _ => Ok(()),
     }
 }
 
-/// Whether an IPv6 address in use may begin with this. `db1` and `cafe` are rather names: addresses that are routed begin with
-/// four digits of which the first is 2 or 3, and those for local use with `fc`, `fd` or `fe80`. What is nothing but digits is no
-/// name.
+/// Whether an IPv6 address in use may begin with this text. `db1` and `cafe` are more likely names: routed addresses
+/// begin with four digits, the first of which is 2 or 3, and local ones with `fc`, `fd` or `fe80`. Text that consists
+/// of decimal digits only is not a name.
 ///
 /// Source: <https://www.iana.org/assignments/ipv6-address-space/ipv6-address-space.xhtml>.
 fn may_be_group(text: &str) -> bool {
@@ -111,7 +111,7 @@ fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
     })
 }
 
-/// What to write in place of a URL, `scheme://` apart. Its user and password are left out.
+/// What to write instead of a URL, given without its `scheme://`. User and password are left out.
 fn instead_of_url(rest: &str) -> String {
     let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let authority = authority.split(['/', '?', ' ']).next().unwrap_or_default();
@@ -127,10 +127,10 @@ fn instead_of_url(rest: &str) -> String {
     format!("{fields}; user, password and database go into the secret of `credentials`")
 }
 
-/// Whether a name can be in the DNS or in /etc/hosts.
+/// Whether a name is possible in DNS or in /etc/hosts.
 fn name(name: &str) -> Result<(), Objection> {
     let wrong = |why: String| Err(Objection::new(format!("{name} cannot be a host name: {why}"), "correct `host`"));
-    // The dot at the end of an absolute name.
+    // An absolute name ends with a dot.
     let labels = name.strip_suffix('.').unwrap_or(name);
     if labels.len() > LONGEST_NAME {
         return wrong(format!("it is longer than {LONGEST_NAME} characters"));
@@ -150,7 +150,7 @@ fn name(name: &str) -> Result<(), Objection> {
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
         return wrong("it ends with a number, and is not an IPv4 address".into());
     }
-    // RFC 6761, section 6.4.
+    // Source: RFC 6761, section 6.4.
     if last.eq_ignore_ascii_case("invalid") {
         return wrong("names that end with .invalid never resolve".into());
     }
@@ -234,7 +234,7 @@ mod tests {
             ("postgres://{{values.db}}/shop", true),
             ("{{values.db}}/shop", true),
             ("{{values.db}} .internal", true),
-            // What a value can make right.
+            // A value can make these valid.
             ("10.0.{{values.n}}.5", false),
             ("{{values.net}}.5", false),
             ("fd00::{{values.n}}", false),

@@ -1,8 +1,8 @@
-//! The master password of a restored database: that of the snapshot, until someone sets another.
+//! The master password of a restored database: that of the snapshot, until ingot sets another one.
 //!
-//! Only ever of a database that says in its own tags that ingot has restored it, and that this is still to be done. To set
-//! it twice does no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away. Where it is
-//! not certain that it was the database that has checked the password, that is RDS's word for having set it.
+//! It is only set on a database whose own tags say that ingot has restored it and that this is still to be done.
+//! Setting it twice is harmless, so every instance of a fleet may try; the one whose login succeeds removes the tag. If
+//! it is not certain that the database itself checked the password, RDS has to confirm that the password was set.
 
 use super::decide::{self, PASSWORD};
 use super::fields::Database;
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::net::databases::{Login, Target};
 use crate::step::Context;
 
-/// RDS has it in a state in which it takes no other password: that passes.
+/// RDS error codes for a state in which it accepts no new password; the state is transient.
 const BUSY: [&str; 2] = ["InvalidDBInstanceState", "InvalidDBClusterStateFault"];
 
 pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), DatabaseError> {
@@ -33,11 +33,11 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
     }
     cx.asking(format!("for RDS to note that {} has its password", name.id));
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
-    // Until RDS shows that, the next look would find it undone.
+    // Until RDS shows the change, the next inspection would find the password unset.
     wait::seen(&name, |found| !decide::is_pending(found), cx).await
 }
 
-/// Sets the password to that of a secret, unless it is that already.
+/// Sets the password to that of a secret, unless it already is.
 async fn set_to(
     login: &Login,
     secret: &Address,
@@ -50,7 +50,7 @@ async fn set_to(
         let (id, master) = (name.id.clone(), found.master_user.clone());
         return Err(Unsuitable::MasterUser { id, master, secret: secret.clone() }.into());
     }
-    // It is the server itself that says whether there is anything to change, if its word counts.
+    // The server itself knows whether anything has to change, if its answer can be trusted.
     match wait::until_login(name, found.clone(), target, false, wait).await {
         Ok(server) if server.checked_password => return Ok(()),
         Ok(_) => {}
@@ -58,13 +58,14 @@ async fn set_to(
         Err(error) => return Err(error),
     }
     let cx = wait.context();
-    // A server that is not verified cannot say so. That the tag is gone is RDS's word: another instance has set it.
+    // An unverified server cannot be trusted in this. If the tag is gone, RDS confirms it: another instance has set the
+    // password.
     let is_done = async |found: &rds::Database| Ok(!decide::is_pending(found) || is_right(target, cx).await?);
     change(name, &MasterPassword::Given(login.password.clone()), &found.status, is_done, wait).await?;
     wait::until_login(name, found.clone(), target, true, wait).await.map(drop)
 }
 
-/// Has RDS manage the password, unless it does, once it has made the database.
+/// Makes RDS manage the password, unless it already does, once it has created the database.
 async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError> {
     let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     let found = loop {
@@ -81,7 +82,7 @@ async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError>
     }
 }
 
-/// Whether the password is right already: another instance has set it, or it is that of the snapshot.
+/// Whether the password is already correct: another instance has set it, or it is that of the snapshot.
 async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseError> {
     match cx.net().databases.knock(target).await {
         Ok(server) => Ok(server.checked_password),
@@ -90,7 +91,8 @@ async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseErr
     }
 }
 
-/// Has RDS set the password, as soon as it is in a state to, unless that `is_done` by then. `status` is what RDS said last.
+/// Makes RDS set the password as soon as its state permits, unless `is_done` by then. `status` is the last state that
+/// RDS reported.
 async fn change(
     name: &Name,
     password: &MasterPassword,

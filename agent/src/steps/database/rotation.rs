@@ -1,7 +1,8 @@
-//! A password that was refused may just be rotated: its secret and the server change seconds apart, in either order.
+//! Handles refused passwords that may be in rotation: the secret and the server change seconds apart, in either order.
 //!
-//! It is therefore tried again for a while, and then its secret is read again. What is refused after that is final.
-//! Steps that have used the old value in the meantime are found by [`Known::replace_outputs`](crate::step::Known::replace_outputs).
+//! The login is therefore retried for a while, and then the secret is read again. A refusal after that is final.
+//! [`Known::replace_outputs`](crate::step::Known::replace_outputs) finds the steps that have used the old value in the
+//! meantime.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::failure::Failure;
 use crate::net::databases::{Refusal, Target};
 use crate::step::Context;
 
-/// How long the password is tried again: rotation by a Lambda function sets the server's password, tests it, and only then
-/// marks the new version of the secret as current, in calls of a second or two each.
+/// How long the same password is retried: rotation by a Lambda function sets the server's password, tests it, and only
+/// then marks the new version of the secret as current, in calls of a second or two each.
 const PAUSES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(4)];
 
-/// Waits until a database takes logins, a password that is being rotated included.
+/// Waits until a database accepts logins, even if its password is being rotated.
 pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result<(), DatabaseError> {
     let wait = Wait::new(cx);
     let Some((target, refusal)) = wait::attempt(database, &wait).await? else { return Ok(()) };
@@ -29,15 +30,15 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
     Err(DatabaseError::RefusedFinally { refusal, again })
 }
 
-/// Waits while a rotation may be under way, and then reads the secret again. Returns whether the password was accepted
-/// in the meantime.
+/// Waits while a rotation may be in progress, and then reads the secret again. Returns whether the password was
+/// accepted in the meantime.
 ///
 /// # Errors
 ///
-/// The time is over, or the secret could not be read.
+/// If the time is over, or the secret could not be read.
 async fn outlast(database: &Database, target: &Target, refusal: &Refusal, wait: &Wait<'_>) -> Result<bool, DatabaseError> {
     let (cx, secret) = (wait.context(), database.credentials_named());
-    // Of a short time, there has to be something left for the login with another password.
+    // Part of the remaining time is reserved for the login with another password.
     let end = cx.time_left() / 2;
     for pause in PAUSES {
         if cx.time_left() < end + pause {

@@ -1,4 +1,4 @@
-//! The capacity of an Aurora Serverless v2 cluster, which a restore has to be told before it can get an instance.
+//! The capacity of an Aurora Serverless v2 cluster, which a restore must set before the cluster can get an instance.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::step::fields::TimeLimit;
 /// The class of an instance that scales.
 pub(super) const CLASS: &str = "db.serverless";
 
-/// The most capacity units that any version of Aurora has.
+/// Maximum number of capacity units in any version of Aurora.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ServerlessV2ScalingConfiguration.html>.
 const MOST: f64 = 256.0;
 
-/// After how many idle seconds an instance may pause. Source: as for [`MOST`].
+/// The idle time in seconds after which an instance may pause. Source: as for [`MOST`].
 const PAUSES: std::ops::RangeInclusive<u64> = 300..=86_400;
 
 /// The range in which the instances of an Aurora Serverless v2 cluster scale, in Aurora capacity units.
@@ -64,7 +64,7 @@ impl Serverless {
         Scaling { least, most, seconds_until_pause: self.pause_after.map(|pause| pause.0.as_secs()) }
     }
 
-    /// What contradicts itself.
+    /// Contradictions between the fields.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
         let mut wrong = Vec::new();
         if self.max_capacity < self.min_capacity || self.max_capacity < Capacity(2) {

@@ -1,4 +1,4 @@
-//! Why a database takes no logins, and what to do about it.
+//! Why a database does not accept logins, and what to do about it.
 
 use std::time::Duration;
 
@@ -18,23 +18,23 @@ pub(crate) enum DatabaseError {
     Render(#[source] TemplateError),
     #[error(transparent)]
     Rds(AwsError),
-    /// RDS's own secret of the master user could not be read.
+    /// The master user secret that RDS manages could not be read.
     #[error(transparent)]
     Secret(AwsError),
-    /// RDS, or the document, has something else than is needed.
+    /// RDS or the document has something other than what is needed.
     #[error(transparent)]
     Unsuitable(Unsuitable),
-    /// The database itself has something against it.
+    /// The database itself refuses.
     #[error(transparent)]
     Refused(Refusal),
-    /// A password is wrong, even after its secret was read again.
+    /// A password is wrong even after its secret was read again.
     #[error("{refusal}; {again}")]
     RefusedFinally { refusal: Refusal, again: String },
     #[error("waited {:?} for {what}", rounded(*waited))]
     Late { what: String, waited: Duration, hint: Option<String> },
 }
 
-/// What there is, and why that will not do.
+/// What exists, and why it cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsuitable {
     #[error("RDS has no {} {id}", word(*kind))]
@@ -59,7 +59,7 @@ pub(crate) enum Unsuitable {
     Stale { database: Address, secret: Address, users: Vec<Address> },
 }
 
-/// What a server said, without secrets: it tells the user's name.
+/// A server's message with secrets removed; it may contain the user name.
 pub(super) fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
     refusal.redacted(|said| cx.redact(said))
 }
@@ -102,7 +102,7 @@ impl Failure for Unsuitable {
     }
 }
 
-/// What can be done about a state.
+/// The hint for a state.
 fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
     let command = |verb: &str| format!("aws rds {verb}-db-{} --db-{}-identifier {id}", word(kind), word(kind));
     match status {

@@ -1,8 +1,10 @@
-//! The waiting: for RDS to make a database, and for that to take logins. Every wait has a bound and a reason.
+//! Waits for RDS to create a database, and for the database to accept logins.
 //!
-//! RDS is asked seldom, since a fleet shares the account's quota, and only for what no one else knows: the endpoint, and
-//! that nothing will come of it. From then on the database itself is asked, and often, since nothing else knows when it
-//! takes logins.
+//! Every wait has a limit and a displayed reason.
+//!
+//! RDS is queried rarely, because a fleet shares the account's quota, and only for what is not available elsewhere: the
+//! endpoint, and whether creation has failed. From then on the database itself is tried, and often, because only it
+//! knows when it accepts logins.
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
@@ -19,23 +21,23 @@ use crate::failure::Failure;
 use crate::net::databases::{Refusal, Server, Target, Verdict};
 use crate::step::Context;
 
-/// How often RDS is asked whether a wrong password may become the right one.
+/// How often RDS is asked whether a wrong password may become correct.
 const DOUBT: Duration = Duration::from_secs(3);
 
-/// For so long what RDS has agreed to may not be there for those who ask.
+/// How long a change that RDS has accepted may stay invisible in its answers.
 const UNSEEN: Duration = Duration::from_secs(60);
 
-/// How often is said that a wait goes on, if nothing else is new.
+/// How often an unchanged wait is reported.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
-/// How soon to knock again. What costs no one anything is tried often: from the first login that would be taken to our
-/// knowing it, no more than this passes.
+/// The pause before the next attempt. Cheap attempts are made often, so that a database is found ready at most this
+/// long after it is.
 fn pause(refusal: &Refusal) -> Duration {
     Duration::from_millis(match refusal {
         Refusal::Name { .. } => 1_000,
-        // It has been tried for seconds.
+        // The attempt itself has already taken seconds.
         Refusal::Silent { .. } => 0,
-        // Costs a packet.
+        // This costs a single packet.
         Refusal::Refused { .. } => 50,
         Refusal::Said(said) if said.verdict == Verdict::Full => 1_000,
         Refusal::Said(said) if said.verdict == Verdict::WrongPassword => 200,
@@ -43,7 +45,7 @@ fn pause(refusal: &Refusal) -> Duration {
     })
 }
 
-/// A wait that has begun, and what was said of it.
+/// A wait in progress, and what was last reported about it.
 pub(super) struct Wait<'a> {
     cx: &'a Context<'a>,
     begun: Duration,
@@ -59,14 +61,14 @@ impl<'a> Wait<'a> {
         self.cx
     }
 
-    /// Says what RDS is asked for, unless something else is waited for already, of which this is only a look.
+    /// Reports what RDS is asked for, unless a wait has already been reported, of which this query is only a part.
     pub(super) fn asking(&self, what: &str) {
         if self.said.borrow().0.is_empty() {
             self.cx.asking(format!("for RDS to {what}"));
         }
     }
 
-    /// Says it in any case.
+    /// Reports it in any case.
     pub(super) fn asks(&self, what: &str) {
         self.said.take();
         self.asking(what);
@@ -76,7 +78,7 @@ impl<'a> Wait<'a> {
         self.cx.host().clock.elapsed().saturating_sub(self.begun)
     }
 
-    /// Says what is waited for, unless it was just said, and sleeps. An error once there is no time at all.
+    /// Reports what is waited for, unless that was just reported, and sleeps. An error if no time is left.
     pub(super) async fn pause(&self, what: &str, hint: &dyn Fn() -> Option<String>, pause: Duration) -> Result<(), DatabaseError> {
         let (cx, waited) = (self.cx, self.waited());
         let left = cx.time_left();
@@ -96,7 +98,7 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// Asks RDS for a database, and waits until it shows one that it has agreed to make.
+/// Asks RDS to restore a database, and waits until RDS lists it.
 pub(super) async fn restore(restore: &Restore, cx: &Context<'_>) -> Result<(), DatabaseError> {
     cx.asking(format!("for RDS to accept the restore of {}", restore.id));
     taken_is_well(cx.world.aws.rds.restore(restore).await)?;
@@ -104,7 +106,7 @@ pub(super) async fn restore(restore: &Restore, cx: &Context<'_>) -> Result<(), D
     seen(&name, |_| true, cx).await
 }
 
-/// Asks RDS for an instance in a cluster, and waits until it shows it.
+/// Asks RDS for an instance in a cluster, and waits until RDS lists it.
 pub(super) async fn add_member(member: &Member, cx: &Context<'_>) -> Result<(), DatabaseError> {
     cx.asking(format!("for RDS to accept the instance {}", member.id));
     taken_is_well(cx.world.aws.rds.add_member(member).await)?;
@@ -112,7 +114,7 @@ pub(super) async fn add_member(member: &Member, cx: &Context<'_>) -> Result<(), 
     seen(&name, |cluster| !cluster.members.is_empty(), cx).await
 }
 
-/// Another instance of the fleet was faster, or our own answer was lost: the name is what there is one of.
+/// Another instance of the fleet was faster, or the response to our request was lost: identifiers are unique.
 fn taken_is_well(asked: Result<(), crate::aws::AwsError>) -> Result<(), DatabaseError> {
     match asked {
         Err(error) if matches!(error.code.as_str(), "DBInstanceAlreadyExists" | "DBClusterAlreadyExistsFault") => Ok(()),
@@ -120,7 +122,7 @@ fn taken_is_well(asked: Result<(), crate::aws::AwsError>) -> Result<(), Database
     }
 }
 
-/// Waits until RDS shows something as it has agreed to make it.
+/// Waits until RDS shows a database in the requested form.
 pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool, cx: &Context<'_>) -> Result<(), DatabaseError> {
     let wait = Wait::new(cx);
     let mut pauses = Backoff::DATABASE.pauses();
@@ -135,8 +137,8 @@ pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool
     }
 }
 
-/// Waits until a database takes logins. Returns what refused the password, if that is what it did, and no one is known to
-/// be changing it.
+/// Waits until a database accepts logins. Returns the target and the refusal if the password was refused and is not
+/// known to be changing.
 pub(super) async fn attempt(database: &Database, wait: &Wait<'_>) -> Result<Option<(Target, Refusal)>, DatabaseError> {
     let cx = wait.cx;
     let (target, knocked) = match database.name(cx)? {
@@ -159,7 +161,7 @@ pub(super) async fn attempt(database: &Database, wait: &Wait<'_>) -> Result<Opti
     }
 }
 
-/// Waits until RDS says where a database is, and whom it lets in.
+/// Waits until RDS reports the address of a database and its login is known.
 pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<'_>) -> Result<(rds::Database, Target), DatabaseError> {
     let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     loop {
@@ -177,8 +179,8 @@ pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<
     }
 }
 
-/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will. A wrong password is waited
-/// for only with `hope`.
+/// Waits until an RDS database accepts a login, and stops early if RDS reports that it never will. A wrong password is
+/// waited for only with `hope`.
 pub(super) async fn until_login(
     name: &Name,
     found: rds::Database,
@@ -189,7 +191,7 @@ pub(super) async fn until_login(
     let cx = wait.cx;
     let status = RefCell::new(found.status);
     let doubted = Cell::new(None);
-    // A password that is wrong may be about to change, which RDS knows.
+    // RDS knows whether a wrong password is about to change.
     let patient = async |refusal: &Refusal| {
         if !hope {
             return Ok(false);
@@ -213,7 +215,7 @@ pub(super) async fn until_login(
     let asking = pin!(async {
         loop {
             cx.host().clock.sleep(Backoff::DATABASE_CHECK.pause(1, None)).await;
-            // Whatever is the matter with RDS, the database may be well.
+            // The database may work even if RDS does not answer.
             let Ok(found) = cx.world.aws.rds.database(name).await else { continue };
             let Some(found) = found else { return Unsuitable::Missing { kind: name.kind, id: name.id.clone() } };
             if let Err(hopeless) = decide::fit(name, &found) {
@@ -231,8 +233,8 @@ pub(super) async fn until_login(
     }
 }
 
-/// What is wrong with the instances of a cluster, if no one will ever log in to any. The cluster itself is `available` then,
-/// and one that fails where another does not is replaced by that.
+/// What is wrong with the instances of a cluster, if no login will ever succeed on any of them. The cluster itself is
+/// `available` in that case. A failed instance does not matter if another one works.
 async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Unsuitable> {
     let mut hopeless = None;
     for id in &cluster.members {
@@ -243,12 +245,12 @@ async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Un
     hopeless
 }
 
-/// Says that a database is asked for a login: it may take the connection, and say nothing.
+/// Reports a login attempt, because the database may accept the connection and not answer.
 pub(super) fn knocks(name: &str, cx: &Context<'_>) {
     cx.waiting(format!("for {name} to take logins (no answer yet)"));
 }
 
-/// Knocks until a login is taken, or what is said will not pass.
+/// Attempts logins until one is accepted, or the refusal is final.
 async fn knocking(
     name: &str,
     target: &Target,
@@ -275,7 +277,7 @@ async fn knocking(
     }
 }
 
-/// A database that is known to be there.
+/// The description of a database that has to exist.
 pub(super) async fn described(name: &Name, wait: &Wait<'_>) -> Result<rds::Database, DatabaseError> {
     wait.asking(&format!("describe {}", name.id));
     let found = wait.cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?;

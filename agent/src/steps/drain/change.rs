@@ -1,4 +1,4 @@
-//! What can differ between a drain and what it should be.
+//! The differences between a drain and its wanted state.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use super::trouble::DrainError;
 use crate::host::Unit;
 use crate::steps::install;
 
-/// One difference between a drain and what it should be.
+/// One difference between a drain and its wanted state.
 pub(crate) enum Change {
-    /// This machine was drained, and is to work again: what was done then is to be done again.
+    /// This machine was drained and has to work again, so the recorded drain is discarded and can be repeated.
     Forget,
     /// Its settings.
     File(install::Change),
     /// systemd does not start a unit that hit its start limit.
     ResetFailed,
     Start,
-    /// It runs with other settings.
+    /// It runs with outdated settings.
     Restart,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What is to be done about its unit; `is_current` is whether it was last started with the settings of now.
+/// What has to be done about its unit; `is_current` says whether it was last started with the current settings.
 pub(super) fn starts(unit: &Unit, is_current: bool) -> Result<Vec<Change>, DrainError> {
     if unit.load != "loaded" {
         return Err(DrainError::NoUnit { load: unit.load.clone() });

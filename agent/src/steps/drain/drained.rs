@@ -1,4 +1,4 @@
-//! Whether this machine was drained, for who has not read its document yet.
+//! Whether this machine was drained, for code that has not read the document yet.
 
 use std::path::Path;
 
@@ -9,19 +9,19 @@ use crate::host::state::{Entry, Record};
 use crate::host::{Host, HostError};
 use crate::json::of_bytes;
 
-/// Settings are a few kilobytes.
+/// Size limit in bytes; settings have a few kilobytes.
 const LIMIT: u64 = 1 << 20;
 
-/// Whether a drain has begun in this boot of the machine, and no boot has brought back since what it takes down.
+/// Whether a drain has begun in this boot of the machine, and no boot has since restarted what it stopped.
 pub(crate) async fn is_drained(host: &Host, boot_id: &str) -> bool {
     began(host).await.is_some_and(|began| began.boot_id == boot_id)
 }
 
-/// Forgets what a drain has done, for this machine is to work again, but not the notice for which that was.
+/// Discards the record of a drain, since this machine has to work again, but keeps the notice that caused the drain.
 ///
 /// # Errors
 ///
-/// If anything of it stays.
+/// If any part of it cannot be removed.
 pub(crate) async fn forget_drain(record: &Record, host: &Host) -> Result<(), HostError> {
     host.files.remove(Path::new(LEAVING)).await?;
     for (key, _) in record.below("").into_iter().filter(|(key, _)| key != NOTICED) {
@@ -30,7 +30,7 @@ pub(crate) async fn forget_drain(record: &Record, host: &Host) -> Result<(), Hos
     Ok(())
 }
 
-/// The beginning of a drain, if there is one on record.
+/// The record of the beginning of a drain, if there is one.
 async fn began(host: &Host) -> Option<Entry> {
     let settings: Value = of_bytes(&host.files.read(Path::new(SETTINGS), LIMIT).await.ok()??).ok()?;
     let record = Record::load(host.files.clone(), host.users.own(), settings["record"].as_str()?).await.ok()?;

@@ -1,4 +1,4 @@
-//! The fields of a drain, and what can be wrong with them before anything is asked.
+//! The fields of a drain, and their validation before anything is contacted.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::failure::Objection;
 use crate::step::fields::TimeLimit;
 use crate::text::Text;
 
-/// As long as EC2 leaves a Spot Instance after its notice.
+/// The time that EC2 leaves a Spot Instance after its notice.
 const GRACE: Duration = Duration::from_secs(120);
 
 const DEREGISTRATION: Duration = Duration::from_secs(30);
 
-/// The longest that a lifecycle hook can be kept waiting.
+/// The longest time for which a lifecycle hook can be kept waiting.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
@@ -54,7 +54,7 @@ pub(super) struct HookFields {
 }
 
 impl Drain {
-    /// As the field.
+    /// The value of the field, or its default.
     pub(crate) fn grace(&self) -> Duration {
         self.grace.map_or(GRACE, |limit| limit.0)
     }
@@ -63,13 +63,13 @@ impl Drain {
         self.deregistration.map_or(DEREGISTRATION.min(self.grace()), |limit| limit.0)
     }
 
-    /// Every string that may hold references.
+    /// All strings that may contain references.
     pub(super) fn texts(&self) -> Vec<&Text> {
         let hook = self.lifecycle_hook.iter().flat_map(|hook| hook.name.iter().chain(&hook.group));
         self.targets.iter().chain(hook).collect()
     }
 
-    /// What is wrong with the fields by themselves.
+    /// What is wrong with the fields, taken by themselves.
     pub(super) fn wrong(&self, secret: bool) -> Vec<Objection> {
         let plain = self.targets.iter().filter(|target| target.is_plain());
         let mut found: Vec<Objection> = plain.filter_map(|target| check_target_group(target.raw()).err()).collect();

@@ -1,14 +1,14 @@
-//! What the boot, the drain and the proxy call things by which they know of each other.
+//! The names shared by the boot, the drain and the proxy.
 
-/// Its settings.
+/// The settings of the drain.
 pub(crate) const SETTINGS: &str = "/run/ingot/drain.json";
 
-/// While this is there, the proxy answers 503 where the health of an application is asked for.
+/// While this file exists, the proxy answers health checks of applications with 503.
 pub(crate) const LEAVING: &str = "/run/ingot/proxy/leaving";
 
-/// What the record of a drain says first: by which sign, and when, it began.
+/// The record entry for the beginning of a drain: its time, and the sign that caused it.
 pub(crate) const BEGAN: &str = "began";
 
-/// What it says of the last notice of EC2 for which this machine was drained: that stays in its metadata, and is no news to a
-/// machine that works again.
+/// The record entry for the last EC2 notice that caused a drain. The notice stays in the metadata of the instance, and
+/// must not count again on a machine that works again.
 pub(crate) const NOTICED: &str = "noticed";

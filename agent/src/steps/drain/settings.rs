@@ -1,4 +1,4 @@
-//! What the drain of a machine is started with: made by the boot, read by `ingot drain`. It holds no secret.
+//! The settings with which a drain is started: written by the boot, read by `ingot drain`, without secrets.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) const UNIT: &str = "ingot-drain.service";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Settings {
-    /// The step that it is of.
+    /// The address of its step.
     pub(crate) address: String,
     /// The name of this machine's records.
     pub(crate) record: String,
@@ -25,12 +25,12 @@ pub(crate) struct Settings {
     pub(crate) targets: Vec<String>,
     pub(crate) spot: bool,
     pub(crate) rebalance: bool,
-    /// Services, applications, workers and mounts, by their addresses, each after those that it waits for.
+    /// Services, applications, workers and mounts, by address, each after those that it depends on.
     pub(crate) serving: Vec<String>,
     /// Buckets and prefixes.
     pub(crate) evidence: Vec<String>,
-    /// Where applications, and the proxy for them, listen. What a later version adds has a default, too: the watcher of before
-    /// reads it.
+    /// The ports of applications and of their proxy. Fields added in later versions need a default, because a watcher
+    /// may read settings of another version.
     #[serde(default)]
     pub(crate) ports: Vec<u16>,
 }
@@ -53,17 +53,18 @@ impl Settings {
         Duration::from_millis(self.deregistration_ms)
     }
 
-    /// Services and applications, those that came last first.
+    /// Services and applications, in reverse order of their start.
     pub(crate) fn last_first(&self) -> impl Iterator<Item = &String> {
         self.serving.iter().rev().filter(|address| address.starts_with("services.") || address.starts_with("applications."))
     }
 
-    /// Whether there is anything that serves requests.
+    /// Whether anything serves requests.
     pub(crate) fn serves(&self) -> bool {
         self.last_first().next().is_some()
     }
 
-    /// The units of the document that a shutdown stops after the drain. Those of applications say so themselves.
+    /// The units of the document that a shutdown stops only after the drain. Units of applications declare this
+    /// themselves.
     pub(crate) fn later(&self) -> impl Iterator<Item = String> {
         self.serving.iter().filter_map(|address| match address.split_once('.')? {
             ("services", unit) => Some(unit.to_owned()),
@@ -73,13 +74,13 @@ impl Settings {
         })
     }
 
-    /// The units of `services:`, each after those that it waits for.
+    /// The units of `services:`, each after those that it depends on.
     pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
         self.serving.iter().filter_map(|address| address.strip_prefix("services."))
     }
 }
 
-/// How systemd names the unit of what is mounted at a path, without its first slash.
+/// The name of systemd's mount unit for a path without its leading slash.
 ///
 /// Source: systemd.unit(5), "String Escaping for Inclusion in Unit Names".
 fn mount_unit(path: &str) -> String {
@@ -108,7 +109,7 @@ pub(super) fn ms(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// As `systemd-escape --path --suffix=mount` says.
+    /// The expected names are the output of `systemd-escape --path --suffix=mount`.
     #[test]
     fn mounts_have_the_units_that_systemd_gives_them() {
         let cases = [

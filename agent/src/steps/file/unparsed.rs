@@ -1,4 +1,4 @@
-//! Rendered text that does not parse: where, and the line itself without secrets.
+//! Rendered text that does not parse: the position, and the line itself with secrets removed.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::step::Context;
 use crate::template::FormatError;
 use crate::text::shown_on_a_line;
 
-/// Wider lines are cut around the column, in characters: a report has to stay readable.
+/// Maximum number of characters shown. Longer lines are cut around the column, to keep reports readable.
 const WIDTH: usize = 120;
 
-/// Rendered text of a file that does not parse.
+/// The rendered text of a file that does not parse.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unparsed {
-    /// Where the file would be.
+    /// The path of the file to be written.
     path: String,
     error: FormatError,
-    /// The line in which the parser stopped, without any scalar of a secret. Empty if there is nothing in it.
+    /// The line at which the parser stopped, without any value from a secret. May be empty.
     line: String,
 }
 
 impl Unparsed {
-    /// `rendered` is what was parsed.
+    /// `rendered` is the text that was parsed.
     pub(super) fn of(error: FormatError, rendered: &str, cx: &Context<'_>) -> Self {
         let line = error.line.and_then(|line| rendered.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
         let shown = cx.world.redactor.redact_content(line);
@@ -29,7 +29,7 @@ impl Unparsed {
     }
 }
 
-/// As much of a line as is shown.
+/// The part of a line that is shown.
 fn around(line: &str, column: usize) -> String {
     let length = line.chars().count();
     if length <= WIDTH {

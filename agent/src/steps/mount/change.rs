@@ -1,4 +1,4 @@
-//! What can differ between a mount and what it should be.
+//! The differences between a mount and its wanted state.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use crate::host::Attributes;
 use crate::host::disks::{Device, Filesystem};
 use crate::host::mounts::MountCall;
 
-/// One difference between a mount and what it should be.
+/// One difference between a mount and its wanted state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     CreateDirectory(PathBuf),
-    /// What an earlier document had mounted here.
+    /// A volume that was mounted here for an earlier document.
     Unmount {
         at: PathBuf,
         volume: String,

@@ -1,4 +1,4 @@
-//! What there is against what is asked for.
+//! Compares what is mounted with what is asked for.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use crate::host::mounts::{self, MountCall, Mounted};
 use crate::host::{Attributes, FileKind, HostError, Stat};
 use crate::step::Context;
 
-/// A filesystem counts as smaller than its device from this difference on. The last part of a device that is too small for
-/// a whole group of blocks stays unused.
+/// Minimum difference, in bytes, for a filesystem to count as smaller than its device. The end of a device stays unused
+/// if it is too small for a whole block group.
 const GROW_FROM: u64 = 64 << 20;
 
-/// What can be found on a device and is not for mounting.
+/// Contents of a device that cannot be mounted.
 const NOT_FILESYSTEMS: &[&str] = &[
     "LVM2_member",
     "linux_raid_member",
@@ -97,7 +97,7 @@ impl Mount {
         Ok(vec![Change::SwapOn { device, priority: options.priority }])
     }
 
-    /// A bind mount, a network filesystem, or one of the kernel's own.
+    /// Inspects a bind mount, a network filesystem, or a virtual filesystem of the kernel.
     pub(super) async fn inspect_other(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
         let at = &cx.host().files.mount_point(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let kind = self.kind.clone().unwrap_or_default();
@@ -141,7 +141,7 @@ impl Mount {
         }
     }
 
-    /// Owner and mode of what is mounted, where the document says anything about them.
+    /// Owner and mode of the mounted directory, if the document sets them.
     async fn attributes(&self, at: &Path, cx: &Context<'_>) -> Result<Option<Change>, MountError> {
         let users = &cx.host().users;
         let Some(Stat { attributes: found, .. }) = cx.host().files.stat(at).await.map_err(MountError::Host)? else { return Ok(None) };
@@ -169,7 +169,8 @@ impl Mount {
         }
         let present: Vec<String> = mounted.options.iter().filter(|word| !(set.contains(&"rw") && *word == "ro")).cloned().collect();
         let present = Options::parse(&present).map_or(MsFlags::empty(), |present| present.flags);
-        // Without MS_BIND the filesystem as a whole is meant, and one that is read-only as a whole has to be written to again.
+        // Without MS_BIND the call applies to the whole filesystem, which is necessary to make a read-only filesystem
+        // writable again.
         let scope = if set.contains(&"rw") { MsFlags::MS_REMOUNT } else { MsFlags::MS_REMOUNT | MsFlags::MS_BIND };
         let call = MountCall {
             source: mounted.source.clone(),
@@ -182,7 +183,7 @@ impl Mount {
         vec![Change::Remount { call, set }]
     }
 
-    /// What is to grow, if it is to and can.
+    /// The change that grows the filesystem, if that is wanted and possible.
     fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, at: &Path, cx: &Context<'_>) -> Option<Change> {
         let asked = self.grow.unwrap_or_else(|| !self.volumes(cx).is_empty());
         let Content::Holds(signatures) = content else { return None };
@@ -193,17 +194,17 @@ impl Mount {
         grows.then(|| Change::Grow { device: device.clone(), filesystem, at: at.to_owned(), to: size })
     }
 
-    /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
-    /// unless it is told not to look.
+    /// Whether another mounted XFS has the same UUID, as two volumes from one snapshot do: the kernel refuses to mount
+    /// the second one without `nouuid`.
     async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> bool {
         let Some(uuid) = &one.uuid else { return false };
-        // The other may be about to be mounted, by a step that runs beside this one.
+        // The other one may be about to be mounted by a step that runs at the same time.
         if !cx.world.claims.filesystem(uuid, device.number) {
             return true;
         }
         let others = table.iter().filter(|mounted| mounted.filesystem == "xfs" && mounted.device != device.number);
         for other in others {
-            // One whose device is gone has no twin.
+            // A filesystem whose device is gone does not count as a twin.
             let Ok(Content::Holds(signatures)) = cx.host().disks.content(Path::new(&other.source)).await else { continue };
             if signatures.iter().any(|signature| signature.uuid.as_ref() == Some(uuid)) {
                 return true;
@@ -213,7 +214,7 @@ impl Mount {
     }
 }
 
-/// The filesystem to tell mount(2), by what is on the device.
+/// The filesystem type for mount(2), according to the content of the device.
 fn mountable(asked: Option<&str>, content: &Content, node: &Path) -> Result<String, MountError> {
     let found = match content {
         Content::Unspecified => return Ok(asked.unwrap_or("auto").to_owned()),
@@ -239,17 +240,17 @@ fn mountable(asked: Option<&str>, content: &Content, node: &Path) -> Result<Stri
     }
 }
 
-/// Whether a mount that is there is the one that is asked for.
+/// Whether an existing mount is the wanted one.
 fn is_same(what: What, mounted: &Mounted, source: &str, kind: &str, table: &[Mounted]) -> bool {
     match what {
         What::Bind => {
-            // The directory that is shown lies on the filesystem that is seen at `source`.
+            // The bound directory is on the filesystem that is visible at `source`.
             let below = table.iter().filter(|other| Path::new(source).starts_with(&other.at) && other.at != mounted.at);
             let Some(holder) = below.max_by_key(|other| other.at.components().count()) else { return mounted.root == Path::new(source) };
             let rest = Path::new(source).strip_prefix(&holder.at).unwrap_or(Path::new(""));
             mounted.device == holder.device && mounted.root == holder.root.join(rest)
         }
-        // Their programs show another source than the one they are given.
+        // Their mount programs show another source than the one they were given.
         What::Network if kind == "efs" => mounted.filesystem.starts_with("nfs"),
         What::Network if kind.starts_with("fuse") => mounted.filesystem.starts_with("fuse"),
         What::Network => mounted.source == source || mounted.source.trim_end_matches('/') == source.trim_end_matches('/'),
@@ -257,7 +258,7 @@ fn is_same(what: What, mounted: &Mounted, source: &str, kind: &str, table: &[Mou
     }
 }
 
-/// All options as one string, for a program.
+/// All options as one string, for a mount program.
 fn words(options: &Options) -> String {
     let flags = Options::names(options.flags);
     flags.into_iter().map(str::to_owned).chain(options.data.iter().cloned()).collect::<Vec<_>>().join(",")

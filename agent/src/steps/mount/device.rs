@@ -1,4 +1,4 @@
-//! The disk that a mount is of.
+//! The disk behind a mount.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::host::disks::{Device, Disk};
 use crate::step::Context;
 
 impl Mount {
-    /// The disk and the device that `device:` names, which has to be what the volume it refers to said.
+    /// The disk and the device that `device:` names. The disk must be the volume that the step refers to.
     pub(super) async fn block(&self, cx: &Context<'_>) -> Result<(Disk, Device), MountError> {
         let node = PathBuf::from(self.device.as_ref().map(|device| render(device, cx)).transpose()?.unwrap_or_default());
         let behind = cx.host().disks.behind(&node).await.map_err(MountError::Host)?;
@@ -25,7 +25,7 @@ impl Mount {
         Ok((disk, device))
     }
 
-    /// The steps of `volumes:` that it refers to.
+    /// The steps of `volumes:` to which `device:` refers.
     pub(super) fn volumes(&self, cx: &Context<'_>) -> Vec<Address> {
         cx.references.iter().filter(|reference| reference.root() == "volumes").filter_map(|reference| reference.address()).collect()
     }

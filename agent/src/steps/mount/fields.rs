@@ -1,4 +1,4 @@
-//! The fields of a mount, as the document writes them, and what can be wrong with them before anything is asked.
+//! The fields of a mount, and their validation before anything is contacted.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::step::fields::Mode;
 use crate::steps::preload::Preload;
 use crate::text::Text;
 
-/// Places that a mount would hide the running system by, or the memory of ingot.
+/// Paths at which a mount would hide the running system, or ingot's own records.
 const OF_THE_IMAGE: [&str; 15] = [
     "/",
     "/boot",
@@ -56,15 +56,15 @@ pub(crate) struct Mount {
     pub(super) preload: Option<Preload>,
 }
 
-/// What kind of thing is mounted.
+/// The kind of object that is mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Block,
     Swap,
     Bind,
-    /// By a program, mount.TYPE, since the kernel does not look up names.
+    /// Mounted by a program, mount.TYPE, because the kernel does not resolve host names.
     Network,
-    /// Something of the kernel's own, such as tmpfs.
+    /// A virtual filesystem of the kernel, such as tmpfs.
     Virtual,
 }
 
@@ -88,7 +88,7 @@ impl Mount {
         Options::parse(&options).map_err(|(message, hint)| MountError::Option { message, hint })
     }
 
-    /// What contradicts itself.
+    /// Contradictions between the fields.
     pub(super) fn contradictions(&self, key: &str, secret: bool) -> Vec<Objection> {
         let mut wrong: Vec<(String, &str)> = Vec::new();
         let what = self.what();
@@ -145,7 +145,7 @@ impl Mount {
     }
 }
 
-/// Fills in a string of the document.
+/// Renders a string of the document.
 pub(super) fn render(text: &Text, cx: &Context<'_>) -> Result<String, MountError> {
     cx.render(text).map(|rendered| rendered.expose().to_owned()).map_err(MountError::Render)
 }

@@ -1,22 +1,22 @@
-//! Mount options, as in mount(8): what the kernel takes as a flag, what the filesystem takes as text, and what is neither.
+//! Mount options, as in mount(8): kernel flags, text for the filesystem, and options that are neither.
 //!
 //! Source: mount(8), "filesystem-independent mount options", and the table of util-linux' libmount.
 
 use nix::mount::MsFlags;
 
-/// Options, sorted by who takes them.
+/// Options, by what they apply to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) flags: MsFlags,
-    /// For the filesystem, in the order in which they were given.
+    /// For the filesystem, in the order given.
     pub(super) data: Vec<String>,
     /// The priority of a swap area.
     pub(super) priority: Option<u16>,
-    /// Whether `rw` is asked for in so many words.
+    /// Whether `rw` is given explicitly.
     pub(super) writable: bool,
 }
 
-/// What a word sets (`true`) or clears.
+/// The flag that a word sets (`true`) or clears.
 const FLAGS: &[(&str, MsFlags, bool)] = &[
     ("ro", MsFlags::MS_RDONLY, true),
     ("rw", MsFlags::MS_RDONLY, false),
@@ -53,11 +53,11 @@ const FLAGS: &[(&str, MsFlags, bool)] = &[
 const FOR_FSTAB: &[&str] = &["defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "owner", "group"];
 
 impl Options {
-    /// Reads options, each of which may be several with commas between.
+    /// Parses options, each of which may be a comma-separated list.
     ///
     /// # Errors
     ///
-    /// The option that makes no sense here, and what to do.
+    /// The option that is invalid here, and what to do.
     pub(super) fn parse(options: &[String]) -> Result<Self, (String, &'static str)> {
         let mut parsed = Self { flags: MsFlags::empty(), data: Vec::new(), priority: None, writable: false };
         for word in options.iter().flat_map(|option| words(option)) {
@@ -105,14 +105,14 @@ impl Options {
         self.flags.contains(MsFlags::MS_BIND)
     }
 
-    /// What differs between the options a mount has and those that are asked for, of those that one mount has by itself:
-    /// the words to set. Nothing that was not asked for counts.
+    /// The words to set: options that are asked for and missing, as far as they belong to a single mount and not to its
+    /// filesystem. Options that were not asked for are ignored.
     pub(super) fn missing(&self, present: &[String]) -> Vec<&'static str> {
         let own =
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME;
         let set = FLAGS.iter().filter(|(_, flag, set)| *set && own.contains(*flag) && self.flags.contains(*flag));
         let mut missing: Vec<&str> = set.map(|(name, ..)| *name).filter(|name| !present.iter().any(|present| present == name)).collect();
-        // A filesystem that the kernel found to be damaged is read-only, and is to stay so unless someone asks for more.
+        // The kernel makes a damaged filesystem read-only, and it stays so unless `rw` is given explicitly.
         if self.writable && !self.flags.contains(MsFlags::MS_RDONLY) && present.iter().any(|present| present == "ro") {
             missing.push("rw");
         }
@@ -120,7 +120,7 @@ impl Options {
     }
 }
 
-/// Splits at commas, but for those between quotes: SELinux contexts have commas in them.
+/// Splits at commas, except those within quotes: SELinux contexts contain commas.
 fn words(option: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;

@@ -1,7 +1,7 @@
-//! Mounts that come back by themselves after a reboot, before IMDS or EC2 is asked for anything.
+//! Restores mounts after a reboot, before IMDS or EC2 is used.
 //!
-//! What was mounted is kept in the record of this instance. A volume is known by its id, which the disk itself has to say:
-//! a record that was copied to another machine mounts nothing there. The step looks at it again later, as always.
+//! Mounts are kept in the record of this instance. A volume is identified by the ID that the disk itself reports, so a
+//! record copied to another machine mounts nothing there. The step later inspects the mount again, as usual.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::step::Context;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Remembered {
-    /// The EBS volume; `None` for a bind mount or a filesystem of the kernel's own.
+    /// The EBS volume; `None` for a bind mount or a virtual filesystem of the kernel.
     volume: Option<String>,
     partition: Option<u32>,
     source: String,
@@ -35,7 +35,7 @@ struct Remembered {
 }
 
 impl Mount {
-    /// The volume that is mounted there, if this step itself had it mounted for an earlier document.
+    /// The volume that is mounted there, if this step mounted it for an earlier document.
     pub(super) async fn was_ours(&self, mounted: &Mounted, cx: &Context<'_>) -> Result<Option<String>, MountError> {
         let entry = cx.world.record.get(cx.address.as_str());
         let remembered = entry.and_then(|entry| serde_json::from_str::<Remembered>(&entry.detail?).ok());
@@ -46,14 +46,14 @@ impl Mount {
         Ok(disk.filter(|disk| Device::of(disk, partition).number == mounted.device).map(|_| volume))
     }
 
-    /// Whether it is read-only because an earlier document said so.
+    /// Whether it is read-only because an earlier document asked for that.
     pub(super) fn was_read_only(&self, cx: &Context<'_>) -> bool {
         let entry = cx.world.record.get(cx.address.as_str());
         let remembered = entry.and_then(|entry| serde_json::from_str::<Remembered>(&entry.detail?).ok());
         remembered.is_some_and(|remembered| MsFlags::from_bits_truncate(remembered.flags).contains(MsFlags::MS_RDONLY))
     }
 
-    /// Keeps what is mounted now.
+    /// Records the current mount.
     pub(super) async fn remember(&self, cx: &Context<'_>) -> Result<(), MountError> {
         let options = self.parsed(cx)?;
         let kind = self.kind.clone().unwrap_or_default();
@@ -63,7 +63,8 @@ impl Mount {
             What::Bind | What::Network | What::Virtual => None,
         };
         let volume = device.as_ref().and_then(|device| device.volume.clone());
-        // A network is not there yet when mounts come back, and any other disk may be another one by then.
+        // The network is not up yet when mounts are restored, and any disk other than an EBS volume may be a different
+        // one by then.
         if what == What::Network || (device.is_some() && volume.is_none()) {
             return Ok(());
         }
@@ -73,7 +74,7 @@ impl Mount {
         let source = self.device.as_ref().map(|device| render(device, cx)).transpose()?.unwrap_or_else(|| kind.clone());
         let remembered = Remembered {
             partition: device.and_then(|device| device.partition),
-            // The kernel's name of a volume is another one after a reboot.
+            // The kernel's name of a volume may change with a reboot.
             source: if volume.is_some() { String::new() } else { source },
             volume,
             filesystem: match what {
@@ -94,8 +95,8 @@ impl Mount {
     }
 }
 
-/// Brings back every mount that is on record, waiting for disks that are still to be found for so long. What cannot be is
-/// said in a sentence for people; its step will see to it.
+/// Restores every recorded mount, waiting at most `patience` for disks that have not appeared yet. Returns a sentence
+/// for each mount that could not be restored; its step handles it later.
 pub(crate) async fn bring_back(record: &Record, host: &Host, patience: Duration) -> Vec<String> {
     let known = record.below("mounts.").into_iter().filter_map(|(address, entry)| {
         let remembered = serde_json::from_str::<Remembered>(&entry.detail?).ok()?;
@@ -105,8 +106,8 @@ pub(crate) async fn bring_back(record: &Record, host: &Host, patience: Duration)
     let mut troubles = Vec::new();
     wait_for_disks(&left, host, patience).await;
     let mut failed: Vec<PathBuf> = Vec::new();
-    // A mount comes after those that hold its directory and, of a bind mount, what it shows. Where one of these does not
-    // come back, neither does it: it would be somewhere else, and hidden later.
+    // A mount comes after the mounts that contain its directory and, for a bind mount, its source. If one of these
+    // cannot be restored, neither is this one: it would be mounted in the wrong place, and be hidden later.
     while !left.is_empty() {
         let holds = |holder: &Path, (at, remembered): &(PathBuf, Remembered)| {
             let shows = remembered.filesystem.is_empty() && Path::new(&remembered.source).starts_with(holder);
@@ -124,7 +125,7 @@ pub(crate) async fn bring_back(record: &Record, host: &Host, patience: Duration)
     troubles
 }
 
-/// Early in a boot the kernel may still be finding disks.
+/// Early in a boot the kernel may still be detecting disks.
 async fn wait_for_disks(mounts: &[(PathBuf, Remembered)], host: &Host, patience: Duration) {
     let Ok(mut watch) = host.disks.watch() else { return };
     let deadline = host.clock.elapsed() + patience;
@@ -136,13 +137,13 @@ async fn wait_for_disks(mounts: &[(PathBuf, Remembered)], host: &Host, patience:
     }
 }
 
-/// Why a mount does not come back.
+/// Why a mount was not restored.
 enum Away {
-    /// Neither does the one that holds it, or that it shows.
+    /// The mount that contains its directory or source was not restored either.
     Behind,
     NoDisk(String),
     NoPartition(u32),
-    /// What lies on the disk is something else by now, or has to be checked first.
+    /// The disk now contains something else, or has to be checked first.
     Content(String),
     Host(HostError),
 }
@@ -168,7 +169,7 @@ impl From<HostError> for Away {
     }
 }
 
-/// Forgets every mount that the document no longer asks for.
+/// Removes the record of every mount that the document no longer has.
 pub(crate) async fn forget_others(record: &Record, kept: &BTreeSet<&str>) -> Result<(), HostError> {
     for (address, _) in record.below("mounts.") {
         if !kept.contains(address.as_str()) {
@@ -202,7 +203,7 @@ impl Remembered {
         }
         let mut data = self.data.clone();
         if let Some(device) = &device {
-            // One that has to be checked first, or is something else by now, is left to its step.
+            // A filesystem that has to be checked first, or has been replaced, is left to its step.
             match host.disks.content(&device.node).await? {
                 Content::Unspecified => {}
                 Content::Holds(signatures) if matches!(signatures.as_slice(), [one] if one.kind == self.filesystem && matches!(one.state, State::Clean | State::Unreplayed)) => {

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::host::HostError;
 use crate::template::TemplateError;
 
-/// Why something could not be mounted. What was mounted before still is.
+/// Why something could not be mounted. Existing mounts are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MountError {
     #[error("cannot fill in a field")]
@@ -55,7 +55,7 @@ impl Failure for MountError {
 
     fn is_transient(&self) -> bool {
         match self {
-            // Early in a boot the network, its names or the other side may not be up yet.
+            // Early in a boot the network, name resolution or the server may not be up yet.
             Self::Network { source: HostError::Tool { said, .. } } => {
                 let said = said.to_ascii_lowercase();
                 !["denied", "no such file", "incorrect mount option", "bad option", "invalid"].iter().any(|word| said.contains(word))

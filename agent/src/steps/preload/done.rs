@@ -1,4 +1,4 @@
-//! What is remembered of a preloading, so that it is done once.
+//! The record of a preload, so that it is done only once.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use super::trouble::PreloadError;
 use crate::host::state::{Entry, EntryState};
 use crate::step::Context;
 
-/// What is remembered of a preloading.
+/// The record of a preload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Done {
     pub(super) identity: String,
-    /// Stands for what was meant to be read.
+    /// A digest of what had to be read.
     pub(super) meant: String,
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -31,22 +31,22 @@ impl Done {
         Some(Self { identity, files, bytes, meant: field("meant")?.to_owned() })
     }
 
-    /// That the reading of `meant` has not ended yet.
+    /// A record that the reading of `meant` has not finished yet.
     pub(super) fn not_yet(identity: String, meant: String) -> Self {
         Self { identity, meant, files: 0, bytes: 0 }
     }
 
-    /// What a record says that is done, if it still holds.
+    /// The finished preload according to a record, if it is still valid.
     pub(super) fn recorded(entry: Option<&Entry>, identity: &str, meant: &str, in_boot: Option<&str>) -> Option<Self> {
         let entry = entry.filter(|entry| entry.state == EntryState::Done)?;
         let done = Self::parse(entry.detail.as_deref()?)?;
-        // Without /proc no one knows which boot this is.
+        // Without /proc, the current boot cannot be identified.
         let still = in_boot.is_none_or(|boot| entry.boot_id == boot && !boot.is_empty());
         (still && done.identity == identity && done.meant == meant).then_some(done)
     }
 }
 
-/// Remembers how far it has come.
+/// Records the progress.
 pub(super) async fn record(state: EntryState, done: &Done, cx: &Context<'_>) -> Result<(), PreloadError> {
     let at = cx.host().clock.now().to_string();
     let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at, detail: Some(done.to_string()) };
@@ -54,7 +54,7 @@ pub(super) async fn record(state: EntryState, done: &Done, cx: &Context<'_>) -> 
     record.put(cx.address.as_str(), entry).await.map_err(PreloadError::Host)
 }
 
-/// What is on record of it.
+/// The recorded entry of this preload.
 pub(super) async fn recorded(cx: &Context<'_>) -> Result<Option<Entry>, PreloadError> {
     let record = cx.world.record.apart(cx.address.as_str()).await.map_err(PreloadError::Host)?;
     Ok(record.get(cx.address.as_str()))

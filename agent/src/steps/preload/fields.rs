@@ -1,4 +1,4 @@
-//! The fields of a preloading, as the document writes them.
+//! The fields of a preload.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use crate::failure::Objection;
 use crate::step::fields::OrMap;
 use crate::text::Text;
 
-/// Enough to hide the latency of a block that is fetched from a snapshot, tens of milliseconds, behind a rate of
-/// hundreds of MiB a second.
+/// Enough parallel reads to hide the latency of fetching a block from a snapshot, tens of milliseconds, at a rate of
+/// hundreds of MiB per second.
 const IN_FLIGHT: u16 = 64;
 
-/// Each read in flight has a thread.
+/// The limit exists because each parallel read has a thread.
 const MOST_IN_FLIGHT: u16 = 1024;
 
-/// What is to be read of a mount.
+/// What to read from a mount.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "OrMap<Vec<Text>, Fields>")]
 pub(crate) struct Preload {

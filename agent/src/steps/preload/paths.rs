@@ -21,7 +21,7 @@ use crate::step::amount::Gauge;
 use crate::step::{Context, Order, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
-/// A list of a million paths is smaller than this.
+/// Size limit in bytes; even a list of a million paths is smaller.
 const LIST_LIMIT: u64 = 256 << 20;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct PreloadPaths {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// As the author wrote them.
+    /// As written in the document.
     what: Vec<String>,
     mount: PathBuf,
     shown: Shown,
@@ -73,7 +73,7 @@ impl Step for PreloadPaths {
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let shown = shown(&self.mount, cx).await?;
-        // In this order: whoever is at it has not recorded yet that it is done.
+        // The order matters: a process that is still reading has not recorded yet that it is done.
         if is_taken(cx).await? || self.done(&shown, cx).await?.is_some() {
             return Ok(Vec::new());
         }
@@ -84,7 +84,7 @@ impl Step for PreloadPaths {
         let mut patterns = self.patterns(cx)?;
         let written = patterns.len();
         patterns.extend(self.listed(cx).await?);
-        // Each of them has been read as a pattern before.
+        // Each pattern has already been parsed once.
         let selection = Selection::parse(patterns.iter().map(String::as_str)).map_err(|(at, why)| self.wrong(&patterns[at], why))?;
         let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).await.map_err(PreloadError::Host)? else { return Ok(()) };
         let Shown { device, identity } = change.shown;
@@ -125,7 +125,7 @@ impl PreloadPaths {
         Ok(Done::recorded(recorded(cx).await?.as_ref(), &shown.identity, &self.meant(&self.patterns(cx)?), in_boot))
     }
 
-    /// Changes with what is meant. A digest, since paths may be many, and made of anything.
+    /// Changes with what has to be read. It is a digest because paths can be many, and contain any characters.
     fn meant(&self, patterns: &[String]) -> String {
         let meant = json!({ "paths": patterns, "list": self.preload.list }).to_string();
         Sha256::of(meant.as_bytes()).short(8)
@@ -136,13 +136,13 @@ impl PreloadPaths {
         rendered.map(|path| self.pattern(path?.expose())).collect()
     }
 
-    /// What is read, as people may see it.
+    /// What is read, for display.
     fn what(&self, shown: &dyn Fn(&Text) -> String) -> Vec<String> {
         let list = self.preload.list.iter().map(|list| format!("what {} lists", list.display()));
         self.preload.paths.iter().map(shown).chain(list).collect()
     }
 
-    /// A path or pattern as one relative to the mount.
+    /// A path or pattern, made relative to the mount.
     fn pattern(&self, path: &str) -> Result<String, PreloadError> {
         let mount = self.mount.to_string_lossy();
         let below = if path.starts_with('/') {
@@ -159,7 +159,8 @@ impl PreloadPaths {
         PreloadError::Path { path: path.to_owned(), mount: self.mount.clone(), why }
     }
 
-    /// The paths of the list. One that is not there, or leaves the mount, is not a reason not to read the others.
+    /// The paths in the list. A missing list, or a path that leaves the mount, does not keep the others from being
+    /// read.
     async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {
         let Some(list) = &self.preload.list else { return Ok(Vec::new()) };
         let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(PreloadError::Host)? else {
@@ -200,7 +201,7 @@ mod tests {
         ");
     }
 
-    /// Whoever can read the report could read it there.
+    /// Anybody who can read the report could read the secret.
     #[test]
     fn refuses_secrets_since_paths_are_printed() {
         let found = preload(json!(["db", "{{secrets.app.shard}}"])).objections("", true);

@@ -1,4 +1,4 @@
-//! What both preloadings have in common while they read: how long, who else is at it, how far it has come, what failed.
+//! Common to both kinds of preload: the time limit, other readers, progress, and failures.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::host::reading::WasRead;
 use crate::step::amount::Gauge;
 use crate::step::{Context, Progress};
 
-/// A volume of 16 TiB at 32 MiB/s. No one waits for the end of that by mistake: the boot has a deadline of its own.
+/// Enough for a volume of 16 TiB at 32 MiB/s. The boot does not wait for this long, since it has its own deadline.
 pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Whether another process is at it.
+/// Whether another process is already reading.
 pub(super) async fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
     let holder = cx.host().reading.claimed(cx.address.as_str()).await.map_err(PreloadError::Host)?;
     if let Some(holder) = &holder {
@@ -21,14 +21,15 @@ pub(super) async fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
     Ok(holder.is_some())
 }
 
-/// Says how far it has come.
+/// Reports the progress.
 pub(super) fn advanced(gauge: &RefCell<Gauge>, bytes: u64, of: u64, cx: &Context<'_>) {
     if let Some(amount) = gauge.borrow_mut().note(cx.host().clock.elapsed(), bytes, of) {
         cx.progress(Progress::Advanced(amount));
     }
 }
 
-/// Some reads may fail: those who need what was to be read will find out what it means to them.
+/// Some reads may fail; the programs that need the data will report that themselves. It is an error only if nothing
+/// could be read.
 pub(super) fn failures(read: &WasRead, cx: &Context<'_>) -> Result<(), PreloadError> {
     let Some(first) = &read.first_failure else { return Ok(()) };
     if read.bytes == 0 {

@@ -1,4 +1,4 @@
-//! The rest of the device that a mount shows, read at a bounded rate.
+//! Reads the rest of the device behind a mount, at a limited rate.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::step::amount::Gauge;
 use crate::step::{Context, Order, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
-/// There is nothing to choose.
+/// Stands for the whole device in the record, since there is nothing to select.
 const ALL: &str = "all";
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct PreloadRest {
     pub(super) mount: PathBuf,
     pub(super) in_flight: u16,
     pub(super) mib_s: u64,
-    /// The step that reads the paths, if there is one: it goes first.
+    /// The step that reads the paths, if there is one: it runs first.
     pub(super) paths: Option<Address>,
 }
 
@@ -56,7 +56,7 @@ impl Step for PreloadRest {
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let Shown { device, identity } = shown(&self.mount, cx).await?;
-        // In this order: whoever is at it has not recorded yet that it is done.
+        // The order matters: a process that is still reading has not recorded yet that it is done.
         if is_taken(cx).await? || Done::recorded(recorded(cx).await?.as_ref(), &identity, ALL, None).is_some() {
             return Ok(Vec::new());
         }

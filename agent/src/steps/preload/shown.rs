@@ -1,4 +1,4 @@
-//! What a mount shows: the device behind it, and what that is known by.
+//! Identifies the device behind a mount.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,20 @@ use crate::host::disks::{Device, Disk, Origin};
 use crate::host::mounts::{self, Mounted};
 use crate::step::Context;
 
-/// A mount as it was found, and the device that it shows.
+/// A mount as found, and the device behind it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shown {
-    /// Where the extents of its files lie. `None` where there is no such device, or files do not lie on it as they are.
+    /// The device that contains the extents of its files. `None` if there is no such device, or files are not stored on
+    /// it directly.
     pub(super) device: Option<Device>,
-    /// The same for the same volume, in whatever order the kernel found it. Without white space.
+    /// Identifies the volume, independent of the order in which the kernel found it. Contains no white space.
     pub(super) identity: String,
 }
 
-/// Filesystems whose files lie in extents of the one device they are on. btrfs has addresses of its own.
+/// Filesystems that store files in extents of the one device they are on. btrfs has its own address space.
 const PLAIN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 
-/// Looks at what is mounted.
+/// Examines what is mounted.
 pub(super) async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, PreloadError> {
     let host = cx.host();
     let table = host.mounts.table().await.map_err(PreloadError::Host)?;

@@ -1,4 +1,4 @@
-//! Why a volume was not read, and what to do about it.
+//! Why a volume was not preloaded, and what to do about it.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::host::HostError;
 use crate::template::TemplateError;
 
-/// Why a volume was not read.
+/// Why a volume was not preloaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreloadError {
     #[error("nothing is mounted at {}", mount.display())]

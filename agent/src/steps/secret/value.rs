@@ -1,4 +1,4 @@
-//! What the values of secrets and parameters are offered as: text, lists, and maps of fields.
+//! The forms in which values of secrets and parameters are available: text, lists, and maps of fields.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::gather::Gather as _;
 use crate::number;
 use crate::step::HasFields;
 
-/// A JSON object is offered field by field, anything else as one string; `json` asks for the one or the other.
+/// A JSON object is available by its fields, anything else as one string; `json` requires one or the other.
 pub(super) fn from_secret(secret: SecretValue, json: Option<bool>) -> Result<Value, NotAnObject> {
     match secret {
         SecretValue::Text(text) => opened(text.expose(), json, true),
@@ -20,7 +20,7 @@ pub(super) fn from_secret(secret: SecretValue, json: Option<bool>) -> Result<Val
     }
 }
 
-/// A parameter is offered as one string, or a list; field by field only where `json` asks for it.
+/// A parameter is available as one string or a list, and by its fields only if `json` requires it.
 pub(super) fn from_parameter(parameter: &ParameterValue, json: Option<bool>) -> Result<Value, NotAnObject> {
     match parameter {
         ParameterValue::Text(text) => opened(text.expose(), json, false),
@@ -29,8 +29,8 @@ pub(super) fn from_parameter(parameter: &ParameterValue, json: Option<bool>) -> 
     }
 }
 
-/// What a text is offered as: field by field if it is a JSON object and `json`, or `unasked` where nothing is said; else
-/// whole.
+/// The value of a text: by its fields if it is a JSON object and `json` is true, or `json` is not set and `unasked` is
+/// true; otherwise the whole text.
 fn opened(text: &str, json: Option<bool>, unasked: bool) -> Result<Value, NotAnObject> {
     match json {
         Some(true) => object(text),
@@ -39,7 +39,7 @@ fn opened(text: &str, json: Option<bool>, unasked: bool) -> Result<Value, NotAnO
     }
 }
 
-/// A text that is a JSON object.
+/// Parses a text that has to be a JSON object.
 fn object(text: &str) -> Result<Value, NotAnObject> {
     let what = match number::from_json(text) {
         Ok(object @ Value::Object(_)) => return Ok(object),
@@ -53,11 +53,11 @@ fn object(text: &str) -> Result<Value, NotAnObject> {
     Err(NotAnObject::Type(what))
 }
 
-/// What `--facts` gives for a secret, offered as the secret itself would be.
+/// The value that `--facts` gives for a secret, in the form that the secret itself would have.
 ///
 /// # Errors
 ///
-/// If it has to be a JSON object, and is not.
+/// If it must be a JSON object and is not.
 pub(crate) fn given(value: Value, fields: HasFields) -> Result<Value, NotAnObject> {
     match (value, fields) {
         (Value::String(text), HasFields::Always) => object(&text),
@@ -95,7 +95,7 @@ pub(super) fn tree(path: &str, found: &[(String, ParameterValue)]) -> Result<Val
     Ok(root)
 }
 
-/// Why a text is not a JSON object. Holds nothing of the text.
+/// Why a text is not a JSON object. Contains nothing of the text itself.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAnObject {
     #[error("it is {0}")]
@@ -104,7 +104,7 @@ pub(crate) enum NotAnObject {
     Syntax { line: usize, column: usize },
 }
 
-/// A parameter whose name is also the path of others.
+/// A parameter whose name is also the path of other parameters.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{leaf} is both a parameter and the path of {below}, so the tree has no place for both")]
 pub(crate) struct LeafAndBranch {
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(tree("/flags/", &found), Ok(json!({"checkout": "on", "limits": {"rate": "9"}})));
     }
 
-    /// `/f/a/b` was called a leaf and a branch, which it is not.
+    /// Regression: `/f/a/b` was reported as both a parameter and a path, which it is not.
     #[test]
     fn refuses_a_leaf_that_is_a_branch_too_by_its_whole_name() {
         for path in ["/f", "/f/"] {

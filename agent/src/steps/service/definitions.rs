@@ -1,7 +1,7 @@
-//! Where units come from: unit files, which a document may write, and systemd's generators, which make units of other files.
+//! The sources of units: unit files, which a document may write, and systemd's generators.
 //!
-//! systemd finds a unit file by itself that it has not looked for before. Its generators run only when it starts, and when
-//! it is told to read everything again.
+//! Generators create units from other files. They only run when systemd starts, and when it is told to reload
+//! everything; a unit file that systemd has not looked for before, it finds by itself.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -15,7 +15,7 @@ use crate::host::Unit;
 use crate::host::units::file::{drop_in_directories, template_of};
 use crate::step::{Context, Written};
 
-/// What generators read: those of systemd, of Podman (Quadlet), and of other packages.
+/// The inputs of generators: those of systemd, of Podman (Quadlet), and of other packages.
 ///
 /// Source: systemd.generator(7), podman-systemd.unit(5), systemd-fstab-generator(8) and its like.
 const GENERATOR_INPUTS: [&str; 14] = [
@@ -35,12 +35,12 @@ const GENERATOR_INPUTS: [&str; 14] = [
     "/usr/local/lib/systemd",
 ];
 
-/// Where unit files are that a document may write.
+/// The directories of unit files that a document may write.
 const UNIT_DIRECTORIES: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
 
-/// The steps that are done of which a generator may have made a unit, had it run since: files it reads, and what may write any
-/// file.
+/// The finished steps whose results a generator could turn into a unit if it ran now: files that generators read, and
+/// steps that may write any file.
 pub(super) fn inputs(done: BTreeSet<Address>) -> BTreeSet<Address> {
     let is_input = |address: &Address| match address.kind() {
         "files" => GENERATOR_INPUTS.iter().any(|input| Path::new(address.key()).starts_with(input)),
@@ -50,7 +50,7 @@ pub(super) fn inputs(done: BTreeSet<Address>) -> BTreeSet<Address> {
     done.into_iter().filter(is_input).gather()
 }
 
-/// Has systemd read its unit files again, unless another service of this boot has had it do so in the meantime.
+/// Makes systemd reload its unit files, unless another service of this boot has done so in the meantime.
 pub(super) async fn read_again(cx: &Context<'_>) -> Result<(), ServiceError> {
     let mut read = cx.world.definitions.0.lock().await;
     let written = inputs(cx.world.known.done());
@@ -66,7 +66,7 @@ pub(super) async fn read_again(cx: &Context<'_>) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Refuses what systemd has not loaded.
+/// Rejects a unit that systemd has not loaded.
 pub(super) fn loaded(key: &str, unit: &Unit, generated: bool) -> Result<(), ServiceError> {
     let key = key.to_owned();
     match unit.load.as_str() {
@@ -77,10 +77,10 @@ pub(super) fn loaded(key: &str, unit: &Unit, generated: bool) -> Result<(), Serv
     }
 }
 
-/// What to say of reloading a service whose unit file the document writes, and which does not say how. It is not a mistake: a
-/// drop-in of the image may say it, and only the boot knows.
+/// The advice for reloading a service whose unit file in the document does not define how. It is not an error, because
+/// a drop-in in the image may define it, which only the boot can find out.
 pub(super) fn reload_advice(key: &str, written: &Written<'_>) -> Option<Objection> {
-    // A mount is reloaded by mounting it again.
+    // A mount is reloaded by remounting it.
     if !key.ends_with(".service") {
         return None;
     }
@@ -99,7 +99,8 @@ pub(super) fn reload_advice(key: &str, written: &Written<'_>) -> Option<Objectio
     })
 }
 
-/// Whether no line says how to reload. Of a template, only where whole lines do not come from values.
+/// Whether no line defines how to reload. Also false for a template in which values supply whole lines, because these
+/// are unknown.
 fn lacks_a_reload(text: &str) -> bool {
     let from_values = |line: &str| line.find("{{").is_some_and(|at| !line[..at].contains('='));
     !text.contains("ExecReload") && !text.contains("notify-reload") && !text.lines().any(from_values)
@@ -117,13 +118,14 @@ mod tests {
         assert_eq!(found, ["bundles.app", "commands.pull", "files./etc/containers/systemd/web.container", "files./etc/fstab"]);
     }
 
-    /// What is said of reloading `key` in a document that writes these files.
+    /// The advice about reloading `key` for a document that writes these files.
     fn advised(key: &str, files: &[(&str, &str)]) -> Option<String> {
         let files = files.iter().copied().collect();
         reload_advice(key, &Written::new(Box::new(move || files))).map(|advice| advice.message)
     }
 
-    /// A drop-in in the image may have what the unit file in the document lacks: this was a mistake.
+    /// Regression: this was an error, although a drop-in in the image may supply what the unit file in the document
+    /// lacks.
     #[test]
     fn it_is_told_of_a_unit_of_the_document_that_it_does_not_say_how_it_is_reloaded() {
         let unit = ("/etc/systemd/system/x.service", "[Service]\nExecStart={{values.x}}\n");
@@ -144,7 +146,7 @@ mod tests {
         assert!(advised("x@1.service", &template).is_some() && advised("y@1.service", &template).is_none());
     }
 
-    /// It was refused for an ExecReload= that no mount has.
+    /// Regression: it was rejected for lacking an ExecReload=, which no mount has.
     #[test]
     fn a_mount_is_reloaded_without_being_told_how() {
         assert_eq!(advised("srv.mount", &[("/etc/systemd/system/srv.mount", "[Mount]\nWhat=/dev/sdf\nWhere=/srv\n")]), None);

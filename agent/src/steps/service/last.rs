@@ -1,4 +1,4 @@
-//! The last look at a unit, when the boot ends: its step was done some time ago.
+//! The final check of a unit at the end of the boot, some time after its step has finished.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use crate::step::{Context, Judgment, Look, Progress};
 use crate::steps::health::{Health, Illness, has_an_end, health};
 use crate::steps::ready::{self, RESTARTS, Ready};
 
-/// How long a unit may take to stop, or to be started again after it has died.
+/// How long a unit may take to stop, or to be restarted after it has died.
 const SETTLES: Duration = Duration::from_secs(10);
 
-/// What is to be said of the unit of a service as it is now.
+/// Judges the current state of a service's unit.
 pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
     let restarts = cx.world.known.restarts_since(cx.address, cx.key(), found.restarts);
     match health(found) {
         Health::Sound => up(found, restarts, look, ready, cx).await,
-        // That it ran was seen when it did. A timer may run it again at any time, and how that ends is not asked.
+        // It was seen to run successfully. A timer may run it again at any time, and the result of such a run is not
+        // checked.
         Health::Moving if has_an_end(found) => Ok(Judgment::Sound),
         Health::Moving if look.is_last || look.waited < limit(found, cx.patience) => Ok(Judgment::Open),
         Health::Moving => Err(slow(found, look.waited, cx).await),
-        // This restart does not count yet.
+        // The restart has not been counted yet.
         Health::Ill(Illness::Restarting) if restarts == 0 && !look.restarted && !look.is_last && look.waited < SETTLES => {
             Ok(Judgment::Open)
         }
@@ -30,7 +31,7 @@ pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &
     }
 }
 
-/// Of a unit that is up. One restart may be meant, such as that of an agent that has updated itself.
+/// Judges a unit that is up. One restart may be intentional, for example that of an agent that has updated itself.
 async fn up(found: &Unit, restarts: u32, look: Look, ready: Option<&Ready>, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
     let is_restarted = restarts > 0;
     if is_restarted && (look.restarted || restarts >= RESTARTS) {
@@ -47,13 +48,13 @@ async fn up(found: &Unit, restarts: u32, look: Look, ready: Option<&Ready>, cx: 
     {
         return Err(unproven(not_ready, cx).await);
     }
-    // Restarts while it was probed are for the next look to see.
+    // Restarts during the probe are left to the next check.
     cx.world.known.set_restarts(cx.address, cx.key(), found.restarts);
     Ok(if is_restarted && !look.is_last { Judgment::Restarted } else { Judgment::Sound })
 }
 
-/// How long a unit may be on its way. One that starts or reloads gets the time that its step has, as it would have there:
-/// another unit may have restarted it, or a command of this boot.
+/// How long a unit may be in transition. A unit that starts or reloads gets the same time as in its step, because
+/// another unit or a command of this boot may have restarted it.
 fn limit(unit: &Unit, patience: Duration) -> Duration {
     if unit.active == "deactivating" { SETTLES } else { patience.max(SETTLES) }
 }

@@ -1,17 +1,17 @@
-//! Which units a service may be, as far as their names say.
+//! Which units a service may be, judged by their names.
 
 use crate::failure::Objection;
 
-/// Kinds of units that are up or not. Source: systemd.unit(5).
+/// Unit types that are either up or down. Source: systemd.unit(5).
 const KINDS: [&str; 6] = ["service", "socket", "target", "timer", "path", "mount"];
 
-/// Kinds that can be reloaded. Source: systemctl(1).
+/// Unit types that can be reloaded. Source: systemctl(1).
 const RELOADED: [&str; 2] = ["service", "mount"];
 
-/// The longest name of a unit, in bytes. Source: systemd.unit(5).
+/// Maximum length of a unit name in bytes. Source: systemd.unit(5).
 const LONGEST: usize = 255;
 
-/// What the name of a unit is of. Source: systemd.unit(5).
+/// Whether a character is allowed in a unit name. Source: systemd.unit(5).
 fn is_of_a_unit(character: char) -> bool {
     character.is_ascii_alphanumeric() || ":-_.\\@".contains(character)
 }
@@ -19,7 +19,7 @@ fn is_of_a_unit(character: char) -> bool {
 /// What is wrong with `key` as the name of a unit that is to be started.
 pub(super) fn objection(key: &str) -> Option<Objection> {
     let no_unit = || {
-        // A path, or a type alone, does not become a name by another type.
+        // A path, or a type alone, cannot be made a valid name by changing its type.
         let name = key.trim_end_matches('.').trim_start_matches('.').rsplit('/').next().unwrap_or_default();
         let has_type = name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
         let hint = match name {

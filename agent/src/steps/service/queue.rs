@@ -1,4 +1,4 @@
-//! Behind what a unit waits whose start systemd has only queued.
+//! Finds what a unit waits for whose start systemd has only queued.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,13 +9,13 @@ use super::words::state;
 use crate::host::{HostError, Unit};
 use crate::step::Context;
 
-/// After so long without an answer it is asked what holds a start up, and then time and again.
+/// The delay before looking for what holds up a start, and between further looks.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// Longer than any chain of units that wait for each other; a bound, not a tuning knob.
+/// Upper bound, larger than any chain of units that wait for each other.
 const LONGEST: usize = 20;
 
-/// Waits for a job, and says in the meantime what it waits behind. `doing` is as in `for x.service to start`.
+/// Waits for a job, and meanwhile reports what holds it up. `doing` has the form `for x.service to start`.
 pub(super) async fn told<T>(doing: &str, job: impl Future<Output = T>, cx: &Context<'_>) -> T {
     cx.waiting(doing);
     let mut job = pin!(job);
@@ -37,7 +37,7 @@ pub(super) async fn told<T>(doing: &str, job: impl Future<Output = T>, cx: &Cont
     }
 }
 
-/// The unit for whose job that of the step's own unit waits.
+/// The unit whose job the job of the step's own unit waits for.
 pub(super) async fn blocker(cx: &Context<'_>) -> Result<Option<Unit>, HostError> {
     let units = &cx.host().units;
     let Some(own) = units.show(&[cx.key().to_owned()]).await?.pop() else { return Ok(None) };
@@ -54,7 +54,7 @@ pub(super) async fn blocker(cx: &Context<'_>) -> Result<Option<Unit>, HostError>
     }
 }
 
-/// What can be said from the units known so far.
+/// The conclusion from the units known so far.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen<'u> {
     Blocker(&'u Unit),
@@ -66,7 +66,7 @@ fn look<'u>(own: &'u Unit, known: &'u BTreeMap<String, Unit>) -> Seen<'u> {
     let mut waiting = own;
     let mut passed = vec![own.id.as_str()];
     for _ in 0..LONGEST {
-        // One whose job runs waits for no one.
+        // A running job waits for no other.
         if !waiting.job || is_moving(waiting) {
             break;
         }

@@ -1,4 +1,4 @@
-//! Why a service does not serve: what systemd says of the unit, with its last journal lines.
+//! Why a service does not serve: the state of its unit in systemd, and its last journal lines.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::steps::ready::{self, NotReady};
 /// How many journal lines are read for an error; the last of them are shown.
 const JOURNAL_LINES: usize = 10;
 
-/// The step's unit as it is now.
+/// The current state of the step's unit.
 pub(super) async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
     ready::look(cx).await.map_err(ServiceError::Host)
 }
 
-/// Turns "systemctl failed" into what the unit did.
+/// Turns a failure of systemctl into a description of what the unit did.
 pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     match (error, show(cx).await) {
         (HostError::Systemctl { said, .. }, Ok(unit)) => not_started(said, unit, cx).await,
@@ -29,7 +29,7 @@ pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     }
 }
 
-/// What holds up a unit that is still on its way after so long.
+/// What holds up a unit that is still in transition after its time limit.
 pub(super) async fn slow(unit: &Unit, waited: Duration, cx: &Context<'_>) -> ServiceError {
     ServiceError::Slow {
         unit: cx.key().to_owned(),
@@ -40,7 +40,7 @@ pub(super) async fn slow(unit: &Unit, waited: Duration, cx: &Context<'_>) -> Ser
     }
 }
 
-/// Turns "not ready" into what the unit did.
+/// Turns a failed readiness check into a description of what the unit did.
 pub(super) async fn unproven(not_ready: NotReady, cx: &Context<'_>) -> ServiceError {
     match not_ready {
         NotReady::Failed(unit) => failed(*unit, cx).await,
@@ -51,7 +51,7 @@ pub(super) async fn unproven(not_ready: NotReady, cx: &Context<'_>) -> ServiceEr
     }
 }
 
-/// What a unit did that is not up.
+/// Describes what happened to a unit that is not up.
 pub(super) async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
     let others = match health(&unit) {
         Health::Ill(Illness::Stopped) => cx.host().units.show(&unit.conflicts).await.unwrap_or_default(),
@@ -61,7 +61,7 @@ pub(super) async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
     ServiceError::Failed { unit: cx.key().to_owned(), how, hint, said: journal(cx).await }
 }
 
-/// What became of a unit that died and was started again, so many times, after its step was done.
+/// The error for a unit that died and was restarted `times` times after its step had finished.
 pub(super) async fn died(times: u32, cx: &Context<'_>) -> ServiceError {
     ServiceError::Failed { unit: cx.key().to_owned(), how: died_so_often(times), hint: None, said: journal(cx).await }
 }
@@ -71,8 +71,8 @@ fn died_so_often(times: u32) -> String {
     format!("failed after it had started, and systemd restarted it {times}")
 }
 
-/// What [`failed`] says, or [`died`] if the unit was restarted so many times and is up; without the journal if that takes
-/// longer than there is time.
+/// The result of [`failed`], or of [`died`] if the unit is up after `restarts` restarts; without the journal if reading
+/// that exceeds the remaining time.
 pub(super) async fn in_time(unit: &Unit, restarts: u32, cx: &Context<'_>) -> ServiceError {
     let is_up = health(unit) == Health::Sound;
     let whole = async {
@@ -91,7 +91,7 @@ pub(super) async fn in_time(unit: &Unit, restarts: u32, cx: &Context<'_>) -> Ser
     }
 }
 
-/// What became of a unit whose job did not end well.
+/// Describes what happened to a unit whose job failed.
 async fn not_started(said: String, unit: Unit, cx: &Context<'_>) -> ServiceError {
     let others = if said.contains("canceled") { unit.conflicts.clone() } else { Vec::new() };
     match health(&unit) {
@@ -128,7 +128,7 @@ async fn journal_of(unit: &str, cx: &Context<'_>) -> Excerpt {
 /// Why a service does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
-    /// `generated` is whether systemd's generators have run again to no avail.
+    /// `generated` says whether systemd's generators have already run again without creating the unit.
     #[error("systemd knows no unit {unit}{}", if *generated { ", and no generator created it" } else { "" })]
     NotFound { unit: String, generated: bool },
     #[error("{unit} is masked")]
@@ -147,7 +147,7 @@ pub(crate) enum ServiceError {
         #[source]
         said: Excerpt,
     },
-    /// systemd refused to start it, or gave it up: the unit itself did nothing.
+    /// systemd refused to start it, or gave up on it; the unit itself did nothing.
     #[error("{unit} was not started: {why}")]
     NotStarted {
         unit: String,
@@ -173,7 +173,7 @@ pub(crate) enum ServiceError {
         unit: String,
         state: String,
         waited: Duration,
-        /// The state of the unit that holds it up, and its name.
+        /// The state and name of the unit that holds it up.
         behind: Option<Box<(String, String)>>,
         #[source]
         said: Excerpt,

@@ -1,9 +1,10 @@
-//! What a unit did, in words, and what to do about it.
+//! Describes what a unit did, and what to do about it.
 
 use crate::host::{Ended, Unit};
 use crate::steps::health::{Health, Illness, health};
 
-/// What follows the name of a unit that is not up, and a hint if there is a better one than to read its journal.
+/// The text that follows the name of a unit that is not up, and a hint if there is a better one than to read its
+/// journal.
 ///
 /// `others` are the units that it conflicts with.
 pub(super) fn words(unit: &Unit, others: &[Unit]) -> (String, Option<String>) {
@@ -62,7 +63,7 @@ fn unmet(unit: &Unit, prefix: &str, one_of_them: &str) -> String {
 
 fn exec_condition(unit: &Unit) -> (String, Option<String>) {
     let name = &unit.id;
-    // systemd does not tell how its program ended once it has forgotten the unit.
+    // Once systemd has unloaded the unit, it no longer reports how the program ended.
     let program = unit.helper.as_ref().filter(|helper| helper.setting == "ExecCondition");
     let ended = program.map_or_else(|| " was not met".to_owned(), |helper| format!(" ({}) {}", helper.program, helper.ended));
     let hint = format!("make the ExecCondition= of {name} succeed, or remove it from the unit: see `systemctl cat {name}`");
@@ -84,10 +85,10 @@ fn stopped(unit: &Unit, others: &[Unit]) -> (String, Option<String>) {
     }
 }
 
-/// How the program of a unit ended that counts.
+/// How the decisive program of a unit ended.
 fn end(unit: &Unit) -> String {
     let main = unit.main;
-    // When a program beside it fails, the main one is stopped: what it then ends with says nothing.
+    // If an auxiliary program fails, the main one is stopped, and its exit status means nothing.
     let beside = unit.helper.as_ref().filter(|_| !main.has_failed() && (main.signal().is_none() || main.was_stopped()));
     match beside {
         Some(helper) => format!("failed: {}= ({}) {}", helper.setting, helper.program, helper.ended),
@@ -144,7 +145,7 @@ mod tests {
         words(unit, &[]).0
     }
 
-    /// It was "exited with 15", which no one had done.
+    /// Regression: it was reported as "exited with 15", although no program had exited with that status.
     #[test]
     fn a_signal_is_no_exit_status_and_a_failure_is_of_the_program_that_failed() {
         let term = Ended::killed(Signal::SIGTERM);
@@ -157,7 +158,7 @@ mod tests {
                 Unit { helper: helper("ExecStartPre", 4), ..unit("exit-code", Ended::default()) },
                 "failed: ExecStartPre= (/bin/sh) exited with 4",
             ),
-            // It was the first to fail, and what was to come after it failed for that.
+            // The main program failed first, and the auxiliary one failed as a consequence.
             (Unit { helper: helper("ExecStartPost", 1), ..unit("exit-code", Ended::exited(7)) }, "exited with 7"),
             (unit("timeout", term), "timed out (TimeoutStartSec= or TimeoutStopSec=) and was killed by SIGTERM"),
             (unit("watchdog", Ended::killed(Signal::SIGABRT)), "timed out (WatchdogSec=) and was killed by SIGABRT"),

@@ -1,4 +1,4 @@
-//! What is told to whom, and whether it is due, by what is on record of the last time.
+//! Decides which signals are due, based on the record of the previous one.
 
 use super::target::Target;
 use crate::aws::autoscaling::ActionResult;
@@ -13,7 +13,7 @@ pub(super) fn result(status: SignalStatus) -> ActionResult {
     }
 }
 
-/// What is told to whom, for people.
+/// The signal and its receiver, for display.
 pub(super) fn told(target: &Target, status: SignalStatus) -> String {
     match target {
         Target::Resource { stack, resource } => format!("signal {} to stack {stack}, resource {resource}", status.word()),
@@ -23,7 +23,7 @@ pub(super) fn told(target: &Target, status: SignalStatus) -> String {
     }
 }
 
-/// The same for the record: it tells two targets apart, and holds no URL.
+/// The same for the record: it distinguishes receivers, and contains no URL.
 pub(super) fn detail(target: &Target, status: SignalStatus, phase: Phase) -> String {
     match target {
         Target::Resource { .. } | Target::Evidence(_) => told(target, status),
@@ -32,12 +32,12 @@ pub(super) fn detail(target: &Target, status: SignalStatus, phase: Phase) -> Str
     }
 }
 
-/// Whether a signal is to be sent, by what is on record of the last one.
+/// Whether a signal has to be sent, according to the record of the previous one.
 pub(super) fn is_due(target: &Target, status: SignalStatus, recorded: Option<&Entry>, boot_id: &str, phase: Phase) -> bool {
     let Some(entry) = recorded.filter(|entry| entry.state == EntryState::Done) else { return true };
     let was_told = |status| entry.detail.as_deref() == Some(&*detail(target, status, phase));
     match target {
-        // Without /proc no one knows which boot this is.
+        // Without /proc, the current boot cannot be identified.
         Target::Hook(_) if entry.boot_id != boot_id || boot_id.is_empty() => true,
         _ => !was_told(status) && !was_told(SignalStatus::Success),
     }
@@ -68,7 +68,7 @@ mod tests {
         let (started, done) = (EntryState::Started, EntryState::Done);
         let other = Target::Resource { stack: "other".into(), resource: "Web".into() };
         let rows = [
-            // What is on record, the boot and its phase, what is to be told: is it due?
+            // Recorded entry, boot and phase, signal to send: is it due?
             (None, "b", Phase::Serve, stack(), Success, true),
             (Some(entry(started, &stack(), Success)), "b", Phase::Serve, stack(), Success, true),
             (Some(entry(done, &stack(), Success)), "c", Phase::Serve, stack(), Success, false),

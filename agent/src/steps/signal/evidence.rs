@@ -1,8 +1,8 @@
-//! Evidence: the report of a boot and the journal of its units, in S3, before anybody is told who could end the instance.
+//! Evidence: the report of a boot and the journal of its units, written to S3.
 //!
-//! It is written under one key at the first failure, before the first signal, and again when the boot is over. What it holds
-//! is described in `docs/reference/evidence.md`. When signals may go, whether it has arrived or not, is decided by
-//! [`execute`](crate::execute).
+//! It is written under one key at the first failure, before the first signal (its receiver may terminate the instance),
+//! and again at the end of the boot. `docs/reference/evidence.md` describes its contents. [`execute`](crate::execute)
+//! decides when signals are sent, whether or not the evidence has arrived.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,22 +20,22 @@ use crate::failure::Objection;
 use crate::step::{Account, Context, Progress, Verdict};
 use crate::text::Text;
 
-/// The version of what an object holds.
+/// The version of the object's format.
 const VERSION: u32 = 1;
 
-/// The longest object, in bytes.
+/// Maximum size of the object, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// How many bytes of journal are read for it. Packed, they are about a quarter of that.
+/// How many bytes of journal are read for it. Compressed, they are about a quarter of that.
 const RAW: usize = 4 << 20;
 
-/// How long journalctl may take.
+/// Limit for journalctl.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long it may take until it is clean of secrets as well: signals wait.
+/// Limit for reading and redacting together, because signals wait for it.
 const CLEANED_WITHIN: Duration = Duration::from_millis(1800);
 
-/// How many lines are cleaned of secrets before others have their turn.
+/// How many lines of a unit are redacted before the next unit has its turn.
 const TURN: usize = 50;
 
 /// When evidence is kept.
@@ -56,12 +56,12 @@ pub(super) struct Evidence {
     pub(super) on: On,
 }
 
-/// When of a boot it is written.
+/// When the evidence is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Failure,
     End,
-    /// When the machine ends.
+    /// At the end of the machine.
     Drain,
 }
 
@@ -75,12 +75,12 @@ impl Moment {
     }
 }
 
-/// The journal of each unit, oldest line first, and whether there was more.
+/// The journal of each unit, oldest line first, and whether it was cut.
 #[derive(Debug, Default)]
 struct Journal {
     lines: BTreeMap<String, Vec<String>>,
     is_cut: bool,
-    /// Why there is none.
+    /// Why there is no journal.
     left_out: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Evidence {
         place.into_iter().chain(units).collect()
     }
 
-    /// Where it is written. The same throughout a boot.
+    /// The location of the object. The same throughout a boot.
     pub(super) fn place(&self, cx: &Context<'_>) -> Result<Source, SignalError> {
         let prefix = cx.render(&self.s3).map_err(SignalError::Render)?;
         let Account { began, instance, .. } = (cx.world.account)();
@@ -99,7 +99,7 @@ impl Evidence {
         place(prefix.expose(), &key).map_err(SignalError::Place)
     }
 
-    /// Writes it as things are now, in one try.
+    /// Writes the evidence with the current state, in one attempt.
     pub(super) async fn send(&self, place: &Source, moment: Moment, cx: &Context<'_>) -> Result<(), SignalError> {
         let mut journal = match (cx.world.account)().unread.filter(|_| !self.logs.is_empty()) {
             Some(why) => Journal::left_out(why, cx),
@@ -131,7 +131,8 @@ impl Evidence {
             .map_err(SignalError::Refused)
     }
 
-    /// The journal of its units since this boot, without secrets: from the newest line backwards, as far as time and room go.
+    /// The journal of its units since this boot, with secrets removed: from the newest line backwards, as far as time
+    /// and size permit.
     async fn journal(&self, cx: &Context<'_>) -> Result<Journal, SignalError> {
         if !self.logs.is_empty() {
             cx.waiting("for the journal of its units");
@@ -149,11 +150,11 @@ impl Evidence {
         let mut clean: Vec<Vec<String>> = logs.iter().map(|_| Vec::new()).collect();
         let mut is_cut = logs.iter().any(|log| log.is_cut);
         let longest = logs.iter().map(|log| log.newest_first.len()).max().unwrap_or_default();
-        // In turns: one unit that prints a lot takes no time from the newest lines of the others.
+        // Units take turns, so that a unit with much output does not take time from the newest lines of the others.
         'turns: for from in (0..longest).step_by(TURN) {
             for (lines, log) in clean.iter_mut().zip(&logs).filter(|(_, log)| log.newest_first.len() > from) {
                 yield_now().await;
-                // Nothing is sent that was not looked through.
+                // Only lines that have been redacted are sent.
                 if from > 0 && clock.elapsed() > until {
                     is_cut = true;
                     break 'turns;
@@ -171,13 +172,15 @@ impl Evidence {
 }
 
 impl Journal {
-    /// That of programs which may know secrets that this process did not read, as from a boot before: it would not find them.
+    /// Omits the journal of programs that may know secrets which this process has not read, such as those of an earlier
+    /// boot, because these could not be redacted.
     fn left_out(why: String, cx: &Context<'_>) -> Self {
         cx.progress(Progress::Output(format!("the journal is left out of the evidence: {why}")));
         Self { lines: BTreeMap::new(), is_cut: true, left_out: Some(why) }
     }
 
-    /// Leaves out the older half of the lines of the largest units. Whether there was any. Small units keep all of theirs.
+    /// Drops the older half of the lines of the largest units. Returns whether there was anything to drop. Small units
+    /// keep all their lines.
     fn halve(&mut self) -> bool {
         self.is_cut = true;
         let size = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
@@ -189,7 +192,7 @@ impl Journal {
     }
 }
 
-/// What is known of a machine that ends.
+/// What is known about a machine that shuts down.
 pub(crate) struct Ended<'a> {
     pub(crate) instance: &'a str,
     pub(crate) boot_id: &'a str,
@@ -197,19 +200,19 @@ pub(crate) struct Ended<'a> {
     pub(crate) began: &'a str,
     /// The report of the boot, as JSON.
     pub(crate) report: &'a str,
-    /// By which sign it ends.
+    /// The sign that caused its end.
     pub(crate) reason: &'a str,
     pub(crate) written_at: &'a str,
-    /// Lines of ingot's own, by unit: what applications print may hold secrets, which no one knows any more.
+    /// Lines of ingot's own units. The output of applications may contain secrets that can no longer be redacted.
     pub(crate) journal: BTreeMap<String, Vec<String>>,
     pub(crate) journal_is_cut: bool,
 }
 
-/// The evidence of the end of a machine, for a place below `prefix`.
+/// The evidence about the end of a machine, for a place below `prefix`.
 ///
 /// # Errors
 ///
-/// If that is not a place in S3.
+/// If `prefix` is not a place in S3.
 pub(crate) fn of_end(prefix: &str, ended: Ended<'_>) -> Result<(Source, Vec<u8>), Objection> {
     let Ended { instance, boot_id, began, report, reason, written_at, journal, journal_is_cut } = ended;
     let place = place(prefix, &key(began, instance, boot_id, Moment::Drain.word()))?;
@@ -217,7 +220,7 @@ pub(crate) fn of_end(prefix: &str, ended: Ended<'_>) -> Result<(Source, Vec<u8>)
     Ok((place, zstd::packed(content(Moment::Drain, written_at, Some(reason), report, &journal).as_bytes())))
 }
 
-/// The place of an object below a prefix.
+/// The location of an object below a prefix.
 fn place(prefix: &str, key: &str) -> Result<Source, Objection> {
     let slash = if prefix.ends_with('/') { "" } else { "/" };
     match Source::parse(&format!("{prefix}{slash}{key}")) {
@@ -226,7 +229,7 @@ fn place(prefix: &str, key: &str) -> Result<Source, Objection> {
     }
 }
 
-/// Names that journalctl takes: units, and patterns of them.
+/// Names that journalctl accepts: units, and patterns of them.
 fn check_unit(name: &str) -> Result<(), Objection> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@*?[]".contains(&byte));
     match is_plain && !name.is_empty() && !name.starts_with('-') {
@@ -237,7 +240,7 @@ fn check_unit(name: &str) -> Result<(), Objection> {
     }
 }
 
-/// `2026/11/30/153443Z-i-0123456789abcdef0-BOOT-serve.json.zst`, by when the boot, or the drain, began.
+/// `2026/11/30/153443Z-i-0123456789abcdef0-BOOT-serve.json.zst`, with the time at which the boot or the drain began.
 fn key(began: &str, instance: &str, boot_id: &str, last: &str) -> String {
     let date = began.get(..10).unwrap_or_default().replace('-', "/");
     let time = began.get(11..19).unwrap_or_default().replace(':', "");
@@ -245,7 +248,7 @@ fn key(began: &str, instance: &str, boot_id: &str, last: &str) -> String {
     format!("{date}/{time}Z-{instance}-{boot}-{last}.json.zst")
 }
 
-/// All of it, in letters of ASCII: they pack better.
+/// The whole object, in ASCII, because that compresses better.
 fn content(moment: Moment, written_at: &str, reason: Option<&str>, report: &str, journal: &Journal) -> String {
     const PLAIN: &str = "it is plain data";
     let Journal { lines, is_cut, left_out } = journal;
@@ -329,7 +332,7 @@ mod tests {
         assert!(journal.halve() && !journal.halve());
     }
 
-    /// The last words of a service were halved away with the lines of another that prints a lot.
+    /// Regression: the last lines of a service were dropped together with those of another one that printed a lot.
     #[test]
     fn a_small_unit_keeps_all_its_lines() {
         let lines = |count: usize| (0..count).map(|number| format!("line {number}")).collect::<Vec<_>>();

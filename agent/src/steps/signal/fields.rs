@@ -1,4 +1,4 @@
-//! The fields of a signal, as the document writes them.
+//! The fields of a signal.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(super) const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
 pub(crate) struct Signal {
     pub(super) to: To,
     pub(super) instance: Text,
-    /// Target groups that find this instance healthy before a success is told.
+    /// Target groups that must report this instance healthy before SUCCESS is signaled.
     pub(super) targets: Vec<Text>,
 }
 
@@ -34,19 +34,19 @@ pub(super) enum To {
 }
 
 impl Signal {
-    /// Every string that may hold references.
+    /// All strings that may contain references.
     pub(super) fn texts(&self) -> Vec<&Text> {
         let to = match &self.to {
             To::Resource { stack, resource } => vec![&stack.text, &resource.text],
             To::WaitCondition(WaitUrl(url)) => vec![url],
             To::Hook { name, group } => name.iter().chain([&group.text]).collect(),
-            // It is named by what the report says.
+            // The report determines the name of the object.
             To::Evidence(Evidence { s3, logs, .. }) => return [s3].into_iter().chain(logs).collect(),
         };
         to.into_iter().chain([&self.instance]).chain(&self.targets).collect()
     }
 
-    /// What is wrong with target groups that are written out.
+    /// What is wrong with target groups that are given literally.
     pub(super) fn wrong_targets(&self) -> impl Iterator<Item = Objection> {
         self.targets.iter().filter(|target| target.is_plain()).filter_map(|target| check_target_group(target.raw()).err())
     }
@@ -126,7 +126,7 @@ impl TryFrom<Fields> for Signal {
     }
 }
 
-/// Something that the document names, or else a tag.
+/// A value from the document, or else from a tag.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     pub(super) text: Text,
@@ -140,7 +140,7 @@ impl Named {
     }
 }
 
-/// Whoever has it can signal.
+/// A secret: anybody who has the URL can signal.
 #[derive(Clone)]
 pub(super) struct WaitUrl(pub(super) Text);
 

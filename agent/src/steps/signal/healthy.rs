@@ -1,7 +1,8 @@
-//! Healthy before success: a stack hears of a success once the load balancer has found this instance healthy.
+//! Delays success: a stack receives SUCCESS once the load balancer has reported this instance healthy.
 //!
-//! Auto Scaling registers an instance when its launch hook is complete, and CloudFormation may end the old group at the last
-//! success: told any earlier, no one would serve for a while. What fails waits for nothing.
+//! Auto Scaling registers an instance when its launch hook is complete, and CloudFormation may terminate the old group
+//! at the last success: if that came earlier, no instance would serve for a while. A failure is signaled without
+//! waiting.
 
 use std::time::Duration;
 
@@ -17,17 +18,18 @@ use crate::failure::{Explanation, Failure};
 use crate::step::fields::rounded;
 use crate::step::{Context, Progress};
 
-/// What is left of the step's time to tell of a failure, if the instance does not get healthy; less of a short time.
+/// Part of the step's time that is reserved to signal a failure if the instance does not become healthy; less if that
+/// time is short.
 const RESERVE: Duration = Duration::from_secs(10);
 
-/// The longest that one look takes. Once the deadline of the boot has passed, the failure has to be told after it.
+/// Maximum duration of one check. After the deadline of the boot, there must still be time to signal the failure.
 const LOOK: Duration = Duration::from_secs(8);
 
-/// Waits until every target group finds this instance healthy, all at the same look.
+/// Waits until every target group reports this instance healthy in the same check.
 ///
 /// # Errors
 ///
-/// What each of the others said last, once the time is over; at once what cannot be asked.
+/// The last state of each group that is not healthy, once the time is over; at once if a group cannot be queried.
 pub(super) async fn wait(groups: &[String], instance: &str, cx: &Context<'_>) -> Result<(), SignalError> {
     let clock = &cx.host().clock;
     let began = clock.elapsed();
@@ -66,7 +68,7 @@ pub(super) async fn wait(groups: &[String], instance: &str, cx: &Context<'_>) ->
     unreachable!("it is looked until it ends")
 }
 
-/// How a group sees this instance.
+/// The health of this instance in a target group.
 async fn look(group: &str, instance: &str, within: Duration, cx: &Context<'_>) -> Result<TargetHealth, AwsError> {
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! Heartbeats: a lifecycle hook waits for as long as the boot goes on, and no longer than its timeout after that.
+//! Heartbeats: keep a lifecycle hook waiting while the boot runs; after that it waits no longer than its timeout.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::backoff::Backoff;
 use crate::failure::{Explanation, Failure};
 use crate::step::{Context, Progress};
 
-/// A boot that is over by then needs no heartbeat. The shortest timeout of a hook is 30 seconds, and the machine has
-/// taken some of them to come this far.
+/// A boot that finishes within this time needs no heartbeat. The minimum timeout of a hook is 30 seconds, and the
+/// machine has already used some of them.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// A third of the shortest timeout that a hook can have.
+/// A third of the minimum timeout of a hook.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// Sends heartbeats until no one waits for this instance any more, or until it is dropped. Whatever goes wrong is a
-/// warning: the boot may be over before the hook's time is.
+/// Sends heartbeats until nothing waits for this instance any more, or until the future is dropped. Failures are only
+/// warnings, because the boot may finish before the hook times out.
 pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
     let mut warned = Warned { cx, said: BTreeSet::new() };
     cx.host().clock.sleep(FIRST).await;
@@ -44,7 +44,7 @@ pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
         match cx.world.aws.groups.heartbeat(&action).await {
             Ok(()) => {
                 attempt = 0;
-                // The shortest timeout there is, where it is not known.
+                // If the timeout is unknown, the minimum is assumed.
                 cx.world.waiting.hook_lasts(cx.address, cx.host().clock.elapsed() + 3 * every);
                 cx.host().clock.sleep(every).await;
             }
@@ -59,12 +59,12 @@ pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
     }
 }
 
-/// No longer than the shortest timeout allows.
+/// Pauses, but no longer than the minimum timeout permits.
 async fn pause(attempt: u32, cx: &Context<'_>) {
     cx.host().clock.sleep(Backoff::CALL.pause(attempt, Some(Duration::from_secs(1))).min(SHORTEST)).await;
 }
 
-/// What to send heartbeats for, and how often; or why that cannot be known.
+/// The hook to send heartbeats for, and the interval; or why these cannot be determined.
 async fn found(signal: &Signal, cx: &Context<'_>) -> Result<(LifecycleAction, Result<Duration, SignalError>), SignalError> {
     let (group, instance) = signal.group(cx).await?;
     let hooks = cx.world.aws.groups.launch_hooks(&group).await;
@@ -83,7 +83,7 @@ async fn found(signal: &Signal, cx: &Context<'_>) -> Result<(LifecycleAction, Re
     Ok((LifecycleAction { group, hook, instance }, timeout.map(|timeout| (timeout / 3).max(SHORTEST))))
 }
 
-/// Says each thing once.
+/// Reports each warning once.
 struct Warned<'a> {
     cx: &'a Context<'a>,
     said: BTreeSet<String>,

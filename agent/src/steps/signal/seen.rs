@@ -1,4 +1,4 @@
-//! What target groups say of this instance, for people.
+//! The health of this instance in target groups, for display.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::aws::arn::Arn;
 use crate::aws::balancers::TargetHealth;
 
-/// How a target group sees this instance. Displays as `web is unhealthy (Target.Timeout: Request timed out)`.
+/// The health of this instance in a target group. Displays as `web is unhealthy (Target.Timeout: Request timed out)`.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(super) group: String,
@@ -20,7 +20,7 @@ impl fmt::Display for Seen {
 }
 
 impl Seen {
-    /// What to do about a group that does not find this instance healthy.
+    /// What to do about a target group that does not report this instance healthy.
     pub(super) fn hint(&self) -> &'static str {
         let TargetHealth { state, reason, .. } = &self.health;
         match (state.as_str(), reason.as_deref()) {

@@ -1,7 +1,8 @@
-//! Whom a signal goes to: as the document says, or as the tags say that AWS itself gives to an instance.
+//! The receiver of a signal: taken from the document, or from the tags that AWS itself adds to an instance.
 //!
-//! Tags come from instance metadata; where they are not shown there, CloudFormation's are asked of EC2, and the group of
-//! Auto Scaling. An instance that a group of a stack has launched bears the group's logical id: it is the group that waits.
+//! Tags come from instance metadata. If they are not available there, CloudFormation's are read from EC2, and the group
+//! from Auto Scaling. An instance launched by a stack's group has the logical ID of that group as its tag, since it is
+//! the group that waits.
 
 use super::fields::{Named, RESOURCE_TAG, STACK_TAG, Signal, To, WaitUrl};
 use super::trouble::SignalError;
@@ -13,7 +14,7 @@ use crate::step::Context;
 use crate::text::SecretText;
 
 impl Named {
-    /// What it comes to. `None` where it is a tag that metadata does not show.
+    /// The rendered value. `None` if it is a tag that is not in instance metadata.
     fn filled(&self, cx: &Context<'_>) -> Result<Option<String>, SignalError> {
         match cx.render(&self.text) {
             Ok(text) => Ok(Some(text.expose().to_owned())),
@@ -23,7 +24,7 @@ impl Named {
     }
 }
 
-/// Someone who waits, with all that is needed to tell them.
+/// A receiver, with everything needed to signal it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Resource {
@@ -32,7 +33,7 @@ pub(super) enum Target {
     },
     WaitCondition {
         url: SecretText,
-        /// Stands for the URL, which is a secret.
+        /// Identifies the URL, which is secret.
         digest: String,
     },
     Hook(LifecycleAction),
@@ -93,7 +94,7 @@ impl Signal {
         self.targets.iter().map(group).collect()
     }
 
-    /// The group whose hook waits, and the instance it waits for.
+    /// The group whose hook waits, and the instance that it waits for.
     pub(super) async fn group(&self, cx: &Context<'_>) -> Result<(String, String), SignalError> {
         let instance = self.instance(cx)?;
         let To::Hook { group, .. } = &self.to else { return Err(SignalError::NoGroup { instance }) };
@@ -110,14 +111,14 @@ impl Signal {
         }
     }
 
-    /// The name of the hook, if the document gives one.
+    /// The name of the hook, if the document sets one.
     pub(super) fn hook_name(&self, cx: &Context<'_>) -> Result<Option<String>, SignalError> {
         let To::Hook { name: Some(name), .. } = &self.to else { return Ok(None) };
         cx.render(name).map(|name| Some(name.expose().to_owned())).map_err(SignalError::Render)
     }
 }
 
-/// The launch hook of a group that has only one.
+/// The launch hook of a group that has exactly one.
 pub(super) fn only(hooks: Vec<Hook>, group: &str) -> Result<Hook, SignalError> {
     let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
     let mut hooks = hooks.into_iter();

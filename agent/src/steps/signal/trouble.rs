@@ -78,7 +78,7 @@ impl Failure for SignalError {
             Self::TooLarge { .. } => "make the document smaller, or take the evidence out".into(),
             Self::NoHook { .. } => "correct the name of the hook in the document".into(),
             Self::FindHook(_) if denied => "allow autoscaling:DescribeLifecycleHooks on * in the instance's role".into(),
-            // Of a URL that is signed no role is asked.
+            // A presigned URL is independent of the instance's role.
             Self::Refused(error) if error.operation == "PUT" && denied => {
                 "look at the wait condition's time: its URL is good for 12 hours, and for this stack alone".into()
             }

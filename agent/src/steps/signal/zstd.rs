@@ -1,31 +1,31 @@
-//! Makes frames of zstd: small texts, in one go.
+//! Creates zstd frames from small texts, in one pass.
 //!
-//! libzstd reads frames for `bundles:`, and its encoder would be 570 kB of the binary. This one finds repetitions greedily
-//! by one table, packs literals by a Huffman code of each block and sequences by the code tables that the format predefines:
-//! a journal becomes a quarter of what it was. What it makes is what every zstd reads.
+//! `bundles:` decodes with libzstd, whose encoder would add 570 kB to the binary. This one finds repetitions greedily
+//! with one table, packs literals with a Huffman code per block, and sequences with the predefined tables of the
+//! format. A journal shrinks to a quarter, and every zstd decoder reads the result.
 //!
-//! Source: RFC 8878, <https://www.rfc-editor.org/rfc/rfc8878>; how the states of a code follow each other when it is written
-//! is that of `FSE_buildCTable` in libzstd.
+//! Source: RFC 8878, <https://www.rfc-editor.org/rfc/rfc8878>; the order of a code's states in the encoder is that of
+//! `FSE_buildCTable` in libzstd.
 
-/// The longest block, in bytes.
+/// Maximum size of a block, in bytes.
 const BLOCK: usize = 128 << 10;
 
-/// The shortest repetition that is used, in bytes. What is hashed is as long.
+/// Minimum length of a repetition, in bytes; also the length of the hashed text.
 const SHORTEST: usize = 4;
 
-/// How many places are remembered.
+/// Number of bits of a hash; the table remembers one place for each hash.
 const TABLE_BITS: u32 = 15;
 
-/// Offsets below this stand for earlier ones.
+/// Offsets below this refer to earlier offsets.
 const REPEATED: u32 = 3;
 
-/// The longest code of a literal, in bits.
+/// Maximum length of a literal's code, in bits.
 const LONGEST_CODE: usize = 11;
 
-/// Weights of Huffman codes are written one by one up to this symbol; what has others stays as it is.
+/// Weights of Huffman codes are written directly up to this symbol; literals with others stay unpacked.
 const LAST_SYMBOL: usize = 128;
 
-/// How many more bits follow each code of a length, from the first length on.
+/// The shortest length, and the number of extra bits of each length code.
 const LITERAL_LENGTHS: (u32, [u32; 36]) =
     (0, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 #[rustfmt::skip]
@@ -34,7 +34,7 @@ const MATCH_LENGTHS: (u32, [u32; 53]) = (3, [
     9, 10, 11, 12, 13, 14, 15, 16,
 ]);
 
-/// How often each code is expected, and the number of bits of a state.
+/// The number of bits of a state, and the expected frequency of each code.
 #[rustfmt::skip]
 const EXPECTED_LITERAL_LENGTHS: (u32, [i8; 36]) =
     (6, [4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1, -1, -1]);
@@ -47,7 +47,7 @@ const EXPECTED_MATCH_LENGTHS: (u32, [i8; 53]) = (6, [
 const EXPECTED_OFFSETS: (u32, [i8; 29]) =
     (5, [1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1]);
 
-/// A frame that holds `content`, of less than 4 GiB.
+/// A frame with `content`, which must be smaller than 4 GiB.
 pub(super) fn packed(content: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
     frame.extend((content.len() as u32).to_le_bytes());
@@ -68,7 +68,7 @@ pub(super) fn packed(content: &[u8]) -> Vec<u8> {
     }
 }
 
-/// So many literals, and then so many bytes from so far back.
+/// A number of literals, followed by `length` bytes copied from `offset` bytes back.
 struct Sequence {
     literals: u32,
     length: u32,
@@ -77,12 +77,12 @@ struct Sequence {
 
 struct Finder<'a> {
     content: &'a [u8],
-    /// One more than where each hash was seen last.
+    /// The place where each hash was last seen, plus one.
     places: Vec<u32>,
 }
 
 impl Finder<'_> {
-    /// What a block is made of. Literals behind the last sequence end it.
+    /// The literals and sequences of a block. Literals after the last sequence end the block.
     fn block(&mut self, from: usize, end: usize) -> (Vec<u8>, Vec<Sequence>) {
         let (mut literals, mut sequences) = (Vec::new(), Vec::new());
         let (mut at, mut copied) = (from, from);
@@ -103,14 +103,14 @@ impl Finder<'_> {
         (literals, sequences)
     }
 
-    /// How far back the bytes at a place were seen, and how many of them.
+    /// How far back the bytes at a place occurred before, and how many of them match.
     fn seen(&mut self, at: usize, end: usize) -> Option<(usize, usize)> {
         let before = self.replace(at).checked_sub(1)? as usize;
         let same = self.content[at..end].iter().zip(&self.content[before..]).take_while(|(one, other)| one == other).count();
         (same >= SHORTEST).then_some((at - before, same))
     }
 
-    /// Notes a place. What was noted for its bytes before.
+    /// Records a place, and returns the previous place with the same hash.
     fn replace(&mut self, at: usize) -> u32 {
         let bytes: [u8; SHORTEST] = self.content[at..at + SHORTEST].try_into().unwrap_or_default();
         let hash = u32::from_le_bytes(bytes).wrapping_mul(2_654_435_761) >> (32 - TABLE_BITS);
@@ -130,7 +130,7 @@ fn written(literals: &[u8], sequences: &[Sequence]) -> Vec<u8> {
         }
     }
     let Some((last, before)) = sequences.split_last() else { return block };
-    // All three kinds of code by the predefined tables.
+    // All three kinds of codes use the predefined tables.
     block.push(0);
     let mut bits = Bits::default();
     let mut literal_lengths = States::new(&EXPECTED_LITERAL_LENGTHS.1, EXPECTED_LITERAL_LENGTHS.0);
@@ -160,7 +160,7 @@ fn written(literals: &[u8], sequences: &[Sequence]) -> Vec<u8> {
     block
 }
 
-/// The code of a length, what follows it, and in how many bits.
+/// The code of a length, the value of its extra bits, and their number.
 fn code(length: u32, first: u32, more: &[u32]) -> (usize, u32, u32) {
     let mut base = first;
     let at = more.iter().position(|bits| {
@@ -184,7 +184,7 @@ fn as_they_are(literals: &[u8]) -> Vec<u8> {
     section
 }
 
-/// Literals by a code of their own. `None` if that would not be shorter, or cannot be written.
+/// Encodes literals with a Huffman code of their own. `None` if that would not be shorter, or is not possible.
 fn huffman(literals: &[u8]) -> Option<Vec<u8>> {
     let mut counts = [0u32; 256];
     literals.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
@@ -195,7 +195,7 @@ fn huffman(literals: &[u8]) -> Option<Vec<u8>> {
     let mut section = vec![127 + last as u8];
     section.extend((0..last).step_by(2).map(|at| weight(at) << 4 | weight(at + 1)));
 
-    // The longest codes are the lowest.
+    // The longest codes have the lowest values.
     let mut codes = vec![(0, 0); last + 1];
     let mut next = 0;
     for bits in (1..=longest).rev() {
@@ -229,10 +229,10 @@ fn huffman(literals: &[u8]) -> Option<Vec<u8>> {
     (section.len() < literals.len()).then_some(whole)
 }
 
-/// How long the code of each symbol is. `None` of a single symbol.
+/// The code length of each symbol. `None` if there is only one symbol.
 fn lengths(counts: &mut [u32]) -> Option<Vec<usize>> {
     loop {
-        // The rarest last; each with its symbols.
+        // Trees with their symbols, the rarest last.
         let mut trees: Vec<(u32, Vec<usize>)> = Vec::new();
         for (symbol, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             trees.insert(trees.partition_point(|(other, _)| other >= count), (*count, vec![symbol]));
@@ -258,12 +258,12 @@ fn lengths(counts: &mut [u32]) -> Option<Vec<usize>> {
     }
 }
 
-/// The states of a code, as they follow each other when it is written.
+/// The states of a code, in the order needed for encoding.
 struct States {
     log: u32,
     state: u32,
     states: Vec<u32>,
-    /// For each symbol, what is added to a state for the number of its bits, and for the place of the next.
+    /// For each symbol, the values added to a state to get the number of its bits, and the place of the next state.
     symbols: Vec<(u32, i32)>,
 }
 
@@ -319,7 +319,7 @@ impl States {
     }
 }
 
-/// Bits, the first the lowest of the first byte. They are read from the end.
+/// A bit stream. The first bit is the lowest of the first byte; the decoder reads from the end.
 #[derive(Default)]
 struct Bits {
     bytes: Vec<u8>,
@@ -339,7 +339,7 @@ impl Bits {
         }
     }
 
-    /// All of them, behind a mark of where they end.
+    /// All bytes, closed by a bit that marks the end.
     fn closed(mut self) -> Vec<u8> {
         self.add(1, 1);
         self.bytes.push(self.left as u8);

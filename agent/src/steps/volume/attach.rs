@@ -1,5 +1,6 @@
-//! The attaching of a volume: what EC2 and the kernel are asked to do, and the waiting for its disk. Every wait has a bound
-//! and a reason.
+//! Attaches a volume: requests to EC2 and the kernel, and the wait for its disk.
+//!
+//! Every wait has a limit and a displayed reason.
 
 use super::known::describe;
 use super::look::{Action, Attaching, Holder, Look};
@@ -15,10 +16,10 @@ use crate::host::disks::{Disk, DiskWatch, Wanted};
 use crate::step::Context;
 use crate::step::device_name::bare;
 
-/// A volume that came to nothing under so many names will not come under another.
+/// A volume that could not be attached under this many device names will not be under another one.
 const ATTEMPTS: usize = 3;
 
-/// Waits for a disk that someone else attaches.
+/// Waits for a disk that ingot itself does not attach.
 pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, VolumeError> {
     let (what, hint) = match wanted {
         Wanted::Volume(volume) => (format!("a disk that says it is {volume}"), "attach the volume to this instance, or correct its id"),
@@ -36,8 +37,8 @@ pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, Volu
     }
 }
 
-/// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another
-/// instance took in the meantime, or never came, is noted, so that the next look at the world finds another way.
+/// Attaches a volume, after waiting until it is available unless it was just found `ready`, and waits for its disk. If
+/// another instance took it or it never appeared, that is recorded, so that the next inspection finds another way.
 pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
     cx.world.claims.not_ready(volume);
@@ -73,8 +74,8 @@ pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context
     }
 }
 
-/// EC2 did not attach a volume. Ten instances may want the same one, and EC2 gives it to the first; but an answer that was
-/// lost, or a look that was stale, must not be taken for that.
+/// Handles a refusal by EC2 to attach a volume. Ten instances may want the same one, and EC2 gives it to the first; but
+/// a lost response or a stale description must not be mistaken for that.
 async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx: &Context<'_>) -> Result<(), VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Backoff::VOLUME.pauses();
@@ -91,7 +92,7 @@ async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx:
     }
 }
 
-/// Notes that another instance has a volume. An error if no other volume would do.
+/// Records that another instance has a volume. An error if no other volume can be used.
 async fn lost(volume: &str, by: String, memory: Memory, cx: &Context<'_>) -> Result<(), VolumeError> {
     if !memory.reused && (memory.settled() || memory.source.is_empty()) {
         return Err(Unsuitable::InUse { volume: volume.to_owned(), by }.into());
@@ -102,7 +103,7 @@ async fn lost(volume: &str, by: String, memory: Memory, cx: &Context<'_>) -> Res
     anew.keep(cx).await.map_err(VolumeError::Host)
 }
 
-/// Waits for the disk of a volume that EC2 says is attached, or being attached, to this instance.
+/// Waits for the disk of a volume that, according to EC2, is attached or being attached to this instance.
 pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let memory = remember(volume, reused, cx).await?;
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
@@ -116,14 +117,14 @@ pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Resul
     }
 }
 
-/// Takes back an attachment that came to nothing: the next one is by another name.
+/// Detaches a volume whose attachment did not succeed; the next attempt uses another device name.
 async fn detach(volume: &str, name: String, look: &Look, mut memory: Memory, here: &Here, cx: &Context<'_>) -> Result<(), VolumeError> {
     memory.burnt.insert(name);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.asking(format!("for EC2 to detach {volume}, which was attaching for too long"));
     match cx.unthrottled(|| cx.world.aws.ec2.detach_volume(volume, &here.instance)).await {
         Ok(()) => {}
-        // It is, by now.
+        // It has been detached in the meantime.
         Err(error) if matches!(error.code.as_str(), "IncorrectState" | "InvalidAttachment.NotFound") => {}
         Err(error) => return Err(VolumeError::Ec2(error)),
     }
@@ -148,11 +149,11 @@ enum Appeared {
     Came,
     /// Another instance has the volume.
     Taken,
-    /// The attachment has to be taken back; this is what EC2 showed last.
+    /// The attachment has to be undone; this is the last description by EC2.
     Stuck(Look),
 }
 
-/// Whether the disk of a volume came, by what the kernel says; EC2 is asked whether it still tries.
+/// Whether the disk of a volume appeared in the kernel; EC2 is asked whether it is still attaching it.
 async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Context<'_>) -> Result<Appeared, VolumeError> {
     let wanted = Wanted::Volume(volume.to_owned());
     let begun = cx.host().clock.elapsed();

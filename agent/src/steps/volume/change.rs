@@ -1,4 +1,4 @@
-//! What can differ between a volume and what it should be.
+//! The differences between a volume and its wanted state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use crate::aws::ec2::NewVolume;
 use crate::host::disks::{Device, Disk, NewFilesystem, Wanted};
 
-/// One difference between a volume and what it should be.
+/// One difference between a volume and its wanted state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is attached already, by whom it may concern, and has yet to come.
+    /// Waits for a disk that something other than ingot attaches.
     Await(Wanted),
     Make {
         request: Box<NewVolume>,
@@ -22,7 +22,7 @@ pub(crate) enum Change {
         /// Whether it was available a moment ago.
         ready: bool,
     },
-    /// EC2 says that it is attached to this instance.
+    /// EC2 reports that it is attached to this instance.
     Adopt {
         volume: String,
         reused: bool,
@@ -34,12 +34,12 @@ pub(crate) enum Change {
     },
 }
 
-/// What EC2 is to know of an attached volume.
+/// The settings in EC2 of an attached volume.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settlement {
     pub(super) volume: String,
     pub(super) tags: BTreeMap<String, String>,
-    /// The device name, and whether what is attached there goes with the instance.
+    /// The device name, and whether the volume attached there is deleted with the instance.
     pub(super) delete: Option<(String, bool)>,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// How far a volume is on its way.
+/// How far the preparation of a volume has come.
 pub(super) enum Found {
     Disk(Disk),
     Next(Change),

@@ -1,14 +1,14 @@
-//! What lies on a device against what is asked for. Pure: all of the judgment, none of the reading.
+//! Compares the content of a device with what is asked for. Pure: only the judgment, without any reading.
 //!
-//! A filesystem is made on a blank device only. Anything else that was not asked for is refused, with what was found: it
-//! may be the only copy of someone's data.
+//! A filesystem is only created on a blank device. Anything else that was not asked for is rejected, and described in
+//! the error: it may be the only copy of the user's data.
 
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::host::disks::{Content, Disk, Filesystem, Signature, State};
 
-/// What a volume is to hold.
+/// The wanted content of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked<'a> {
     pub(super) filesystem: Filesystem,
@@ -16,16 +16,16 @@ pub(super) struct Asked<'a> {
     pub(super) uuid: Option<&'a str>,
 }
 
-/// What is to be done about it.
+/// What has to be done about the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it should be.
+    /// It is as wanted.
     Good,
-    /// A filesystem is to be made.
+    /// A filesystem has to be created.
     Make,
 }
 
-/// Judges what was found on `node`.
+/// Judges the content of `node`.
 pub(super) fn judge(asked: &Asked<'_>, content: &Content, node: &Path, read_only: bool) -> Result<Verdict, ContentError> {
     let refuse = |why: Why| Err(ContentError { node: node.to_owned(), asked: asked.filesystem, why });
     match content {
@@ -44,8 +44,9 @@ pub(super) fn judge(asked: &Asked<'_>, content: &Content, node: &Path, read_only
     }
 }
 
-/// Whether this may be what is left of making a filesystem on a blank device and being cut off. Each mkfs writes last what
-/// makes a filesystem whole; so one that is, or anything else, was put there by someone since, and is not to be overwritten.
+/// Whether this may be the result of an interrupted mkfs on a blank device. Every mkfs writes last what makes a
+/// filesystem complete, so a complete one, or anything else, was put there by someone since then, and must not be
+/// overwritten.
 pub(super) fn is_half_made(filesystem: Filesystem, content: &Content) -> bool {
     match content {
         Content::Unknown { .. } => true,
@@ -68,7 +69,7 @@ fn mismatch(asked: &Asked<'_>, found: &Signature) -> Option<Why> {
     differs("label", asked.label, found.label.as_deref()).or_else(|| differs("UUID", asked.uuid, found.uuid.as_deref()))
 }
 
-/// Which partition of a disk is meant; `None` is the disk itself.
+/// The partition of a disk that is meant; `None` is the disk itself.
 pub(super) fn part(disk: &Disk, wanted: Option<u32>, content: &Content) -> Result<Option<u32>, PartError> {
     let known: Vec<u32> = disk.partitions.iter().map(|partition| partition.number).collect();
     match (wanted, known.as_slice()) {
@@ -84,7 +85,7 @@ fn is_table(content: &Content) -> bool {
     matches!(content, Content::Holds(signatures) if signatures.iter().all(|signature| matches!(signature.kind.as_str(), "gpt" | "dos")))
 }
 
-/// Why what lies on a device is refused. Nothing was written to it.
+/// Why the content of a device is rejected. Nothing was written to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {}", node.display(), why.of(*asked))]
 pub(crate) struct ContentError {
@@ -118,7 +119,7 @@ impl Failure for ContentError {
     fn hint(&self) -> Option<String> {
         let node = self.node.display();
         Some(match &self.why {
-            // We never overwrite: the only copy of someone's data may be here.
+            // ingot never overwrites data: this may be the only copy.
             Why::Other(_) | Why::Several(_) => {
                 format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}` and boot again")
             }
@@ -135,7 +136,7 @@ impl Failure for ContentError {
     }
 }
 
-/// Why it is not known which partition is meant.
+/// Why the partition cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PartError {
     #[error("{} has no partition {number}; it has {known:?}", node.display())]

@@ -1,4 +1,4 @@
-//! The fields of a volume, as the document writes them.
+//! The fields of a volume.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ impl Kind {
     }
 }
 
-/// Where a volume comes from: exactly one of these.
+/// The source of a volume: exactly one of these.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "SourceFields")]
 pub(super) enum Source {
@@ -185,7 +185,7 @@ impl JsonSchema for Source {
 }
 
 impl Volume {
-    /// Every string that may hold references.
+    /// All strings that may contain references.
     pub(super) fn strings(&self) -> Vec<&Text> {
         let source: Vec<&Text> = match &self.from {
             Source::Snapshot(Snapshot::Id(text)) | Source::Volume(Existing::Id(text)) | Source::Device(text) => vec![text],
@@ -197,19 +197,19 @@ impl Volume {
         source.into_iter().chain(reuse).chain(self.tags.values()).chain(&self.kms_key).collect()
     }
 
-    /// Whether ingot makes one if there is none.
+    /// Whether ingot creates the volume if it does not exist.
     pub(super) fn is_made(&self) -> bool {
         matches!(self.from, Source::Snapshot(_) | Source::Blank)
     }
 
-    /// What contradicts itself.
+    /// Contradictions between the fields.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
         let wrong = [self.wrong_source(), self.wrong_type(), self.wrong_tags(), self.wrong_filesystem()];
         let wrong = wrong.into_iter().flatten().chain(self.wrong_device());
         wrong.map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
     }
 
-    /// Fields that this source has no use for, or lacks.
+    /// Fields that this source does not use, or that it lacks.
     fn wrong_source(&self) -> Vec<(String, &'static str)> {
         let mut wrong = Vec::new();
         let made = self.is_made();
@@ -247,7 +247,7 @@ impl Volume {
         wrong
     }
 
-    /// What this type of volume cannot have, or lacks.
+    /// Fields that this type of volume cannot have, or that it lacks.
     fn wrong_type(&self) -> Vec<(String, &'static str)> {
         let mut wrong = Vec::new();
         if self.iops.is_some() && !matches!(self.kind, Some(Kind::Gp3 | Kind::Io1 | Kind::Io2)) {

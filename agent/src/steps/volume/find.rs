@@ -1,7 +1,7 @@
-//! Which volume is meant, and what has to be done next until its disk is there.
+//! Determines which volume is meant, and what has to be done next until its disk appears.
 //!
-//! In this order: the one that is remembered; one that an earlier boot of this instance made and did not live to
-//! remember (it is tagged); one to reuse; what the document says it comes from.
+//! Candidates, in this order: the recorded volume; a volume that an earlier boot of this instance created but could not
+//! record (its tags identify it); a volume to reuse; the source in the document.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::sorting::Sort as _;
 use crate::step::Context;
 
 impl Volume {
-    /// The disk, or what to do next on the way to it.
+    /// The disk, or the next change on the way to it.
     pub(super) async fn find(&self, cx: &Context<'_>) -> Result<Found, VolumeError> {
         let mut memory = Memory::of(cx);
-        // A document that has come to name another volume means that one.
+        // If the document now names another volume, that one is meant.
         if let (Source::Volume(Existing::Id(id)), Some(volume)) = (&self.from, &memory.volume)
             && render(id, cx)? != *volume
         {
@@ -46,7 +46,7 @@ impl Volume {
             let known = describe(volume, cx).await?;
             match known.as_ref().map(|known| (known, judge(known, &here))) {
                 Some((_, Ok(next))) => return Ok(Found::Next(next.change(volume, memory.reused))),
-                // It was to be had a moment ago, and another instance was faster.
+                // It was available a moment ago, and another instance was faster.
                 Some((known, Err(Unsuitable::InUse { .. }))) if !memory.settled() && (memory.reused || self.is_made()) => {
                     cx.world.claims.lost(&known.id);
                 }
@@ -54,7 +54,7 @@ impl Volume {
                 None if memory.settled() || !self.is_made() => {
                     return Err(Unsuitable::Gone { volume: volume.clone(), state: "no longer there".into() }.into());
                 }
-                // Either nothing came of it, or EC2 does not show it yet.
+                // Either it could not be created, or EC2 does not show it yet.
                 None if !memory.reused => return Ok(Found::Next(Next::Attach { ready: false }.change(volume, false))),
                 Some(_) | None => {}
             }
@@ -62,7 +62,7 @@ impl Volume {
         self.choose(&memory, &here, cx).await.map(Found::Next)
     }
 
-    /// Chooses a volume when none is remembered, or the one that is has come to nothing.
+    /// Chooses a volume if none is recorded, or the recorded one cannot be used.
     async fn choose(&self, memory: &Memory, here: &Here, cx: &Context<'_>) -> Result<Change, VolumeError> {
         match &self.from {
             Source::Volume(Existing::Id(id)) => {
@@ -87,7 +87,7 @@ impl Volume {
                 return Ok(next.change(&volume.id, false));
             }
         }
-        // What EC2 was asked for and did not answer is asked for again, before anything else is taken.
+        // A request to EC2 without a known result is repeated before anything else is taken.
         if let (Some(reuse), false) = (&self.reuse, memory.making)
             && let Some(volume) = self.reusable(reuse, here, cx).await?
         {
@@ -96,7 +96,7 @@ impl Volume {
         self.make(memory, here, cx).await
     }
 
-    /// An available volume of this zone that no other step has, nor another instance that was faster.
+    /// An available volume of this zone that neither another step nor a faster instance has taken.
     async fn reusable(&self, reuse: &WithTags, here: &Here, cx: &Context<'_>) -> Result<Option<String>, VolumeError> {
         let query = VolumeQuery {
             tags: tags(&reuse.with_tags, cx)?,
@@ -112,14 +112,14 @@ impl Volume {
             fits && !volume.multi_attach && !others.contains(&volume.id)
         });
         found.order_by(|a, b| a.id.cmp(&b.id));
-        // Instances that start together do not all try the same one first.
+        // Instances that start at the same time should not all try the same volume first.
         let first = here.instance.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let count = found.len();
         let mut in_turn = (0..count).map(|offset| &found[(first.wrapping_add(offset)) % count].id);
         Ok(in_turn.find(|id| cx.world.claims.volume(id, cx.address.as_str())).cloned())
     }
 
-    /// The one volume of this zone with the tags.
+    /// The only volume of this zone with the tags.
     async fn tagged(&self, tagged: &WithTags, here: &Here, cx: &Context<'_>) -> Result<Change, VolumeError> {
         let tags = tags(&tagged.with_tags, cx)?;
         let which = with(&tags);
@@ -144,7 +144,7 @@ impl Volume {
 
     /// The request for a new volume.
     async fn make(&self, memory: &Memory, here: &Here, cx: &Context<'_>) -> Result<Change, VolumeError> {
-        // What was asked for before the boot was cut off is asked for again in the same words: a client token wants that.
+        // After an interrupted boot, the request is repeated with the same parameters, as its client token requires.
         let source = self.described(cx)?;
         let again = (memory.volume.is_none() && memory.source == source).then(|| memory.snapshot.clone()).flatten();
         let snapshot = match &self.from {
@@ -191,7 +191,7 @@ impl Volume {
         newest(&query, found).map_err(VolumeError::from)
     }
 
-    /// Where it comes from, in words.
+    /// A description of its source.
     pub(super) fn described(&self, cx: &Context<'_>) -> Result<String, VolumeError> {
         Ok(match &self.from {
             Source::Snapshot(Wished::Id(id)) => format!("from {}", render(id, cx)?),
@@ -203,12 +203,12 @@ impl Volume {
     }
 }
 
-/// What is to be done with a volume whose disk is not there.
+/// What has to be done with a volume whose disk has not appeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It is available, now if it is `ready`, or in a moment.
+    /// It is available: now if it is `ready`, otherwise soon.
     Attach { ready: bool },
-    /// EC2 says that it is attached to this instance, or about to be.
+    /// EC2 reports that it is attached to this instance, or about to be.
     Await,
 }
 
@@ -221,7 +221,7 @@ impl Next {
     }
 }
 
-/// Judges a volume that is to be this instance's.
+/// Judges whether a volume can be attached to this instance.
 fn judge(volume: &ec2::Volume, here: &Here) -> Result<Next, Unsuitable> {
     let id = volume.id.clone();
     if volume.zone != here.zone {
@@ -243,12 +243,12 @@ fn judge(volume: &ec2::Volume, here: &Here) -> Result<Next, Unsuitable> {
     }
 }
 
-/// Whether nothing will ever come of this volume.
+/// Whether this volume can never be used.
 fn is_over(volume: &ec2::Volume) -> bool {
     matches!(volume.state.as_str(), "error" | "deleting" | "deleted")
 }
 
-/// The newest completed snapshot of those that were found.
+/// The newest completed snapshot among those found.
 fn newest(query: &SnapshotQuery, found: Vec<Snapshot>) -> Result<Snapshot, Unsuitable> {
     let others = found.len();
     if let (Some(_), [one]) = (&query.id, found.as_slice())
@@ -261,7 +261,8 @@ fn newest(query: &SnapshotQuery, found: Vec<Snapshot>) -> Result<Snapshot, Unsui
     newest.ok_or_else(|| Unsuitable::NoSnapshot { which: query.id.clone().unwrap_or_else(|| with(&query.tags)), others })
 }
 
-/// The same for the same volume of the same instance, so that to ask twice never makes two.
+/// The client token. It is the same for the same volume of the same instance, so a repeated request never creates a
+/// second one.
 fn token(instance: &str, address: &str, failed: u32) -> String {
     let digest = Sha256::of(format!("{instance}\n{address}\n{failed}").as_bytes());
     format!("ingot-{}", digest.short(20))

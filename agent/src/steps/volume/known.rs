@@ -1,4 +1,4 @@
-//! What EC2 knows of volumes: the tags that ingot gives them, and how EC2 is asked.
+//! What EC2 knows about volumes: the tags that ingot sets, and the queries.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::aws::ec2::{self, Here, VolumeQuery};
 use crate::step::Context;
 use crate::text::Text;
 
-/// Tags of everything that ingot makes or reuses.
+/// Tags of every volume that ingot creates or reuses.
 pub(super) const INSTANCE: &str = "ingot:instance";
 pub(super) const ADDRESS: &str = "ingot:address";
 const FROM: &str = "ingot:from";
@@ -25,12 +25,12 @@ pub(super) fn tags(texts: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<B
     Ok(tags)
 }
 
-/// Every volume that a query finds.
+/// All volumes that match a query.
 pub(super) async fn volumes(query: VolumeQuery, cx: &Context<'_>) -> Result<Vec<ec2::Volume>, VolumeError> {
     cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)
 }
 
-/// One volume. `None` if there is none of that id.
+/// One volume. `None` if there is none with this ID.
 pub(super) async fn describe(volume: &str, cx: &Context<'_>) -> Result<Option<ec2::Volume>, VolumeError> {
     let query = VolumeQuery { ids: vec![volume.to_owned()], ..VolumeQuery::default() };
     match cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await {
@@ -40,15 +40,15 @@ pub(super) async fn describe(volume: &str, cx: &Context<'_>) -> Result<Option<ec
     }
 }
 
-/// Tags as a person would say them.
+/// Tags in a form for display.
 pub(super) fn with(tags: &BTreeMap<String, String>) -> String {
     let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     format!("with {}", tags.join(", "))
 }
 
 impl Volume {
-    /// Tags of a volume that is made for this instance. Not those by which it is found to be reused: until it is attached
-    /// another instance could take it.
+    /// Tags of a volume that is created for this instance. The tags by which `reuse:` finds it are not among them,
+    /// because another instance could take it before it is attached.
     pub(super) fn tags_of_new(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
         let mut tags = tags(&self.tags, cx)?;
         tags.insert(INSTANCE.into(), here.instance.clone());

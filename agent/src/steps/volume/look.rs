@@ -1,8 +1,9 @@
-//! What EC2 says of one volume, and what follows from that. Pure: [`make`](super::make) and [`attach`](super::attach) only
-//! carry it out.
+//! Interprets EC2's description of one volume.
 //!
-//! A look is one DescribeVolumes, and each round of a wait makes one. A look may be stale: EC2 agrees with itself in the
-//! end only, so a volume that was just made may be missing, and so may its attachment.
+//! Pure: [`make`](super::make) and [`attach`](super::attach) only carry out the result.
+//!
+//! A look is one DescribeVolumes call, and each round of a wait makes one. A look may be stale: EC2 is only eventually
+//! consistent, so a volume that was just created may be missing, and so may its attachment.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use std::time::Duration;
 use super::waiting::UNSEEN;
 use crate::aws::ec2::Volume;
 
-/// A volume that is `attaching` for longer never comes: it is detached, and attached by another name.
+/// A volume that is `attaching` for longer will never appear: it is detached, and attached under another device name.
 ///
-/// Source: aws-ebs-csi-driver, which found that such a name is not to be used again.
+/// Source: aws-ebs-csi-driver, which found that such a name must not be used again.
 const ATTACHING: Duration = Duration::from_secs(90);
 
 /// Consecutive looks that must show no attachment, since a single one may be stale.
@@ -66,7 +67,7 @@ impl fmt::Display for VolumeState {
 pub(super) enum AttachmentState {
     Attaching,
     Detaching,
-    /// `attached`, `busy` or `detached`: whether the disk is there is for the kernel to say.
+    /// `attached`, `busy` or `detached`: only the kernel knows whether the disk is there.
     Other(String),
 }
 
@@ -98,46 +99,46 @@ pub(super) struct Held {
     pub(super) state: AttachmentState,
 }
 
-/// What one DescribeVolumes shows of a volume.
+/// The description of a volume by one DescribeVolumes call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) state: VolumeState,
-    /// False for a volume that is not seen.
+    /// False if EC2 does not show the volume.
     pub(super) encrypted: bool,
     pub(super) attachments: Vec<Held>,
 }
 
-/// What to do with a volume that is to become available.
+/// What to do with a volume that should become available.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Availability {
     Ready,
     Wait,
-    /// It is attached, or gone: which volume is meant has to be found out again.
+    /// It is attached or gone: the volume has to be chosen again.
     Elsewhere,
-    /// EC2 made nothing.
+    /// EC2 did not create it.
     NotMade {
         encrypted: bool,
     },
 }
 
-/// Who has a volume that EC2 refused to attach.
+/// The holder of a volume that EC2 refused to attach.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// This instance: the answer to an earlier request was lost.
+    /// This instance: the response to an earlier request was lost.
     Us,
-    /// Other instances, by their ids; none if the volume is gone.
+    /// Other instances, by ID; empty if the volume is gone.
     Others(String),
-    /// EC2 does not show it yet.
+    /// EC2 does not show the holder yet.
     Wait,
-    /// EC2 has had its time to show it.
+    /// EC2 still shows no holder after the time limit.
     Nobody,
 }
 
-/// How far an attachment to this instance is.
+/// The progress of an attachment to this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attaching {
     Shown(AttachmentState),
-    /// This many looks in a row showed no attachment.
+    /// This many consecutive looks showed no attachment.
     Missing(u32),
 }
 
@@ -147,7 +148,7 @@ pub(super) enum Action {
     Wait(Attaching),
     /// Another instance has the volume.
     Leave,
-    /// It takes too long, or was refused because the key may not be used.
+    /// It takes too long, or was refused because the KMS key cannot be used.
     Detach,
 }
 
@@ -169,14 +170,14 @@ impl Look {
         self.attachments.iter().find(|held| held.instance == instance)
     }
 
-    /// What to do with a volume that is to become available. A volume to be `reused` existed before, so one that is not seen
-    /// is gone.
+    /// What to do with a volume that should become available. A volume to be `reused` has existed before, so if EC2
+    /// does not show it, it is gone.
     pub(super) fn availability(&self, reused: bool, waited: Duration) -> Availability {
         match self.state {
             VolumeState::Available => Availability::Ready,
             VolumeState::Error => Availability::NotMade { encrypted: self.encrypted },
             VolumeState::Unseen if reused => Availability::Elsewhere,
-            // EC2 drops a volume at once where its key may not be used.
+            // EC2 drops a volume at once if its KMS key cannot be used.
             VolumeState::Unseen if waited >= UNSEEN => Availability::NotMade { encrypted: true },
             VolumeState::Unseen | VolumeState::Creating => Availability::Wait,
             VolumeState::InUse if self.attachments.iter().any(|held| held.state == AttachmentState::Detaching) => Availability::Wait,
@@ -184,7 +185,7 @@ impl Look {
         }
     }
 
-    /// Who has a volume that EC2 refused to attach to `instance`.
+    /// The holder of a volume that EC2 refused to attach to `instance`.
     pub(super) fn holder(&self, instance: &str, reused: bool, waited: Duration) -> Holder {
         let gone = matches!(self.state, VolumeState::Unseen | VolumeState::Deleting | VolumeState::Deleted | VolumeState::Error);
         if self.by(instance).is_some() {
@@ -200,12 +201,12 @@ impl Look {
 }
 
 impl Attaching {
-    /// The state at the moment in which EC2 accepted the request.
+    /// The state when EC2 has just accepted the request.
     pub(super) fn begun() -> Self {
         Self::Shown(AttachmentState::Attaching)
     }
 
-    /// What to do after another look, this long after the request.
+    /// What to do after another look, `waited` after the request.
     pub(super) fn next(&self, look: &Look, instance: &str, waited: Duration) -> Action {
         if look.attachments.iter().any(|held| held.instance != instance) {
             return Action::Leave;
@@ -293,7 +294,7 @@ mod tests {
         }
     }
 
-    /// EC2 refuses a volume that another instance took a moment ago, and still shows it as available.
+    /// EC2 refuses a volume that another instance took a moment ago, and may still show it as available.
     #[test]
     fn a_stale_look_explains_no_refusal() {
         for look in [look("available", &[]), look("in-use", &[]), unseen()] {

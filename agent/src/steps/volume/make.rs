@@ -1,4 +1,4 @@
-//! The making of a volume, and the waiting until it can be attached.
+//! Creates a volume, and waits until it can be attached.
 
 use super::known::{ADDRESS, INSTANCE, describe};
 use super::look::{Availability, Look};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::gather::Gather as _;
 use crate::step::Context;
 
-/// Makes a volume, and waits until it can be attached.
+/// Creates a volume, and waits until it can be attached.
 pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
     let before = Memory::of(cx);
     let snapshot = request.snapshot.clone();
@@ -20,8 +20,8 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
     cx.asking("for EC2 to accept the volume");
     let made = match cx.unthrottled(|| cx.world.aws.ec2.create_volume(request)).await {
         Ok(made) => made.id,
-        // Asked for before in other words, by a document that has changed since. What came of that is tagged, and found by
-        // that in the end; if it is gone, the next client token is for another.
+        // The token was used before with other parameters, by a document that has changed since. The volume from that
+        // request has tags and is eventually found by them; if it is gone, the next client token is a different one.
         Err(error) if error.code == "IdempotentParameterMismatch" => match earlier(request, cx).await? {
             Some(earlier) => earlier,
             None => {
@@ -30,7 +30,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
             }
         },
         Err(error) => {
-            // Refused for good: the next boot chooses again.
+            // This refusal is final, so the next boot chooses again.
             if !error.is_transient() {
                 Memory { snapshot: None, making: false, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
             }
@@ -46,7 +46,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
     Ok(())
 }
 
-/// What came of an earlier request for this step, once EC2 shows it.
+/// The volume from an earlier request for this step, once EC2 shows it.
 async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>, VolumeError> {
     let own = [INSTANCE, ADDRESS].into_iter().filter_map(|tag| Some((tag.to_owned(), request.tags.get(tag)?.clone())));
     let query = VolumeQuery { tags: own.gather(), ..VolumeQuery::default() };
@@ -65,10 +65,10 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
     }
 }
 
-/// Waits until a volume is `available`. Whether it is: otherwise someone was faster, or it is attached already, and that
-/// is looked at again.
+/// Waits until a volume is `available`, and returns whether it is. Otherwise another instance was faster, or it is
+/// already attached, and the volume is chosen again.
 ///
-/// One to be reused that is not there any more is not a failure: it is looked at again.
+/// A volume to be reused that no longer exists is not an error either; it leads to a new choice.
 pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<bool, VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Backoff::VOLUME.pauses();
@@ -86,7 +86,7 @@ pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> R
     }
 }
 
-/// Nothing came of a volume: the next boot asks for another, by another client token.
+/// A volume was not created: the next boot requests another one, with another client token.
 async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> VolumeError {
     let memory = Memory::of(cx);
     match (Memory { volume: None, failed: memory.failed + 1, ..memory }).keep(cx).await {

@@ -1,8 +1,8 @@
-//! What is remembered of this instance's volumes: which volume a step has chosen, before and after it was attached.
+//! The record of this instance's volumes: which volume a step has chosen, before and after it was attached.
 //!
-//! It is written before each call that makes something, so that a boot that was cut off goes on with the same volume; and
-//! it is why a reboot needs neither EC2 nor IMDS to know which disk is whose. It is trusted for that alone: the disk
-//! itself must say the same.
+//! It is written before each call that creates something, so that an interrupted boot resumes with the same volume. It
+//! also lets a reboot assign disks without EC2 or IMDS. It is not trusted beyond that: the disk itself must report the
+//! same volume.
 
 use std::collections::BTreeSet;
 
@@ -14,30 +14,31 @@ use crate::step::Context;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {
-    /// The volume that was chosen or made.
+    /// The volume that was chosen or created.
     pub(super) volume: Option<String>,
-    /// The snapshot that it is restored from: to be asked for again with the same client token, the request must be the same.
+    /// The snapshot that it is restored from: repeating a request with the same client token requires the same
+    /// parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<String>,
-    /// What it was made or chosen by, as the document said it then. Empty for a volume that is named.
+    /// How it was created or chosen, according to the document at that time. Empty for a volume named by ID.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) source: String,
-    /// Whether EC2 was asked for a volume, and its answer is not known.
+    /// Whether EC2 was asked to create a volume, with unknown result.
     #[serde(default)]
     pub(super) making: bool,
-    /// Whether it was there before, and only attached for want of a better one.
+    /// Whether it is an existing volume that was attached for reuse.
     #[serde(default)]
     pub(super) reused: bool,
-    /// How many volumes came to nothing before this one: each has a client token of its own.
+    /// How many volumes failed before this one: each has its own client token.
     #[serde(default)]
     pub(super) failed: u32,
-    /// Device names as which attaching failed. The kernel and EC2 may both still hold them.
+    /// Device names under which attaching failed. The kernel and EC2 may both still hold them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) burnt: BTreeSet<String>,
-    /// The device that was blank, and on which a filesystem was begun: what is there now is ours to overwrite.
+    /// The device that was blank when creating a filesystem on it was started: ingot may overwrite its current content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) formatting: Option<String>,
-    /// What EC2 was told of it in the end; `None` as long as there is something left to tell.
+    /// The settings that EC2 has received; `None` while some are still missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) settled: Option<String>,
 }
@@ -48,7 +49,7 @@ impl Memory {
         entry.detail.and_then(|detail| serde_json::from_str(&detail).ok()).unwrap_or_default()
     }
 
-    /// Whether the volume was attached once, and all was well.
+    /// Whether the volume has been attached successfully and EC2 has its settings.
     pub(super) fn settled(&self) -> bool {
         self.settled.is_some()
     }
@@ -64,7 +65,7 @@ impl Memory {
     }
 }
 
-/// Volumes that other steps remember.
+/// Volumes recorded by other steps.
 pub(super) fn of_others(cx: &Context<'_>) -> BTreeSet<String> {
     let others = cx.world.record.below("volumes.").into_iter().filter(|(address, _)| address != cx.address.as_str());
     let mut volumes = BTreeSet::new();

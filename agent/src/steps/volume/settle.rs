@@ -1,4 +1,4 @@
-//! What EC2 is told of a volume once it is attached: its tags, and whether it goes with the instance.
+//! Sets what EC2 has to know about an attached volume: its tags, and whether it is deleted with the instance.
 
 use super::change::{Change, Found, Settlement};
 use super::fields::Volume;
@@ -8,7 +8,7 @@ use super::trouble::{Unsuitable, VolumeError};
 use crate::host::disks::Disk;
 use crate::step::Context;
 
-/// Tells EC2 what it is to know, and remembers that it does: it is not asked whether it took what it agreed to.
+/// Sends the settings to EC2 and records that. EC2 is not asked afterwards whether it applied what it accepted.
 pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
     cx.asking(format!("for EC2 to note what is said of {}", settlement.volume));
@@ -23,7 +23,7 @@ pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Conte
 }
 
 impl Volume {
-    /// What EC2 is to know, as text: for as long as it stays the same, EC2 is not asked again.
+    /// The settings for EC2 as text: as long as the text is unchanged, EC2 is not contacted again.
     pub(super) fn settings(&self, cx: &Context<'_>) -> Result<String, VolumeError> {
         let tags = tags(&self.tags, cx)?;
         Ok(serde_json::json!({ "tags": tags, "delete_on_termination": self.delete_on_termination }).to_string())
@@ -33,7 +33,7 @@ impl Volume {
         Ok(memory.settled.as_ref() == Some(&self.settings(cx)?))
     }
 
-    /// What EC2 has yet to be told of a volume whose disk is there.
+    /// The settings that EC2 has not received yet, for a volume whose disk has appeared.
     pub(super) async fn settle(&self, volume: &str, disk: Disk, cx: &Context<'_>) -> Result<Found, VolumeError> {
         cx.asking(format!("for EC2 to describe {volume}"));
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;

@@ -9,14 +9,14 @@ use crate::host::HostError;
 use crate::step::fields::rounded;
 use crate::template::TemplateError;
 
-/// Why a volume could not be made ready. No byte was written to a device that was refused.
+/// Why a volume could not be made ready. Nothing was written to a rejected device.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VolumeError {
     #[error("cannot fill in a field")]
     Render(#[source] TemplateError),
     #[error(transparent)]
     Ec2(AwsError),
-    /// EC2 has something else than what was asked for.
+    /// EC2 has something other than what was asked for.
     #[error(transparent)]
     Unsuitable(Unsuitable),
     #[error("waited {:?} for {what}", rounded(*waited))]
@@ -29,12 +29,12 @@ pub(crate) enum VolumeError {
     Host(HostError),
 }
 
-/// What a role needs to use a KMS key for a volume.
+/// The permissions that a role needs to use a KMS key for a volume.
 ///
 /// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html>
 const KMS_ACTIONS: &str = "kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt*";
 
-/// What EC2 has, and why that will not do.
+/// What EC2 has, and why it cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsuitable {
     #[error("no completed snapshot {which} was found")]

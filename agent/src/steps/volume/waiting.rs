@@ -1,4 +1,4 @@
-//! Waiting for EC2: in pauses that grow, with a reason that is shown, and within the time of the step.
+//! Waits for EC2: with growing pauses, a displayed reason, and within the time of the step.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::trouble::VolumeError;
 use crate::step::Context;
 use crate::step::fields::rounded;
 
-/// For so long a new volume may not be there for those who ask: EC2 agrees with itself in the end.
+/// How long a new volume may stay invisible, because EC2 is only eventually consistent.
 ///
 /// Source: <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
 
-/// Says what is waited for, and for how long still. An error once that is no time at all.
+/// Reports what is waited for, and returns the remaining time. An error if no time is left.
 pub(super) fn still(what: &str, begun: Duration, hint: &'static str, cx: &Context<'_>) -> Result<Duration, VolumeError> {
     let left = cx.time_left();
     if left.is_zero() {

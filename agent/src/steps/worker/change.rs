@@ -1,4 +1,4 @@
-//! What can differ between a worker and what it should be.
+//! The differences between a worker and its wanted state.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::trouble::WorkerError;
 use crate::host::Unit;
 use crate::steps::install;
 
-/// One difference between a worker and what it should be.
+/// One difference between a worker and its wanted state.
 pub(crate) enum Change {
     /// Its settings.
     File(install::Change),
@@ -17,7 +17,7 @@ pub(crate) enum Change {
     Start {
         unit: String,
     },
-    /// It runs with other settings.
+    /// It runs with outdated settings.
     Restart {
         unit: String,
     },
@@ -34,7 +34,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What is to be done about its unit, `name`; `is_current` is whether it was last started with the settings of now.
+/// What has to be done about its unit, `name`; `is_current` says whether it was last started with the current settings.
 pub(super) fn starts(name: &str, unit: &Unit, is_current: bool) -> Result<Vec<Change>, WorkerError> {
     if unit.load != "loaded" {
         return Err(WorkerError::NoUnit { unit: name.to_owned(), load: unit.load.clone() });
@@ -42,7 +42,7 @@ pub(super) fn starts(name: &str, unit: &Unit, is_current: bool) -> Result<Vec<Ch
     let name = || name.to_owned();
     Ok(match unit.active.as_str() {
         "active" | "reloading" if is_current => Vec::new(),
-        // One that is just starting has maybe read its old settings.
+        // A worker that is just starting may have read its old settings.
         "active" | "reloading" | "activating" => vec![Change::Restart { unit: name() }],
         "failed" => vec![Change::ResetFailed { unit: name() }, Change::Start { unit: name() }],
         _ => vec![Change::Start { unit: name() }],

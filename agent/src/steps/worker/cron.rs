@@ -5,7 +5,7 @@
 //!   - { name: nightly, schedule: "30 2 * * *", time_zone: Europe/Berlin, path: /tasks/nightly, catch_up: 1d }
 //! ```
 //!
-//! When a task is due is the business of its [`Schedule`], and what happens then that of [`worker::cron`](crate::worker).
+//! [`Schedule`] determines when a task is due, and [`worker::cron`](crate::worker) what happens then.
 
 mod file;
 mod schedule;
@@ -32,29 +32,30 @@ use crate::host::{Files, HostError};
 use crate::step::fields::TimeLimit;
 use crate::text::shown_on_a_line;
 
-/// The kind of step whose release may have a file of tasks.
+/// The kind of step whose release may contain a task file.
 const KIND: &str = "bundles";
 
-/// How late a time may be sent at most. It must be known by then whether it was sent already: see the docs for how long
+/// Maximum of `catch_up`. It must still be known by then whether a due time was already sent: the docs say how long
 /// claims have to be kept.
 const LATEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// How late it may be sent at the least: a worker that takes a claim over looks at it after 35 s.
+/// Minimum of `catch_up`: a worker that takes over a claim checks it after 35 s.
 const SOONEST: Duration = Duration::from_secs(60);
 
-/// How late a time of a FIFO queue may be sent that no one claims: SQS knows the message of another instance for 5 minutes.
+/// Maximum delay for a FIFO queue without claims: SQS recognizes the duplicate message of another instance for 5
+/// minutes.
 pub(crate) const UNCLAIMED: Duration = Duration::from_secs(240);
 
-/// Where the time zones of this machine are.
+/// The directory of this machine's time zones.
 pub(super) const ZONES: &str = "/usr/share/zoneinfo";
 
-/// The largest of them has 4 kB.
+/// Size limit in bytes; the largest time zone has 4 kB.
 const ZONE_LIMIT: u64 = 256 << 10;
 
-/// Where the periodic tasks of a worker come from.
+/// The source of a worker's periodic tasks.
 #[derive(Debug, Clone)]
 pub(super) enum Cron {
-    /// The bundle whose release has a `cron.yaml`.
+    /// The bundle whose release contains a `cron.yaml`.
     Release(Address),
     Tasks(Vec<Task>),
 }
@@ -77,7 +78,7 @@ pub(super) struct Task {
     catch_up: Option<TimeLimit>,
 }
 
-/// A schedule, as it was written.
+/// A schedule as written in the document.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 struct Written(String);
@@ -159,7 +160,7 @@ impl Cron {
         }
     }
 
-    /// What of it goes only with claims, also on a FIFO queue.
+    /// Whether a task needs claims because of its `catch_up`, even on a FIFO queue.
     pub(super) fn catches_up(&self) -> bool {
         matches!(self, Self::Tasks(tasks) if tasks.iter().any(|task| task.catch_up.is_some_and(|limit| limit.0 > UNCLAIMED)))
     }
@@ -179,7 +180,7 @@ impl Cron {
             .collect()
     }
 
-    /// What is wrong with its tasks by themselves.
+    /// What is wrong with its tasks, taken by themselves.
     pub(super) fn wrong(&self) -> Vec<Objection> {
         let (mut found, mut names) = (Vec::new(), BTreeSet::new());
         for task in &self.listed() {
@@ -203,7 +204,7 @@ impl Cron {
 ///
 /// # Errors
 ///
-/// If it has none of that name.
+/// If there is none with that name.
 pub(crate) async fn zone(name: &str, files: &dyn Files) -> Result<TimeZone, Explanation> {
     if name == UTC {
         return Ok(TimeZone::UTC);
@@ -220,7 +221,7 @@ pub(crate) async fn zone(name: &str, files: &dyn Files) -> Result<TimeZone, Expl
     TimeZone::tzif(name, &found).map_err(|_| none("is not a time zone"))
 }
 
-/// The text of the file of tasks in a release; `None` if it has none.
+/// The text of the task file in a release; `None` if there is none.
 pub(super) async fn text(release: &Path, files: &dyn Files) -> Result<Option<String>, HostError> {
     let found = files.read(&release.join(FILE), file::LIMIT).await?;
     Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))

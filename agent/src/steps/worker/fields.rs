@@ -1,4 +1,4 @@
-//! The fields of a worker, and what can be wrong with them before anything is asked.
+//! The fields of a worker, and their validation before anything is contacted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +16,8 @@ use crate::step::fields::{TimeLimit, within};
 use crate::steps::application::KIND;
 use crate::text::{Text, shown_on_a_line};
 
-/// Source: `HttpConnections` of Elastic Beanstalk's worker environments, and so for the other defaults.
+/// Source: `HttpConnections` of Elastic Beanstalk's worker environments; the other defaults are taken from there as
+/// well.
 const CONCURRENCY: u32 = 50;
 const VISIBILITY: Duration = Duration::from_secs(300);
 const MAX_DURATION: Duration = Duration::from_secs(3600);
@@ -92,7 +93,7 @@ enum Growth {
     Exponential,
 }
 
-/// Where messages are posted to.
+/// The target of messages.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) enum Destination {
@@ -134,7 +135,7 @@ impl TryFrom<String> for Destination {
     }
 }
 
-/// `localhost`, or an address of loopback, with or without a port.
+/// `localhost` or a loopback address, with or without a port.
 fn of_this_machine(authority: &str) -> Option<SocketAddr> {
     let at = authority.parse::<SocketAddr>().ok().or_else(|| {
         let (host, port) = authority.split_once(':').map_or((authority, Some(80)), |(host, port)| (host, port.parse().ok()));
@@ -194,7 +195,7 @@ impl Worker {
         limit(self.timeout, TIMEOUT)
     }
 
-    /// As the field.
+    /// The value of the field, or its default.
     pub(crate) fn drain(&self) -> Duration {
         limit(self.drain, self.max_duration())
     }
@@ -207,7 +208,7 @@ impl Worker {
         self.mime_type.as_deref().unwrap_or(MIME_TYPE)
     }
 
-    /// What is wrong with the fields by themselves.
+    /// What is wrong with the fields, taken by themselves.
     pub(super) fn wrong(&self, key: &str) -> Vec<Objection> {
         let mut found: Vec<Objection> = Vec::new();
         let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !key.starts_with('-');

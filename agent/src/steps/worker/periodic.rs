@@ -1,4 +1,4 @@
-//! What a worker is told of its periodic tasks.
+//! The settings for a worker's periodic tasks.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ impl Worker {
         matches!(self.cron, Some(Cron::Release(_)))
     }
 
-    /// Each due time is claimed, but for a FIFO queue of a document without claims: there SQS takes the same message once.
+    /// Each due time is claimed, unless the queue is FIFO and the document has no claims: SQS accepts the same message
+    /// only once there.
     pub(super) fn claiming(&self) -> Option<Claiming> {
         let cron = self.cron.as_ref()?;
         let says = match self.queue.raw().trim_end().trim_end_matches('/').ends_with(".fifo") {
@@ -43,14 +44,14 @@ impl Worker {
         found.map_or(Ok(Vec::new()), |text| cron::tasks(&text).map_err(|remarks| WorkerError::Tasks { remarks }))
     }
 
-    /// The release that has the tasks. A rehearsal has none, and shows the tasks of one with --release.
+    /// The release that contains the tasks. A dry run has none; with --release it shows the tasks of one.
     fn release(&self, cx: &Context<'_>) -> Option<PathBuf> {
         let bundle = self.cron.as_ref()?.bundle().filter(|bundle| !cx.is_made_up(bundle))?;
         let release = cx.world.known.output(bundle)?.get(&["release".to_owned()])?.as_str()?.into();
         Some(release)
     }
 
-    /// Warns of a release without tasks: it was to have some.
+    /// Warns about a release without tasks, which was expected to have some.
     pub(super) async fn look_for_tasks(&self, cx: &Context<'_>) -> Result<(), WorkerError> {
         if let Some(file) = self.release(cx).map(|release| release.join(FILE))
             && cx.host().files.stat(&file).await.map_err(WorkerError::Host)?.is_none()
@@ -62,8 +63,8 @@ impl Worker {
 
     /// # Errors
     ///
-    /// If a time zone is not on this machine: the worker would not start, and one that runs has to go on. A machine without any
-    /// is not judged here: it may be that of a rehearsal.
+    /// If a time zone is missing on this machine: the worker would fail to start, and a running one must not be stopped
+    /// for that. On a machine without any time zones nothing is checked, because it may be that of a dry run.
     pub(super) async fn prove_zones(&self, cx: &Context<'_>) -> Result<(), WorkerError> {
         if cx.host().files.stat(Path::new(cron::ZONES)).await.map_err(WorkerError::Host)?.is_none() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a worker is started with: made by the boot, read by the daemon. It holds no secret.
+//! The settings with which a worker is started: written by the boot, read by the daemon. They contain no secret.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// How long a worker may take to find its queue.
 pub(crate) const START: Duration = Duration::from_secs(120);
 
-/// Where settings of workers are.
+/// The directory of the settings of all workers.
 pub(crate) const DIRECTORY: &str = "/run/ingot/workers";
 
-/// How long the settings of a worker may be: a few hundred bytes, and some for each periodic task.
+/// Size limit in bytes: settings take a few hundred, and some more for each periodic task.
 pub(crate) const LIMIT: u64 = 1 << 20;
 
-/// Where a worker listens for whoever is about to stop its application.
+/// The socket on which a worker accepts requests to pause, before its application is stopped.
 pub(crate) fn hold(name: &str) -> PathBuf {
     format!("/run/ingot-worker/{name}/hold").into()
 }
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) retention: Duration,
     pub(crate) mime_type: String,
     pub(crate) metrics: bool,
-    /// What it sends to its queue when that is due.
+    /// The messages that it sends to its queue when they are due.
     #[serde(default)]
     pub(crate) tasks: Vec<Task>,
     /// Where due times are claimed, if they are.
@@ -55,7 +55,7 @@ pub(crate) struct Task {
     pub(crate) schedule: String,
     pub(crate) time_zone: String,
     pub(crate) path: String,
-    /// How late a time may be sent.
+    /// The maximum delay with which a due time is still sent.
     #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
     pub(crate) catch_up: Duration,
 }
@@ -65,25 +65,25 @@ pub(crate) struct Task {
 pub(crate) struct Claims {
     /// `s3://BUCKET/PREFIX/`.
     pub(crate) below: String,
-    /// This instance.
+    /// The ID of this instance.
     pub(crate) holder: String,
 }
 
-/// Where messages go.
+/// Where messages are posted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
-    /// Where it is reached, whichever release serves.
+    /// The address that works whichever release serves.
     pub(crate) at: SocketAddr,
-    /// Of an application whose releases overlap: where the one that serves listens itself.
+    /// For an application whose releases overlap: the ports on which the releases themselves listen.
     pub(crate) slots: Option<Slots>,
     pub(crate) path: String,
-    /// The path that answers with 200 to 399 when it is ready; else a connection is enough.
+    /// The path that answers with 200 to 399 when the application is ready; without it, a connection is enough.
     pub(crate) ready: Option<String>,
-    /// Whether a container engine accepts connections in its place, also while no one listens inside.
+    /// Whether a container engine accepts connections on the port, even while nothing listens inside the container.
     pub(crate) published: bool,
 }
 
-/// The ports of an application's two slots, and the link that leads to the one that serves: it ends in `-a` or `-b`.
+/// The ports of an application's two slots, and the link to the one that serves: its target ends in `-a` or `-b`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Slots {
     pub(crate) link: PathBuf,
@@ -96,14 +96,14 @@ pub(crate) struct Slots {
 pub(crate) struct Retry {
     #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
     pub(crate) delay: Duration,
-    /// The longest, where it doubles with each reception.
+    /// The maximum delay, if the delay doubles with each reception.
     #[serde(serialize_with = "as_ms_or_none", deserialize_with = "of_ms_or_none")]
     pub(crate) doubled_up_to: Option<Duration>,
 }
 
 #[cfg(test)]
 impl Settings {
-    /// Those of a worker without periodic tasks, which posts to port 5000 of this machine.
+    /// The settings of a worker without periodic tasks that posts to port 5000 of this machine.
     pub(crate) fn of_queue(queue: &str) -> Self {
         Self {
             queue: queue.into(),

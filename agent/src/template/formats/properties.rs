@@ -1,11 +1,12 @@
-//! Whether `java.util.Properties` reads a text: it takes nearly anything, but throws on a `\u` without four digits.
+//! Checks that `java.util.Properties` can read a text: it accepts nearly anything, but throws on a `\u` without four
+//! digits.
 
-/// A line, counted from 1, and what is wrong with it.
+/// The number of a line, counted from 1, and what is wrong with it.
 pub(super) type Mistake = (usize, &'static str);
 
 /// # Errors
 ///
-/// The first line that it does not read, and the end of a text that goes on in a line that is not there.
+/// The first line that it cannot read, or a text whose last line ends with a continuation.
 pub(super) fn check(text: &str) -> Result<(), Mistake> {
     let mut goes_on = false;
     for (index, line) in text.lines().enumerate() {
@@ -15,7 +16,8 @@ pub(super) fn check(text: &str) -> Result<(), Mistake> {
     if goes_on { Err((text.lines().count(), "ends with a backslash, and no line follows")) } else { Ok(()) }
 }
 
-/// Whether the last character of a line is a backslash that escapes its end; nothing where an escape cannot be read.
+/// Whether the last character of a line is a backslash that escapes the line break. `None` if the line has an invalid
+/// escape.
 fn ends_in_an_escape(line: &str) -> Option<bool> {
     let mut rest = line.chars();
     while let Some(character) = rest.next() {

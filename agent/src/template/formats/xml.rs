@@ -1,6 +1,6 @@
 //! Whether a text is a well-formed XML document.
 //!
-//! A document type is not read: where there is one, any entity may have been declared.
+//! The document type is not read: if there is one, any entity may have been declared.
 //!
 //! Source: XML 1.0, 2.1
 
@@ -8,14 +8,14 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-/// An offset, and what is wrong there.
+/// An offset, and the mistake at that offset.
 pub(super) type Mistake = (usize, &'static str);
 
 const UNREADABLE: &str = "does not parse";
 
 /// # Errors
 ///
-/// The first place at which it is not.
+/// The first position where the text is not well-formed.
 pub(super) fn check(text: &str) -> Result<(), Mistake> {
     if let Some((at, _)) = text.char_indices().find(|(_, character)| !is_character(*character)) {
         return Err((at, "has a character that XML cannot hold"));
@@ -34,7 +34,7 @@ pub(super) fn check(text: &str) -> Result<(), Mistake> {
     }
 }
 
-/// A position of the reader, which counts bytes of a text in memory.
+/// The reader's position, which counts bytes of a text in memory.
 fn offset(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
@@ -43,7 +43,7 @@ fn is_character(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..) && !matches!(character, '\u{fffe}' | '\u{ffff}')
 }
 
-/// What has been seen of a document.
+/// What has been seen of a document so far.
 #[derive(Default)]
 struct Document {
     begun: bool,
@@ -65,7 +65,7 @@ impl Document {
                 self.open += 1;
             }
             Event::Empty(tag) => self.element(tag)?,
-            // The reader refuses the end of what is not open.
+            // The reader rejects an end tag without a start tag.
             Event::End(_) => self.open -= 1,
             Event::Text(text) if self.open == 0 && !text.trim().is_empty() => return Err("has text outside of the one element"),
             Event::Text(text) if text.contains("]]>") => return Err("has `]]>` in a text"),
@@ -107,7 +107,7 @@ impl Document {
     }
 }
 
-/// Whether this can name an element or an attribute. What is not ASCII is not looked at more closely.
+/// Whether this can name an element or an attribute. Characters beyond ASCII are not checked in detail.
 fn is_name(name: &str) -> bool {
     let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | ':') || !first.is_ascii());
     starts_well && name.chars().all(|character| character.is_ascii_alphanumeric() || "_:-.".contains(character) || !character.is_ascii())

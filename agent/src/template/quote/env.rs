@@ -1,15 +1,16 @@
 //! `{{env x}}`: the value of an assignment in an environment file.
 //!
-//! Readers agree on little. systemd and shells undo backslashes in double quotes; node's dotenv undoes only `\n` and `\r`
-//! there. python-dotenv undoes `\\` and `\'` in single quotes too, and replaces `${NAME}` everywhere. docker and podman undo
-//! nothing, so a quote becomes part of the value. A value is written in a form that systemd, shells, python-dotenv and node's
-//! dotenv all read back, and without quotes wherever they allow that, which docker reads too. Where there is no such form,
-//! it is written for systemd and shells, and the render tells. A second argument names the one reader that counts:
-//! `{{env x "systemd"}}`, `{{env x "dotenv"}}` or `{{env x "docker"}}`; what it cannot hold is refused.
+//! Readers of environment files agree on little. systemd and shells process backslashes in double quotes; node's dotenv
+//! processes only `\n` and `\r` there. python-dotenv also processes `\\` and `\'` in single quotes, and replaces
+//! `${NAME}` everywhere. docker and podman process nothing, so quotes become part of the value. A value is written in a
+//! form that systemd, shells, python-dotenv and node's dotenv all read back, and without quotes where they all allow
+//! that, which docker can read too. If there is no such form, the value is written for systemd and shells, and
+//! rendering reports that. A second argument names the only reader to write for: `{{env x "systemd"}}`, `{{env x
+//! "dotenv"}}` or `{{env x "docker"}}`; a value that this reader cannot represent is rejected.
 //!
 //! Sources: systemd's src/basic/env-file.c (v252 to v262; v239 drops every backslash in either kind of quotes, and some
-//! versions after it undo only `\"`); POSIX.1-2024, Shell Command Language, 2.2; python-dotenv's parser.py and variables.py;
-//! node dotenv's lib/main.js; docker's opts/file.go. tests/boot/test_quoting.py and
+//! versions after it process only `\"`); POSIX.1-2024, Shell Command Language, 2.2; python-dotenv's parser.py and
+//! variables.py; node dotenv's lib/main.js; docker's opts/file.go. tests/boot/test_quoting.py and
 //! tests/machine/test_environment_files.py run them.
 
 use serde_json::Value;
@@ -19,18 +20,19 @@ use crate::template::refusal::{Reason, Refusal};
 use crate::template::scope::Buffer;
 use crate::text::SecretText;
 
-/// Bytes of a value that Linux hands to a program: `MAX_ARG_STRLEN` less room for the name, an `=` and a NUL.
+/// The maximum size of a variable's value on Linux, in bytes: `MAX_ARG_STRLEN` less room for the name, an `=` and a
+/// NUL.
 const LONGEST: usize = 32 * 4096 - 256;
 
-/// Bytes of a value that docker reads, whose lines are shorter than 64 KiB, less the same room.
+/// The maximum size of a value for docker, whose lines are shorter than 64 KiB, less the same room.
 const LONGEST_FOR_DOCKER: usize = 64 * 1024 - 256;
 
-/// ASCII punctuation that means nothing in a value without quotes, to any of the readers.
+/// ASCII punctuation that has no special meaning in an unquoted value, for any of the readers.
 const PLAIN: &str = "_-.,:/@%+=^?*[]{}!~";
 
 /// # Errors
 ///
-/// A value that the reader cannot hold; without one, what neither systemd nor a shell can hold.
+/// A value that the reader cannot represent; without a reader, one that neither systemd nor a shell can represent.
 pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.len() > LONGEST {
@@ -63,11 +65,11 @@ pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut 
     Ok(())
 }
 
-/// A value as systemd reads it back from an `EnvironmentFile=`.
+/// A value in the form that systemd reads back from an `EnvironmentFile=`.
 ///
 /// # Errors
 ///
-/// What it is or holds that no variable can, as the end of a sentence.
+/// Why no variable can hold the value, as the end of a sentence.
 pub(crate) fn environment_value(text: &str) -> Result<SecretText, &'static str> {
     let content = |refusal: Refusal| match refusal.reason {
         Reason::Content(why) => why,
@@ -82,7 +84,7 @@ pub(crate) fn environment_value(text: &str) -> Result<SecretText, &'static str> 
     Ok(out.into_secret())
 }
 
-/// The same in the form that most readers agree on, which systemd reads too: without quotes wherever that is possible.
+/// The same in the form that most readers accept, including systemd: unquoted if possible.
 ///
 /// # Errors
 ///
@@ -99,7 +101,7 @@ pub(in crate::template) fn is_for_systemd_only(value: &Value) -> bool {
     scalar(value).is_ok_and(|text| common_form(&text).is_err())
 }
 
-/// The quote that makes every reader read the text back, if it needs one; or why none does.
+/// The quote with which every reader reads the text back, if it needs one; or why there is none.
 fn common_form(text: &str) -> Result<Option<char>, &'static str> {
     if text.contains('\r') {
         return Err("holds a carriage return, which dotenv libraries read as a line break");
@@ -121,7 +123,7 @@ fn common_form(text: &str) -> Result<Option<char>, &'static str> {
     Ok(Some('"'))
 }
 
-/// In double quotes, where systemd and POSIX shells undo the same four escapes. v239 reads this form, too.
+/// In double quotes, where systemd and POSIX shells process the same four escapes. v239 accepts this form too.
 fn for_systemd(text: &str, out: &mut Buffer) {
     out.push('"');
     for character in text.chars() {
@@ -133,7 +135,7 @@ fn for_systemd(text: &str, out: &mut Buffer) {
     out.push('"');
 }
 
-/// As it is: to docker and podman, everything up to the end of the line is the value.
+/// Unquoted: docker and podman take everything up to the end of the line as the value.
 fn for_docker(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     if text.contains(['\n', '\r', '\0']) {
         return Err(Refusal::of_content("holds a line break or a NUL, which `--env-file` cannot hold").hint("pass it in a separate file"));
@@ -145,7 +147,7 @@ fn for_docker(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// No reader gets a NUL into a variable, and systemd ignores the whole file for a noncharacter.
+/// No reader can put a NUL into a variable, and systemd ignores the whole file if it contains a noncharacter.
 fn refuse_what_systemd_does(text: &str) -> Result<(), Refusal> {
     if text.contains('\0') {
         return Err(Refusal::of_content("holds a NUL, which no variable can hold"));
@@ -160,18 +162,18 @@ fn is_noncharacter(character: char) -> bool {
     matches!(character, '\u{fdd0}'..='\u{fdef}') || u32::from(character) & 0xfffe == 0xfffe
 }
 
-/// Whether every reader takes the text as it is. A shell replaces `~` at the start and after a colon.
+/// Whether every reader takes the text literally. A shell replaces `~` at the start and after a colon.
 fn is_plain(text: &str) -> bool {
     let plain = |character: char| match character {
         _ if character.is_ascii() => character.is_ascii_alphanumeric() || PLAIN.contains(character),
-        // JavaScript trims it like a blank.
+        // JavaScript trims it like white space.
         '\u{feff}' => false,
         _ => !character.is_whitespace() && !character.is_control(),
     };
     text.chars().all(plain) && !text.starts_with('~') && !text.contains(":~")
 }
 
-/// Whether python-dotenv finds a variable: `${NAME}` or `${NAME:-default}`, whatever the name.
+/// Whether python-dotenv would replace a variable: `${NAME}` or `${NAME:-default}`, whatever the name is.
 fn interpolates(text: &str) -> bool {
     text.match_indices("${").any(|(at, open)| {
         let rest = &text[at + open.len()..];
@@ -182,7 +184,7 @@ fn interpolates(text: &str) -> bool {
     })
 }
 
-/// Whether a backslash within double quotes means more than itself to any reader.
+/// Whether a backslash within double quotes has a special meaning for any reader.
 fn escapes(text: &str) -> bool {
     text.match_indices('\\').any(|(at, _)| text[at + 1..].chars().next().is_none_or(|next| "\\\n'abfnrtv".contains(next)))
 }
@@ -207,7 +209,7 @@ mod tests {
         Some(out.into_secret().expose().to_owned())
     }
 
-    /// What stands in the file, for every reader at once. The machine tests run the readers over the same forms.
+    /// The text in the file, for all readers at once. The machine tests run the readers over the same forms.
     #[test]
     fn writes_the_one_form_that_all_read() {
         for (text, form) in [
@@ -263,7 +265,7 @@ mod tests {
             assert_eq!(written(text, Some("dotenv")), None, "{text:?}");
             assert!(is_for_systemd_only(&json!(text)), "{text:?}");
         }
-        // Not a variable to python-dotenv.
+        // python-dotenv does not treat this as a variable.
         assert_eq!(written("$x ${x ${x:y}", Some("dotenv")).as_deref(), Some("'$x ${x ${x:y}'"));
         assert!(!is_for_systemd_only(&json!("$x ${x ${x:y}")) && !is_for_systemd_only(&json!(null)));
     }

@@ -1,11 +1,12 @@
-//! `{{ini x}}`: the value of a key in an INI file, of which there is no standard.
+//! `{{ini x}}`: the value of a key in an INI file, a format without a standard.
 //!
-//! Without a second argument it is for Python's configparser, as it is by default: `%` is doubled, nothing is quoted, and
-//! `;`, `#`, quotes and backslashes are a value like any other. The parsers of git, MySQL and MariaDB differ: they undo
-//! quotes and backslashes, and take `#` for a comment. `{{ini x "mysql"}}` and `{{ini x "git"}}` write for these.
+//! Without a second argument, the value is written for Python's configparser with its defaults: `%` is doubled, nothing
+//! is quoted, and `;`, `#`, quotes and backslashes are ordinary characters. The parsers of git, MySQL and MariaDB
+//! differ: they process quotes and backslashes, and treat `#` as the start of a comment. `{{ini x "mysql"}}` and `{{ini
+//! x "git"}}` write for these.
 //!
-//! Sources: Python's configparser, "Supported INI File Structure"; git-config(1), "Syntax"; MariaDB's mysys/my_default.c.
-//! tests/boot/test_quoting.py runs them.
+//! Sources: Python's configparser, "Supported INI File Structure"; git-config(1), "Syntax"; MariaDB's
+//! mysys/my_default.c. tests/boot/test_quoting.py runs them.
 
 use serde_json::Value;
 
@@ -15,7 +16,8 @@ use crate::template::scope::Buffer;
 
 /// # Errors
 ///
-/// A value that the reader cannot hold: a line break, and blanks at either end where there are no quotes to keep them.
+/// A value that the reader cannot represent: one with a line break, or with white space at either end if no quotes can
+/// preserve it.
 pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains(|character: char| character.is_control() && character != '\t') {
@@ -47,8 +49,8 @@ fn for_python(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// As it is, where no reader takes anything in it for more than itself; otherwise in double quotes, with `"` and `\` behind
-/// a backslash.
+/// Unquoted if nothing in it has a special meaning for these readers; otherwise in double quotes, with `"` and `\`
+/// escaped by a backslash.
 fn for_mysql(text: &str, out: &mut Buffer) {
     let special = |character: char| matches!(character, '"' | '\'' | '\\' | ';' | '#' | '$' | '`' | '\t');
     if !text.contains(special) && text.trim() == text {

@@ -6,13 +6,13 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Escapes `:` and `\`, and a value that is nothing but `*`, which would match anything. No other backslash is undone by
-/// every reader: Go's pgx undoes just these two. A `#` makes a comment only of a line, and that begins with a host, whose name
-/// never has one.
+/// Escapes `:` and `\`, and a value of just `*`, which would match anything. No other backslash is processed by every
+/// reader: Go's pgx processes just these two. A `#` only starts a comment at the beginning of a line, where the host
+/// is, and host names never contain one.
 ///
 /// # Errors
 ///
-/// A line break or a NUL: a line of the file is an entry, and nothing escapes its end.
+/// A line break or a NUL: each line of the file is an entry, and a line break cannot be escaped.
 ///
 /// Source: PostgreSQL, "The Password File", `passwordFromFile` and `pwdfMatchesString` in libpq's fe-connect.c, and
 /// `parseLine` in <https://github.com/jackc/pgpassfile>.

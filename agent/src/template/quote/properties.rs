@@ -8,8 +8,8 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Escapes what separates, comments or continues, so that the result can be a key as well as a value, and all that is not
-/// printable ASCII: Java reads a stream as ISO-8859-1.
+/// Escapes separators, comment signs and continuations, so that the result can be a key as well as a value, and all
+/// characters except printable ASCII, because Java reads a stream as ISO-8859-1.
 ///
 /// Source: `java.util.Properties.load`
 pub(in crate::template) fn properties(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {

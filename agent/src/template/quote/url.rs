@@ -1,4 +1,4 @@
-//! `{{url x}}`: a part of a URL, percent-encoded: a user name, a password, a segment of the path, a value of the query.
+//! `{{url x}}`: a part of a URL, percent-encoded: a user name, a password, a path segment, or a value in the query.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Encodes every byte that is not unreserved, so that the result can stand in any component.
+/// Encodes every byte that is not unreserved, so that the result can be used in any component.
 ///
 /// Source: RFC 3986, 2.1 and 2.3
 pub(in crate::template) fn url(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {

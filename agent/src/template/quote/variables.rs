@@ -1,7 +1,7 @@
-//! Variables out of an environment file that ingot has written for systemd: [`environment_value`](super::env::environment_value)
-//! the other way round.
+//! Reads variables from an environment file that ingot has written for systemd: the inverse of
+//! [`environment_value`](super::env::environment_value).
 
-/// The variables of a file, each a name, an `=`, and a value in double quotes or without any.
+/// The variables of a file, each consisting of a name, an `=`, and a value with or without double quotes.
 pub(crate) fn environment_variables(file: &str) -> Vec<(String, String)> {
     let (mut variables, mut rest) = (Vec::new(), file);
     while let Some((name, after)) = rest.split_once('=') {
@@ -15,7 +15,7 @@ pub(crate) fn environment_variables(file: &str) -> Vec<(String, String)> {
     variables
 }
 
-/// What stands before the closing quote, and what comes after it.
+/// The text before the closing quote, and the rest after it.
 fn unquoted(text: &str) -> (String, &str) {
     let (mut value, mut characters) = (String::new(), text.chars());
     while let Some(character) = characters.next() {

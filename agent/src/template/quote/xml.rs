@@ -1,4 +1,4 @@
-//! `{{xml x}}`: text of an XML element, or of an attribute in quotes of either kind.
+//! `{{xml x}}`: text of an XML element, or of an attribute in single or double quotes.
 
 use serde_json::Value;
 
@@ -6,11 +6,11 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Escapes the five characters that mark up, and the white space that a parser would otherwise normalize.
+/// Escapes the five markup characters, and the white space that a parser would otherwise normalize.
 ///
 /// # Errors
 ///
-/// A character that no XML 1.0 document can hold, not even escaped.
+/// A character that no XML 1.0 document can contain, even escaped.
 ///
 /// Source: XML 1.0, 2.2 `Char`, 2.11 and 3.3.3
 pub(in crate::template) fn xml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {

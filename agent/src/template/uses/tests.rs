@@ -1,4 +1,4 @@
-//! What of a template is found, and where it is said to stand.
+//! Which values of a template are found, and how their surroundings are classified.
 
 use super::*;
 use crate::template::compile::compile;
@@ -51,13 +51,14 @@ fn knows_the_parts_of_a_url() {
     }
 }
 
-/// A second per 12 KB of a line: each `#` was counted from the start, and each block copied the lines above.
+/// Regression: a line took one second per 12 KB, because each `#` was counted from the start and each block copied the
+/// lines above.
 #[test]
 fn the_time_grows_with_the_text() {
     let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
     let indented: String = (0..400).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
     let many = |before: &str, one: &str| {
-        // In pieces: the parser has its own sums.
+        // In pieces, because the parser's own time grows faster than the text.
         let rest = (0..4_000).map(|_| one);
         std::iter::once(before).chain(rest).flat_map(|piece| compile(piece).unwrap()).collect::<Vec<Node>>()
     };
@@ -96,7 +97,7 @@ fn knows_text_that_is_no_value() {
     }
 }
 
-/// 20,000 such lines took a minute.
+/// Regression: 20,000 such lines took a minute.
 #[test]
 fn the_work_grows_with_the_template_alone() {
     let before = |source: &str| {

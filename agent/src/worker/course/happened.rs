@@ -1,4 +1,4 @@
-//! What follows for a worker from what has happened.
+//! How a worker reacts to events.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::worker::status::LastError;
 use crate::worker::verdict::{Verdict, named, sign, verdict};
 
 impl Course {
-    /// Takes in what has happened. `time` is this machine's, for people.
+    /// Processes an event. `time` is this machine's time, for log lines and the status.
     pub(in crate::worker) fn take(&mut self, event: Event, now: Duration, time: Timestamp) {
         self.events += 1;
         match event {
@@ -52,7 +52,7 @@ impl Course {
         }
     }
 
-    /// A reception is over.
+    /// Notes that a reception has ended.
     fn came(&mut self, wanted: &Receive) {
         self.receptions.count = self.receptions.count.saturating_sub(1);
         self.receptions.asked = self.receptions.asked.saturating_sub(wanted.most);
@@ -133,7 +133,7 @@ impl Course {
             match rejected.iter().find(|rejected| rejected.at == at) {
                 Some(rejected) if rejected.transient => self.hand.still_there(*ticket, now),
                 Some(rejected) => {
-                    // Another has received it in the meantime, or it was purged.
+                    // Another worker has received it in the meantime, or the queue was purged.
                     log::warn!("message {} was handled, and SQS does not delete it: {}", self.hand.id(*ticket), rejected.code);
                     self.hand.deleted(*ticket, now);
                 }

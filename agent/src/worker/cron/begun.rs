@@ -1,5 +1,5 @@
-//! Since when a task has been there, and up to when its times are settled: one object for each task, so that a fleet of which
-//! no one was up knows what it has missed, and a task that is new catches nothing up.
+//! Since when a task has existed, and until when its times are settled: one object for each task. So after a time
+//! without any instance, a fleet knows what it has missed, and a new task does not catch up on earlier times.
 //!
 //! ```json
 //! { "version": 1, "schedule": "30 2 * * * Europe/Berlin", "since": 1793491200, "until": 1793498400 }
@@ -24,13 +24,13 @@ use crate::steps::worker::settings::Task;
 
 const VERSION: u64 = 1;
 
-/// The name of the object.
+/// The last part of the object's name.
 const END: &str = "task";
 
-/// How far before the last settled time others may not be, of instances that have died with a time in hand.
+/// How far before the last settled time others may be unsettled, because an instance died while it was working on one.
 const UNSETTLED: SignedDuration = SignedDuration::from_mins(15);
 
-/// What is known of a task, in seconds since 1970.
+/// What is recorded about a task, in seconds since 1970.
 #[derive(Debug, PartialEq, Eq)]
 struct Known {
     since: i64,
@@ -38,7 +38,7 @@ struct Known {
 }
 
 impl Known {
-    /// `None` if this is of another schedule: the times of before were of that.
+    /// `None` if this is for another schedule, since the recorded times belong to that.
     fn parse(body: &[u8], schedule: &str) -> Result<Option<Self>, ()> {
         let object: Value = of_bytes(body).map_err(|_| ())?;
         let second = |name: &str| object[name].as_i64().ok_or(());
@@ -51,12 +51,14 @@ impl Known {
         json!({ "version": VERSION, "schedule": schedule, "since": self.since, "until": self.until }).to_string().into()
     }
 
-    /// Where to look from, and up to where times are settled. `date`: by the store. `limit`: how late a time may be sent.
+    /// The time to start from, and the time until which times are settled. `date` is the store's
+    /// time, `limit` how late a time may be sent.
     fn from(&self, started: Timestamp, date: Timestamp, limit: Duration) -> (Timestamp, Timestamp) {
         let at = |second| Timestamp::from_second(second).unwrap_or(started);
         let until = at(self.until);
         let (last, settled) = match is_ahead(until, date) {
-            // Whoever has noted it had a clock that was ahead: it says nothing. What was sent, claims tell.
+            // It was written by an instance whose clock was ahead, and so says nothing. Claims still
+            // show which times were sent.
             true => (date.checked_sub(limit).unwrap_or(date), date),
             false => (until.min(started), until),
         };
@@ -65,7 +67,7 @@ impl Known {
     }
 }
 
-/// Whether a time is one that the store does not know yet.
+/// Whether a time is in the future according to the store.
 fn is_ahead(at: Timestamp, date: Timestamp) -> bool {
     date.checked_add(LATE).is_ok_and(|date| at > date)
 }
@@ -75,11 +77,12 @@ fn schedule(task: &Task) -> String {
 }
 
 impl Cron {
-    /// Finds out from when on the times of a task count.
+    /// Finds out since when the times of a task count.
     pub(super) async fn begin(self: Rc<Self>, task: usize, started: Timestamp) {
         let mut tries = 0;
         let (from, settled) = loop {
-            // What SQS knows again may have been sent. What is later than that is not sent at all.
+            // Without claims, the times that SQS still deduplicates are sent again, and earlier ones
+            // are not sent at all.
             let Some(claims) = &self.claims else { break (started.checked_sub(UNCLAIMED).unwrap_or(started), started) };
             let why = match self.known_from(claims, task, started).await {
                 Ok(from) => break from,
@@ -103,7 +106,7 @@ impl Cron {
             return Ok(known.from(started, date, self.timetable.borrow().entry(task).task.catch_up));
         }
         let new = Known { since: started.as_second(), until: started.as_second() };
-        // If another is faster, it has begun at the same time.
+        // If another instance writes it first, it has begun at the same time.
         store.write(new.written(&schedule), seen.as_ref().map(|seen| &*seen.etag)).await?;
         Ok((started, started))
     }
@@ -114,7 +117,7 @@ impl Cron {
         (task.name.clone(), schedule(task))
     }
 
-    /// Notes that a time is settled. It costs nothing if that fails: who begins later has more to look at.
+    /// Records that a time is settled. A failure does no harm: an instance that starts later has more times to check.
     pub(super) async fn settled(self: Rc<Self>, due: Due) {
         if let Some(claims) = &self.claims
             && let Err(why) = self.note_settled(claims, due).await
@@ -137,7 +140,7 @@ impl Cron {
     }
 }
 
-/// Whether a time is the last one that is known to be settled, by the clock of the store.
+/// Whether this is later than every time that is known to be settled, by the clock of the store.
 fn may_note(known: &Known, at: Timestamp, date: Timestamp) -> bool {
     let is_wrong = Timestamp::from_second(known.until).is_ok_and(|until| is_ahead(until, date));
     !is_ahead(at, date) && (is_wrong || known.until < at.as_second())
@@ -168,7 +171,7 @@ mod tests {
         assert_eq!(from(Known { since: 1_000, until: 200_030 }, 200_000), (at(200_000 - 900), at(200_030)), "clocks differ by seconds");
     }
 
-    /// What came due up to then was looked for by no one, and not told.
+    /// Regression: times that came due before the recorded time were neither sent nor reported as missed.
     #[test]
     fn a_clock_that_was_ahead_has_settled_nothing() {
         let (known, hours) = (|until| Known { since: 1_000, until }, Duration::from_secs(7_200));

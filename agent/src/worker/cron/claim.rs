@@ -1,4 +1,5 @@
-//! The claim of a due time: an object in S3 that who sends its message and who delivers it write on conditions only. Pure.
+//! The claim of a due time: an object in S3, which the sender of the message and its receiver
+//! only write with conditions. Pure.
 //!
 //! ```json
 //! { "version": 1, "state": "posted", "holder": "i-0abc…", "mark": "4f1c…" }
@@ -6,12 +7,12 @@
 //!
 //! | state | |
 //! |---|---|
-//! | `claimed` | one instance is about to send its message; `mark` names that try |
-//! | `sent` | it has; `mark` names the message |
-//! | `posted` | the message that `mark` names is the one that the application gets, as often as it takes; all others are deleted |
+//! | `claimed` | an instance is about to send the message; `mark` identifies that attempt |
+//! | `sent` | the message has been sent; `mark` identifies it |
+//! | `posted` | the application gets the message that `mark` identifies, repeatedly if needed; others are deleted |
 //!
-//! Who dies between two states has changed nothing but this object, and sent a message at most: another sends it again, and
-//! one of the two is posted.
+//! An instance that dies between two states has changed nothing but this object, and has sent one message at most:
+//! another instance sends it again, and one of the two is posted.
 
 use std::time::Duration;
 
@@ -23,10 +24,10 @@ use crate::net::claims::Seen;
 
 const VERSION: u64 = 1;
 
-/// How long whoever claimed a time has to send its message and mark it, by the clock of S3.
+/// How long the holder of a claim has to send its message and mark it as sent, by the clock of S3.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(30);
 
-/// How far a due time has come.
+/// The state of a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Claimed,
@@ -38,7 +39,7 @@ pub(super) enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) state: State,
-    /// The instance that has written it.
+    /// The instance that wrote the claim.
     pub(super) holder: String,
     pub(super) mark: String,
 }
@@ -53,7 +54,7 @@ impl Claim {
         json!({ "version": VERSION, "state": state, "holder": self.holder, "mark": self.mark }).to_string().into()
     }
 
-    /// `None` if it is none, or of a later ingot.
+    /// `None` if it is not a claim, or was written by a later version of ingot.
     fn parse(body: &[u8]) -> Option<Self> {
         let object: Value = of_bytes(body).ok()?;
         let text = |name: &str| object[name].as_str().filter(|_| object["version"].as_u64() == Some(VERSION));
@@ -67,19 +68,19 @@ impl Claim {
     }
 }
 
-/// What who wants to send a message has to do.
+/// What an instance that wants to send a message has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Claim it: in the place of the one with this ETag, if there is one.
+    /// Write a claim, replacing the one with this ETag if there is one.
     Claim(Option<String>),
-    /// Send it: the claim with this ETag is ours.
+    /// Send the message: the claim with this ETag is ours.
     Send(String),
-    /// Another has claimed it. Look again after this.
+    /// Another instance has claimed the time. Look again after this.
     Wait(Duration),
     Done,
 }
 
-/// `None` if what is there is not a claim. `mark` is that of our try.
+/// `None` if the object is not a claim. `mark` identifies our attempt.
 pub(super) fn next(seen: Option<&Seen>, mark: &str) -> Option<Next> {
     let Some(seen) = seen else { return Some(Next::Claim(None)) };
     let claim = Claim::parse(&seen.body)?;
@@ -92,18 +93,18 @@ pub(super) fn next(seen: Option<&Seen>, mark: &str) -> Option<Next> {
     })
 }
 
-/// What who has received a message has to do.
+/// What an instance that has received a message has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Claim the time for it, in the place of the one with this ETag, if there is one.
+    /// Claim the time for this message, replacing the claim with this ETag if there is one.
     Claim(Option<String>),
-    /// Post it: it is the one.
+    /// Post the message: the claim is for it.
     Post,
-    /// Delete it: another is.
+    /// Delete the message: the claim is for another one.
     Delete,
 }
 
-/// As [`next`]; `mark` is that of the message.
+/// As [`next`]; `mark` identifies the message.
 pub(super) fn admission(seen: Option<&Seen>, mark: &str) -> Option<Admission> {
     let Some(seen) = seen else { return Some(Admission::Claim(None)) };
     let claim = Claim::parse(&seen.body)?;

@@ -12,21 +12,22 @@ use crate::failure::Explanation;
 use crate::net::claims::Store as _;
 use crate::steps::worker::cron::LONGEST_NAME;
 
-/// How long a message is kept while S3 cannot be asked, before it goes back. It has a place that another message could have.
+/// How long a message is kept while S3 does not answer, before it goes back. It occupies a
+/// place that another message could have.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whether a message may be posted.
 #[derive(Debug)]
 pub(in crate::worker) enum Admitted {
     Yes,
-    /// Another message of the same due time is, or was.
+    /// Another message for the same due time is or was posted.
     Never,
-    /// No one can tell now.
+    /// It cannot be determined now.
     NotYet(Explanation),
 }
 
 impl Cron {
-    /// Claims the due time of a periodic message for it. Any other message may be posted.
+    /// Claims the due time of a periodic message for it. All other messages may be posted.
     pub(in crate::worker) async fn admits(&self, message: &Message) -> Admitted {
         let Some((store, claims)) = self.due_time(message) else { return Admitted::Yes };
         let mark = message.text(MARK).unwrap_or(&message.id);
@@ -42,7 +43,7 @@ impl Cron {
             };
             let why = match looked {
                 Ok(Some(admitted)) => return admitted,
-                // Another was faster: a look tells.
+                // Another instance wrote first: look again.
                 Ok(None) => None,
                 Err(why) => Some(why),
             };
@@ -67,7 +68,7 @@ impl Cron {
         Ok(store.write(posted.written(), over.as_deref()).await?.map(|_| Admitted::Yes))
     }
 
-    /// The claim of its due time, if it has one: it is of a task of ours, or was sent by a worker.
+    /// The claim of the message's due time. `None` unless it is for a task of this worker, or was sent by a worker.
     fn due_time(&self, message: &Message) -> Option<(ClaimObject, &Claims)> {
         let claims = self.claims.as_ref()?;
         message.text("beanstalk.sqsd.path")?;
@@ -78,7 +79,7 @@ impl Cron {
     }
 }
 
-/// `2026-11-30 02:30:00 UTC` as it is in the name of a claim.
+/// `2026-11-30 02:30:00 UTC` in the form that the name of a claim contains.
 fn time(scheduled: &str) -> Option<String> {
     let bare = scheduled.strip_suffix(" UTC").filter(|bare| bare.len() == 19)?;
     let is_time = bare.bytes().zip("0000-00-00 00:00:00".bytes()).all(|(byte, shape)| match shape {

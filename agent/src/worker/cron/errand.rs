@@ -1,4 +1,5 @@
-//! Settles one due time: claim → send → mark as sent, or wait until another has done it.
+//! Settles one due time: claims it, sends its message and marks it as sent, or waits until
+//! another instance has done so.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,36 +16,38 @@ use crate::net::claims::Store as _;
 /// The body of every periodic message of Elastic Beanstalk.
 const BODY: &str = "elasticbeanstalk scheduled job";
 
-/// The pause before the first look at a claim of another: most are marked by then.
+/// The pause before the first look at another instance's claim: most are marked by then.
 const MARKED: Duration = Duration::from_secs(2);
 
-/// How long a claim is let to be stale before another looks at it: a fleet does not do so all at once.
+/// The spread of the times at which instances look at a stale claim, so that a fleet does not do so all at once.
 const SPREAD: Duration = Duration::from_secs(5);
 
-/// How long it is tried to mark a time as sent. Unmarked, it may be sent again, and one of the two messages is posted.
+/// How long ingot tries to mark a time as sent. If it stays unmarked, it may be sent again, and
+/// one of the two messages is posted.
 const MARKED_WITHIN: Duration = Duration::from_mins(5);
 
-/// The pause after a write that another was faster with.
+/// The pause after a write that another instance did first.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How far an errand has come.
+/// The result of one try.
 enum Turn {
     Done,
     Again(Duration),
 }
 
-/// One who wants to send the message of a due time.
+/// The attempt to send the message of a due time.
 struct Errand {
     due: Due,
     mark: String,
-    /// Names the message that was sent, with when that was.
+    /// The mark of the message that was sent, and when it was sent.
     sent: Option<(String, Duration)>,
-    /// Whether it has waited for another.
+    /// Whether it has waited for another instance.
     has_waited: bool,
 }
 
 impl Cron {
-    /// Settles a due time, however often that has to be tried, unless it gets too late to send it, or to mark it as sent.
+    /// Settles a due time, with as many tries as necessary, unless it gets too late to send the
+    /// message or to mark the time as sent.
     pub(super) async fn settle(self: Rc<Self>, due: Due) {
         let mut errand = Errand { due, mark: random(), sent: None, has_waited: false };
         let mut tries = 0;
@@ -74,7 +77,7 @@ impl Cron {
         }
     }
 
-    /// Whether it is too late for what is left to do. Says so.
+    /// Whether it is too late for what is left to do. If so, reports it.
     fn is_over(&self, errand: &Errand) -> bool {
         let Due { task, at } = errand.due;
         let is_over = match errand.sent {
@@ -98,7 +101,7 @@ impl Cron {
         let of = |state, mark: &str| Claim { state, holder: claims.holder.clone(), mark: mark.to_owned() }.written();
         let etag = match next(seen.as_ref(), &errand.mark).ok_or_else(|| not_a_claim(&store.name()))? {
             Next::Done => return Ok(Turn::Done),
-            // Another thinks that we are gone: it sends the message again, and one of the two is posted.
+            // Another instance takes this one for dead: it sends the message again, and one of the two is posted.
             Next::Wait(_) | Next::Claim(_) if errand.sent.is_some() => return Ok(Turn::Done),
             Next::Wait(left) => {
                 let first = !std::mem::replace(&mut errand.has_waited, true);
@@ -112,18 +115,18 @@ impl Cron {
             Next::Send(etag) => etag,
         };
         let mark = self.send(errand).await?;
-        // If it is another's by now, that goes further than this.
+        // If another instance has replaced the claim, its state is at least as advanced.
         store.write(of(State::Sent, &mark), Some(&etag)).await?;
         Ok(Turn::Done)
     }
 
-    /// Sends the message, unless that is done. What names it.
+    /// Sends the message, unless it was sent already. Returns its mark.
     async fn send(&self, errand: &mut Errand) -> Result<String, Explanation> {
         if let Some((mark, _)) = &errand.sent {
             return Ok(mark.clone());
         }
         let Due { task, at } = errand.due;
-        // After an error it may be there all the same: no two messages have the same mark.
+        // After an error, an earlier message may have been sent all the same, so each message has a mark of its own.
         let mark = random();
         let message = {
             let timetable = self.timetable.borrow();

@@ -1,4 +1,4 @@
-//! A fleet, its queue and its claims, in simulated time: instances die at every boundary, answers are lost, clocks jump.
+//! A fleet, its queue and its claims in simulated time: instances die at every boundary, answers are lost, clocks jump.
 #![expect(clippy::disallowed_methods, reason = "time is simulated here, and each instance has a clock of its own")]
 
 mod late;
@@ -32,11 +32,11 @@ use crate::worker::Daemon;
 const INSTANCES: usize = 3;
 const MINUTES: u64 = 200;
 
-/// How often in a hundred an instance dies at a boundary that it passes, and an answer is lost.
+/// The probability in percent that an instance dies at a boundary, and that an answer is lost.
 const DIES: u8 = 2;
 const LOST: u8 = 4;
 
-/// The store in memory begins on the first of the month.
+/// The clock of the store in memory starts on the first of the month.
 const DAYS: Duration = Duration::from_secs(29 * 86_400 + 30);
 
 fn start() -> Timestamp {
@@ -47,7 +47,7 @@ fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
 
-/// The wall clock of an instance: right, but for how far it is off.
+/// The wall clock of an instance, with an offset.
 struct Wall {
     begun: Instant,
     off: Rc<Cell<SignedDuration>>,
@@ -76,13 +76,13 @@ impl Clock for Wall {
     }
 }
 
-/// What becomes of an instance, and what it knows of.
+/// What happens to an instance, and its randomness.
 struct Fate {
     rng: Rc<RefCell<Rng>>,
     killed: Notify,
-    /// Whether anything goes wrong now.
+    /// Whether things currently go wrong.
     is_hard: Rc<Cell<bool>>,
-    /// How often it died, by the boundary.
+    /// The number of deaths at each boundary.
     deaths: Rc<RefCell<BTreeMap<String, u32>>>,
 }
 
@@ -105,7 +105,7 @@ fn lost(service: &'static crate::aws::client::error::Service, operation: &'stati
     Call::new(service, operation, "x").refused(Some("ServiceUnavailable"), None, Some(503))
 }
 
-/// S3 as one instance reaches it.
+/// S3, as one instance reaches it.
 struct Route {
     objects: Rc<FakeObjects>,
     fate: Rc<Fate>,
@@ -140,7 +140,7 @@ impl Objects for Route {
     }
 }
 
-/// The queue as one instance reaches it.
+/// The queue, as one instance reaches it.
 struct Line {
     queue: Rc<FakeQueue>,
     fate: Rc<Fate>,
@@ -176,7 +176,7 @@ impl Queue for Line {
     }
 }
 
-/// The application of an instance: which messages came for which time.
+/// The application of an instance: which messages arrived for which time.
 struct Application {
     fate: Rc<Fate>,
     begun: Instant,
@@ -194,7 +194,7 @@ impl Posts for Application {
         };
         assert!(text.starts_with("POST /tasks/a HTTP/1.1\r\n") && text.ends_with("\r\n\r\n") && !text.contains("-Attr-"), "{text}");
         assert_eq!(header("X-Aws-Sqsd-Taskname"), "a");
-        // A clock may be ahead by as much.
+        // A clock may be ahead by this much.
         let (at, now) = (header("X-Aws-Sqsd-Scheduled-At"), start().checked_add(self.begun.elapsed() + LATE).unwrap());
         assert!(at.parse::<Timestamp>().unwrap() <= now, "{at} came before {now}");
         self.came.borrow_mut().entry(header("X-Aws-Sqsd-Scheduled-At")).or_default().insert(header("X-Aws-Sqsd-Msgid"));
@@ -233,7 +233,7 @@ struct Fleet {
     is_hard: Rc<Cell<bool>>,
     came: Rc<RefCell<BTreeMap<String, BTreeSet<String>>>>,
     deaths: Rc<RefCell<BTreeMap<String, u32>>>,
-    /// What was told as missed in all lives.
+    /// The number of times that were reported as missed, over all lives.
     missed: Cell<u64>,
 }
 
@@ -267,7 +267,7 @@ impl Fleet {
         tokio::time::sleep((self.begun + at).saturating_duration_since(Instant::now())).await;
     }
 
-    /// One life of an instance. What it says of itself at the end of `time`, if it lives to that.
+    /// One life of an instance. Returns its status at `end`, if it lives that long.
     async fn life(&self, off: &Rc<Cell<SignedDuration>>, end: Duration) -> Option<Vec<Periodic>> {
         let (rng, is_hard, deaths) = (self.rng.clone(), self.is_hard.clone(), self.deaths.clone());
         let fate = Rc::new(Fate { rng, killed: Notify::new(), is_hard, deaths });
@@ -300,7 +300,7 @@ impl Fleet {
         is_alive.then_some(told)
     }
 
-    /// An instance that is started again whenever it has died. Its clock jumps, and is right again in the end.
+    /// An instance that is restarted whenever it has died. Its clock jumps, and is correct at the end.
     async fn instance(&self, calm: Duration, end: Duration) {
         let off = Rc::new(Cell::new(SignedDuration::ZERO));
         let jumps = async {
@@ -321,14 +321,14 @@ impl Fleet {
         futures_util::join!(jumps, lives);
     }
 
-    /// The times of the first minutes, as the application is told them.
+    /// The times of the first minutes, as they are passed to the application.
     fn times(&self) -> Vec<String> {
         let first: Timestamp = "2026-11-30T00:01:00Z".parse().unwrap();
         (0..MINUTES).map(|minute| first.checked_add(minutes(minute)).unwrap().to_string()).collect()
     }
 }
 
-/// None is missed, and each has one message, whatever becomes of who sends it.
+/// No time is missed, and each has one message, whatever happens to the senders.
 #[tokio::test(start_paused = true)]
 async fn two_hundred_times_reach_the_application_through_one_message_each() {
     let mut deaths: BTreeMap<String, u32> = BTreeMap::new();
@@ -363,7 +363,7 @@ async fn two_hundred_times_reach_the_application_through_one_message_each() {
 async fn a_fifo_queue_needs_no_claims() {
     let fleet = Fleet::new(7, true, minutes(5));
     let end = minutes(MINUTES + 2);
-    // The clocks of two are off by more than SQS knows a message again.
+    // The clocks of two instances are off by more than the deduplication interval of SQS.
     let clocks = [0, -1200, 1200].map(|off| Rc::new(Cell::new(SignedDuration::from_secs(off))));
     join_all(clocks.iter().map(|off| fleet.life(off, end))).await;
     let came = fleet.came.borrow();
@@ -371,7 +371,7 @@ async fn a_fifo_queue_needs_no_claims() {
     assert_eq!(fleet.objects.count(), 0);
 }
 
-/// Messages that others send: one for a time that was posted is deleted, one of no task of ours is not.
+/// Messages from other senders: a second one for a posted time is deleted, one that belongs to no task of ours is not.
 #[tokio::test(start_paused = true)]
 async fn of_two_messages_for_one_time_the_first_is_posted_and_what_comes_back_from_a_dead_letter_queue_is_too() {
     let fleet = Fleet::new(1, false, minutes(5));

@@ -10,16 +10,17 @@ use crate::steps::worker::cron::{Schedule, UNCLAIMED};
 use crate::steps::worker::settings::Task;
 use crate::worker::status::Periodic;
 
-/// How many times of a task are caught up at most. The newest ones.
+/// The most times of a task that are caught up, the newest ones.
 const MOST: usize = 100;
 
-/// How far back times are looked for: nothing is sent that late.
+/// How far back times are searched for: later than this, nothing is sent.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// By how much a clock may be put back before times that were due already count again: they are claimed, and not sent twice.
+/// How far a clock may be set back before times that were already due count again: they are
+/// claimed, and so not sent twice.
 const PUT_BACK: SignedDuration = SignedDuration::from_secs(60);
 
-/// One due time of a task, which goes by its number.
+/// One due time of a task, which is identified by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) task: usize,
@@ -38,9 +39,9 @@ pub(super) struct Entry {
     zone: TimeZone,
     /// How late a time may be sent.
     limit: Duration,
-    /// The time up to which everything that was due was given out. `None` while no one knows where it begins.
+    /// The time until which everything that was due has been returned. `None` until it is known where the task begins.
     until: Option<Timestamp>,
-    /// What is not later than this and too late was sent, or told, before.
+    /// Times until this one were sent, or reported as missed, before.
     settled: Timestamp,
     status: Periodic,
 }
@@ -49,7 +50,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Turn {
     pub(super) due: Vec<Due>,
-    /// By the number of the task.
+    /// By the task's number.
     pub(super) missed: Vec<(usize, Missed)>,
 }
 
@@ -125,30 +126,30 @@ impl Timetable {
         &self.0[task]
     }
 
-    /// Whether a task is one of these.
+    /// Whether there is a task of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|entry| entry.task.name == name)
     }
 
-    /// Nothing is given out before the times of each task begin again.
+    /// Returns nothing until the times of each task begin again.
     pub(super) fn wait(&mut self) {
         self.0.iter_mut().for_each(|entry| entry.until = None);
     }
 
-    /// The times of a task count from here on; what is not later than `settled` is not missed.
+    /// Makes the times of a task count from here on; times until `settled` do not count as missed.
     pub(super) fn begin(&mut self, task: usize, from: Timestamp, settled: Timestamp) {
         let entry = &mut self.0[task];
         (entry.until, entry.settled) = (Some(from), settled);
     }
 
-    /// What has come due by now, and was not given out before.
+    /// What has come due by now, and was not returned before.
     pub(super) fn take(&mut self, now: Timestamp) -> Turn {
         let mut turn = Turn::default();
         self.0.iter_mut().enumerate().for_each(|(task, entry)| entry.take(task, now, &mut turn));
         turn
     }
 
-    /// When something is due next.
+    /// The next due time of any task.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.0.iter().filter_map(Entry::next).min()
     }
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(turn.missed[0].1.count, 720 - 100);
     }
 
-    /// What was settled before the worker began was told as missed.
+    /// Regression: times that were settled before the worker started were reported as missed.
     #[test]
     fn of_more_than_a_hundred_those_that_were_settled_are_not_told() {
         let mut table = timetable("* * * * *", 86_400, true);

@@ -1,63 +1,63 @@
-//! One message in hand, and until when others do not see it.
+//! One message in hand, and until when it is hidden from other receivers.
 
 use std::time::Duration;
 
 use crate::aws::sqs::{HIDDEN_AT_MOST, Message};
 
-/// What the end of twelve hours is away from, at the least: the time that a call takes, and the fractions of a second that
-/// SQS does not know.
+/// How far to stay below the limit of twelve hours: the duration of a call, plus the fractions
+/// of seconds that SQS does not count.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: String,
     pub(super) receipt: String,
-    /// Counts the receipts: a call that was made with an older one says nothing of this.
+    /// Counts the receipts: the result of a call with an older receipt does not apply.
     pub(super) generation: u32,
     pub(super) sent_ms: Option<i64>,
-    /// In which trial of the application it was posted.
+    /// The trial of the application in which the message was posted.
     pub(super) trial: u32,
-    /// When it was received, at the soonest: the reception may have waited for it for long.
+    /// The earliest time at which it was received, which is the start of the reception: that may have waited long.
     received: Duration,
-    /// When others may see it again, unless that is put off: at the soonest, and at the latest.
+    /// When other receivers may see it again, unless it is hidden again: the earliest and the latest time.
     hidden_until: Duration,
     hidden_at_most: Duration,
-    /// When that is to be put off. It is looked at between any two events.
+    /// When to hide it again. Computed in advance, because it is checked between any two events.
     put_off_at: Option<Duration>,
-    /// The call that is about to put that off, or to give it back.
+    /// The call in flight that hides it again, or gives it back.
     pub(super) changing: Option<Changing>,
     pub(super) doing: Doing,
 }
 
-/// A change of visibility that is on its way.
+/// A change of visibility in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Changing {
     pub(super) generation: u32,
     pub(super) is_return: bool,
 }
 
-/// What is done about a message.
+/// What is being done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
-    /// It waits for the application to be ready.
+    /// It is waiting for the application to be ready.
     Waiting,
     Handling,
-    /// It was handled, and is to be deleted.
+    /// It was handled, and will be deleted.
     Handled {
         since: Duration,
     },
-    /// It is being deleted, by the receipt of this generation.
+    /// It is being deleted, with the receipt of this generation.
     Deleting {
         generation: u32,
     },
-    /// It goes back, and is visible after this.
+    /// It is being returned, and will be visible after this.
     Returning {
         after: Duration,
     },
 }
 
 impl Held {
-    /// A message that was asked for at `asked`.
+    /// A message that was requested at `asked`.
     pub(super) fn new(message: &Message, asked: Duration, now: Duration, visibility: Duration) -> Self {
         let held = Self {
             id: message.id.clone(),
@@ -75,7 +75,7 @@ impl Held {
         Self { put_off_at: held.put_off_at(visibility), ..held }
     }
 
-    /// It was received again: only the newest receipt is good for anything.
+    /// Notes that the message was received again: only the newest receipt is valid.
     pub(super) fn again(&mut self, message: &Message, asked: Duration, now: Duration, visibility: Duration) {
         self.receipt.clone_from(&message.receipt);
         self.generation += 1;
@@ -83,9 +83,10 @@ impl Held {
         self.put_off_at = self.put_off_at(visibility);
     }
 
-    /// It is put off once a third of it is over, so that a call that hangs or fails leaves time for others.
+    /// When to hide it again: after a third of the time has passed, so that there is time for
+    /// retries if a call hangs or fails.
     fn put_off_at(&self, visibility: Duration) -> Option<Duration> {
-        // What SQS does not hide any longer cannot be put off again.
+        // SQS hides no message for longer than the limit, so there is nothing left to do.
         let is_over = self.hidden_until + MARGIN * 2 >= self.received + HIDDEN_AT_MOST;
         (!is_over).then(|| self.hidden_until.saturating_sub(visibility * 2 / 3))
     }
@@ -94,23 +95,23 @@ impl Held {
         matches!(self.doing, Doing::Returning { .. })
     }
 
-    /// Others do not see it for `length`, by a call that was made at `asked` and answered now.
+    /// Notes that the message is hidden for `length`, by a call that was made at `asked` and answered now.
     pub(super) fn hide(&mut self, asked: Duration, length: Duration, now: Duration, visibility: Duration) {
         (self.hidden_until, self.hidden_at_most) = (asked + length, now + length);
         self.put_off_at = self.put_off_at(visibility);
     }
 
-    /// Nothing puts off any longer when others see it.
+    /// Notes that the message can no longer be hidden again.
     pub(super) fn is_lost(&mut self) {
         self.put_off_at = None;
     }
 
-    /// Whether others see it for certain.
+    /// Whether the message is certainly visible to others.
     pub(super) fn is_seen(&self, now: Duration) -> bool {
         now >= self.hidden_at_most
     }
 
-    /// When its visibility is to be changed; `None` while it is, or if there is no need.
+    /// When to change its visibility; `None` during a change, or if there is no need.
     pub(super) fn change_due(&self) -> Option<Duration> {
         match self.doing {
             _ if self.changing.is_some() => None,
@@ -119,7 +120,7 @@ impl Held {
         }
     }
 
-    /// When its visibility is to be put off also in spite of a rest: others would see it soon.
+    /// When to hide it again even while calls are paused, because it would soon become visible to others.
     pub(super) fn urgent_at(&self, visibility: Duration) -> Option<Duration> {
         self.change_due().filter(|_| !self.is_returning()).map(|_| self.hidden_until.saturating_sub(visibility / 4))
     }

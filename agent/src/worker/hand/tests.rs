@@ -1,9 +1,9 @@
-//! The messages in hand, moment by moment.
+//! The messages in hand, step by step.
 
 use super::*;
 use crate::aws::sqs::HIDDEN_AT_MOST;
 
-/// As many as there is room for.
+/// No limit other than the room.
 const MAX: (usize, u32) = (usize::MAX, 0);
 
 const VISIBILITY: Duration = Duration::from_secs(300);
@@ -29,7 +29,7 @@ fn hand(room: usize, fifo: bool, messages: usize) -> Hand {
 fn no_more_is_asked_for_than_can_be_handled() {
     let hand = hand(5, false, 3);
     assert_eq!((hand.free(0, MAX), hand.free(1, MAX), hand.free(2, MAX), hand.free(9, MAX), hand.free(0, (4, 0))), (2, 1, 0, 0, 1));
-    // Those three are of an earlier trial.
+    // Those three belong to an earlier trial.
     assert_eq!((hand.free(0, (1, 1)), hand.free(1, (1, 1)), hand.free(0, (4, 1))), (1, 0, 2));
 }
 
@@ -74,7 +74,7 @@ fn what_takes_long_is_hidden_for_longer_after_a_third_of_its_time() {
     assert_eq!(hand.next_change(None), Some(at(200)));
     let mut now = at(200);
     while let Some((_, _, length)) = hand.take_changes(now, false).pop() {
-        // SQS counts in whole seconds, and from when it handed the message out.
+        // SQS counts in whole seconds, starting when it handed the message out.
         assert!(length.subsec_nanos() == 0 && now + length < HIDDEN_AT_MOST - at(3), "{now:?}");
         hand.hidden(1, now, length, now);
         let Some(due) = hand.next_change(None) else { return };
@@ -84,7 +84,7 @@ fn what_takes_long_is_hidden_for_longer_after_a_third_of_its_time() {
     panic!("it ends at twelve hours");
 }
 
-/// The last call was left out, and two had the message for up to a third of `visibility`.
+/// Regression: the last call was omitted, and two workers had the message for up to a third of `visibility`.
 #[test]
 fn what_takes_long_is_hidden_up_to_twelve_hours_however_long_each_time_is() {
     let hours = |hours: u64| at(3600 * hours);
@@ -132,7 +132,7 @@ fn one_that_is_lost_is_handled_to_its_end() {
     assert_eq!((hand.handling(), hand.next_change(None)), (1, None));
 }
 
-/// Its return was forgotten, and it stayed hidden for the whole of `visibility`.
+/// Regression: its return was forgotten, and it stayed hidden for the whole of `visibility`.
 #[test]
 fn one_that_fails_while_it_is_hidden_for_longer_goes_back_all_the_same() {
     let mut hand = hand(1, false, 1);
@@ -143,7 +143,7 @@ fn one_that_fails_while_it_is_hidden_for_longer_goes_back_all_the_same() {
     assert_eq!(hand.take_changes(at(101), false), [(1, "r1".to_owned(), at(2))]);
 }
 
-/// SQS hands out again what goes back before it has answered the whole batch.
+/// SQS may hand out a returned message again before it has answered the whole batch.
 #[test]
 fn one_that_comes_back_while_it_is_given_back_is_given_back_once_more() {
     let mut hand = hand(1, false, 1);
@@ -170,7 +170,7 @@ fn one_that_comes_back_while_it_is_deleted_is_deleted_once_more() {
     assert_eq!(hand.len(), 0);
 }
 
-/// A role that may not give messages back emptied its queue into one worker.
+/// Regression: a role that may not give messages back drained its queue into one worker.
 #[test]
 fn what_cannot_be_given_back_takes_its_place() {
     let mut hand = hand(30, false, 30);

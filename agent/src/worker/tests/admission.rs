@@ -10,7 +10,7 @@ use crate::host::Clock;
 use crate::net::holds::{Holds as _, NetHolds};
 use crate::steps::worker::settings::Claims;
 
-/// S3 that takes so long for each look.
+/// An S3 that takes this long for each look.
 struct Slow(FakeObjects, Rc<dyn Clock>, Duration);
 
 #[async_trait(?Send)]
@@ -42,7 +42,7 @@ impl Scene {
     }
 }
 
-/// It had the only place for two minutes of each three.
+/// Regression: such a message occupied the only place for two of every three minutes.
 #[tokio::test(start_paused = true)]
 async fn while_s3_is_away_other_messages_are_handled() {
     let mut scene = Scene::new(false, soon);
@@ -58,14 +58,14 @@ async fn while_s3_is_away_other_messages_are_handled() {
         assert_eq!((scene.application.ended.borrow().len(), scene.queue.left().len()), (3, 1));
         let told = scene.status().await.unwrap().last_error.unwrap().what;
         assert!(told.contains("its claim failed: S3 has not answered"), "{told}");
-        // It comes again, and each time is one of its deliveries.
+        // It is received again, and each time uses up one of its deliveries.
         clock.sleep(at(600)).await;
         assert!((3..6).contains(&scene.queue.left()[0].1), "{:?}", scene.queue.left());
     };
     tokio::join!(scene.work_for(at(640)), others);
 }
 
-/// A switch waited for it, and the release that was being stopped got it.
+/// Regression: a switch waited for the message, and the release that was being stopped got it.
 #[tokio::test(start_paused = true)]
 async fn it_is_nowhere_before_its_time_is_claimed_and_nobody_gets_it_while_the_worker_is_held() {
     let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use crate::steps::worker::settings::Slots;
 
 const LINK: &str = "/run/ingot/proxy/shop";
 
-/// A scene whose worker can be held, and where.
+/// A scene whose worker can be held, and the socket for that.
 fn scene(takes: u64) -> (Scene, PathBuf, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("hold");
@@ -41,7 +41,7 @@ async fn it_finishes_what_it_has_takes_no_more_and_goes_on_afterwards() {
     assert_eq!((scene.seen(), scene.queue.left()), (vec![1; 8], Vec::new()));
 }
 
-/// What comes with the answer that was on its way.
+/// Such messages arrive with the answer to a reception that was in flight.
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_it_is_held_goes_back_at_once() {
     let (scene, socket, _directory) = scene(1);
@@ -96,7 +96,7 @@ async fn one_that_stops_while_it_is_held_answers_all_the_same() {
     assert!(scene.queue.left().is_empty(), "{:?}", scene.queue.left());
 }
 
-/// What was cut off stayed in hand for whoever held, as long as SQS took to be told.
+/// Regression: messages that were cut off counted as in hand until SQS accepted their return, so the holder waited.
 #[tokio::test(start_paused = true)]
 async fn what_was_cut_off_is_in_nobody_s_hand() {
     let (mut scene, socket, _directory) = scene(3000);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// None is lost, and no more come twice than were in hand and the ten whose deletion waits.
+/// No message is lost, and at most those in hand and the ten waiting for deletion are delivered twice.
 #[tokio::test(start_paused = true)]
 async fn a_kill_at_any_moment_loses_nothing_and_repeats_little() {
     let room = 5;
@@ -12,7 +12,7 @@ async fn a_kill_at_any_moment_loses_nothing_and_repeats_little() {
         let kills = 4;
         for kill in 0..kills {
             scene.killed_after(Duration::from_millis(37 * round + 113 * kill + 1)).await;
-            // Others see again what it had.
+            // By then, its messages are visible to others again.
             scene.machine.host().clock.sleep(at(31)).await;
         }
         scene.work_for(at(60)).await;

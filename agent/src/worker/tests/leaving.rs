@@ -3,7 +3,7 @@
 use super::*;
 use crate::steps::worker::settings::Task;
 
-/// Where it is the only one, no one sent what came due in the meantime.
+/// Regression: if it was the only worker, nothing sent what came due in the meantime.
 #[tokio::test(start_paused = true)]
 async fn what_comes_due_is_sent_until_the_last_message_is_done() {
     let mut scene = Scene::new(true, |_, _| (at(1800), status(200)));
@@ -27,7 +27,7 @@ async fn what_is_cut_off_is_not_in_the_way_of_who_stops_the_application() {
     let switch = async {
         clock.sleep(at(69)).await;
         let mut hold = crate::net::holds::Holds::hold(&crate::net::holds::NetHolds, &socket, 5000).await;
-        // SQS does not answer what it is told last.
+        // SQS does not answer the last calls.
         for _ in 0..20 {
             scene.queue.refuse("ChangeMessageVisibilityBatch", "ServiceUnavailable");
         }

@@ -1,8 +1,8 @@
-//! How many messages a call is for.
+//! The number of messages that one call asks for.
 
 use super::*;
 
-/// Every second call was for a single message.
+/// Regression: every second call was for a single message.
 #[tokio::test(start_paused = true)]
 async fn of_a_queue_that_has_plenty_a_call_brings_ten() {
     let mut scene = Scene::new(false, |body, _| (Duration::from_millis(20 + body.parse::<u64>().unwrap() % 4), status(200)));

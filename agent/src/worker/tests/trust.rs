@@ -1,5 +1,4 @@
-//! An application that fails, dies or is not ready, and a machine or an SQS that is not what it should be: what that costs
-//! the messages.
+//! What it costs the messages if an application fails, crashes or is not ready, or if a machine or SQS misbehaves.
 
 use jiff::Timestamp;
 
@@ -8,7 +7,7 @@ use crate::aws::client::call::Call;
 use crate::aws::sqs::{Message, Receive, SERVICE};
 use crate::worker::course::{Course, Event, Order};
 
-/// How often each message was received until it was deleted.
+/// How many times each message was received before it was deleted.
 fn counts(scene: &Scene) -> BTreeMap<String, u32> {
     scene.queue.deleted().into_iter().collect()
 }
@@ -17,7 +16,8 @@ fn asks_for_time() -> Answered {
     Answered::Status { status: 503, retry_after: Some("20".into()) }
 }
 
-/// Each was older than its retention by that clock: the whole queue was deleted, and nothing posted.
+/// Regression: by that clock every message was older than its retention, so the whole queue was
+/// deleted, and nothing was posted.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_days_ahead_deletes_nothing() {
     let scene = Scene::new(false, soon);
@@ -27,7 +27,7 @@ async fn a_clock_that_is_days_ahead_deletes_nothing() {
     assert_eq!((scene.seen(), scene.queue.left()), (vec![1; 20], Vec::new()));
 }
 
-/// Each such answer had all others that came in the meantime go back.
+/// Regression: each such answer made all other messages that arrived in the meantime go back.
 #[tokio::test(start_paused = true)]
 async fn what_asks_for_time_costs_the_others_nothing() {
     let mut scene = Scene::new(false, |body, count| {
@@ -60,7 +60,7 @@ async fn a_restart_under_load_costs_a_message_one_delivery_or_two() {
     assert!(counts.values().all(|count| *count <= 3), "{counts:?}");
 }
 
-/// It took all others with it to the dead letters.
+/// Regression: it took all other messages with it to the dead-letter queue.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_ends_the_application_takes_no_others_to_the_dead_letters() {
     let most = 5;
@@ -86,7 +86,8 @@ async fn a_message_that_ends_the_application_takes_no_others_to_the_dead_letters
     assert!(counts.values().all(|count| *count <= most), "{counts:?}");
 }
 
-/// All others waited for what its other processes had in hand, be it for an hour, and went back in the meantime.
+/// Regression: all other messages waited for those that its remaining processes had in hand,
+/// possibly for an hour, and went back in the meantime.
 #[tokio::test(start_paused = true)]
 async fn one_process_of_the_application_that_ends_keeps_no_message_from_the_others() {
     let long = 20;
@@ -132,7 +133,7 @@ async fn an_application_that_fails_and_is_not_ready_gets_no_more() {
     assert_eq!(scene.queue.left().len(), 100);
 }
 
-/// docker accepts connections in its place.
+/// docker accepts connections on behalf of the container.
 #[tokio::test(start_paused = true)]
 async fn a_published_port_where_nobody_listens_inside_gets_nothing() {
     let mut scene = Scene::new(false, soon);
@@ -154,7 +155,7 @@ async fn a_message_stays_hidden_also_while_sqs_throttles() {
             assert_eq!(scene.queue.visible(), [""; 0], "at {:?}", scene.elapsed());
         }
     };
-    // A third of its calls are let through.
+    // A third of its calls succeed.
     let leave = async {
         for _ in 0..30 {
             scene.machine.host().clock.sleep(at(3)).await;
@@ -165,7 +166,7 @@ async fn a_message_stays_hidden_also_while_sqs_throttles() {
     assert_eq!((scene.seen(), scene.queue.left()), (vec![1; 3], Vec::new()));
 }
 
-/// It took the whole of `drain`, an hour.
+/// Regression: it took the whole of `drain`, an hour.
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_soon_where_sqs_takes_nothing() {
     let mut scene = Scene::new(false, soon);
@@ -190,7 +191,8 @@ async fn asked_a_second_time_it_cuts_off_what_it_has() {
     assert_eq!((scene.queue.visible().len(), scene.application.running.get()), (5, 0));
 }
 
-/// Of several that were lost at once, one was made again; the messages of the others stayed hidden.
+/// Regression: if several receptions were lost at once, only one was repeated, and the messages
+/// of the others stayed hidden.
 #[test]
 fn of_a_fifo_queue_each_lost_reception_is_made_again() {
     let settings = Scene::new(true, soon).settings;

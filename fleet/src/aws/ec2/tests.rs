@@ -1,9 +1,9 @@
-//! What is made of each answer. No network: answers are given in order, as EC2's documentation has them.
+//! How each answer is handled. No network: scripted answers in order, in the form that EC2's documentation gives.
 
 use super::*;
 use crate::aws::script::{Answer, Script};
 
-/// A refusal as EC2 writes it.
+/// An error response in EC2's format.
 macro_rules! refused {
     ($status:literal, $code:literal, $message:literal) => {
         Some((
@@ -37,7 +37,7 @@ async fn looked_up(answers: &[Answer]) -> (Result<String, (Exit, String)>, usize
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_passes_is_asked_again() {
+async fn a_transient_failure_is_retried() {
     let arm = Ok("arm64".to_owned());
     assert_eq!(looked_up(&[FOUND]).await, (arm.clone(), 1));
     assert_eq!(looked_up(&[THROTTLED, None, Some((500, &[], "<html>")), FOUND]).await, (arm.clone(), 4));
@@ -46,7 +46,7 @@ async fn what_passes_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_clock_of_this_machine_is_set_right_for_the_call() {
+async fn a_wrong_local_clock_is_corrected_for_the_call() {
     let late: Answer = Some((400, &[("date", "Tue, 01 Jan 2030 00:00:00 GMT")], "<Response/>"));
     assert_eq!(looked_up(&[late, FOUND]).await, (Ok("arm64".to_owned()), 2));
     let (failure, calls) = looked_up(&[late, late]).await;
@@ -54,14 +54,14 @@ async fn a_wrong_clock_of_this_machine_is_set_right_for_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_refusal_has_its_way_out() {
+async fn each_refusal_has_its_hint() {
     for (answer, exit, hint) in [
         (GONE, Exit::Document, "correct `image:`"),
         (NOT_SHARED, Exit::Document, "share the image"),
         (NONE, Exit::Document, "correct `image:`"),
         (DENIED, Exit::Failed, "allow ec2:DescribeImages with Resource \"*\""),
         (INVALID, Exit::Failed, "the clock of this machine"),
-        (OVER, Exit::Failed, "the credentials are over"),
+        (OVER, Exit::Failed, "the credentials have expired"),
     ] {
         let (failure, calls) = looked_up(&[answer]).await;
         let (found, text) = failure.unwrap_err();
@@ -70,7 +70,7 @@ async fn each_refusal_has_its_way_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subnet_that_is_not_there_is_named() {
+async fn a_missing_subnet_is_named() {
     let gone: Answer = refused!(400, "InvalidSubnetID.NotFound", "The subnet ID 'subnet-2' does not exist");
     let failure = subnets(&Script::of(&[gone]).aws(), &["subnet-1", "subnet-2"]).await.unwrap_err();
     assert!(failure.exit == Exit::Document && failure.to_string().contains("'subnet-2' does not exist"), "{failure}");

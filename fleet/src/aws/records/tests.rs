@@ -1,4 +1,4 @@
-//! The lock and what is known after anything that may happen between two calls.
+//! The lock, and what remains known after a failure between any two calls.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ async fn deploy(objects: &Directory, by: &str) -> Result<Kept, Failure> {
     }
 }
 
-/// What anybody finds: the states of all records, from the first on, each whole.
+/// The states of all records, from the first on, as any process reads them.
 fn states(root: &Path) -> Vec<State> {
     let (objects, place) = (Directory::new(root), place());
     let records = Records::new(&objects, &place, "prod");
@@ -86,7 +86,7 @@ fn numbers_follow_each_other() {
 }
 
 #[test]
-fn the_second_is_told_who_and_since_when() {
+fn the_second_operator_learns_who_deploys_and_since_when() {
     let root = tempfile::tempdir().unwrap();
     let (objects, place) = (Directory::new(root.path()), place());
     let records = Records::new(&objects, &place, "prod");
@@ -94,7 +94,7 @@ fn the_second_is_told_who_and_since_when() {
     let Begun::Taken(found) = run(records.begin(draft("v2", "bob", 0))).unwrap() else { panic!("it was taken") };
     assert_eq!(found, first);
     assert_eq!(found.record.told(), "deployment 1 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
-    // The same attempt once more.
+    // The same attempt again.
     assert!(matches!(run(records.begin(draft("v1", "ann", 0))).unwrap(), Begun::Mine(_)));
     // It ends once.
     let finish = |state| run(records.finish(&first, state, ended(), None));
@@ -106,7 +106,7 @@ fn the_second_is_told_who_and_since_when() {
 }
 
 #[test]
-fn of_many_at_once_exactly_one_begins() {
+fn exactly_one_of_many_begins() {
     let root = tempfile::tempdir().unwrap();
     run(deploy(&Directory::new(root.path()), "before")).unwrap();
     let mine = std::thread::scope(|scope| {
@@ -126,13 +126,13 @@ fn of_many_at_once_exactly_one_begins() {
 }
 
 #[test]
-fn whatever_write_fails_is_made_good_by_the_next_try() {
+fn any_failed_write_is_repaired_by_the_next_attempt() {
     for fault in FAULTS {
         for write in 0..3 {
             let root = tempfile::tempdir().unwrap();
             let first = run(deploy(&Directory::with(root.path(), write, fault), "ann"));
             assert_eq!(first.is_ok(), fault == Fault::SentTwice, "{fault:?} {write}");
-            // The same attempt goes on, from what is there.
+            // The same attempt resumes from what is stored.
             match states(root.path()).last() {
                 Some(State::Good) => {}
                 _ => {
@@ -145,12 +145,12 @@ fn whatever_write_fails_is_made_good_by_the_next_try() {
 }
 
 #[test]
-fn what_is_no_record_stops_everything_and_is_kept() {
+fn an_unreadable_record_stops_everything_and_is_kept() {
     let good = Record::begin("shop", "prod", 2, goal("v1"), beginner("ann")).write();
     let newer = String::from_utf8(good.clone()).unwrap().replace("\"schema\": 2", "\"schema\": 3");
     let other = String::from_utf8(good.clone()).unwrap().replace("\"shop\"", "\"till\"");
     for (content, says) in [
-        (&good[..good.len() / 2], "hint: bring back the version before: `aws s3api list-object-versions --bucket acme-releases"),
+        (&good[..good.len() / 2], "hint: restore the previous version: `aws s3api list-object-versions --bucket acme-releases"),
         (b"".as_slice(), "it is not the record of a deployment"),
         (b"\xff\xfe", "it is not the record of a deployment"),
         (newer.as_bytes(), "hint: update ingot-fleet"),
@@ -165,7 +165,7 @@ fn what_is_no_record_stops_everything_and_is_kept() {
         for failure in [run(records.begin(draft("v2", "bob", 0))).err(), run(records.newest()).err(), run(records.counting()).err()] {
             let text = failure.expect("it is no record").to_string();
             assert!(
-                text.starts_with("cannot tell how deployment 2 of prod stands: s3://acme-releases/shop/") && text.contains(says),
+                text.starts_with("cannot determine the state of deployment 2 of prod: s3://acme-releases/shop/") && text.contains(says),
                 "{text}"
             );
         }
@@ -189,7 +189,7 @@ fn documents_are_written_once_and_not_too_large() {
 }
 
 #[test]
-fn what_was_planned_on_another_state_does_not_begin() {
+fn an_outdated_plan_does_not_begin() {
     let root = tempfile::tempdir().unwrap();
     let (objects, place) = (Directory::new(root.path()), place());
     let records = Records::new(&objects, &place, "prod");
@@ -202,7 +202,7 @@ fn what_was_planned_on_another_state_does_not_begin() {
 }
 
 #[test]
-fn nobody_orders_what_has_ended_and_nobody_ends_what_is_ordered() {
+fn an_ended_deployment_is_not_continued_and_a_requested_one_not_ended() {
     let root = tempfile::tempdir().unwrap();
     let (objects, place) = (Directory::new(root.path()), place());
     let records = Records::new(&objects, &place, "prod");
@@ -211,7 +211,7 @@ fn nobody_orders_what_has_ended_and_nobody_ends_what_is_ordered() {
     assert_eq!(run(records.end(&first, State::Undone, ended(), None)).unwrap(), None, "an operation was ordered since it was read");
     assert_eq!(run(records.order(&first, "a")).unwrap(), None, "and by another one");
     assert_eq!(run(records.order(&ordered, "a")).unwrap().unwrap().record.ordered.unwrap().times, 2);
-    // What is to be seen on the stack is written down all the same.
+    // What the stack shows is recorded regardless.
     assert_eq!(run(records.finish(&first, State::Good, ended(), None)).unwrap().record.ordered.unwrap().times, 2);
     assert_eq!(run(records.order(&ordered, "b")).unwrap(), None, "it has ended");
     assert_eq!(states(root.path()), [State::Good]);
@@ -230,10 +230,13 @@ fn terms_are_read_back_and_nothing_else() {
     assert_eq!(run(records.terms(&record)).unwrap(), Some(terms));
     objects.place(&kept.key, b"{}");
     let failure = run(records.terms(&record)).unwrap_err().to_string();
-    assert!(failure.contains("cannot tell what deployment 1 of prod sets") && failure.contains("ingot-fleet abort prod"), "{failure}");
+    assert!(
+        failure.contains("cannot determine the settings of deployment 1 of prod") && failure.contains("ingot-fleet abort prod"),
+        "{failure}"
+    );
 }
 
-/// What a process that is killed does: see below.
+/// The process that the next test kills.
 #[test]
 #[ignore = "runs in a process of its own"]
 fn child() {
@@ -247,7 +250,7 @@ fn child() {
 }
 
 #[test]
-fn a_process_killed_at_any_write_leaves_what_others_understand() {
+fn a_process_killed_at_any_write_leaves_readable_records() {
     for (write, when, left) in [
         (0, "before", [].as_slice()),
         (0, "after", &[]),
@@ -273,7 +276,7 @@ fn a_process_killed_at_any_write_leaves_what_others_understand() {
             [State::UnderWay] => {
                 let told = other.unwrap_err().to_string();
                 assert_eq!(told, "deployment 1 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
-                // The attempt itself goes on.
+                // The attempt itself can resume.
                 run(deploy(&Directory::new(root.path()), "ann")).unwrap();
                 assert_eq!(states(root.path()), [State::Good]);
             }

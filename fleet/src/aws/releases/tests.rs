@@ -1,4 +1,4 @@
-//! A release is made once, whatever happens between two writes.
+//! A release is made exactly once, whatever happens between two writes.
 
 use std::io::Write as _;
 
@@ -38,13 +38,16 @@ fn is_never_another() {
     let Ok(Published::AlreadyThere(manifest)) = make(&objects, "v1", "one", "bob") else { panic!("it is there") };
     assert_eq!(manifest.by, "ann");
     let told = make(&objects, "v1", "two", "bob").unwrap_err().to_string();
-    assert!(told.starts_with("v1 is another release: it was made 2026-11-30T23:00:00Z by ann with SHA-256 7692c3ad"), "{told}");
-    assert!(told.contains("hint: a release never changes"), "{told}");
+    assert!(
+        told.starts_with("the release v1 exists with other content: it was made 2026-11-30T23:00:00Z by ann with SHA-256 7692c3ad"),
+        "{told}"
+    );
+    assert!(told.contains("hint: choose another name with --name: a release never changes"), "{told}");
     assert_eq!(objects.found(KEYS[1]).unwrap(), b"one");
 }
 
 #[test]
-fn whatever_write_fails_is_made_good_by_the_next_run() {
+fn any_failed_write_is_repaired_by_the_next_run() {
     for fault in FAULTS {
         for write in 0..2 {
             let root = tempfile::tempdir().unwrap();
@@ -62,18 +65,18 @@ fn whatever_write_fails_is_made_good_by_the_next_run() {
 }
 
 #[test]
-fn an_upload_that_was_given_up_is_not_taken_over_with_other_content() {
+fn an_abandoned_upload_is_not_reused_for_other_content() {
     let root = tempfile::tempdir().unwrap();
     make(&Directory::with(root.path(), 1, Fault::NotSent), "v1", "one", "ann").unwrap_err();
     let objects = Directory::new(root.path());
     let told = make(&objects, "v1", "two", "bob").unwrap_err().to_string();
-    assert!(told.starts_with("v1 is taken: s3://acme-releases/shop/releases/v1.tar.zst has other content"), "{told}");
+    assert!(told.starts_with("the name v1 is taken: s3://acme-releases/shop/releases/v1.tar.zst has other content"), "{told}");
     assert!(objects.found(KEYS[0]).is_none());
     make(&objects, "v1", "one", "bob").unwrap();
 }
 
 #[test]
-fn of_two_with_other_content_one_makes_it() {
+fn one_of_two_with_different_content_wins() {
     let root = tempfile::tempdir().unwrap();
     let made: Vec<bool> = std::thread::scope(|scope| {
         let threads = ["one", "two"].map(|text| {
@@ -89,7 +92,7 @@ fn of_two_with_other_content_one_makes_it() {
 }
 
 #[test]
-fn an_archive_that_somebody_deleted_comes_back() {
+fn a_deleted_archive_is_uploaded_again() {
     let root = tempfile::tempdir().unwrap();
     let objects = Directory::new(root.path());
     make(&objects, "v1", "one", "ann").unwrap();
@@ -99,7 +102,7 @@ fn an_archive_that_somebody_deleted_comes_back() {
 }
 
 #[test]
-fn lists_what_there_is_of_each() {
+fn lists_complete_and_incomplete_releases() {
     let root = tempfile::tempdir().unwrap();
     let objects = Directory::new(root.path());
     make(&objects, "v1", "one", "ann").unwrap();

@@ -1,4 +1,4 @@
-//! What is sent, and what is made of each answer. No network: answers are given in order.
+//! What is sent, and how each answer is handled. No network: scripted answers in order.
 
 use super::*;
 use crate::aws::script::{Answer, Script};
@@ -18,7 +18,7 @@ const ELSEWHERE: Answer =
     Some((301, &[("x-amz-bucket-region", "us-east-1")], "<Error><Code>PermanentRedirect</Code><Message>Elsewhere</Message></Error>"));
 
 #[tokio::test(start_paused = true)]
-async fn a_write_says_on_what_it_depends() {
+async fn a_write_sends_its_condition() {
     let (bucket, script) = bucket(&[DONE, DONE]);
     let done = Put::Done { etag: "\"2\"".into() };
     assert_eq!(bucket.put("shop/1.json", b"x".to_vec(), Condition::Absent).await.unwrap(), done);
@@ -27,7 +27,7 @@ async fn a_write_says_on_what_it_depends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_hold_is_refused() {
+async fn a_failed_condition_is_refused() {
     for answers in [[FAILS].as_slice(), &[GONE], &[BUSY, BUSY, FAILS], &[None, FAILS], &[None, None, FAILS]] {
         let (bucket, script) = bucket(answers);
         assert_eq!(bucket.put("1.json", Vec::new(), Condition::Unchanged("\"1\"")).await.unwrap(), Put::Refused, "{answers:?}");
@@ -36,7 +36,7 @@ async fn what_does_not_hold_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_goes_on_too_long_is_told() {
+async fn lasting_failures_are_reported() {
     let (busy, _) = bucket(&[BUSY; 6]);
     let told = busy.put("1.json", Vec::new(), Condition::Absent).await.unwrap_err().to_string();
     assert!(told.contains("ConditionalRequestConflict"), "{told}");
@@ -46,13 +46,13 @@ async fn what_goes_on_too_long_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_told_from_what_is_denied() {
+async fn a_missing_object_is_distinguished_from_a_denied_one() {
     let (there, _) = bucket(&[GONE, NO_BUCKET, DENIED, ELSEWHERE]);
     assert_eq!(there.get("1.json").await.unwrap(), None);
     for (exit, says) in [
         (Exit::Document, "correct `releases:`"),
         (Exit::Failed, "allow s3:GetObject on arn:aws:s3:::acme-releases/1.json"),
-        (Exit::Failed, "its bucket is in us-east-1, and calls go to eu-central-1"),
+        (Exit::Failed, "its bucket is in us-east-1, but calls go to eu-central-1"),
     ] {
         let failure = there.get("1.json").await.unwrap_err();
         assert!(failure.exit == exit && failure.to_string().contains(says), "{failure}");

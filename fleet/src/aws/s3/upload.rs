@@ -1,6 +1,6 @@
-//! Writing: small objects and archives of up to 32 MiB in one call, larger ones in parts of which each is tried again by itself.
+//! Writing: objects of up to 32 MiB in one call, larger ones in parts that are retried one by one.
 //!
-//! Every body has its SHA-256 beside it, which S3 verifies and keeps.
+//! Every body is sent with its SHA-256, which S3 verifies and stores.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use crate::digest::Sha256;
 use crate::failure::Failure;
 use crate::release::content::Content;
 
-/// How long a body of 32 MiB may take: at a megabit a second.
+/// Timeout for a body of 32 MiB, which allows for about a megabit per second.
 const UPLOAD: Duration = Duration::from_secs(300);
 
-/// How many parts go at a time, each of them in memory.
+/// Parts sent in parallel, each held in memory.
 const PARALLEL: usize = 4;
 
-/// How often a write is tried that meets another one of the same key, and what each pause is longer than the one before.
+/// How often a write is retried after a conflict with a write of the same key, and by how much each pause grows.
 const CONFLICTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What S3 answers where a condition does not hold; the others if the object is gone, and if the upload is over.
+/// S3's codes for a condition that does not hold, an object that is gone, and an upload that has ended.
 const REFUSED: [&str; 3] = ["PreconditionFailed", "NoSuchKey", "NoSuchUpload"];
 
 /// Two writes of a key at the same time.
 const CONFLICT: &str = "ConditionalRequestConflict";
 
-/// For bodies that take their time.
+/// Client settings for large bodies.
 fn patient() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::config::Builder::new().timeout_config(TimeoutConfig::builder().read_timeout(UPLOAD).build())
 }
@@ -60,7 +60,7 @@ impl Bucket {
         }
     }
 
-    /// What comes of a write that was answered otherwise than by success; `None` for another try.
+    /// Decides what a failed write means. Returns `None` if it should be retried.
     async fn settle(&self, trouble: Trouble, conflicts: &mut u32, key: &str) -> Result<Option<Put>, Failure> {
         if trouble.has(&[CONFLICT]) && *conflicts < CONFLICTS {
             *conflicts += 1;
@@ -82,7 +82,8 @@ impl Bucket {
             Err(failure) => Err(failure),
         };
         if !matches!(put, Ok(Put::Done { .. })) {
-            // Its parts would be paid for until the bucket's rule removes them. That it fails is no news by now.
+            // Otherwise its parts cost money until the bucket's lifecycle rule removes them. A failure here adds
+            // nothing to `put`.
             let _ = self.client.abort_multipart_upload().bucket(&self.name).key(key).upload_id(upload).send().await;
         }
         put

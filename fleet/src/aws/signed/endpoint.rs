@@ -1,4 +1,4 @@
-//! Where a service is called, and for which region its calls are signed: as an SDK of that service would do it.
+//! The endpoint of a service and the region its calls are signed for, resolved as the service's SDK would.
 
 use aws_types::service_config::ServiceConfigKey;
 use ingot::desk;
@@ -7,12 +7,12 @@ use super::api::Api;
 use crate::aws::Aws;
 use crate::aws::trouble::Trouble;
 
-/// Where calls of a service go.
+/// The endpoint of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// With a slash at its end.
+    /// Ends with a slash.
     pub(super) url: String,
-    /// That of the signature.
+    /// Region of the signature.
     pub(super) region: String,
 }
 
@@ -23,7 +23,7 @@ pub(super) async fn of(aws: &Aws, api: &Api) -> Result<Endpoint, Trouble> {
         (Some(url), _) if !url.starts_with("http://") && !url.starts_with("https://") => {
             let variable = api.id.replace(' ', "_").to_uppercase();
             return Err(Trouble::Own(format!(
-                "`{url}` is no URL to call: look at AWS_ENDPOINT_URL_{variable}, AWS_ENDPOINT_URL and the profile"
+                "`{url}` is not an http or https URL: check AWS_ENDPOINT_URL_{variable}, AWS_ENDPOINT_URL and the profile"
             )));
         }
         (Some(url), _) => (url, aws.region.clone()),
@@ -40,17 +40,18 @@ async fn of_region(aws: &Aws, api: &Api, (fips, dual_stack): (bool, bool)) -> Re
     desk::endpoint(api.service, &aws.region, fips, dual_stack).await.map_err(Trouble::Own)
 }
 
-/// What the environment and the profile say: of the service, or of all. `ignore_configured_endpoint_urls` is among it.
+/// Returns the URL configured in the environment or the profile, for this service or for all. It honours
+/// `ignore_configured_endpoint_urls`.
 ///
 /// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
 fn configured(aws: &Aws, api: &Api) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id(api.id).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
-    let key = key.expect("all of it is said");
+    let key = key.expect("all fields are set");
     let own = aws.sdk.service_config().and_then(|configured| configured.load_config(key));
     own.or_else(|| aws.sdk.endpoint_url().map(str::to_owned)).filter(|url| !url.is_empty())
 }
 
-/// The endpoint of a service that has one for a whole partition. Newer partitions have theirs where all others are.
+/// Returns the endpoint of a service that has one per partition. In newer partitions it follows the regional pattern.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/iam-service.html>
 fn of_partition(service: &str, region: &str, is_fips: bool) -> Option<(String, &'static str)> {
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
     use crate::aws::script::Script;
 
-    /// What a profile says of Service Quotas; of nothing else.
+    /// A profile that configures only Service Quotas.
     #[derive(Debug)]
     struct Profile(&'static str);
 
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_profile_says_of_a_service_comes_first() {
+    async fn the_endpoint_of_a_service_in_the_profile_comes_first() {
         let quotas = Api { service: "servicequotas", id: "Service Quotas", version: "", is_global: false };
         let iam = Api { service: "iam", id: "IAM", version: "", is_global: true };
         let plain = Script::of(&[]).aws();
@@ -97,11 +98,11 @@ mod tests {
         let all = Aws { sdk: all, ..plain.clone() };
         assert_eq!(url(&all, &iam).await, home("http://127.0.0.1:6000/"));
         let Err(Trouble::Own(why)) = of(&with("localhost"), &quotas).await else { panic!() };
-        assert!(why.contains("look at AWS_ENDPOINT_URL_SERVICE_QUOTAS, AWS_ENDPOINT_URL and the profile"), "{why}");
+        assert!(why.contains("check AWS_ENDPOINT_URL_SERVICE_QUOTAS, AWS_ENDPOINT_URL and the profile"), "{why}");
     }
 
     #[test]
-    fn a_global_service_is_called_where_its_partition_has_it() {
+    fn a_global_service_is_called_at_its_partitions_endpoint() {
         let of = |region| of_partition("iam", region, false);
         assert_eq!(of("eu-central-1"), Some(("https://iam.amazonaws.com".into(), "us-east-1")));
         assert_eq!(of("cn-northwest-1"), Some(("https://iam.cn-north-1.amazonaws.com.cn".into(), "cn-north-1")));

@@ -1,6 +1,7 @@
 //! Queue and database.
 //!
-//! What Elastic Beanstalk calls a database: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/using-features.managing.db.html>
+//! Databases of Elastic Beanstalk:
+//! <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/using-features.managing.db.html>
 
 use ingot::desk::Value;
 
@@ -11,11 +12,11 @@ use crate::fleet::Tier;
 const SQSD: &str = "aws:elasticbeanstalk:sqsd";
 const RDS: &str = "aws:rds:dbinstance";
 
-/// The longest that SQS hides and keeps messages, in seconds.
+/// Longest visibility timeout and retention period of SQS, in seconds.
 const LONGEST_HIDDEN: u64 = 12 * 60 * 60;
 const LONGEST_KEPT: u64 = 14 * 24 * 60 * 60;
 
-/// Engines of RDS that an environment may have.
+/// RDS engines that an environment may use.
 const ENGINES: [&str; 3] = ["postgres", "mysql", "mariadb"];
 
 impl Carry {
@@ -23,9 +24,9 @@ impl Carry {
         if self.tier != Tier::Worker {
             return;
         }
-        // One of theirs is made again, with its dead-letter queue.
+        // A queue that Elastic Beanstalk created is not taken over: the stack creates one with its dead-letter queue.
         if let Some(url) = self.options.take(SQSD, "WorkerQueueURL") {
-            self.leave(&url, "name a queue that has to stay in `queue.url`; without it, the stack makes one");
+            self.leave(&url, "to keep this queue, write its URL in `queue.url`; otherwise the stack creates a new one");
         }
         let advice = "write 1s to 12h in `queue.visibility`";
         self.take((SQSD, "VisibilityTimeout"), "queue.visibility", |text| seconds(text, 1, LONGEST_HIDDEN), advice);
@@ -38,12 +39,12 @@ impl Carry {
         if !self.options.has(RDS) {
             return;
         }
-        // In each saved configuration, also of environments without a database.
+        // Every saved configuration contains this option, even without a database.
         let is_coupled = self.options.take(RDS, "HasCoupledDatabase").is_none_or(|coupled| boolean(&coupled.value) != Some(false));
         if !is_coupled {
             return drop(self.options.take_all(RDS));
         }
-        // Elastic Beanstalk's defaults, which are not those of fleet.yaml; the name is always this one.
+        // Elastic Beanstalk's defaults, which differ from those of fleet.yaml; the database name is always `ebdb`.
         for (name, path, value) in [("DBEngine", "database.engine", "mysql"), ("DBUser", "database.user", "ebroot")] {
             if !self.options.has_option(RDS, name) {
                 self.draft.set(path, string(value));
@@ -62,7 +63,7 @@ impl Carry {
         let is_true = |text: &str| boolean(text).map(|is| Value::Bool(is, if is { "true" } else { "false" }));
         self.take((RDS, "MultiAZDatabase"), "database.multi_az", is_true, "write true or false in `database.multi_az`");
         let advice =
-            "the stack of Elastic Beanstalk keeps the former database: decouple it, take a snapshot, and name that in `restore_from`";
+            "the former database stays in Elastic Beanstalk's stack: decouple it, take a snapshot, and name the snapshot in `restore_from`";
         self.notes.push(advice.into());
     }
 }

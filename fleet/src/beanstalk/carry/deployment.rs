@@ -1,4 +1,4 @@
-//! Policies and alarms.
+//! Deployment policies and alarms.
 
 use ingot::desk::Value;
 
@@ -12,12 +12,14 @@ const TOPICS: &str = "aws:elasticbeanstalk:sns:topics";
 impl Carry {
     pub(super) fn deployment(&mut self) {
         let (min, max) = (self.number("instances.min").unwrap_or(1).max(1), self.number("instances.max").unwrap_or(4));
-        // A size without a kind is a share.
+        // Without a type, the batch size is a percentage.
         let kind = self.options.take(COMMAND, "BatchSizeType").map_or("Percentage".to_owned(), |kind| kind.value);
         let batch = self.options.take(COMMAND, "BatchSize");
         let Some(policy) = self.options.take(COMMAND, "DeploymentPolicy") else {
-            self.notes
-                .push("no file names a policy, and Elastic Beanstalk's is AllAtOnce: `deployment.policy` is rolling_with_batch".into());
+            self.notes.push(
+                "no file names a deployment policy: `deployment.policy` is rolling_with_batch, instead of Elastic Beanstalk's AllAtOnce"
+                    .into(),
+            );
             return self.policy("rolling_with_batch", (&kind, batch), (min, max));
         };
         let named = match policy.value.as_str() {
@@ -26,11 +28,14 @@ impl Carry {
             "RollingWithAdditionalBatch" => "rolling_with_batch",
             "Immutable" if self.mode == Mode::HighlyAvailable => "immutable",
             "Immutable" => {
-                self.notes.push("`deployment.policy` is rolling_with_batch: a single instance has no immutable".into());
+                self.notes.push("`deployment.policy` is rolling_with_batch: a single instance cannot have immutable".into());
                 "rolling_with_batch"
             }
             _ => {
-                self.leave(&policy, "write a policy in `deployment.policy`; until then, it is rolling_with_batch, or what fits the sizes");
+                self.leave(
+                    &policy,
+                    "write a policy in `deployment.policy`; until then, it is rolling_with_batch, or a policy that fits the group's size",
+                );
                 return self.policy("rolling_with_batch", (&kind, batch), (min, max));
             }
         };
@@ -44,16 +49,18 @@ impl Carry {
         self.fit(named, min, max);
     }
 
-    /// A number, or a share, where a policy has batches.
+    /// Converts the batch size, if the policy has batches.
     fn batch(&mut self, kind: &str, size: Option<Setting>, policy: &str) {
         let Some(size) = size else { return };
         let is_share = kind != "Fixed";
         if self.mode == Mode::SingleInstance || !matches!(policy, "rolling" | "rolling_with_batch") {
             return;
         }
-        // All at once is the default of a batch there, whatever the policy.
+        // 100% is Elastic Beanstalk's default, whatever the policy.
         if is_share && size.value.trim() == "100" {
-            return self.notes.push("`deployment.batch` is 25%, in place of Elastic Beanstalk's 100%, which is all at once".into());
+            return self
+                .notes
+                .push("`deployment.batch` is 25%, instead of Elastic Beanstalk's 100%, which is all instances at once".into());
         }
         let share = |text: &str| whole(text, 1, 99).map(|_| string(format!("{}%", text.trim())));
         match if is_share { share(&size.value) } else { whole(&size.value, 1, 1000) } {
@@ -62,7 +69,7 @@ impl Carry {
         }
     }
 
-    /// Takes a policy that CloudFormation can carry out with these sizes.
+    /// Replaces a policy that CloudFormation cannot carry out with these sizes.
     fn fit(&mut self, policy: &str, min: u64, max: u64) {
         if self.mode == Mode::SingleInstance {
             return;
@@ -80,7 +87,8 @@ impl Carry {
             _ => None,
         };
         if let Some(fitting) = fitting {
-            let message = format!("`deployment.policy` is {fitting}: {policy} of {batch} does not go with {min} to {max} instances");
+            let message =
+                format!("`deployment.policy` is {fitting}: {policy} with batches of {batch} does not work with {min} to {max} instances");
             self.notes.push(message);
             self.draft.set("deployment.policy", string(fitting));
         }

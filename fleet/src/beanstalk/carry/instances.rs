@@ -1,4 +1,4 @@
-//! What instances are, how many, and when.
+//! Instances: types, number, scaling and schedule.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const EC2: &str = "aws:ec2:instances";
 const TRIGGER: &str = "aws:autoscaling:trigger";
 const ACTION: &str = "aws:autoscaling:scheduledaction";
 
-/// So many types, and so many schedules, an environment has.
+/// Maximum number of instance types and of schedules in an environment.
 const MOST_TYPES: usize = 2;
 const MOST_SCHEDULES: usize = 2;
 
@@ -60,7 +60,7 @@ impl Carry {
         self.carry(setting, "instances.types", list(first));
     }
 
-    /// A share above the base is On-Demand: 70 % unless the environment has a single instance.
+    /// Elastic Beanstalk sets the On-Demand share above the base: 70% by default, 0% for a single instance.
     fn spot(&mut self) {
         let share = self.options.take(EC2, "SpotFleetOnDemandAboveBasePercentage");
         let Some(enabled) = self.options.take(EC2, "EnableSpot").filter(|setting| boolean(&setting.value) == Some(true)) else { return };
@@ -72,7 +72,7 @@ impl Carry {
         }
     }
 
-    /// CPU has a counterpart: the middle between both thresholds, which a target keeps to both sides of.
+    /// Converts a trigger on CPU to a target midway between its thresholds. Other triggers have no equivalent.
     fn scale_on(&mut self) {
         let trigger: Vec<Setting> = self.options.take_all(TRIGGER);
         if trigger.is_empty() {
@@ -86,11 +86,13 @@ impl Carry {
         };
         let of_cpu = of_name("MeasureName").filter(|measure| measure.value == "CPUUtilization").cloned();
         if let Some((target, measure)) = target.filter(|target| *target >= 1.0).zip(of_cpu) {
-            self.notes.push(format!("`cpu_percent` is {target}, the middle of the former thresholds: a target is held, not crossed"));
+            self.notes.push(format!(
+                "`cpu_percent` is {target}, midway between the former thresholds: scaling holds a target instead of reacting to thresholds"
+            ));
             return self.carry(measure, "instances.scale_on.cpu_percent", Value::Number(format!("{target}")));
         }
         let said = trigger.iter().map(|one| format!("{} {}", one.name, one.value)).collect::<Vec<_>>().join(", ");
-        self.notes.push(format!("choose `instances.scale_on`, which has no counterpart of the former trigger: {said}"));
+        self.notes.push(format!("choose `instances.scale_on`, since the former trigger has no equivalent: {said}"));
     }
 
     pub(super) fn schedule(&mut self) {

@@ -13,11 +13,11 @@ impl Carry {
         for setting in self.options.take_all(PROPERTIES) {
             let is_secret = may_be_secret(&setting.name, &setting.value);
             let advice = if !is_secret && !has_form(&setting.name, "[A-Za-z_][A-Za-z0-9_]*") {
-                "give it the name of an environment variable, and write it in `properties:`"
+                "rename it to a valid environment variable, and write it in `properties:`"
             } else if is_computed(&setting.value) {
-                "write what CloudFormation computes here as a property, or as a value of the boot document"
+                "write the value that CloudFormation computes here as a property, or as a value of the boot document"
             } else if is_secret {
-                "put it into Secrets Manager, list it in `secrets:`, and read it by `secrets:` of the boot document"
+                "store it in Secrets Manager, list it in `secrets:`, and read it through `secrets:` in the boot document"
             } else {
                 self.draft.property(&setting.name, &setting.value);
                 let path = format!("properties.{}", setting.name);
@@ -38,8 +38,8 @@ impl Carry {
             };
             let variable = &setting.name;
             let advice =
-                format!("read `{name}` by `secrets:` of the boot document, and write {variable} in `environment:` of the application");
-            self.notes.push(format!("{variable} is no property: {advice}"));
+                format!("read `{name}` through `secrets:` in the boot document, and set {variable} in `environment:` of the application");
+            self.notes.push(format!("{variable} is not a property: {advice}"));
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -51,9 +51,10 @@ impl Carry {
     }
 }
 
-/// The name of a secret or a parameter by its ARN.
+/// Returns the name of a secret or parameter from its ARN.
 ///
-/// Secrets Manager adds a hyphen and six characters, and what follows another colon is a key, a stage or a version:
+/// Secrets Manager appends a hyphen and six characters to the name. After another colon comes a key, a stage or a
+/// version:
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/getting-started.html>
 fn name_of(arn: &str) -> Option<String> {
     let parts: Vec<&str> = arn.trim().split(':').collect();

@@ -9,7 +9,7 @@ use super::{Carry, boolean, is_computed, items, seconds, string, whole};
 const VPC: &str = "aws:ec2:vpc";
 const PROCESS: &str = "aws:elasticbeanstalk:environment:process:default";
 
-/// The longest and the shortest that a target group waits for requests, in seconds.
+/// Shortest and longest deregistration delay of a target group, in seconds.
 const WAITS: (u64, u64) = (1, 3600);
 
 impl Carry {
@@ -28,11 +28,11 @@ impl Carry {
         let (namespace, name) = ("aws:autoscaling:launchconfiguration", "SecurityGroups");
         let advice = "write the IDs of the groups in `network.security_groups`";
         match self.options.take(namespace, name) {
-            // The one that Elastic Beanstalk makes goes with its environment.
+            // Elastic Beanstalk deletes the group it created along with the environment.
             Some(groups) if groups.value.contains("AWSEBSecurityGroup") => {
                 self.leave(
                     &groups,
-                    "leave out the group that Elastic Beanstalk made; write the IDs of others in `network.security_groups`",
+                    "leave out the group that Elastic Beanstalk created; write the IDs of the others in `network.security_groups`",
                 );
             }
             Some(groups) => match named(&groups.value, "sg-") {
@@ -42,7 +42,7 @@ impl Carry {
             None => {}
         }
         if !self.draft.has("network.vpc") {
-            self.notes.push("the files name no VPC, so that Elastic Beanstalk takes the default one: write its ID in `network.vpc`".into());
+            self.notes.push("no file names a VPC, so Elastic Beanstalk uses the default VPC: write its ID in `network.vpc`".into());
         }
     }
 
@@ -51,7 +51,7 @@ impl Carry {
             return self.without_load_balancer();
         }
         self.take((VPC, "ELBScheme"), "load_balancer.public", scheme, "write `public: true` or `public: false` in `load_balancer:`");
-        // What is of the other load balancer counts where nothing else is said.
+        // Options of Classic Load Balancers apply unless those of Application Load Balancers override them.
         for namespace in ["aws:elb:listener:443", "aws:elbv2:listener:443"] {
             let names = ["SSLCertificateArns", "SSLCertificateId"];
             for name in names {
@@ -61,7 +61,7 @@ impl Carry {
         }
         let advice = "write a path that answers 200 in `load_balancer.health_check`";
         self.take(("aws:elasticbeanstalk:application", "Application Healthcheck URL"), "load_balancer.health_check", path, advice);
-        // `/` is the default, which settings as AWS describes them have beside a path that is set.
+        // Settings described by AWS contain the default `/` even if another option sets a path.
         let is_default = |setting: &Setting| setting.value.trim() == "/";
         let health = self.options.take(PROCESS, "HealthCheckPath");
         if let Some(setting) = health.filter(|setting| !is_default(setting) || !self.draft.has("load_balancer.health_check")) {
@@ -77,13 +77,12 @@ impl Carry {
         }
         if !self.draft.has("load_balancer.health_check") {
             self.draft.set("load_balancer.health_check", string("/"));
-            self.notes.push(
-                "`health_check` is `/`, as Elastic Beanstalk has it: a path that proves that the application serves is better".into(),
-            );
+            self.notes
+                .push("`health_check` is `/`, as in Elastic Beanstalk: choose a path that proves that the application can serve".into());
         }
     }
 
-    /// What only a load balancer has needs no word where there is none, unless it is a path of the application.
+    /// Drops options that only concern a load balancer. Path and port of the application are left, with advice.
     fn without_load_balancer(&mut self) {
         drop(self.options.take(VPC, "ELBScheme"));
         drop(self.options.take(VPC, "ELBSubnets"));
@@ -115,12 +114,12 @@ fn scheme(text: &str) -> Option<Value> {
     }
 }
 
-/// The first certificate of ACM: a listener has one that it shows to whom it does not know.
+/// Takes the first ACM certificate, the listener's default.
 fn certificate(text: &str) -> Option<Value> {
     items(text).first().filter(|arn| arn.contains(":acm:")).map(|arn| string(*arn))
 }
 
-/// The path of `/health`, `HTTP:80/health` or `http://…/health`.
+/// Extracts the path from `/health`, `HTTP:80/health` or `http://…/health`.
 fn path(text: &str) -> Option<Value> {
     if is_computed(text) || text.to_ascii_uppercase().starts_with("TCP") {
         return None;

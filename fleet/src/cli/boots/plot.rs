@@ -1,7 +1,7 @@
-//! Boots as an SVG: a dot for each, by when it began and how long it took, in a strip for each release.
+//! Boots as an SVG: one dot per boot, by start time and duration, in one strip per release.
 //!
-//! A boot that failed is a cross, so that it is told from others without color. Every element has its color as an attribute, for
-//! viewers that know no style sheets; the details of a dot are in its `<title>`.
+//! A failed boot is a cross, so that it can be told apart without color. Every element has its color as an attribute,
+//! for viewers without support for style sheets; the details of a dot are in its `<title>`.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,14 @@ use crate::story::{Boot, Of, Sum, sums};
 /// All lengths are in pixels.
 const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 16.0;
-/// The column of names, and that of times.
+/// Widths of the column of names, and of the column of times.
 const NAMES: f64 = 260.0;
 const TIMES: f64 = 70.0;
-/// A strip.
+/// Height of a strip, and of the gap below it.
 const STRIP: f64 = 120.0;
 const GAP: f64 = 28.0;
 const DOT: f64 = 3.5;
-/// The longest name that fits into its column.
+/// The longest name that fits into its column, in characters.
 const LONGEST: usize = 34;
 
 const FONTS: &str = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
@@ -29,7 +29,7 @@ const LINE: &str = "#d5dae0";
 const GOOD: &str = "#2f6db5";
 const BAD: &str = "#b3261e";
 
-/// Draws boots.
+/// Draws the boots.
 pub(super) fn svg(stack: &str, boots: &[(Of, Boot)]) -> String {
     let sums = sums(boots);
     let height = MARGIN * 2.0 + 40.0 + sums.len().max(1) as f64 * (STRIP + GAP);
@@ -38,7 +38,7 @@ pub(super) fn svg(stack: &str, boots: &[(Of, Boot)]) -> String {
          font-family=\"{FONTS}\" font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
     );
     text(&mut out, (MARGIN, MARGIN + 14.0), INK, &format!("Boots of {stack}: {}", boots.len()));
-    text(&mut out, (MARGIN, MARGIN + 32.0), SOFT, "a dot is a boot, a cross one that failed; the line is the median");
+    text(&mut out, (MARGIN, MARGIN + 32.0), SOFT, "a dot is a boot, a cross is a failed boot, and the line is the median");
     let times = boots.iter().map(|(_, boot)| boot.began);
     let (Some(first), Some(last)) = (times.clone().min(), times.max()) else {
         text(&mut out, (MARGIN, MARGIN + 60.0), SOFT, "no boot has left evidence");
@@ -61,7 +61,7 @@ pub(super) fn svg(stack: &str, boots: &[(Of, Boot)]) -> String {
     out + "</svg>\n"
 }
 
-/// The axis of time.
+/// The time axis.
 struct Across {
     first: Timestamp,
     last: Timestamp,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_as_nothing() {
+    fn a_plot_without_boots_says_so() {
         assert!(svg("shop-prod", &[]).contains("no boot has left evidence"));
     }
 

@@ -1,4 +1,4 @@
-//! What the verbs of an edge begin with: fleet.yaml, AWS, and where everything is.
+//! What every edge command needs: fleet.yaml, AWS, and the names of the edge's resources.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::fleet::{Edge, Read};
 use crate::place::Place;
 use crate::stack::Account;
 
-/// An edge and AWS.
+/// An edge, and the AWS clients to work on it.
 #[derive(Debug)]
 pub(crate) struct EdgeDesk {
     read: Read,
@@ -37,15 +37,15 @@ pub(crate) fn stack_of(application: &str, edge: &str) -> String {
 }
 
 impl EdgeDesk {
-    /// For an edge that is in fleet.yaml.
+    /// For an edge of fleet.yaml.
     pub(crate) async fn of(file: &Path, name: &str) -> Result<Self, Failure> {
         let read = input::sound(file).map_err(Failure::told)?;
         if !read.fleet.edges.iter().any(|edge| edge.key.name == name) {
             let names: Vec<&str> = read.fleet.edges.iter().map(|edge| edge.key.name.as_str()).collect();
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "add `edges:` to fleet.yaml: docs/fleet/blue-green.md".to_owned(),
-                None => format!("there are: {}", names.join(", ")),
+                None if names.is_empty() => "add `edges:` to fleet.yaml, as docs/fleet/blue-green.md shows".to_owned(),
+                None => format!("name one of these edges: {}", names.join(", ")),
             };
             return Err(Failure::new(Exit::Usage, format!("there is no edge `{name}` in fleet.yaml")).hint(hint));
         }
@@ -70,34 +70,34 @@ impl EdgeDesk {
         Swaps::new(&self.bucket, &self.place, &self.name)
     }
 
-    /// How its stack stands, if it has one. A name alone is not enough.
+    /// The state of its stack, if it exists. A stack that merely has the same name is refused.
     pub(crate) async fn standing(&self) -> Result<Option<Standing>, Failure> {
         let stack = self.stack();
         let Some(standing) = self.stacks.standing(&stack).await? else { return Ok(None) };
         let is_own = (standing.parameter("Application"), standing.parameter("Edge")) == (Some(&self.place.application), Some(&self.name));
-        // Of a change set alone there is nothing yet, no parameters either.
+        // A stack that consists of a change set only has no parameters yet.
         match is_own || standing.status == "REVIEW_IN_PROGRESS" {
             true => Ok(Some(standing)),
             false => Err(Failure::new(
                 Exit::Usage,
-                format!("the stack {stack} is not that of the edge {} of {}", self.name, self.place.application),
+                format!("the stack {stack} does not belong to the edge {} of {}", self.name, self.place.application),
             )
-            .hint("name the edge otherwise in fleet.yaml, or correct AWS_REGION and AWS_PROFILE")),
+            .hint("rename the edge in fleet.yaml, or correct AWS_REGION and AWS_PROFILE")),
         }
     }
 
-    /// The same of an edge that there has to be, with its weights.
+    /// The same for an edge that must exist, with its weights.
     pub(crate) async fn standing_with_weights(&self) -> Result<(Standing, Weights), Failure> {
         let standing = self.standing().await?.and_then(|standing| Weights::of(&standing).map(|weights| (standing, weights)));
         standing.ok_or_else(|| self.not_there())
     }
 
     pub(crate) fn not_there(&self) -> Failure {
-        Failure::new(Exit::Usage, format!("the edge {} was not created yet", self.name))
+        Failure::new(Exit::Usage, format!("the edge {} has not been created yet", self.name))
             .hint(format!("run `ingot-fleet edge {}`", self.name))
     }
 
-    /// What the stack `ingot-account` has made, and who asks.
+    /// The resources of the stack `ingot-account`, and the identity of the caller.
     pub(crate) async fn account(&self) -> Result<(Account, String), Failure> {
         let caller = self.aws.caller().await?;
         Ok((account(&self.stacks, &self.aws.region, &caller).await?, caller))

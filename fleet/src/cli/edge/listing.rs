@@ -1,4 +1,4 @@
-//! Edges as `list` shows them.
+//! Edges, as `list` shows them.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use super::slots::{among, names};
 use crate::deployment::course::Standing;
 use crate::deployment::slot::{Slot, Weights};
 
-/// What names of stacks of edges have before the name of the edge.
+/// What precedes the name of an edge in the name of its stack, after that of the application.
 const BEGINNING: &str = "edge-";
 
 /// One edge: of fleet.yaml, of AWS, or of both.
 #[derive(Debug)]
 pub(crate) struct Listed {
     name: String,
-    /// `None` where fleet.yaml is not at hand.
+    /// `None` if fleet.yaml was not read.
     is_in_file: Option<bool>,
     standing: Option<Standing>,
     /// The environments in each slot.
     slots: [String; 2],
 }
 
-/// Whether the stack of an application with this name, less that of the application, is that of an edge. No environment is
-/// called so.
+/// Whether this name of a stack, without the application's name, is that of an edge. Environments cannot have such a
+/// name.
 pub(crate) fn is_edge(name: &str) -> bool {
     name.starts_with(BEGINNING)
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edge_is_shown_with_who_has_its_slots() {
+    fn an_edge_is_shown_with_the_environments_in_its_slots() {
         let standing = |pairs: &[(&str, &str)]| Standing {
             status: "UPDATE_COMPLETE".into(),
             parameters: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

@@ -1,4 +1,4 @@
-//! Who has the slots of an edge, and how healthy that is.
+//! The environments in the slots of an edge, and their health.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub(crate) struct Tenant {
     pub(crate) environment: String,
     pub(crate) slot: Slot,
     pub(crate) release: Option<String>,
-    /// Status of its stack, while its instances come, go or are replaced.
+    /// Status of its stack, while its instances are launched, ended or replaced.
     pub(crate) changes: Option<String>,
 }
 
@@ -24,12 +24,12 @@ pub(crate) async fn tenants(stacks: &CloudFormation, application: &str, edge: &s
     Ok(among(&stacks.of_application(application).await?, edge))
 }
 
-/// The same among stacks that are known.
+/// The same, among stacks that are already known.
 pub(crate) fn among(stacks: &[(String, Standing)], edge: &str) -> Vec<Tenant> {
     let tenant = |(_, standing): &(String, Standing)| {
         let (_, slot) = Slot::of(standing).filter(|(of, _)| *of == edge)?;
         let text = |name: &str| standing.parameter(name).map(str::to_owned);
-        // The cleanup leaves the instances in service as they are: a deployment is over by then.
+        // During the cleanup, the instances in service no longer change: the deployment is over by then.
         let changes = Some(&standing.status).filter(|status| standing.is_busy() && !status.contains("CLEANUP")).cloned();
         Some(Tenant { environment: text("Environment")?, slot, release: text("Release"), changes })
     };
@@ -64,23 +64,23 @@ impl Position {
     }
 }
 
-/// Where an environment is. `None` of one without an edge, or whose edge is gone.
+/// The position of an environment. `None` without an edge, and if the edge is gone.
 pub(crate) async fn position(stacks: &CloudFormation, application: &str, environment: &Standing) -> Result<Option<Position>, Failure> {
     let Some((edge, slot)) = Slot::of(environment) else { return Ok(None) };
     let weights = stacks.standing(&stack_of(application, edge)).await?.as_ref().and_then(Weights::of);
     Ok(weights.map(|weights| Position { edge: edge.to_owned(), slot, percent: weights.percent(slot) }))
 }
 
-/// How many targets of a slot there are, and how many of them are healthy.
+/// How many targets a slot has, and how many of them are healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fitness {
     pub(crate) healthy: usize,
     pub(crate) all: usize,
-    /// Why one of the others is not.
+    /// Why one of the others is not healthy.
     pub(crate) why: Option<String>,
 }
 
-/// Asks the load balancer for the health of a slot. `edge` is its stack.
+/// Asks the load balancer for the health of a slot. `edge` is the edge's stack.
 pub(crate) async fn fitness(groups: &Groups, edge: &Standing, slot: Slot) -> Result<Fitness, Failure> {
     let Some(targets) = edge.output(slot.targets()) else { return Ok(Fitness { healthy: 0, all: 0, why: None }) };
     let targets = groups.health(targets).await?;

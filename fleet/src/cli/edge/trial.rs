@@ -1,4 +1,4 @@
-//! A slot is tried before it serves: by requests that its own rule leads to it.
+//! Tries a slot before it serves, with requests that a rule of its own routes to it.
 
 use super::desk::EdgeDesk;
 use crate::aws::traffic::{Answered, ask};
@@ -6,13 +6,13 @@ use crate::deployment::slot::Slot;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The most requests of one URL: about one for each instance.
+/// The most requests to one URL: about one per instance.
 const MOST: usize = 10;
 
-/// So much of an answer is shown that is not good, in characters.
+/// How much of a bad answer is shown, in characters.
 const SHOWN: usize = 80;
 
-/// Asks each URL for an answer of a slot, as often as that has instances. Every answer has to have a status of 2xx.
+/// Requests each URL from the slot, once per instance. Every answer must have a 2xx status.
 pub(crate) async fn tried(desk: &EdgeDesk, urls: &[String], slot: Slot, instances: usize) -> Result<(), Failure> {
     let stack = desk.stack();
     for url in urls {
@@ -26,9 +26,9 @@ pub(crate) async fn tried(desk: &EdgeDesk, urls: &[String], slot: Slot, instance
             if !answer.as_ref().is_ok_and(|answered| (200..300).contains(&answered.status)) {
                 let failure =
                     Failure::new(Exit::Failed, format!("nothing was changed: slot {slot} of the edge {} fails its check", desk.name()));
-                return Err(failure
-                    .why(format!("{url} {}, at request {turn} of {count}", shown(&answer)))
-                    .hint(format!("ask yourself: `curl -i -H 'X-Ingot-Slot: {slot}' {url}`; deploy to its environment again, then swap")));
+                return Err(failure.why(format!("{url} {}, in request {turn} of {count}", shown(&answer))).hint(format!(
+                    "reproduce it with `curl -i -H 'X-Ingot-Slot: {slot}' {url}`, deploy a fix to its environment, then swap"
+                )));
             }
         }
     }
@@ -39,18 +39,19 @@ fn is_name(answered: &Answered, stack: &str) -> bool {
     answered.status == 200 && answered.text.trim() == stack
 }
 
-/// Whatever was tried there, it would not be the slot.
+/// The refusal of a URL whose requests would not reach the slot.
 fn elsewhere(url: &str, stack: &str, answer: &Result<Answered, String>) -> Failure {
     let failure = Failure::new(Exit::Failed, format!("nothing was changed: {url} does not lead to the load balancer of {stack}"));
     failure.why(format!("with the header X-Ingot-Slot: name, it {}", shown(answer))).hint(
-        "name a URL whose host leads to the edge, without a proxy that drops the header, from an address within `trial`; https if the edge has a \
+        "name a URL that leads to the edge without a proxy that drops the header, and run this from an address \
+         in `trial`; use https if the edge has a \
          certificate",
     )
 }
 
 fn shown(answer: &Result<Answered, String>) -> String {
     match answer {
-        Err(why) => format!("gives no answer: {why}"),
+        Err(why) => format!("does not answer: {why}"),
         Ok(Answered { status, text }) => {
             let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
             let begin: String = words.chars().take(SHOWN).collect();
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_the_edge_is_told_with_what_it_said() {
+    fn an_answer_that_is_not_the_edges_is_quoted() {
         let answered = |status, text: &str| Answered { status, text: text.into() };
         assert!(is_name(&answered(200, "shop-edge-main\n"), "shop-edge-main"));
         for other in [answered(200, "<html>"), answered(301, "shop-edge-main"), answered(200, "shop-edge-other")] {
@@ -74,6 +75,6 @@ mod tests {
         let text = elsewhere("http://x/", "shop-edge-main", &Ok(answered(200, &"word ".repeat(100)))).to_string();
         assert!(text.contains("it answers 200, `word word") && text.contains("…`\n  hint: name a URL"), "{text}");
         assert_eq!(shown(&Ok(answered(503, ""))), "answers 503");
-        assert_eq!(shown(&Err("connection refused".into())), "gives no answer: connection refused");
+        assert_eq!(shown(&Err("connection refused".into())), "does not answer: connection refused");
     }
 }

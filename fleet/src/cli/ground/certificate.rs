@@ -1,4 +1,4 @@
-//! Whether a load balancer can take the certificate that fleet.yaml names.
+//! Checks that the load balancer can use the certificate that fleet.yaml names.
 
 use jiff::Timestamp;
 
@@ -17,61 +17,63 @@ pub(super) async fn holds(operator: &Operator, account: &Account) -> Result<(), 
         return Err(failure);
     }
     let asked = certificate(&operator.aws, arn);
-    let Some(found) = advised("the certificate is not looked at", asked).await? else { return Ok(()) };
+    let Some(found) = advised("the certificate was not checked", asked).await? else { return Ok(()) };
     judge(&environment.key.name, arn, found.as_ref(), Timestamp::now()).map_or(Ok(()), Err)
 }
 
-/// A load balancer takes certificates of its own region and its own account alone.
+/// A load balancer takes only certificates of its own region and account.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
 fn elsewhere(environment: &Environment, arn: &str, account: &Account) -> Option<Failure> {
     let (name, region) = (&environment.key.name, &account.region);
     let part = |number| arn.split(':').nth(number).unwrap_or_default();
     let wrong = |message: String, also: &str| {
-        let hint = format!("write one of ACM in {region} to `load_balancer.certificate` in fleet.yaml, or correct {also}");
+        let hint = format!("set `load_balancer.certificate` in fleet.yaml to a certificate of ACM in {region}, or correct {also}");
         Some(Failure::new(Exit::Document, message).why(arn).hint(hint))
     };
     if part(3) != region {
-        return wrong(format!("the certificate of {name} is in {}, and the environment in {region}", part(3)), "AWS_REGION");
+        return wrong(format!("the certificate of {name} is in {}, but the environment is in {region}", part(3)), "AWS_REGION");
     }
     if part(4) != account.id {
         return wrong(
-            format!("the certificate of {name} is of the account {}, and the environment of {}", part(4), account.id),
+            format!("the certificate of {name} belongs to the account {}, but the environment to {}", part(4), account.id),
             "AWS_PROFILE",
         );
     }
     None
 }
 
-/// What stands in the way. `None` of a certificate: it is gone.
+/// Why the certificate cannot be used. `found` is `None` if it does not exist.
 ///
 /// Source of statuses: <https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html>
 fn judge(name: &str, arn: &str, found: Option<&Certificate>, now: Timestamp) -> Option<Failure> {
-    const ANOTHER: &str = "write another one to `load_balancer.certificate` in fleet.yaml";
+    const ANOTHER: &str = "set `load_balancer.certificate` in fleet.yaml to another one";
     let wrong =
         |what: String, hint: String| Some(Failure::new(Exit::Document, format!("the certificate of {name} {what}")).why(arn).hint(hint));
     let Some(found) = found else {
-        return wrong("does not exist".into(), format!("{ANOTHER}: `aws acm list-certificates` lists what there is"));
+        return wrong("does not exist".into(), format!("{ANOTHER}: `aws acm list-certificates` lists them"));
     };
     let Certificate { status, domain, .. } = found;
     let why = found.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     match (status.as_str(), found.from, found.until) {
         ("PENDING_VALIDATION", ..) => wrong(
-            format!("for {domain} is not issued yet: it waits to be validated"),
+            format!("for {domain} is not issued yet: it is waiting for validation"),
             format!("validate it, as `aws acm describe-certificate --certificate-arn {arn}` shows, or {ANOTHER}"),
         ),
         ("ISSUED", _, Some(until)) if until <= now => expired(name, arn, domain, Some(until)),
         ("EXPIRED", _, until) => expired(name, arn, domain, until),
-        ("ISSUED", Some(from), _) if from > now => wrong(format!("for {domain} is valid from {from} on"), format!("wait, or {ANOTHER}")),
+        ("ISSUED", Some(from), _) if from > now => {
+            wrong(format!("for {domain} is not valid before {from}"), format!("wait until then, or {ANOTHER}"))
+        }
         ("ISSUED", ..) => None,
-        _ => wrong(format!("for {domain} is {status}{why}, and not issued"), ANOTHER.into()),
+        _ => wrong(format!("for {domain} is {status}{why}, expected ISSUED"), ANOTHER.into()),
     }
 }
 
 fn expired(name: &str, arn: &str, domain: &str, until: Option<Timestamp>) -> Option<Failure> {
-    let since = until.map(|until| format!(" since {until}")).unwrap_or_default();
-    let hint = "renew it, import it again, or write another one to `load_balancer.certificate` in fleet.yaml";
-    Some(Failure::new(Exit::Document, format!("the certificate of {name} for {domain} is expired{since}")).why(arn).hint(hint))
+    let on = until.map(|until| format!(" on {until}")).unwrap_or_default();
+    let hint = "renew it, import it again, or set `load_balancer.certificate` in fleet.yaml to another one";
+    Some(Failure::new(Exit::Document, format!("the certificate of {name} for {domain} expired{on}")).why(arn).hint(hint))
 }
 
 #[cfg(test)]
@@ -105,12 +107,12 @@ mod tests {
         for (found, what) in [
             (None, "the certificate of prod does not exist: arn:aws:acm:"),
             (Some(found("PENDING_VALIDATION", later)), "for shop.example is not issued yet"),
-            (Some(found("ISSUED", "2026-11-30T00:00:00Z")), "for shop.example is expired since 2026-11-30T00:00:00Z"),
-            (Some(found("EXPIRED", "")), "for shop.example is expired: "),
-            (Some(early), "is valid from 2026-12-24T00:00:00Z on"),
-            (Some(failed), "is FAILED (CAA_ERROR), and not issued"),
-            (Some(found("REVOKED", later)), "is REVOKED, and not issued"),
-            (Some(found("INACTIVE", later)), "is INACTIVE, and not issued"),
+            (Some(found("ISSUED", "2026-11-30T00:00:00Z")), "for shop.example expired on 2026-11-30T00:00:00Z"),
+            (Some(found("EXPIRED", "")), "for shop.example expired: "),
+            (Some(early), "is not valid before 2026-12-24T00:00:00Z"),
+            (Some(failed), "is FAILED (CAA_ERROR), expected ISSUED"),
+            (Some(found("REVOKED", later)), "is REVOKED, expected ISSUED"),
+            (Some(found("INACTIVE", later)), "is INACTIVE, expected ISSUED"),
         ] {
             let text = said(found.as_ref()).unwrap();
             assert!(text.contains(what) && text.contains("`load_balancer.certificate` in fleet.yaml"), "{text}");

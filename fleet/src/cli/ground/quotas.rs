@@ -1,6 +1,6 @@
-//! Whether an environment, and its deployment, fit into the quotas of the account: vCPUs, elastic IP addresses, load
-//! balancers, target groups and their targets, Auto Scaling groups. Counted is what is needed at the least, so that nothing is
-//! refused that would fit.
+//! Checks that an environment and its deployment fit into the quotas of the account: vCPUs, elastic IP addresses, load
+//! balancers, target groups and their targets, Auto Scaling groups. Counts the minimum that is needed, so that nothing
+//! is refused that would fit.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ const BALANCERS: (&str, &str) = ("elasticloadbalancing", "L-53DA6B97");
 const TARGET_GROUPS: (&str, &str) = ("elasticloadbalancing", "L-B22855CB");
 const GROUPS: &str = "L-CDE20ADC";
 
-/// Of one load balancer, and of one target group.
+/// Per load balancer, and per target group.
 const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
 
-/// So many targets both may have in any account: they can be raised, and not lowered. Source: that of their codes.
+/// What both quotas are at least in any account: they can be raised, but not lowered. Source: the pages of their codes.
 const TARGETS_AT_LEAST: u64 = 1000;
 
-const UNKNOWN: &str = "whether quotas have room is not known";
+const UNKNOWN: &str = "a quota was not checked";
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
     let environment = operator.environment();
@@ -39,7 +39,7 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
     made.and(targets)?;
     let types: Vec<&str> = environment.settings.instances.types.iter().map(|name| name.as_str()).collect();
     let asked = vcpus::of_types(&operator.aws, &types);
-    let Some(sizes) = advised("instance types are not looked up", asked).await? else { return Ok(()) };
+    let Some(sizes) = advised("instance types were not checked", asked).await? else { return Ok(()) };
     let demand = Demand::of(environment, goal, is_new);
     let has = standing.and_then(|standing| standing.parameter("InstanceType"));
     if demand.more == 0 && has == types.first().copied() {
@@ -50,7 +50,7 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
     for name in types {
         let one = One { name, vcpus: sizes[name], application: &operator.place.application, environment };
         match one.fits(&operator.aws, &demand, &running, &sizes).await? {
-            // What the first one has no room for is launched as the second.
+            // If the first type has no room, Auto Scaling launches the second one.
             None => return Ok(()),
             Some(failure) => drop(refusal.get_or_insert(failure)),
         }
@@ -58,18 +58,18 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
     refusal.map_or(Ok(()), Err)
 }
 
-/// What the stack makes once, and the group that each immutable deployment makes.
+/// Checks what the stack creates once, and the group that each immutable deployment creates.
 async fn of_what_is_made(operator: &Operator, environment: &Environment, demand: &Demand) -> Result<(), Failure> {
     let Operator { aws, groups, .. } = operator;
     let name = &environment.key.name;
     let is_balanced = environment.mode == Mode::HighlyAvailable && environment.settings.load_balancer.edge.is_none();
     let mut made = Vec::new();
     if demand.is_new && environment.tier == Tier::Web && environment.mode == Mode::SingleInstance {
-        let hint = "release one that nothing uses, or write `mode: highly_available` in fleet.yaml";
+        let hint = "release one that nothing uses, or set `mode: highly_available` in fleet.yaml";
         made.push(("elastic IP address", ADDRESSES, advised(UNKNOWN, ec2::addresses(aws)).await?, hint));
     } else if demand.is_new && environment.tier == Tier::Web && is_balanced {
         let (balancers, targets) = tokio::join!(advised(UNKNOWN, groups.balancers()), advised(UNKNOWN, groups.target_groups()));
-        let hint = "delete one that nothing uses, or write `mode: single_instance` in fleet.yaml";
+        let hint = "delete one that nothing uses, or set `mode: single_instance` in fleet.yaml";
         made.push(("load balancer", BALANCERS, balancers?, hint));
         made.push(("target group", TARGET_GROUPS, targets?, hint));
     }
@@ -83,7 +83,7 @@ async fn of_what_is_made(operator: &Operator, environment: &Environment, demand:
         let Some((value, used)) = advised(UNKNOWN, groups.most()).await? else { return Ok(()) };
         if used >= value {
             let quota = Quota { code: GROUPS.to_owned(), name: "Auto Scaling groups per region".to_owned(), value };
-            let hint = if demand.is_new { "delete one that nothing uses" } else { "deploy by `--policy rolling`, which keeps the group" };
+            let hint = if demand.is_new { "delete one that nothing uses" } else { "deploy with `--policy rolling`, which keeps the group" };
             return Err(one_too_many(name, "Auto Scaling group", &quota, used, &aws.region, hint));
         }
     }
@@ -91,12 +91,12 @@ async fn of_what_is_made(operator: &Operator, environment: &Environment, demand:
 }
 
 fn one_too_many(name: &str, what: &str, quota: &Quota, used: u64, region: &str, hint: &str) -> Failure {
-    Failure::new(Exit::Document, format!("{name} needs one {what} more than the account may have"))
+    Failure::new(Exit::Document, format!("{name} needs one more {what} than the account may have"))
         .why(format!("the quota \"{}\" is {} in {region}, and there are {used}", quota.name, quota.value))
         .hint(format!("{hint}, or raise the quota {} in Service Quotas", quota.code))
 }
 
-/// Targets of a load balancer, where there are so many.
+/// Checks the targets of a load balancer, if there may be too many.
 async fn of_targets(operator: &Operator, environment: &Environment, demand: &Demand) -> Result<(), Failure> {
     let most = u64::from(demand.desired.max(demand.runs + demand.more));
     if (environment.tier, environment.mode) != (Tier::Web, Mode::HighlyAvailable) || most <= TARGETS_AT_LEAST {
@@ -113,8 +113,8 @@ async fn of_targets(operator: &Operator, environment: &Environment, demand: &Dem
 
 fn too_many_targets(environment: &Environment, demand: &Demand, quota: &Quota, most: u64, region: &str) -> Option<Failure> {
     (most > quota.value).then(|| {
-        Failure::new(Exit::Document, format!("{} has more targets than a load balancer may have", environment.key.name))
-            .why(format!("the quota \"{}\" is {} in {region}, and {most} instances serve at a time", quota.name, quota.value))
+        Failure::new(Exit::Document, format!("{} needs more targets than a load balancer may have", environment.key.name))
+            .why(format!("the quota \"{}\" is {} in {region}, and {most} instances serve at once", quota.name, quota.value))
             .hint(format!("{}, or raise the quota {} in Service Quotas", demand.less(), quota.code))
     })
 }
@@ -122,12 +122,12 @@ fn too_many_targets(environment: &Environment, demand: &Demand, quota: &Quota, m
 /// How many instances a deployment needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Demand {
-    /// That run now, and at its end.
+    /// How many run now, and after the deployment.
     runs: u32,
     desired: u32,
-    /// Besides those that run now, before it ends any.
+    /// How many are launched before any instance ends.
     more: u32,
-    /// So many of a hundred are Spot Instances.
+    /// Percentage that are Spot Instances.
     spot: u32,
     policy: Policy,
     is_new: bool,
@@ -141,7 +141,7 @@ impl Demand {
         let batch = settings.deployment.batch().of(desired).min(desired);
         let more = match policy {
             _ if is_new => desired,
-            // It launches first what there is room for.
+            // It launches only as many first as the group has room for.
             Policy::RollingWithBatch => batch.min(capacity.max.saturating_sub(desired)),
             Policy::Immutable => desired,
             Policy::AllAtOnce | Policy::Rolling | Policy::InPlace | Policy::TrafficSplitting => 0,
@@ -150,29 +150,29 @@ impl Demand {
         Self { runs: if is_new { 0 } else { desired }, desired, more, spot, policy: *policy, is_new }
     }
 
-    /// So many of these are of a market, at the least: Auto Scaling rounds one of both up.
+    /// How many of these are of a market, at least: Auto Scaling rounds one of the two up.
     fn share(&self, instances: u32, market: Market) -> u64 {
         let percent = if market == Market::Spot { self.spot } else { 100 - self.spot };
         u64::from(instances) * u64::from(percent) / 100
     }
 
-    /// The most vCPUs that run at a time, where `own` run now.
+    /// The most vCPUs that run at once, if `own` run now.
     fn peak(&self, market: Market, own: u64, vcpus: u64) -> u64 {
         (own + self.share(self.more, market) * vcpus).max(self.share(self.desired, market) * vcpus)
     }
 
-    /// What needs less.
+    /// Advice that reduces the demand.
     fn less(&self) -> &'static str {
         match self.policy {
-            _ if self.is_new => "lower `instances.min` in fleet.yaml, take smaller `instances.types`",
-            Policy::Immutable => "deploy by `--policy rolling`, which launches no more than it ends",
-            Policy::RollingWithBatch if self.more > 0 => "lower `deployment.batch` in fleet.yaml, or deploy by `--policy rolling`",
-            _ => "take smaller `instances.types` in fleet.yaml",
+            _ if self.is_new => "lower `instances.min` or choose smaller `instances.types` in fleet.yaml",
+            Policy::Immutable => "deploy with `--policy rolling`, which does not launch additional instances",
+            Policy::RollingWithBatch if self.more > 0 => "lower `deployment.batch` in fleet.yaml, or deploy with `--policy rolling`",
+            _ => "choose smaller `instances.types` in fleet.yaml",
         }
     }
 }
 
-/// What runs of the types that one quota counts.
+/// vCPUs in use of the types that one quota counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counted {
     own: u64,
@@ -188,7 +188,7 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    /// What stands in the way of a deployment with instances of this type.
+    /// Why a deployment with instances of this type does not fit.
     async fn fits(
         &self,
         aws: &Aws,
@@ -229,7 +229,8 @@ impl One<'_> {
         }
         let runs = if own > 0 { format!(", {own} by {name} now") } else { String::new() };
         let why = format!(
-            "the quota \"{}\" is {} vCPUs in {region}; {others} are used by others{runs}, and {name} needs {peak} at a time, by {} of {} each",
+            "the quota \"{}\" is {} vCPUs in {region}; {others} are used by others{runs}, and {name} needs \
+             {peak} at once, as {} of {} each",
             quota.name, quota.value, self.name, self.vcpus
         );
         let hint = format!("{}, or raise the quota {} in Service Quotas", demand.less(), quota.code);

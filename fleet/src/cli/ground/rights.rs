@@ -1,7 +1,7 @@
-//! Whether who deploys may do what that takes, as far as IAM can tell before it begins.
+//! Checks that the caller has the rights that the command needs, as far as IAM can tell before it begins.
 //!
-//! What only reads is not asked about: it has been read by then. Policies of sessions and of buckets are unknown to IAM's
-//! simulation, so what they may decide is noted, and not refused.
+//! Rights to read are not simulated: everything has been read by then. IAM's simulation does not know the policies of
+//! sessions and of buckets, so what they may decide is noted, and not refused.
 
 use futures_util::future::join_all;
 
@@ -14,14 +14,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::Account;
 
-/// The tag of a role by which the policies of ingot-account know its application.
+/// The tag of a role that the policies of ingot-account compare with the application.
 const TAG: &str = "ingot-application";
 
-/// By this key, policies say which templates may be used. It is in calls alone that name a template.
+/// Policies restrict with this key which templates may be used. Only calls that name a template by its URL have it.
 const TEMPLATE_URL: &str = "cloudformation:TemplateUrl";
 
 pub(super) async fn suffice(operator: &Operator, kind: Kind, account: &Account, caller: &str) -> Result<(), Failure> {
-    const UNKNOWN: &str = "whether your rights suffice is not looked at";
+    const UNKNOWN: &str = "your permissions were not checked";
     let Some(Some(who)) = advised(UNKNOWN, principal(&operator.aws, caller)).await? else { return Ok(()) };
     let questions = questions(operator, kind, account, &who);
     let asked = join_all(questions.iter().map(|question| simulate(&operator.aws, &who, question)));
@@ -38,7 +38,7 @@ pub(super) async fn suffice(operator: &Operator, kind: Kind, account: &Account, 
     Ok(())
 }
 
-/// What a verb writes: the stack, by the service role; the record and the document.
+/// What a command writes: the stack, with the service role; the record and the document.
 fn questions(operator: &Operator, kind: Kind, account: &Account, who: &Principal) -> Vec<Question<'static>> {
     let Account { partition, region, id, service_role, .. } = account;
     let application = &operator.place.application;
@@ -69,7 +69,7 @@ fn questions(operator: &Operator, kind: Kind, account: &Account, who: &Principal
     ]
 }
 
-/// The tags of who asks. Those of users are not known.
+/// The tags of the caller. Those of users are not known.
 fn tags(who: &Principal, application: &str) -> Vec<(String, String)> {
     let key = |name: &str| format!("aws:PrincipalTag/{name}");
     match &who.tags {
@@ -78,7 +78,7 @@ fn tags(who: &Principal, application: &str) -> Vec<(String, String)> {
     }
 }
 
-/// What follows from a verdict.
+/// What a verdict means for the command.
 #[derive(Debug)]
 enum Judgment {
     Fine,
@@ -104,14 +104,14 @@ fn judge(who: &str, resource: &str, verdict: &Verdict) -> Judgment {
         return Judgment::Unsure(format!("{who} may {action} on {resource} only if the policy of the bucket allows it: {why}"));
     }
     let hint = match decision {
-        // ingot-fleet sends the template itself, so there never is one.
+        // ingot-fleet sends the template itself, so its calls never have a URL.
         _ if !missing.is_empty() => "the parameter TemplateUrls of ingot-account names the templates that may be used: deploy from one of \
-             them with `aws cloudformation update-stack --template-url`, or take a role that may use any"
+             them with `aws cloudformation update-stack --template-url`, or use a role that may use any template"
             .to_owned(),
         Decision::NotAllowed => {
             format!("allow {action} on {resource}, as the policy Deployer of ingot-account does for roles with the tag {TAG}")
         }
-        _ => format!("take a role that may do it, or have {action} allowed on {resource}"),
+        _ => format!("use a role that may do it, or allow {action} on {resource}"),
     };
     Judgment::Narrow(Failure::new(Exit::Failed, format!("{who} may not {action} on {resource}")).why(why).hint(hint))
 }

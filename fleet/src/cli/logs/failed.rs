@@ -1,4 +1,4 @@
-//! The evidence of failed boots, the newest first.
+//! The evidence of failed boots, newest first.
 
 use serde_json::{Value as Json, json};
 
@@ -11,10 +11,10 @@ use crate::aws::objects::Objects;
 use crate::failure::Failure;
 use crate::story::{Content, Report, Trouble};
 
-/// So many objects are read at the most: those of good boots, which a document may ask for, are passed over.
+/// How many objects are read at most. Those of good boots, which a document may ask for, are skipped.
 const READ: usize = 200;
 
-/// What was found.
+/// The failed boots that were found, each with its deployment.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) found: Vec<(Found, Option<During>)>,
@@ -22,14 +22,14 @@ pub(super) struct Failed {
     pub(super) is_cut: bool,
 }
 
-/// What was read.
+/// The evidence that was read.
 struct Read {
     found: Vec<Found>,
     is_cut: bool,
 }
 
 impl Read {
-    /// So many failures, from the newest day on.
+    /// Reads up to `most` failures, starting with the newest day.
     async fn all<O: Objects>(left: &Left<'_, O>, instance: Option<&str>, most: usize) -> Result<Self, Failure> {
         let (mut days, mut found, mut read) = (left.days(), Vec::new(), 0);
         while let Some(keys) = days.next().await? {
@@ -49,11 +49,11 @@ impl Read {
 }
 
 impl Failed {
-    /// Finds so many of them: of one instance, or of all.
+    /// Finds up to `most` failures, of one instance or of all.
     pub(super) async fn find(operator: &Operator, reader: &Reader<'_>, instance: Option<&str>, most: usize) -> Result<Self, Failure> {
         let Read { found, is_cut } = Read::all(&reader.left(), instance, most).await?;
         let ids: Vec<&str> = found.iter().map(|one| one.key.instance.as_str()).collect();
-        // Without them, time tells.
+        // Without the tags, the time of the boot tells the deployment.
         if let Err(failure) = reader.look_up(&ids).await {
             talk(&format!("warning: {failure}"));
         }
@@ -65,7 +65,7 @@ impl Failed {
         Ok(Self { found: with_deployment.collect(), is_cut })
     }
 
-    /// One line for each.
+    /// One line for each failure.
     pub(super) fn rows(&self) -> impl Iterator<Item = [String; 4]> {
         self.found.iter().map(|(one, during)| {
             let why = match &one.content {
@@ -77,7 +77,7 @@ impl Failed {
         })
     }
 
-    /// The same for programs.
+    /// The same, as JSON.
     pub(super) fn listed(&self) -> Vec<Json> {
         self.found.iter().map(|(one, during)| head(one, during.as_ref())).collect()
     }
@@ -129,7 +129,7 @@ fn head(one: &Found, during: Option<&During>) -> Json {
     })
 }
 
-/// One failure for people.
+/// One failure, as text.
 fn text(one: &Found, during: Option<&During>, lines: usize) -> String {
     let deployment = during.map(|during| format!(", {}", during.short())).unwrap_or_default();
     let mut said = vec![format!("{}{deployment}: the boot of {}", one.key.instance, one.key.began)];
@@ -157,7 +157,7 @@ fn steps(report: &Report, reason: Option<&str>) -> Vec<String> {
         said.push(indented(&format!("{address}: {}{causes}", trouble.message), "  "));
         said.extend(trouble.hint.iter().map(|hint| indented(&format!("hint: {hint}"), "    ")));
     }
-    // A report that was written before the steps had ended, or a failure that is not of a step.
+    // The report may predate the end of the steps, or the failure may not be one of a step.
     let is_told = |reason: &&str| all.iter().any(|(_, trouble)| !trouble.message.is_empty() && reason.contains(&trouble.message));
     if let Some(reason) = reason.filter(|reason| !is_told(reason)) {
         said.insert(0, indented(reason, "  "));

@@ -1,4 +1,4 @@
-//! An instance that lives is asked: by the document ingot-logs of Run Command.
+//! Asks a living instance, with the document ingot-logs of Run Command.
 
 use serde_json::json;
 
@@ -10,23 +10,23 @@ use crate::aws::instances;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The document; fleet/templates/account.yaml makes it.
+/// The document, which fleet/templates/account.yaml creates.
 const DOCUMENT: &str = "ingot-logs";
 
 /// What the document prints between the status and the journal.
 const BETWEEN: &str = "--- journal";
 
-/// So many bytes of the journal the document prints at the most, the newest.
+/// How many bytes of the journal the document prints at most, the newest ones.
 const OF_JOURNAL: usize = 20_000;
 
-/// What of the journal is asked for.
+/// What to ask for of the journal.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) unit: &'a str,
     pub(super) lines: u16,
 }
 
-/// What an instance says.
+/// The answer of an instance.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     status: String,
@@ -54,9 +54,9 @@ pub(super) async fn ask(
             (Some(code), "") => format!("exit code {code}"),
             (_, stderr) => stderr.to_owned(),
         };
-        return Err(Failure::new(Exit::Failed, format!("{instance} could not say how it is"))
+        return Err(Failure::new(Exit::Failed, format!("{instance} did not report its status and its journal"))
             .why(why)
-            .hint("the image has to have systemd's journal; update the stack ingot-account if its document is older than ingot-fleet"));
+            .hint("check that the image has systemd's journal, and update the stack ingot-account if it is older than ingot-fleet"));
     };
     if as_json {
         output::json(&json!({
@@ -67,12 +67,12 @@ pub(super) async fn ask(
     }
     data(&said.status);
     match said.journal.is_empty() {
-        true => talk(&format!("the journal of this boot has nothing of {}", wanted.unit)),
+        true => talk(&format!("the journal of this boot has no lines of {}", wanted.unit)),
         false => data(&said.journal.join("\n")),
     }
     if said.is_cut {
         talk(&format!(
-            "older lines are left out: Run Command keeps {KEPT} characters\n  hint: name a unit with --unit, or see all of it: \
+            "older lines are left out: Run Command keeps {KEPT} characters\n  hint: name a unit with --unit, or see the whole journal with \
              `aws ssm start-session --target {instance}`, then `journalctl -b`"
         ));
     }
@@ -80,12 +80,12 @@ pub(super) async fn ask(
 }
 
 impl Said {
-    /// `None` for what the document would not print.
+    /// `None` if this is not what the document prints.
     fn of(printed: &Printed) -> Option<Self> {
         let (status, journal) = printed.stdout.split_once(&format!("{BETWEEN}\n"))?;
         let is_full = journal.len() >= OF_JOURNAL || printed.stdout.chars().count() >= KEPT;
         let mut lines: Vec<String> = journal.lines().map(str::to_owned).collect();
-        // The first one is what is left of a line.
+        // Of the first line, the beginning may be missing.
         if is_full && !lines.is_empty() {
             lines.remove(0);
         }
@@ -93,7 +93,7 @@ impl Said {
     }
 }
 
-/// What is said of an instance that the environment does not have now.
+/// The error about an instance that the environment does not have now.
 async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> Result<Failure, Failure> {
     let (name, called) = (operator.name(), operator.called());
     let with_evidence = format!("ingot-fleet logs {called} {instance} --failed");
@@ -104,17 +104,19 @@ async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> 
     Ok(match (&known, is_left) {
         (Some(known), _) if !is_ours => {
             let whose = match (tag("environment"), tag("application")) {
-                (Some(environment), Some(application)) => format!("it is one of {environment} of {application}"),
-                _ => format!("it is {}, and carries no tags of an environment", known.state),
+                (Some(environment), Some(application)) => format!("it belongs to {environment} of {application}"),
+                _ => format!("it is {}, and has no tags of an environment", known.state),
             };
             let failure = Failure::new(Exit::Usage, format!("{instance} is not an instance of {name}")).why(whose);
-            failure.hint(format!("`ingot-fleet logs {called}` lists those of {name}"))
+            failure.hint(format!("run `ingot-fleet logs {called}` to list the instances of {name}"))
         }
-        (_, true) => Failure::new(Exit::Usage, format!("{instance} is gone")).hint(format!("it left evidence: `{with_evidence}`")),
+        (_, true) => {
+            Failure::new(Exit::Usage, format!("{instance} is gone")).hint(format!("show the evidence that it left with `{with_evidence}`"))
+        }
         (Some(known), false) => Failure::new(Exit::Usage, format!("{instance} is {}, and left no evidence of a failed boot", known.state))
-            .hint(format!("`ingot-fleet events {called}` shows what happened to it")),
-        (None, false) => Failure::new(Exit::Usage, format!("{name} has no instance {instance}, and no evidence of one"))
-            .hint(format!("`ingot-fleet logs {called}` lists what there is; EC2 forgets an instance an hour after its end")),
+            .hint(format!("run `ingot-fleet events {called}` to see what happened to it")),
+        (None, false) => Failure::new(Exit::Usage, format!("{name} has no instance {instance}, and no evidence of it"))
+            .hint(format!("run `ingot-fleet logs {called}` to list instances and evidence; EC2 forgets an instance an hour after its end")),
     })
 }
 

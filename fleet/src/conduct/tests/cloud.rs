@@ -1,5 +1,5 @@
-//! A CloudFormation and a bucket in memory for several operators. Whatever is asked for takes a turn on its way there and one
-//! on its way back; what is ordered arrives some time later, also if whoever has ordered it is gone.
+//! An in-memory CloudFormation and bucket for several operators. Each request takes a turn to arrive, and its answer
+//! another one. Operations arrive some time later, even if their sender has been killed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,10 +21,10 @@ use crate::story::Event;
 
 pub(super) const STACK: &str = "shop-prod";
 
-/// Until then, all that was sent has arrived.
+/// Time after which everything sent has arrived.
 const ON_THE_WAY: Duration = Duration::from_secs(100);
 
-/// What is ordered of a stack.
+/// An operation on a stack.
 #[derive(Debug, Clone)]
 enum What {
     Create(Parameters),
@@ -33,7 +33,7 @@ enum What {
     Cancel,
 }
 
-/// An order, and what it was answered.
+/// A request and its answer.
 #[derive(Debug)]
 struct Sent {
     token: String,
@@ -42,7 +42,7 @@ struct Sent {
     answer: Option<Result<bool, String>>,
 }
 
-/// A stack, and what it was before the operation that goes on.
+/// A stack, and its parameters before the running operation.
 #[derive(Debug, Default)]
 struct Stack {
     standing: Standing,
@@ -57,11 +57,11 @@ pub(super) struct Cloud {
     events: RefCell<Vec<Event>>,
     sent: RefCell<Vec<Sent>>,
     objects: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// Whether the updates that end go back, the next one first; the others are good.
+    /// Whether each update rolls back, the next one last in the list; further ones succeed.
     pub(super) bad: RefCell<Vec<bool>>,
-    /// Whether the answers to what is ordered or written get lost, the next one first; the others do not.
+    /// Whether each answer to an operation or a write is lost, the next one last in the list; further ones are not.
     pub(super) lost: RefCell<Vec<bool>>,
-    /// Who is asked takes turns.
+    /// Whether requests take turns.
     pub(super) takes_turns: Cell<bool>,
 }
 
@@ -85,7 +85,7 @@ impl Cloud {
         }
     }
 
-    /// Sends an order, and waits for its answer.
+    /// Sends a request and waits for its answer.
     async fn order(&self, token: &str, what: What) -> Result<bool, Failure> {
         let number = self.sent.borrow().len();
         self.sent.borrow_mut().push(Sent { token: token.to_owned(), what, at: Instant::now(), answer: None });
@@ -126,7 +126,7 @@ impl Cloud {
         if let Some(stack) = &*self.stack.borrow() {
             return if stack.tokens.contains(token) { Ok(true) } else { Err("Stack already exists".into()) };
         }
-        // Of a stack that is gone, nobody knows what happened.
+        // The events of a deleted stack are not available.
         self.events.borrow_mut().clear();
         let standing = Standing { parameters, ..Standing::default() };
         *self.stack.borrow_mut() = Some(Stack { standing, before: Parameters::new(), tokens: [token.to_owned()].into() });
@@ -173,7 +173,7 @@ impl Cloud {
         goes_on
     }
 
-    /// What CloudFormation does next of what goes on.
+    /// Takes CloudFormation's next step in the running operation.
     fn proceed(&self) {
         let status = self.standing_now().map(|standing| standing.status).unwrap_or_default();
         match status.as_str() {
@@ -196,7 +196,7 @@ impl Cloud {
         }
     }
 
-    /// All that was sent arrives, and all that goes on comes to its end.
+    /// Lets every sent request arrive and every running operation finish.
     pub(super) fn rest(&self) {
         while self.can_happen() > 0 {
             self.happens(0);
@@ -214,7 +214,7 @@ impl Cloud {
         self.events.borrow_mut().push(Event { at, resource: STACK.into(), status: status.into(), reason, token: standing.token.clone() });
     }
 
-    /// The tokens of what has not arrived yet.
+    /// The tokens of requests that have not arrived yet.
     pub(super) fn sent(&self) -> Vec<String> {
         self.on_the_way().into_iter().map(|number| self.sent.borrow()[number].token.clone()).collect()
     }
@@ -242,7 +242,7 @@ impl Others for Cloud {
         self.on_the_way().into_iter().filter(is_due).for_each(|number| self.arrive(number));
     }
 
-    /// What runs is what a record says that is under way or good: the same deployment, with its release and its own terms.
+    /// Checks that the stack runs a deployment that is under way or good, with its release and its own terms.
     fn check(&self) {
         let Some(standing) = self.standing_now().filter(|standing| matches!(standing.phase(), Phase::Ready | Phase::WentBack)) else {
             return;

@@ -1,4 +1,4 @@
-//! Instances that get a release in place, as many as a test names.
+//! Instances that get a release in place.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Instances for Group {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_the_group_is_not_waited_for() {
+async fn an_instance_that_leaves_the_group_is_not_awaited() {
     let (world, group) = (World::new(&[]), Group::default());
     let kept = world.begun().await;
     let standee = |id: &str| Standee { id: id.into(), lifecycle: "InService".into(), deployment: Some(1), release: None };
@@ -56,7 +56,7 @@ async fn who_leaves_the_group_is_not_waited_for() {
     let release = kept.record.goal.release.clone();
     let batch = Batch { command, ids, number: 1, release, way: Way::On, since, patience, looked: since };
     let mut hand = Hand { batch: Some(batch), ..Hand::default() };
-    // One of them is ended by its group, and the other one after it.
+    // The group terminates one of them, then the other.
     for lifecycle in ["InService", "Terminating:Wait"] {
         advance(RARELY).await;
         assert!(in_place.still_boots(&kept.record, &mut hand).await.unwrap(), "i-2 is {lifecycle}");

@@ -1,12 +1,12 @@
-//! What instances and groups say meanwhile.
+//! Reports from instances and groups during a deployment.
 
 use std::time::Duration;
 
 use super::*;
 
-/// CloudFormation goes back for minutes: nobody waits for that to hear what went wrong.
+/// CloudFormation rolls back for minutes, and the failure must be reported before that ends.
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_at_once_and_once() {
+async fn a_failure_is_reported_at_once_and_only_once() {
     let world = World::created(&[Outcome::Complete]).await;
     let fails = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -19,9 +19,9 @@ async fn a_failure_is_told_at_once_and_once() {
     assert!(news[0].0 - failed <= Duration::from_secs(1), "{:?}", news[0].0 - failed);
 }
 
-/// AWS takes two seconds for each answer, and the failure comes just after a question was asked.
+/// AWS takes two seconds per answer, and the failure comes just after a query was sent.
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_within_five_seconds_of_slow_answers() {
+async fn a_failure_is_reported_within_five_seconds_despite_slow_answers() {
     for after in [10, 260, 510, 1260, 2010] {
         let world = World::created(&[Outcome::Complete]).await;
         world.fake.silent.set(30);
@@ -39,7 +39,7 @@ async fn a_failure_is_told_within_five_seconds_of_slow_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_aws_lacks_is_told_and_does_not_end_it() {
+async fn lack_of_capacity_is_reported_and_ends_nothing() {
     let world = World::created(&[Outcome::Complete]).await;
     world.left.groups.borrow_mut().activities.push(Activity {
         begun: Timestamp::now(),
@@ -62,7 +62,7 @@ async fn without_evidence_the_console_tells() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_heard_is_not_forgotten_where_s3_refuses_later() {
+async fn evidence_is_kept_if_s3_refuses_later() {
     let world = World::created(&[Outcome::GoesBack]).await;
     world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
     world.left.refused_from.set(Some(world.left.asked.get() + 2));
@@ -71,7 +71,7 @@ async fn what_was_heard_is_not_forgotten_where_s3_refuses_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_refuses_evidence_is_asked_less_often() {
+async fn denied_queries_are_sent_less_often() {
     let asked = async |refused_from| {
         let world = World::created(&[Outcome::Complete]).await;
         world.fake.silent.set(120);

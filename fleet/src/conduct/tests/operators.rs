@@ -1,4 +1,4 @@
-//! Several operators of one environment, whose calls come in any order, and who are killed at any moment.
+//! Several operators of one environment, whose calls interleave in any order and who may be killed at any moment.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use crate::deployment::course::Phase;
 use crate::deployment::history::Role;
 use crate::deployment::record::{Beginner, Goal};
 
-/// What an operator does, by its name on the command line.
+/// What an operator does, named as on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Create,
@@ -25,14 +25,14 @@ pub(super) enum Verb {
 
 const VERBS: [Verb; 6] = [Verb::Create, Verb::Deploy, Verb::Set, Verb::Rollback, Verb::Abort, Verb::Terminate];
 
-/// One operator, with terms of its own.
+/// One operator with its own terms.
 pub(super) struct Operator<'a> {
     cloud: &'a Cloud,
     place: &'a Place,
     left: &'a Left,
     quiet: &'a Quiet,
     name: String,
-    /// Records that were there when somebody had terminated the environment.
+    /// Number of records at each termination of the environment.
     gone: &'a RefCell<Vec<u64>>,
 }
 
@@ -52,7 +52,7 @@ impl Operator<'_> {
         }
     }
 
-    /// How it ends is of no interest: many are refused.
+    /// Ignores the result, since many operations are refused.
     pub(super) async fn run(&self, verb: Verb) {
         match verb {
             Verb::Create | Verb::Deploy | Verb::Set | Verb::Rollback => drop(self.deploy(verb).await),
@@ -142,7 +142,7 @@ impl Operator<'_> {
     }
 }
 
-/// Where they all work.
+/// The shared environment of all operators.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) cloud: Cloud,
@@ -158,7 +158,7 @@ impl Site {
         Self { cloud: Cloud::default(), place, left, quiet, gone }
     }
 
-    /// With an environment that was created, and deployed to once.
+    /// An environment that was created and deployed to once.
     pub(super) async fn deployed() -> Self {
         let site = Self::new();
         alone(&site.cloud, &site.operator("first"), Verb::Create).await;
@@ -184,7 +184,7 @@ async fn run(seed: u64) -> Vec<Verb> {
     let mut turns = Turns::new(seed);
     cloud.lost.replace((0..300).map(|_| random.u32(..40) == 0).collect());
     for (operator, verb) in operators.iter().zip(verbs.clone()) {
-        // One is in the middle of it when the next one begins.
+        // Staggered, so that an operator begins while another is still working.
         let start = std::time::Duration::from_millis(random.u64(..12_000));
         turns.add(async move {
             tokio::time::sleep(start).await;
@@ -200,7 +200,7 @@ async fn run(seed: u64) -> Vec<Verb> {
     verbs
 }
 
-/// One operator does something, and nobody else does.
+/// One operator works while all others are idle.
 pub(super) async fn alone(cloud: &Cloud, operator: &Operator<'_>, verb: Verb) {
     let is_over = Cell::new(false);
     tokio::join!(
@@ -217,11 +217,11 @@ pub(super) async fn alone(cloud: &Cloud, operator: &Operator<'_>, verb: Verb) {
     );
 }
 
-/// What must hold once nothing goes on any more, and somebody has looked after what was left under way.
+/// Checks what must hold once nothing runs and the last operator has cleaned up what was left under way.
 async fn ends(cloud: &Cloud, last: &Operator<'_>, gone: &[u64], may_be_gone: bool) {
     use super::turns::Others as _;
     cloud.check();
-    // Whoever was killed has left it to others.
+    // A killed operator leaves its deployment to others.
     alone(cloud, last, Verb::Abort).await;
     cloud.check();
     let records = cloud.records();
@@ -239,7 +239,7 @@ async fn ends(cloud: &Cloud, last: &Operator<'_>, gone: &[u64], may_be_gone: boo
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_and_stack_agree_whoever_does_what_when() {
+async fn records_and_stack_agree_after_any_interleaving() {
     let (from, to) = (0, 400);
     let mut seen = Vec::new();
     for seed in from..to {

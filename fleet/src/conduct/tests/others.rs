@@ -1,4 +1,4 @@
-//! What belongs to others: their updates are not ended, and their deployments are not either.
+//! Updates and deployments of other operators are left alone.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use super::turns::{until, work};
 use super::*;
 use crate::conduct::{Terminate, Terminated};
 
-/// The stack, while an update with this token goes on.
+/// Makes an update with this token run on the stack.
 fn updates(world: &World, token: &str) {
     let mut stack = world.fake.stack.borrow_mut();
     let stack = stack.as_mut().unwrap();
     (stack.status, stack.token) = ("UPDATE_IN_PROGRESS".into(), Some(token.into()));
 }
 
-/// An environment whose deployment 2 has ended and whose deployment 3 is under way. Returns the second as it was.
+/// An environment whose deployment 2 has ended and whose deployment 3 is under way. Returns the old state of deployment
+/// 2.
 async fn overtaken() -> (World, Kept) {
     let world = World::created(&[]).await;
     let second = world.begun().await;
@@ -24,9 +25,9 @@ async fn overtaken() -> (World, Kept) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_update_of_the_next_deployment_is_not_ended() {
+async fn the_update_of_the_next_deployment_is_not_cancelled() {
     let (world, second) = overtaken().await;
-    // Its status is seen, and the token is still that of the update before.
+    // The status is new, but the token is still that of the previous update.
     updates(&world, &Operation::SetRelease.token(&second.record));
     let undone = ended(world.conductor().undo(second.clone(), "shop-prod").await.unwrap());
     let followed = ended(world.follow(second).await.unwrap());
@@ -35,7 +36,7 @@ async fn the_update_of_the_next_deployment_is_not_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_follows_what_has_ended_does_not_wait_for_others() {
+async fn following_an_ended_deployment_does_not_wait_for_others() {
     let (world, second) = overtaken().await;
     updates(&world, "somebody's");
     let followed = tokio::time::timeout(Duration::from_secs(60), world.follow(second)).await.expect("it goes on for hours");
@@ -43,7 +44,7 @@ async fn whoever_follows_what_has_ended_does_not_wait_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_may_not_go_on_leaves_it_to_others() {
+async fn a_follower_without_permission_leaves_the_deployment_to_others() {
     for (outcome, state) in [(Outcome::Denied, State::UnderWay), (Outcome::Refused, State::Failed)] {
         let world = World::created(&[outcome]).await;
         let (kept, terms) = (world.begun().await, of_two());
@@ -51,29 +52,29 @@ async fn whoever_may_not_go_on_leaves_it_to_others() {
         world.conductor().follow(kept, &plan, Until::Ended).await.unwrap_err();
         assert_eq!(world.state().await, state, "{outcome:?}");
     }
-    // Nobody else knows of it yet.
+    // No other process knows about it yet.
     let world = World::created(&[Outcome::Denied]).await;
     world.deployed().await.unwrap_err();
     assert_eq!(world.state().await, State::Failed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_are_over_when_it_is_ordered_end_nothing() {
+async fn expired_credentials_do_not_end_a_deployment() {
     let world = World::created(&[Outcome::Expired, Outcome::Complete]).await;
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
     assert_eq!(world.operations(), ["create", "release", "release"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_is_busy_is_looked_at_again() {
-    // By the time it is looked at, it is not any more.
+async fn a_busy_stack_is_retried() {
+    // By the time of the next look, it is no longer busy.
     let world = World::created(&[Outcome::Busy, Outcome::Complete]).await;
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
 }
 
-/// Somebody shuts a laptop between the record and the order, and opens it later.
+/// The operator's laptop sleeps between the record and the request.
 #[tokio::test(start_paused = true)]
-async fn what_was_ordered_a_while_ago_is_not_sent_any_more() {
+async fn an_old_request_is_not_sent() {
     let site = Site::deployed().await;
     let deployer = site.operator("ann");
     let mut follower = work(deployer.run(Verb::Deploy));
@@ -88,7 +89,7 @@ async fn what_was_ordered_a_while_ago_is_not_sent_any_more() {
 
 const SECOND: &str = "shop/environments/prod/deployments/2.json";
 
-/// Has the record of a deployment as another version of ingot-fleet would write it, without these fields.
+/// Rewrites the record of a deployment as another version of ingot-fleet would, without these fields.
 fn rewrite(world: &World, record: &Record, schema: u32, without: &[&str]) {
     let mut content: serde_json::Value = serde_json::from_slice(&record.write()).unwrap();
     content["schema"] = schema.into();
@@ -96,14 +97,14 @@ fn rewrite(world: &World, record: &Record, schema: u32, without: &[&str]) {
     world.objects.place(SECOND, content.to_string().as_bytes());
 }
 
-/// A deployment that an older version has begun.
+/// A deployment begun by an older version.
 async fn of_an_older_tool(world: &World) -> Kept {
     rewrite(world, &world.begun().await.record, 1, &["kind", "terms"]);
     world.records().read(2).await.unwrap().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_older_tool_may_order_is_waited_for() {
+async fn a_possible_request_of_an_older_tool_is_awaited() {
     let world = World::created(&[]).await;
     let kept = of_an_older_tool(&world).await;
     let (began, conductor) = (tokio::time::Instant::now(), world.conductor());
@@ -117,7 +118,7 @@ async fn what_an_older_tool_may_order_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_older_tool_has_ordered_meanwhile_is_ended() {
+async fn an_update_requested_by_an_older_tool_is_cancelled() {
     let world = World::created(&[Outcome::Complete]).await;
     let kept = of_an_older_tool(&world).await;
     let (record, terms) = (kept.record.clone(), of_two());
@@ -134,7 +135,7 @@ async fn what_an_older_tool_has_ordered_meanwhile_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_older_orders_nothing_that_a_newer_tool_has_taken_up() {
+async fn an_older_tool_does_not_continue_a_newer_record() {
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
     rewrite(&world, &kept.record, 3, &[]);
@@ -150,7 +151,7 @@ async fn whoever_is_older_orders_nothing_that_a_newer_tool_has_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_was_agreed_on_is_terminated() {
+async fn only_what_was_confirmed_is_terminated() {
     let world = World::created(&[]).await;
     let terminate = |agreed| {
         let (records, stacks) = (world.records(), &world.fake);

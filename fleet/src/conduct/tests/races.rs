@@ -1,4 +1,4 @@
-//! Two operators at the worst moments.
+//! Races between two operators at the worst moments.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn state(site: &Site) -> State {
     site.cloud.records().last().unwrap().state
 }
 
-/// What the stack runs, by the number of its deployment.
+/// The number of the deployment that the stack runs.
 fn runs(site: &Site) -> Option<String> {
     site.cloud.standing_now()?.parameter("Deployment").map(str::to_owned)
 }
@@ -21,18 +21,18 @@ fn is_sent(site: &Site, operation: &str) -> bool {
     site.cloud.sent().iter().any(|token| token.starts_with(&format!("ingot-3-{operation}-")))
 }
 
-/// Whether somebody has told CloudFormation to go back.
+/// Whether a cancellation was sent to CloudFormation.
 fn is_cancelled(site: &Site) -> bool {
     site.cloud.sent().contains(&String::new())
 }
 
-/// All others have so much time.
+/// Lets this much time pass, with these operators at work.
 async fn pass(works: &mut [&mut Work<'_>], time: Duration) {
     let end = Instant::now() + time;
     until(works, || Instant::now() >= end).await;
 }
 
-/// They end, while CloudFormation does its part.
+/// Runs these operators to their end, while CloudFormation does its part.
 async fn end(site: &Site, works: &mut [&mut Work<'_>]) {
     for _ in 0..1000 {
         if works.iter().all(|work| work.is_none()) {
@@ -41,10 +41,10 @@ async fn end(site: &Site, works: &mut [&mut Work<'_>]) {
         site.cloud.rest();
         pass(works, Duration::from_secs(1)).await;
     }
-    panic!("it comes to no end");
+    panic!("it does not end");
 }
 
-/// Third deployment, whose first update is over and whose second was sent and has not arrived.
+/// Third deployment, whose first update has ended and whose second was sent but has not arrived.
 async fn sent(site: &Site, follower: &mut Work<'_>) {
     site.cloud.takes_turns.set(true);
     until(&mut [&mut *follower], || is_sent(site, "policy")).await;
@@ -53,7 +53,7 @@ async fn sent(site: &Site, follower: &mut Work<'_>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_on_its_way_is_not_undone_before_it_has_arrived() {
+async fn a_deployment_is_not_undone_while_a_request_is_in_flight() {
     for is_killed in [false, true] {
         let site = Site::deployed().await;
         let (deployer, aborter) = (site.operator("ann"), site.operator("bob"));
@@ -65,7 +65,7 @@ async fn what_is_on_its_way_is_not_undone_before_it_has_arrived() {
         let mut abort = work(aborter.run(Verb::Abort));
         pass(&mut [&mut abort], Duration::from_secs(60)).await;
         assert_eq!(state(&site), State::UnderWay, "its update may come any moment");
-        // Now it does.
+        // Now it arrives.
         site.cloud.happens(0);
         until(&mut [&mut abort, &mut follower], || is_cancelled(&site)).await;
         end(&site, &mut [&mut abort, &mut follower]).await;
@@ -74,7 +74,7 @@ async fn what_is_on_its_way_is_not_undone_before_it_has_arrived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_never_sent_is_undone_after_a_while() {
+async fn a_request_never_sent_is_undone_after_a_while() {
     let site = Site::deployed().await;
     let (deployer, aborter) = (site.operator("ann"), site.operator("bob"));
     let mut follower = work(deployer.run(Verb::Deploy));
@@ -88,9 +88,9 @@ async fn what_was_never_sent_is_undone_after_a_while() {
     assert!(began.elapsed() >= Duration::from_secs(120), "{:?}", began.elapsed());
 }
 
-/// Somebody shuts a laptop just before the update is sent, and opens it later.
+/// The operator's laptop sleeps just before the update is sent.
 #[tokio::test(start_paused = true)]
-async fn an_update_that_comes_after_the_end_is_ended() {
+async fn an_update_that_arrives_after_the_end_is_cancelled() {
     let site = Site::deployed().await;
     let (deployer, aborter) = (site.operator("ann"), site.operator("bob"));
     let mut follower = work(deployer.run(Verb::Deploy));
@@ -105,7 +105,7 @@ async fn an_update_that_comes_after_the_end_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_deploys_to_what_was_terminated_meanwhile() {
+async fn a_terminated_environment_is_not_deployed_to() {
     for kills_the_terminator in [false, true] {
         let site = Site::deployed().await;
         let (deployer, terminator) = (site.operator("ann"), site.operator("bob"));
@@ -114,7 +114,7 @@ async fn nobody_deploys_to_what_was_terminated_meanwhile() {
         until(&mut [&mut follower], || site.cloud.records().len() == 3).await;
         let mut terminate = work(terminator.run(Verb::Terminate));
         if kills_the_terminator {
-            // Once the stack is gone, and before the record says so.
+            // After the stack is gone, but before the record says so.
             until(&mut [&mut terminate], || site.cloud.sent().len() == 1).await;
             site.cloud.rest();
             terminate = None;
@@ -127,7 +127,7 @@ async fn nobody_deploys_to_what_was_terminated_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_is_on_its_way_is_terminated_as_well() {
+async fn a_creation_in_flight_is_terminated_too() {
     let site = Site::new();
     let (creator, terminator) = (site.operator("ann"), site.operator("bob"));
     let mut follower = work(creator.run(Verb::Create));
@@ -143,9 +143,9 @@ async fn a_creation_that_is_on_its_way_is_terminated_as_well() {
     assert_eq!((runs(&site), state(&site)), (None, State::Undone));
 }
 
-/// Deployment 3 is ann's, with what her fleet.yaml says.
+/// Deployment 3 was begun by ann, with the settings of her fleet.yaml.
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_on_with_a_deployment_sets_what_it_began_with() {
+async fn a_continued_deployment_keeps_its_terms() {
     let site = Site::deployed().await;
     let (deployer, other) = (site.operator("ann"), site.operator("bob"));
     let mut first = work(deployer.run(Verb::Deploy));

@@ -1,5 +1,6 @@
-//! Who comes next: operators, what they have sent, CloudFormation itself, or time. A seed decides, so that each run can be
-//! had again. Nobody waits for real time, and nobody polls in a loop: whoever cannot go on says when it can.
+//! Scheduler for tests: a seed decides who takes the next turn, an operator, a request in flight, CloudFormation, or
+//! time. Runs are therefore reproducible. No real time passes, and a blocked future is polled again only after its
+//! waker was called.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,16 +13,16 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 use tokio::time::advance;
 
-/// Time goes by in steps of this length.
+/// Time advances in steps of this length.
 pub(super) const STEP: Duration = Duration::from_millis(500);
 
-/// One of so many turns is the last of somebody.
+/// On average one in this many turns kills an operator.
 const KILL: u32 = 150;
 
-/// So many turns are more than any run takes.
+/// More turns than any run takes.
 const MOST: usize = 200_000;
 
-/// Lets others come first.
+/// Yields to others for one turn.
 pub(super) async fn turn() {
     let waits = Cell::new(true);
     poll_fn(|context| match waits.replace(false) {
@@ -34,7 +35,7 @@ pub(super) async fn turn() {
     .await;
 }
 
-/// Whether somebody can go on.
+/// Whether an operator can continue.
 struct Ready(AtomicBool);
 
 impl Wake for Ready {
@@ -43,25 +44,25 @@ impl Wake for Ready {
     }
 }
 
-/// What happens besides what operators do.
+/// What happens apart from the operators.
 pub(super) trait Others {
     /// How many things can happen now.
     fn can_happen(&self) -> usize;
 
-    /// One of them happens.
+    /// Makes one of them happen.
     fn happens(&self, which: usize);
 
-    /// Some time has passed.
+    /// Called after time has advanced.
     fn passed(&self);
 
-    /// What must hold after each turn.
+    /// Checks what must hold after each turn.
     fn check(&self);
 }
 
-/// What somebody still has to do.
+/// The remaining work of an operator; `None` when it is done.
 pub(super) type Work<'a> = Option<Pin<Box<dyn Future<Output = ()> + 'a>>>;
 
-/// Lets time pass until something holds, with those at work that are named. Nobody else does anything.
+/// Lets time pass until `holds` returns true, with only these operators at work.
 pub(super) async fn until(works: &mut [&mut Work<'_>], holds: impl Fn() -> bool) {
     let ready = Arc::new(Ready(AtomicBool::new(false)));
     let waker = Waker::from(ready);
@@ -81,15 +82,15 @@ pub(super) async fn until(works: &mut [&mut Work<'_>], holds: impl Fn() -> bool)
         }
         advance(STEP).await;
     }
-    panic!("it comes to no end");
+    panic!("it does not end");
 }
 
-/// Somebody's work, until it is done.
+/// Wraps a future as the work of an operator.
 pub(super) fn work<'a>(work: impl Future<Output = ()> + 'a) -> Work<'a> {
     Some(Box::pin(unconstrained(work)))
 }
 
-/// Operators, each with what it still has to do.
+/// Operators with their remaining work.
 pub(super) struct Turns<'a> {
     all: Vec<(Work<'a>, Arc<Ready>)>,
     random: fastrand::Rng,
@@ -104,7 +105,7 @@ impl<'a> Turns<'a> {
         self.all.push((work(future), Arc::new(Ready(AtomicBool::new(true)))));
     }
 
-    /// Goes on until nobody has anything to do. So many of them are killed at some moment.
+    /// Runs until all work is done. Up to `kills` operators are killed at random moments.
     pub(super) async fn play(&mut self, others: &impl Others, mut kills: u32) {
         for _ in 0..MOST {
             let alive = |(work, ready): &&(Work<'a>, Arc<Ready>)| work.is_some() && ready.0.load(Ordering::Relaxed);
@@ -113,7 +114,7 @@ impl<'a> Turns<'a> {
             if is_over {
                 return;
             }
-            // Time stands still while somebody can do something, but for now and then.
+            // Time advances only when no operator can act, and even then not every time.
             if ready == 0 && (of_others == 0 || self.random.u32(..8) > 0) {
                 advance(STEP).await;
                 others.passed();
@@ -133,6 +134,6 @@ impl<'a> Turns<'a> {
             }
             others.check();
         }
-        panic!("it comes to no end");
+        panic!("it does not end");
     }
 }

@@ -42,7 +42,7 @@ fn goes_from_one_update_to_the_next() {
         ("UPDATE_ROLLBACK_IN_PROGRESS", SET, Some(SetRelease), Next::Wait),
         ("UPDATE_ROLLBACK_COMPLETE", SET, Some(SetRelease), Next::Failed),
         ("UPDATE_ROLLBACK_COMPLETE", BEFORE, Some(SetPolicy), Next::Failed),
-        // An update of somebody else had failed before.
+        // Another operator's update had failed before.
         ("UPDATE_ROLLBACK_COMPLETE", BEFORE, None, Next::Begin(SetPolicy)),
         ("UPDATE_IN_PROGRESS", BEFORE, None, Next::WaitForOthers),
         ("DELETE_IN_PROGRESS", BEFORE, None, Next::WaitForOthers),
@@ -60,7 +60,7 @@ fn goes_from_one_update_to_the_next() {
 #[test]
 fn no_operation_is_begun_twice() {
     use Operation::{SetPolicy, SetRelease};
-    // The last operation is of somebody else: an update, or the way back with a token of its own.
+    // The last operation is another operator's: an update, or a rollback with its own token.
     for (status, given, begun, expected) in [
         ("UPDATE_ROLLBACK_COMPLETE", SET, SetRelease, Next::Failed),
         ("UPDATE_COMPLETE", SET, SetRelease, Next::Failed),
@@ -74,7 +74,7 @@ fn no_operation_is_begun_twice() {
 }
 
 #[test]
-fn the_policy_is_set_anew_for_other_instances() {
+fn the_policy_is_set_again_for_another_number_of_instances() {
     use Operation::{SetPolicy, SetRelease};
     let pairs = [("Policy", "rolling"), ("Capacity", "6"), ("Release", "v2"), ("Deployment", "7")];
     let wanted = Wanted::new(parameters(&pairs));
@@ -92,7 +92,7 @@ fn the_policy_is_set_anew_for_other_instances() {
 }
 
 #[test]
-fn only_a_creation_makes_an_environment() {
+fn only_a_creation_creates_an_environment() {
     let document = record().goal.document;
     for (kind, expected) in [(Kind::Create, Next::Begin(Operation::Create)), (Kind::Deploy, Next::Gone), (Kind::Rollback, Next::Gone)] {
         assert_eq!(next(&record().on(kind, document.clone()), &wanted(), None, &Tokens::new()), expected, "{kind:?}");
@@ -100,14 +100,14 @@ fn only_a_creation_makes_an_environment() {
 }
 
 #[test]
-fn a_number_alone_is_no_deployment() {
+fn a_number_alone_does_not_identify_a_deployment() {
     let given = &[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v1"), ("Deployment", "7")];
     let found = next(&record(), &wanted(), Some(&standing("CREATE_COMPLETE", given, None)), &Tokens::new());
     assert_eq!(found, Next::Begin(Operation::SetRelease), "the stack was made by hand, with the same number");
 }
 
 #[test]
-fn a_name_alone_is_no_environment() {
+fn a_name_alone_does_not_identify_an_environment() {
     let made = |given: &[(&str, &str)], status: &str| standing(status, given, None).is_of("shop", "eu-prod");
     assert!(made(&[("Application", "shop"), ("Environment", "eu-prod")], "CREATE_COMPLETE"));
     assert!(!made(&[("Application", "shop-eu"), ("Environment", "prod")], "CREATE_COMPLETE"));
@@ -127,7 +127,7 @@ fn the_tokens_are_those_of_one_attempt() {
     let other = Record::begin("shop", "prod", 7, goal("v2"), beginner("bob"));
     assert_ne!(Operation::SetRelease.token(&record()), Operation::SetRelease.token(&other));
     assert_ne!(Operation::SetRelease.token(&record()), Operation::SetPolicy.token(&record()));
-    // What CloudFormation takes: 128 characters of a-z, A-Z, 0-9 and -.
+    // CloudFormation accepts up to 128 characters of a-z, A-Z, 0-9 and -.
     let token = Operation::SetRelease.token(&record());
     assert!(token.len() <= 128 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{token}");
 }

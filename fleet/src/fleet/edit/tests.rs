@@ -1,8 +1,8 @@
-//! What an edit leaves as it was, and what it refuses.
+//! What an edit preserves, and what it refuses.
 
 use super::*;
 
-/// A fleet.yaml whose environment `prod` is written so.
+/// A fleet.yaml with this text as the environment `prod`.
 fn file(prod: &str) -> String {
     format!(
         "# The shop.\nversion: 1\napplication: shop\nreleases: s3://shop-releases/\ndefaults:\n  properties: {{ REGION: eu, LEVEL: warn }}\n\
@@ -14,7 +14,7 @@ fn changes(pairs: &[(&str, Option<&str>)]) -> Changes {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
 }
 
-/// How `prod` is written afterwards.
+/// Returns the text of `prod` after the changes.
 fn changed(prod: &str, pairs: &[(&str, Option<&str>)]) -> String {
     let new = edited(&file(prod), "prod", &changes(pairs)).unwrap_or_else(|objection| panic!("{prod}: {}", objection.message));
     let rest = new.split_once("environments:\n  prod:").expect("what is before it stays").1;
@@ -22,7 +22,7 @@ fn changed(prod: &str, pairs: &[(&str, Option<&str>)]) -> String {
 }
 
 #[test]
-fn a_value_is_replaced_where_it_stands() {
+fn a_value_is_replaced_in_place() {
     let block = "\n    tier: web\n    properties:\n      A: one  # as always\n      B: \"x # y\" # quoted\n      C: 'it''s'";
     let all = [("A", Some("two words")), ("B", Some("true")), ("C", Some("plain"))];
     assert_eq!(
@@ -34,7 +34,7 @@ fn a_value_is_replaced_where_it_stands() {
 }
 
 #[test]
-fn a_property_more_comes_at_the_end() {
+fn a_new_property_is_added_at_the_end() {
     let new = [("NEW", Some("1"))];
     assert_eq!(
         changed("\n    properties:\n      A: one\n      # of A\n    tier: web", &new),
@@ -61,7 +61,7 @@ fn a_property_is_removed() {
     assert_eq!(of(" { properties: { A: one, B: two } }", &["B"]), " { properties: { A: one } }");
     assert_eq!(of(" { properties: { A: one } }", &["A"]), " { properties: {  } }");
     assert_eq!(of("\n    properties:\n      A: |\n        one\n        two\n      B: two", &["A"]), "\n    properties:\n      B: two");
-    // What `defaults:` says counts unless the environment says otherwise.
+    // A property set in `defaults:` applies unless the environment overrides it.
     assert_eq!(of("\n    properties:\n      LEVEL: info", &["LEVEL"]), "\n    properties:\n      LEVEL: null");
     assert_eq!(of("\n    tier: web", &["REGION"]), "\n    tier: web\n    properties:\n      REGION: null");
     let none = edited(&file(" { tier: web }"), "prod", &changes(&[("GONE", None)])).unwrap_err();
@@ -69,7 +69,7 @@ fn a_property_is_removed() {
 }
 
 #[test]
-fn what_is_written_otherwise_is_left_to_people() {
+fn unsupported_forms_are_left_to_the_user() {
     for prod in [
         "\n    properties: &shared\n      A: one\n    tier: web",
         "\n    properties:\n      A: |\n        one\n        two",
@@ -78,9 +78,9 @@ fn what_is_written_otherwise_is_left_to_people() {
     ] {
         let text = file(prod).replace("{ tier: worker }", if prod.contains('&') { "{ properties: *shared }" } else { "{ tier: worker }" });
         let objection = edited(&text, "prod", &changes(&[("A", Some("two"))]));
-        // Whoever shares the properties would get the change, too.
+        // An environment that shares the properties through an anchor would be changed too.
         let Err(objection) = objection else { panic!("{prod}: {}", objection.unwrap()) };
-        assert!(objection.message.contains("in a form that ingot-fleet does not change"), "{prod}");
+        assert!(objection.message.contains("does not support the form they are written in"), "{prod}");
     }
 }
 

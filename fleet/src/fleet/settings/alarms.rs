@@ -1,4 +1,4 @@
-//! `alarms:` — where the alarms of an environment go, and what raises them.
+//! `alarms:` — the recipient of an environment's alarms, and their thresholds.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,19 +11,19 @@ use crate::fleet::words::{Email, Link, Whole, Word};
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Alarms {
-    /// Address that they are sent to. Default: nobody, until you subscribe to the topic of the stack.
+    /// Address that alarms are sent to. Default: none, until you subscribe to the topic of the stack.
     pub(crate) email: Option<Word<Email>>,
-    /// Where your copy of the runbook is, as the alarms link to it. Default: docs/runbook.md.
+    /// URL or path of your copy of the runbook, to which alarms link. Default: docs/runbook.md.
     pub(crate) runbook: Option<Word<Link>>,
-    /// Share of requests with a 5xx status that raises the alarm, in per cent, of a load balancer. Default: 5.
+    /// Percentage of a load balancer's requests with a 5xx status that raises the alarm. Default: 5.
     pub(crate) error_percent: Option<Whole<1, 100>>,
-    /// Age of the oldest message that raises the alarm, 1m to 14d, of a worker. Default: 15m.
+    /// Age of the oldest message in a worker's queue that raises the alarm, 1m to 14d. Default: 15m.
     pub(crate) message_age: Option<Length>,
 }
 
 impl Alarms {
     pub(super) fn check(&self, site: &mut Site<'_>) {
-        let why = "SQS keeps messages for 14 days at the most";
+        let why = "SQS keeps messages for at most 14 days";
         site.within("alarms.message_age", self.message_age, Length::minutes(1), Length::hours(14 * 24), why);
     }
 

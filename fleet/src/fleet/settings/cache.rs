@@ -14,7 +14,7 @@ pub(crate) struct Cache {
     pub(crate) engine: Engine,
     /// Node type. Required.
     pub(crate) node: Option<Word<CacheNode>>,
-    /// Replicas, to which the cache fails over. Default: 0.
+    /// Number of replicas to which the cache can fail over. Default: 0.
     pub(crate) replicas: Option<Whole<0, 5>>,
 }
 

@@ -12,23 +12,24 @@ use crate::fleet::words::{self, DatabaseClass, DatabaseName, DatabaseUser, Whole
 pub(crate) struct Database {
     /// Class of the instance. Required.
     pub(crate) class: Option<Word<DatabaseClass>>,
-    /// Engine, that of the snapshot if there is one. Counts at creation only. Default: postgres.
+    /// Engine; with a snapshot, the snapshot's engine. Takes effect only at creation. Default: postgres.
     pub(crate) engine: Option<Engine>,
-    /// Where its data comes from. Counts at creation only. Default: a new database.
+    /// Source of the data. Takes effect only at creation. Default: a new database.
     pub(crate) restore_from: Option<Restore>,
-    /// Size in GiB, at least that of the snapshot. Default: 20.
+    /// Size in GiB, at least the snapshot's. Default: 20.
     pub(crate) storage_gib: Option<Whole<20, 65536>>,
-    /// Name of the database. Counts at creation only. Default: app.
+    /// Name of the database. Takes effect only at creation. Default: app.
     pub(crate) name: Option<Word<DatabaseName>>,
-    /// Master user of a new database; RDS makes and rotates the password. Counts at creation only. Default: app.
+    /// Master user of a new database; RDS generates and rotates the password. Takes effect only at creation. Default:
+    /// app.
     pub(crate) user: Option<Word<DatabaseUser>>,
-    /// Whether there is a standby in another zone. Default: false.
+    /// Whether a standby runs in another zone. Default: false.
     pub(crate) multi_az: Option<bool>,
-    /// What stays when the environment is deleted. Default: snapshot.
+    /// What remains when the environment is deleted. Default: snapshot.
     pub(crate) on_delete: Option<OnDelete>,
 }
 
-/// Engines of RDS.
+/// RDS engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -38,7 +39,7 @@ pub(crate) enum Engine {
     Mariadb,
 }
 
-/// Where data comes from.
+/// Source of the data.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restore {
@@ -46,12 +47,12 @@ pub(crate) struct Restore {
     pub(crate) snapshot: Word<words::Snapshot>,
 }
 
-/// What stays of a database.
+/// What remains of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(crate) enum OnDelete {
-    /// A last snapshot.
+    /// A final snapshot.
     Snapshot,
 }
 

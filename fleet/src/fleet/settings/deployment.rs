@@ -1,4 +1,4 @@
-//! `deployment:` — how a deployment replaces what runs.
+//! `deployment:` — how a deployment replaces the running release.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,46 +7,47 @@ use crate::fleet::length::{Batch, Length, Percent};
 use crate::fleet::site::{Mode, Site, Tier};
 use crate::fleet::words::{Alarm, Whole, Word};
 
-/// The most alarms that CloudFormation watches during an update.
+/// Maximum number of alarms that CloudFormation watches during an update.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_RollbackConfiguration.html>
 const MOST_ALARMS: usize = 5;
 
-/// The longest that CloudFormation watches them after an update, by the same source.
+/// Longest time that CloudFormation watches them after an update, by the same source.
 const LONGEST_BAKE: Length = Length::hours(3);
 
-/// How a deployment replaces what runs.
+/// How a deployment replaces the running release.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Deployment {
-    /// What is replaced when. Default: rolling_with_batch.
+    /// Which instances are replaced when. Default: rolling_with_batch.
     pub(crate) policy: Option<Policy>,
-    /// How many instances are replaced at a time: a number, or a share of those that run. Default: 25%.
+    /// How many instances are replaced at a time: a number, or a share of the running ones. Default: 25%.
     pub(crate) batch: Option<Batch>,
-    /// How long alarms are watched after the last instance, 1m to 3h. Default: not at all.
+    /// How long alarms are watched after the last instance is replaced, 1m to 3h. Default: not at all.
     pub(crate) bake: Option<Length>,
-    /// Names of further CloudWatch alarms that end a deployment, five at most. Default: none.
+    /// Names of additional CloudWatch alarms that roll a deployment back, at most five. Default: none.
     pub(crate) alarms: Vec<Word<Alarm>>,
-    /// How many failed boots end a deployment: 1, as CloudFormation ends an update at the first one. Default: 1.
+    /// How many failed boots fail a deployment: only 1, since CloudFormation ends an update at the first one. Default:
+    /// 1.
     pub(crate) stop_after: Option<Whole<1, 1000>>,
 }
 
-/// How what runs is replaced.
+/// How the running release is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(crate) enum Policy {
-    /// All instances at the same time: an outage, on purpose.
+    /// All instances at the same time, with an outage.
     AllAtOnce,
-    /// A batch at a time; the others serve.
+    /// A batch at a time, while the others serve.
     Rolling,
-    /// The same, with a batch launched first, so that as many serve as before.
+    /// Like `rolling`, but an additional batch is launched first, so that capacity is not reduced.
     RollingWithBatch,
     /// A second group, all or nothing.
     Immutable,
-    /// A second group that gets a share of the requests first.
+    /// A second group that first gets a share of the requests.
     TrafficSplitting,
-    /// The instances stay, and run the new release.
+    /// The instances stay and switch to the new release.
     InPlace,
 }
 
@@ -60,31 +61,31 @@ impl Deployment {
     }
 
     pub(super) fn check(&self, site: &mut Site<'_>) {
-        let why = "CloudFormation watches alarms in whole minutes, three hours at the most";
+        let why = "CloudFormation watches alarms for whole minutes, at most three hours";
         site.within("deployment.bake", self.bake, Length::minutes(1), LONGEST_BAKE, why);
         if self.bake.is_some_and(|bake| bake.0 > 60 && bake.0 % 60 != 0) {
             site.wrong("deployment.bake", "alarms are watched for whole minutes", "write whole minutes, such as 2m");
         }
         if self.alarms.len() > MOST_ALARMS {
-            let message = format!("{} alarms, and CloudFormation watches {MOST_ALARMS}", self.alarms.len());
+            let message = format!("{} alarms are listed, but CloudFormation watches at most {MOST_ALARMS}", self.alarms.len());
             site.wrong(
                 &format!("deployment.alarms.{MOST_ALARMS}"),
                 message,
-                format!("keep {MOST_ALARMS}, or make one composite alarm of them"),
+                format!("keep {MOST_ALARMS}, or combine them into a composite alarm"),
             );
         }
         if let Some(Whole(more @ 2..)) = self.stop_after {
             let message =
-                format!("a deployment cannot go on until {more} boots have failed: CloudFormation ends an update at the first one");
+                format!("a deployment cannot continue until {more} boots have failed: CloudFormation ends an update at the first one");
             site.wrong("deployment.stop_after", message, "write 1, or remove `stop_after`");
         }
         match self.policy() {
             Policy::Immutable if site.tier == Tier::Web && !site.is_group() => {
-                let message = "a single web instance cannot be immutable: its address would be lost with the new group";
+                let message = "a single web instance cannot have `immutable`: its address would be lost with the new group";
                 site.wrong("deployment.policy", message, "write rolling_with_batch, which launches the successor first");
             }
             Policy::TrafficSplitting if !site.is_balanced() => {
-                let message = "only a load balancer splits traffic, and this environment has none";
+                let message = "splitting traffic needs a load balancer, and this environment has none";
                 site.wrong("deployment.policy", message, "write another policy, such as rolling_with_batch");
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! `health:` — from where on `status` finds that an environment is not well.
+//! `health:` — thresholds at which `status` rates an environment as unhealthy.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,23 +7,23 @@ use crate::fleet::length::{Length, Percent};
 use crate::fleet::site::Site;
 use crate::story::Limits;
 
-/// Shares of the instances that should serve and do not.
+/// Default shares of instances that should serve but do not.
 const SHARES: [(&str, u32); 3] = [("warning", 1), ("degraded", 50), ("severe", 75)];
 
-/// How long a deployment may take.
+/// Default duration after which a deployment is slow.
 const SLOW: Length = Length::hours(1);
 
-/// From where on an environment is not well.
+/// Thresholds of the health of an environment.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Health {
-    /// Share of the instances that do not serve, from which on that is a Warning. Default: 1%.
+    /// Share of instances not serving at which the environment is in state Warning. Default: 1%.
     pub(crate) warning: Option<Percent>,
-    /// Share from which on the environment is Degraded. Default: 50%.
+    /// Share at which the environment is Degraded. Default: 50%.
     pub(crate) degraded: Option<Percent>,
-    /// Share from which on it is Severe. Default: 75%.
+    /// Share at which the environment is Severe. Default: 75%.
     pub(crate) severe: Option<Percent>,
-    /// How long a deployment may take before that is a Warning, 1m to 24h. Default: 1h.
+    /// How long a deployment may take before the state is Warning, 1m to 24h. Default: 1h.
     pub(crate) slow_after: Option<Length>,
 }
 
@@ -35,7 +35,7 @@ impl Health {
         shares
     }
 
-    /// What they come to.
+    /// Returns the effective thresholds.
     pub(crate) fn limits(&self) -> Limits {
         let [(_, warning), (_, degraded), (_, severe)] = self.shares();
         let slow_after = self.slow_after.unwrap_or(SLOW);
@@ -47,7 +47,7 @@ impl Health {
         site.within("health.slow_after", self.slow_after, Length::minutes(1), Length::hours(24), why);
         let shares = self.shares();
         for (name, share) in shares.iter().filter(|(_, share)| share.0 == 0) {
-            site.wrong(&format!("health.{name}"), format!("{share} is reached by every environment"), "write 1% or more");
+            site.wrong(&format!("health.{name}"), format!("every environment reaches {share}"), "write 1% or more");
         }
         if !site.is_readable(&["health.warning", "health.degraded", "health.severe"]) {
             return;
@@ -62,7 +62,7 @@ impl Health {
         }
     }
 
-    /// Whether fleet.yaml says this one.
+    /// Returns whether fleet.yaml sets this threshold.
     fn said(&self, name: &str) -> bool {
         match name {
             "warning" => self.warning.is_some(),

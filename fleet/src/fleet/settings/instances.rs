@@ -1,4 +1,4 @@
-//! `instances:` — what instances are, and how many there are.
+//! `instances:` — type and number of instances.
 
 use std::fmt;
 
@@ -13,36 +13,36 @@ use crate::fleet::words::{Device, Image, InstanceType, Whole, Word};
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Instances {
-    /// Instance types of one architecture, one or two: the second is taken where the first has no capacity. Required.
+    /// One or two instance types of one architecture: the second is used where the first has no capacity. Required.
     pub(crate) types: Vec<Word<InstanceType>>,
-    /// Smallest number of instances; a worker may have 0. Default: 2 of the web tier, 1 of the worker tier.
+    /// Minimum number of instances; a worker may have 0. Default: 2 for the web tier, 1 for the worker tier.
     pub(crate) min: Option<Whole<0, 1000>>,
-    /// Largest number of instances. Default: 4.
+    /// Maximum number of instances. Default: 4.
     pub(crate) max: Option<Whole<1, 1000>>,
     /// Share of Spot Instances. Default: 0%.
     pub(crate) spot: Option<Percent>,
-    /// What the number of instances follows. Default: `cpu_percent: 60` of the web tier, `messages_per_instance: 100`
-    /// of the worker tier.
+    /// Metric that the number of instances follows. Default: `cpu_percent: 60` for the web tier,
+    /// `messages_per_instance: 100` for the worker tier.
     pub(crate) scale_on: Option<ScaleOn>,
-    /// Size of the root volume in GiB, at least that of the image. Default: 16.
+    /// Size of the root volume in GiB, at least the image's. Default: 16.
     pub(crate) root_volume_gib: Option<Whole<1, 16384>>,
     /// Device name of the image's root volume. Default: /dev/xvda.
     pub(crate) root_device: Option<Word<Device>>,
 }
 
-/// What the number of instances follows. Of several, the one that asks for most instances counts.
+/// Metric that the number of instances follows. Among several, the one that needs the most instances wins.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ScaleOn {
-    /// Requests a minute for each instance, of the web tier.
+    /// Requests per minute and instance, for the web tier.
     pub(crate) requests_per_target: Option<Whole<1, 10_000_000>>,
     /// CPU utilization.
     pub(crate) cpu_percent: Option<Whole<1, 100>>,
-    /// Visible messages for each instance, of the worker tier.
+    /// Visible messages per instance, for the worker tier.
     pub(crate) messages_per_instance: Option<Whole<1, 10_000_000>>,
 }
 
-/// What programs of an image run on.
+/// Processor architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Architecture {
     X86,
@@ -56,7 +56,7 @@ impl fmt::Display for Architecture {
 }
 
 impl Architecture {
-    /// That of an instance type: behind the number of its generation, Graviton has a `g`.
+    /// Derives it from an instance type: Graviton types have a `g` after the generation number.
     ///
     /// Source: <https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html>
     fn of_type(name: &str) -> Self {
@@ -66,7 +66,8 @@ impl Architecture {
         if family == "a1" || options.contains('g') { Self::Arm } else { Self::X86 }
     }
 
-    /// That of an image, where its name says so, as those that `packer/pipeline` publishes do.
+    /// Derives it from the name of an image, if it contains the architecture, as the names published by
+    /// `packer/pipeline` do.
     fn of_image(image: &Word<Image>) -> Option<Self> {
         image.as_str().split('/').find_map(|part| match part {
             "x86_64" | "amd64" => Some(Self::X86),
@@ -77,12 +78,12 @@ impl Architecture {
 }
 
 impl Instances {
-    /// That of its types, as EC2 calls it: `x86_64` or `arm64`.
+    /// Returns the architecture of its types in EC2's spelling: `x86_64` or `arm64`.
     pub(crate) fn architecture(&self) -> String {
         self.types.first().map_or(Architecture::X86, |name| Architecture::of_type(name.as_str())).to_string()
     }
 
-    /// The smallest number: that of a single instance is 1.
+    /// Returns the minimum number, which is 1 for a single instance.
     pub(crate) fn min(&self, tier: Tier, mode: Mode) -> u32 {
         match mode {
             Mode::SingleInstance => 1,
@@ -90,7 +91,7 @@ impl Instances {
         }
     }
 
-    /// The largest number. A single instance has room for its successor.
+    /// Returns the maximum number. A single instance has room for its successor.
     pub(crate) fn max(&self, mode: Mode) -> u32 {
         match mode {
             Mode::SingleInstance => 2,
@@ -106,20 +107,20 @@ impl Instances {
             site.missing("instances.types", "add `types: [m7g.large]` to `instances:`");
         }
         if self.types.len() > 2 {
-            let message = format!("{} instance types, and an environment takes two", self.types.len());
+            let message = format!("{} instance types are listed, but an environment takes at most two", self.types.len());
             site.wrong("instances.types.2", message, "keep two of them");
         }
         let architectures: Vec<Architecture> = self.types.iter().map(|name| Architecture::of_type(name.as_str())).collect();
         let Some(first) = architectures.first() else { return };
         for (at, other) in architectures.iter().enumerate().filter(|(_, other)| *other != first) {
-            let message = format!("{} is {other}, and {} is {first}", self.types[at].as_str(), self.types[0].as_str());
+            let message = format!("{} is {other}, but {} is {first}", self.types[at].as_str(), self.types[0].as_str());
             site.wrong(&format!("instances.types.{at}"), message, format!("write types of one architecture, such as {first}"));
         }
         if let Some((image, of_image)) = image.and_then(|image| Some((image, Architecture::of_image(image)?)))
             && of_image != *first
         {
-            let message = format!("{} is an {of_image} image by its name, and {} is {first}", image.as_str(), self.types[0].as_str());
-            site.wrong("image", message, format!("write an image for {first}, or types for {of_image}"));
+            let message = format!("{} is an {of_image} image by its name, but {} is {first}", image.as_str(), self.types[0].as_str());
+            site.wrong("image", message, format!("write an image for {first}, or instance types for {of_image}"));
         }
     }
 

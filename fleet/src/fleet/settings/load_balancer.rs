@@ -9,7 +9,7 @@ use crate::fleet::length::Length;
 use crate::fleet::site::Site;
 use crate::fleet::words::{Certificate, Edge, HealthPath, Whole, Word};
 
-/// Load balancer of an environment: its own, or that of an edge.
+/// Load balancer of an environment: its own, or an edge's.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LoadBalancer {
@@ -17,17 +17,17 @@ pub(crate) struct LoadBalancer {
     pub(crate) certificate: Option<Word<Certificate>>,
     /// Whether HTTP is redirected to HTTPS. Needs `certificate`. Default: true with a certificate.
     pub(crate) redirect_http: Option<bool>,
-    /// Path that the load balancer asks each instance for; 200 is healthy. Default: /health.
+    /// Path that the load balancer requests from each instance; status 200 means healthy. Default: /health.
     pub(crate) health_check: Option<Word<HealthPath>>,
-    /// How long requests may take to end when an instance leaves, 1s to 1h. Default: 30s.
+    /// How long requests may take to finish when an instance is removed, 1s to 1h. Default: 30s.
     pub(crate) deregistration: Option<Length>,
-    /// Whether it is reached from the internet. Default: true.
+    /// Whether it is reachable from the internet. Default: true.
     pub(crate) public: Option<bool>,
-    /// Port of the instances that it connects to. Default: 80.
+    /// Port of the instances. Default: 80.
     pub(crate) port: Option<Whole<1, 65535>>,
-    /// Edge whose load balancer serves this environment, in place of one of its own.
+    /// Edge whose load balancer serves this environment, instead of its own load balancer.
     pub(crate) edge: Option<Word<Edge>>,
-    /// Slot of the edge that this environment is.
+    /// Slot of the edge that this environment takes.
     pub(crate) slot: Option<Slot>,
 }
 
@@ -38,7 +38,7 @@ impl LoadBalancer {
             self.deregistration,
             Length::seconds(1),
             Length::hours(1),
-            "a target group waits for an hour at the most",
+            "a target group waits for at most an hour",
         );
         let is_broken = |name: &str| site.is_broken(&format!("load_balancer.{name}"));
         if ["edge", "slot", "certificate"].into_iter().any(is_broken) {
@@ -46,7 +46,7 @@ impl LoadBalancer {
         }
         match (&self.edge, self.slot) {
             (Some(_), None) => site.missing("load_balancer.slot", "add `slot: a` or `slot: b`"),
-            (None, Some(_)) => site.wrong("load_balancer.slot", "a slot is part of an edge, and none is named", "add `edge: NAME`"),
+            (None, Some(_)) => site.wrong("load_balancer.slot", "a slot needs an edge, but none is named", "add `edge: NAME`"),
             _ => {}
         }
         if self.redirect_http == Some(true) && self.certificate.is_none() {
@@ -55,7 +55,7 @@ impl LoadBalancer {
         }
     }
 
-    /// What the edge has in place of the environment.
+    /// Takes over the settings that the edge determines.
     pub(in crate::fleet) fn join(&mut self, of_edge: &EdgeBalancer) {
         self.health_check.clone_from(&of_edge.health_check);
         (self.deregistration, self.port) = (of_edge.deregistration, of_edge.port);

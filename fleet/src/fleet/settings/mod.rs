@@ -1,4 +1,4 @@
-//! What an environment may say: one file for each section, which holds its fields, its defaults and its rules.
+//! Settings of an environment: one file per section, with its fields, defaults and rules.
 
 mod alarms;
 mod cache;
@@ -36,37 +36,37 @@ pub(crate) use self::secrets::OnRotation;
 use crate::fleet::site::{Mode, Site, Tier};
 use crate::fleet::words::{Image, Key, Whole, Word};
 
-/// What an environment says, or `defaults:` for all of them.
+/// Settings of an environment, or of `defaults:`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// What the environment takes in: requests (`web`) or the messages of a queue (`worker`). Required.
+    /// What the environment processes: requests (`web`) or the messages of a queue (`worker`). Required.
     pub(crate) tier: Option<Tier>,
     /// A group in several zones, or one instance. Default: highly_available.
     pub(crate) mode: Mode,
-    /// Golden image: `ami-…`, or `ssm:/NAME` for the SSM parameter that holds one, which is read once for each
+    /// Golden image: `ami-…`, or `ssm:/NAME` for the SSM parameter that holds its ID, which is read once per
     /// deployment. Required.
     pub(crate) image: Option<Word<Image>>,
     /// Network of the environment. Required.
     pub(crate) network: Network,
-    /// Boot document, a path from fleet.yaml. It comes on top of the layers of the image. Required.
+    /// Boot document, as a path relative to fleet.yaml. It overrides the layers of the image. Required.
     pub(crate) document: Option<String>,
-    /// Layers that the image has, as paths from fleet.yaml: `check` reads them together with the document. `*` stands
-    /// for any characters of a name. Default: none.
+    /// Layers of the image, as paths relative to fleet.yaml: `check` reads them together with the document. `*` matches
+    /// any characters of a name. Default: none.
     pub(crate) layers: Vec<String>,
-    /// Strings for the application: `{{values.properties.NAME}}` in documents, and the environment of its processes.
-    /// Default: none.
+    /// Strings for the application: `{{values.properties.NAME}}` in documents, and environment variables of its
+    /// processes. Default: none.
     pub(crate) properties: BTreeMap<String, String>,
-    /// Secrets that the instances may read, and nothing else: names in Secrets Manager, and with a leading `/` SSM
-    /// parameters. One may end with `*`. Default: none.
+    /// The only secrets that the instances may read: names in Secrets Manager or, with a leading `/`, SSM parameters. A
+    /// name may end with `*`. Default: none.
     pub(crate) secrets: Vec<String>,
-    /// ARNs of the KMS keys of secrets, parameters and buckets, where these are not AWS's own. Default: none.
+    /// ARNs of the KMS keys of secrets, parameters and buckets, unless AWS manages the keys. Default: none.
     pub(crate) keys: Vec<Word<Key>>,
-    /// How the load balancer of a `web` environment that is `highly_available` serves.
+    /// Load balancer of a `web` environment that is `highly_available`.
     pub(crate) load_balancer: LoadBalancer,
-    /// What the instances are, and how many.
+    /// Type and number of the instances.
     pub(crate) instances: Instances,
-    /// When `min` changes, at most two times. Default: never.
+    /// Times at which `min` changes, at most two. Default: never.
     pub(crate) schedule: Vec<Schedule>,
     /// Queue of a `worker` environment, with its dead-letter queue.
     pub(crate) queue: Queue,
@@ -74,9 +74,9 @@ pub(crate) struct Settings {
     pub(crate) database: Option<Database>,
     /// ElastiCache cache of the environment, with TLS and a token. Default: none.
     pub(crate) cache: Option<Cache>,
-    /// How a deployment replaces what runs.
+    /// How a deployment replaces the running release.
     pub(crate) deployment: Deployment,
-    /// Stopped instances that are started when the group grows. Default: none.
+    /// Stopped instances that are started when the group scales out. Default: none.
     pub(crate) warm_pool: Option<WarmPool>,
     /// How often instances are replaced without a deployment. Default: never.
     pub(crate) refresh: Option<Refresh>,
@@ -84,15 +84,15 @@ pub(crate) struct Settings {
     pub(crate) on_rotation: BTreeMap<String, OnRotation>,
     /// Hop limit of the metadata service: 2 only if containers use it. Default: 1.
     pub(crate) metadata_hops: Option<Whole<1, 2>>,
-    /// Where alarms go, and what raises them.
+    /// Recipient and thresholds of alarms.
     pub(crate) alarms: Alarms,
-    /// From where on `status` finds that the environment is not well.
+    /// Thresholds at which `status` rates the environment as unhealthy.
     pub(crate) health: Health,
-    /// Whether the stack is protected from being deleted. Default: false.
+    /// Whether the stack is protected from deletion. Default: false.
     pub(crate) protect: bool,
 }
 
-/// How often.
+/// Interval of replacements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
@@ -103,7 +103,7 @@ pub(crate) enum Refresh {
 }
 
 impl Settings {
-    /// Adds what is wrong with it, once each field could be read.
+    /// Adds the mistakes that only show once every field is readable.
     pub(crate) fn check(&self, site: &mut Site<'_>) {
         if self.image.is_none() {
             site.missing("image", "add `image: ami-…`, or `image: ssm:/NAME`");
@@ -115,8 +115,8 @@ impl Settings {
         for name in self.properties.keys() {
             let is_variable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
             if !name.bytes().all(is_variable) || name.starts_with(|first: char| first.is_ascii_digit()) || name.is_empty() {
-                let hint = "use letters, digits and _ only, and no digit first";
-                site.wrong_key(&format!("properties.{name}"), format!("`{name}` is not the name of an environment variable"), hint);
+                let hint = "use only letters, digits and _, and do not start with a digit";
+                site.wrong_key(&format!("properties.{name}"), format!("`{name}` is not a valid name of an environment variable"), hint);
             }
         }
         self.load_balancer.check(site);
@@ -135,12 +135,12 @@ impl Settings {
         self.health.check(site);
     }
 
-    /// Whether instances may read a secret, by its name.
+    /// Returns whether instances may read the secret of this name.
     pub(crate) fn allows_secret(&self, name: &str) -> bool {
         secrets::allow(&self.secrets, name)
     }
 
-    /// Puts the defaults in that depend on the tier, so that each setting can be shown.
+    /// Fills in the defaults that depend on the tier, so that each setting can be shown.
     pub(crate) fn complete(&mut self, tier: Tier, mode: Mode) {
         self.metadata_hops.get_or_insert(Whole(1));
         self.instances.complete(tier, mode);

@@ -1,4 +1,4 @@
-//! `network:` — where an environment is.
+//! `network:` — VPC and subnets of an environment.
 
 use std::collections::BTreeSet;
 
@@ -14,20 +14,20 @@ use crate::fleet::words::{Cidr, SecurityGroup, Subnet, Vpc, Word};
 pub(crate) struct Network {
     /// VPC. Required.
     pub(crate) vpc: Option<Word<Vpc>>,
-    /// Subnets of instances, database and cache, with a route to AWS. `highly_available` takes two or more, in
+    /// Subnets of instances, database and cache, with a route to AWS. `highly_available` needs at least two in
     /// different zones; a single web instance needs public ones. Required.
     pub(crate) subnets: Vec<Word<Subnet>>,
-    /// Subnets of the load balancer, in two zones or more. Default: those of the instances.
+    /// Subnets of the load balancer, in at least two zones. Default: those of the instances.
     pub(crate) load_balancer_subnets: Vec<Word<Subnet>>,
-    /// Further security groups of the instances. Without any, instances reach port 443, database and cache. Default:
-    /// none.
+    /// Additional security groups of the instances. Without any, instances can reach only port 443, database and cache.
+    /// Default: none.
     pub(crate) security_groups: Vec<Word<SecurityGroup>>,
-    /// IPv4 range that clients of a web environment come from. Default: 0.0.0.0/0.
+    /// IPv4 range of the clients of a web environment. Default: 0.0.0.0/0.
     pub(crate) clients: Option<Word<Cidr>>,
 }
 
 impl Network {
-    /// `zones` is what else needs two zones.
+    /// Adds mistakes. `zones` names what else needs two zones.
     pub(super) fn check(&self, zones: Option<&str>, site: &mut Site<'_>) {
         if self.vpc.is_none() {
             site.missing("network.vpc", "add `vpc: vpc-…` to `network:`");
@@ -37,15 +37,19 @@ impl Network {
         } else if self.subnets.len() < 2 && !site.is_broken("network.subnets") {
             if site.is_group() {
                 let hint = "add a subnet in another zone, or set `mode: single_instance`";
-                site.wrong("network.subnets", "a highly available environment has subnets in two zones, and this is one subnet", hint);
+                site.wrong(
+                    "network.subnets",
+                    "a highly available environment needs subnets in two zones, but only one subnet is listed",
+                    hint,
+                );
             } else if let Some(what) = zones {
-                let message = format!("{what} has subnets in two zones, and this is one subnet");
+                let message = format!("{what} needs subnets in two zones, but only one subnet is listed");
                 site.wrong("network.subnets", message, "add a subnet in another zone");
             }
         }
         let is_one = self.load_balancer_subnets.len() == 1 && !site.is_broken("network.load_balancer_subnets");
         if site.is_balanced() && is_one {
-            let message = "a load balancer has subnets in two zones, and this is one subnet";
+            let message = "a load balancer needs subnets in two zones, but only one subnet is listed";
             site.wrong("network.load_balancer_subnets", message, "add a subnet in another zone");
         }
         for (path, subnets) in [("network.subnets", &self.subnets), ("network.load_balancer_subnets", &self.load_balancer_subnets)] {

@@ -1,4 +1,4 @@
-//! `schedule:` — when the smallest number of instances changes.
+//! `schedule:` — times at which the minimum number of instances changes.
 
 use ingot::desk::check_cron;
 use schemars::JsonSchema;
@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::site::{Site, Tier};
 use crate::fleet::words::Whole;
 
-/// The template has room for so many.
+/// Number of schedules that the template supports.
 const MOST: usize = 2;
 
 /// A time at which `min` changes.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Schedule {
-    /// When, as five fields of cron in UTC: `0 22 * * *`.
+    /// When, as five cron fields in UTC: `0 22 * * *`.
     pub(crate) cron: String,
-    /// The smallest number of instances from then on.
+    /// Minimum number of instances from then on.
     pub(crate) min: Whole<0, 1000>,
 }
 
 pub(super) fn check(schedule: &[Schedule], max: u32, site: &mut Site<'_>) {
     if schedule.len() > MOST {
-        let message = format!("{} schedules, and an environment takes {MOST}", schedule.len());
+        let message = format!("{} schedules are listed, but an environment takes at most {MOST}", schedule.len());
         site.wrong(&format!("schedule.{MOST}"), message, format!("keep {MOST} of them"));
     }
     for (at, Schedule { cron, min }) in schedule.iter().enumerate() {
         let path = format!("schedule.{at}.cron");
         if cron.trim_start().starts_with('@') {
-            site.wrong(&path, format!("Auto Scaling does not know `{cron}`"), "write five fields, such as `0 22 * * *`");
+            site.wrong(&path, format!("Auto Scaling does not support `{cron}`"), "write five fields, such as `0 22 * * *`");
         } else if let Err(objection) = check_cron(cron) {
             site.object(&path, objection);
         }
@@ -38,7 +38,7 @@ pub(super) fn check(schedule: &[Schedule], max: u32, site: &mut Site<'_>) {
             site.wrong(&path, message, format!("write {max} or less, or raise `max`"));
         }
         if min.0 == 0 && site.tier == Tier::Web {
-            site.wrong(&path, "a web environment without instances serves nothing", "write 1 or more");
+            site.wrong(&path, "a web environment without instances cannot serve requests", "write 1 or more");
         }
     }
 }

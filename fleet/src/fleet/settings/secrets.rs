@@ -1,4 +1,4 @@
-//! `secrets:` and `on_rotation:` — which secrets instances may read, and what follows when one is rotated.
+//! `secrets:` and `on_rotation:` — which secrets instances may read, and what happens when one is rotated.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::site::Site;
 use crate::fleet::words::has_form;
 
-/// What follows a rotation.
+/// What happens after a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub(crate) enum OnRotation {
-    /// Instances boot again, one batch after the other.
+    /// Instances boot again, batch by batch.
     Boot,
     /// The environment is deployed again.
     Deploy,
-    /// Instances that boot later read the new secret.
+    /// Only instances that boot later read the new secret.
     Nothing,
 }
 
@@ -37,18 +37,19 @@ pub(super) fn check(secrets: &[String], on_rotation: &BTreeMap<String, OnRotatio
     }
 }
 
-/// Whether instances may read a secret or a parameter, or a tree of these: a path with a slash behind it.
+/// Returns whether instances may read a secret, a parameter, or a tree of parameters, which is a path with a slash
+/// appended.
 pub(super) fn allow(secrets: &[String], name: &str) -> bool {
     secrets.iter().any(|pattern| covers(pattern, name) || covers(pattern, &format!("{name}/")))
 }
 
-/// Whether a pattern names secrets that can be allowed, and not all of them.
+/// Checks that a pattern names secrets, but not every secret of the account.
 fn well_formed(pattern: &str) -> Result<(), Objection> {
     let wrong = |message: String, hint: &str| Err(Objection::new(message, hint));
     if pattern.starts_with("arn:") {
         return wrong(
             "secrets are listed by name, in the account and the region of the environment".into(),
-            "write the name in place of the ARN",
+            "write the name instead of the ARN",
         );
     }
     if matches!(pattern, "*" | "/*" | "") {
@@ -62,7 +63,7 @@ fn well_formed(pattern: &str) -> Result<(), Objection> {
     }
     let characters = if pattern.starts_with('/') { "[A-Za-z0-9/_.-]+\\*?" } else { "[A-Za-z0-9/_+=.@!-]+\\*?" };
     if !has_form(pattern, characters) {
-        let hint = "write letters, digits and / _ . - only; Secrets Manager also knows + = @";
+        let hint = "write only letters, digits and / _ . -; names in Secrets Manager may also contain + = @";
         return wrong(format!("`{pattern}` is not the name of a secret or a parameter"), hint);
     }
     Ok(())

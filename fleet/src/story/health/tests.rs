@@ -1,4 +1,4 @@
-//! What is seen, and how that is told.
+//! Observations, and the health derived from them.
 
 use super::*;
 use crate::deployment::record::Record;
@@ -19,7 +19,7 @@ fn seen(number: u32, words: &str) -> Seen {
     Seen { instance, since: None, cause }
 }
 
-/// A web environment whose four instances serve v2, by deployment 7.
+/// A web environment whose four instances serve v2 from deployment 7.
 #[derive(Clone)]
 struct Case {
     standing: Option<Standing>,
@@ -73,7 +73,7 @@ impl Case {
         self.stack("UPDATE_IN_PROGRESS")
     }
 
-    /// The instances from this one on are so.
+    /// Replaces the instances from this one on.
     fn from(mut self, first: usize, words: &[&str]) -> Self {
         self.instances.truncate(first);
         let more = words.iter().enumerate().map(|(at, words)| seen(u32::try_from(first + at + 1).unwrap(), words));
@@ -103,30 +103,30 @@ impl Case {
 }
 
 #[test]
-fn what_is_fine_is_green() {
+fn a_healthy_environment_is_green() {
     assert_eq!(fine().told(), "Ok green");
     let just_now = fine().edited(|case| case.now = NOW);
     assert_eq!(just_now.told(), "Ok green; application deployment 7 (v2) completed 30s ago and took 1m");
-    assert_eq!(fine().from(0, &[]).sizes(0, 0).told(), "Ok green; no instances are wanted");
+    assert_eq!(fine().from(0, &[]).sizes(0, 0).told(), "Ok green; the desired capacity is 0");
     let leaving = fine().from(4, &["Terminating draining", "Standby", "Warmed:Stopped"]);
     assert_eq!(leaving.told(), "Ok green", "these are not counted");
 }
 
-/// Whoever may not ask for one thing is told the rest, and not that all is well.
+/// If one source is denied, the rest is reported, but not that all is well.
 #[test]
-fn what_cannot_be_seen_is_not_well() {
-    let unseen = |case: &mut Case| case.unseen = vec!["cannot look at the target group: not authorized".into()];
-    assert_eq!(fine().edited(unseen).told(), "Unknown grey; cannot look at the target group: not authorized");
+fn missing_information_is_not_healthy() {
+    let unseen = |case: &mut Case| case.unseen = vec!["cannot read the target group: not authorized".into()];
+    assert_eq!(fine().edited(unseen).told(), "Unknown grey; cannot read the target group: not authorized");
     let told = fine().from(2, &["InService unhealthy", "InService unhealthy"]).edited(unseen).told();
-    assert!(told.contains(" red; 2 of 4") && told.contains("cannot look at the target group"), "{told}");
+    assert!(told.contains(" red; 2 of 4") && told.contains("cannot read the target group"), "{told}");
     let no_group = fine().edited(unseen).edited(|case| case.capacity = None).told();
-    assert_eq!(no_group, "Unknown grey; cannot look at the target group: not authorized", "once");
+    assert_eq!(no_group, "Unknown grey; cannot read the target group: not authorized", "once");
     let no_stack = fine().edited(unseen).edited(|case| (case.standing, case.has_no_sight) = (None, true)).told();
-    assert_eq!(no_stack, "Unknown grey; cannot look at the target group: not authorized", "it may well be there");
+    assert_eq!(no_stack, "Unknown grey; cannot read the target group: not authorized", "it may well be there");
 }
 
 #[test]
-fn what_grows_is_green() {
+fn a_growing_group_is_green() {
     assert_eq!(fine().from(3, &["Pending:Wait"]).told(), "Info green; 1 of 4 instances is starting");
     assert_eq!(fine().from(3, &["InService initial"]).told(), "Info green; 1 of 4 instances is starting");
     assert_eq!(fine().from(2, &[]).told(), "Info green; 2 of 4 instances are starting", "not launched yet");
@@ -135,7 +135,7 @@ fn what_grows_is_green() {
 }
 
 #[test]
-fn the_share_of_those_that_do_not_serve_decides() {
+fn the_share_of_instances_not_serving_decides() {
     let one = "1 of 4 instances does not serve; i-4 is unhealthy: Health checks failed with these codes: [503]";
     assert_eq!(fine().from(3, &["InService unhealthy"]).told(), format!("Warning yellow; {one}"));
     let two = fine().from(2, &["InService unhealthy"; 2]).told();
@@ -150,7 +150,7 @@ fn the_share_of_those_that_do_not_serve_decides() {
         case.instances.iter_mut().for_each(|one| one.instance.is_balanced = false);
         case.instances[0].instance.is_healthy = false;
     });
-    assert_eq!(worker.told(), "Warning yellow; 1 of 4 instances does not serve; i-1 is unhealthy: nobody says why");
+    assert_eq!(worker.told(), "Warning yellow; 1 of 4 instances does not serve; i-1 is unhealthy: no cause is reported");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn below_the_minimum_is_degraded() {
 }
 
 #[test]
-fn launches_that_fail_are_told() {
+fn failing_launches_are_reported() {
     let ends = |began: &str, ended: &str, message: Option<&str>| Activity {
         ended: ended.parse().ok(),
         is_failed: message.is_some(),
@@ -188,14 +188,14 @@ fn launches_that_fail_are_told() {
 }
 
 #[test]
-fn a_deployment_does_not_lower_it_by_what_its_policy_takes_out() {
+fn instances_taken_out_by_the_policy_do_not_lower_the_health() {
     let told = "Info green; performing application deployment 8 (v3), running for 2m: 1 of 4 instances serve it";
     let new = |case: &mut Case| case.instances[3].instance.deployment = Some(8);
     let goes = |words: &str| fine().from(3, &[words]).deploying().edited(new);
     assert_eq!(goes("InService healthy").told(), told);
     let booting = goes("Pending:Wait").told();
     assert!(booting.starts_with("Info green; performing") && booting.ends_with("0 of 4 instances serve it"), "{booting}");
-    // One more than it keeps in service.
+    // One more is out than the policy allows.
     let more = fine().from(2, &["InService unhealthy", "Pending:Wait"]).deploying().told();
     assert!(more.starts_with("Warning yellow; 1 of 3 instances does not serve; performing"), "{more}");
     let at_once = fine().from(0, &["Pending:Wait"; 4]).deploying().says("Policy", "all_at_once").told();
@@ -207,39 +207,42 @@ fn a_deployment_does_not_lower_it_by_what_its_policy_takes_out() {
 }
 
 #[test]
-fn a_deployment_that_takes_long_or_goes_back_is_yellow() {
+fn a_slow_or_rolled_back_deployment_is_yellow() {
     let slow = fine().deploying().edited(|case| case.now = "2026-12-01T00:00:01Z").told();
     assert_eq!(slow, "Warning yellow; performing application deployment 8 (v3), running for 1h: 0 of 4 instances serve it");
     let back = fine().deploying().stack("UPDATE_ROLLBACK_IN_PROGRESS").told();
-    assert!(back.starts_with("Warning yellow; an update failed or was ended, and goes back to what ran before; performing"), "{back}");
+    assert!(back.starts_with("Warning yellow; an update failed or was cancelled and is being rolled back; performing"), "{back}");
 }
 
 #[test]
-fn what_another_release_runs_is_degraded() {
+fn instances_of_another_release_are_degraded() {
     let mixed = fine().edited(|case| case.instances[0].instance.release = Some("v1".into())).told();
     assert_eq!(mixed, "Degraded red; incorrect application version found on 1 of 4 instances. Expected version v2");
     let untagged = fine().edited(|case| case.instances[0].instance.release = None).told();
-    assert_eq!(untagged, "Ok green", "nobody knows what it runs");
+    assert_eq!(untagged, "Ok green", "its release is not known");
 }
 
 #[test]
-fn what_comes_and_goes_is_grey() {
-    assert_eq!(fine().edited(|case| case.standing = None).told(), "NoData grey; it was not created yet");
+fn environments_created_or_deleted_are_grey() {
+    assert_eq!(fine().edited(|case| case.standing = None).told(), "NoData grey; it has not been created yet");
     let created = fine().deploying().stack("CREATE_IN_PROGRESS").from(0, &["Pending"; 4]).told();
     let told = "Pending grey; it is being created; performing application deployment 8 (v3), running for 2m: 0 of 4 instances serve it";
     assert_eq!(created, told);
     assert_eq!(fine().stack("DELETE_IN_PROGRESS").told(), "Pending grey; it is being deleted");
-    assert_eq!(fine().stack("REVIEW_IN_PROGRESS").told(), "NoData grey; there is only a change set that was never executed");
-    assert_eq!(fine().edited(|case| case.capacity = None).told(), "Unknown grey; its group is not to be seen");
+    assert_eq!(fine().stack("REVIEW_IN_PROGRESS").told(), "NoData grey; it contains only a change set that was never executed");
+    assert_eq!(fine().edited(|case| case.capacity = None).told(), "Unknown grey; its Auto Scaling group was not found");
     let silent = unknown("AWS gives no answer");
     assert_eq!((silent.status, silent.color, silent.causes), (Status::Unknown, Color::Grey, vec!["AWS gives no answer".to_owned()]));
 }
 
 #[test]
-fn a_stack_that_needs_a_hand_is_red() {
-    assert_eq!(fine().stack("UPDATE_ROLLBACK_FAILED").told(), "Degraded red; its stack is in UPDATE_ROLLBACK_FAILED, and needs a hand");
+fn a_stuck_stack_is_red() {
+    assert_eq!(
+        fine().stack("UPDATE_ROLLBACK_FAILED").told(),
+        "Degraded red; its stack is in UPDATE_ROLLBACK_FAILED and needs manual intervention"
+    );
     let failed = fine().stack("ROLLBACK_COMPLETE").from(0, &[]).told();
-    assert_eq!(failed, "Severe red; its creation has failed, and nothing of it serves");
+    assert_eq!(failed, "Severe red; its creation failed, and nothing in it serves");
     assert_eq!(fine().stack("UPDATE_ROLLBACK_COMPLETE").told(), "Ok green", "it went back, and everything is as before");
 }
 
@@ -253,7 +256,7 @@ fn an_alarm_is_yellow() {
 }
 
 #[test]
-fn limits_are_shares_from_which_on() {
+fn limits_are_inclusive() {
     let wide = Limits { warning: 10, degraded: 50, severe: 100, slow_after: 60 };
     let told = |out| wide.status(out, 20);
     assert_eq!((told(0), told(1), told(2)), (None, None, Some(Status::Warning)));

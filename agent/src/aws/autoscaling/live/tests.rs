@@ -1,4 +1,4 @@
-//! What each call sends, and what its answer comes to.
+//! What each call sends, and how its answer is read.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn groups(server: &Loopback) -> LiveAutoScaling {
     })
 }
 
-/// Answers every action with a result of the right name around `inner`.
+/// Answers every action with a result element of the matching name around `inner`.
 fn serve(inner: &'static str) -> Loopback {
     Loopback::serve(move |request| {
         let action = sent(request).split('&').next().unwrap().strip_prefix("Action=").unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What goes out, and what each raw answer comes to.
+//! What is sent, and how each raw answer is read.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -69,7 +69,7 @@ async fn a_call_is_a_signed_form() {
     assert_eq!(request.header("host"), server.url.strip_prefix("http://"));
 }
 
-/// The signature is botocore's of the same request.
+/// The expected signature was computed by botocore for the same request.
 #[tokio::test]
 async fn a_signature_is_that_of_other_sdks() {
     let query = query("");
@@ -84,7 +84,7 @@ async fn a_signature_is_that_of_other_sdks() {
     assert_eq!(signature, "f91a540c0965023de7c87a8cd50072422108314a4dd13b98a29698d83a48273a");
 }
 
-/// What EC2 answers a request that was signed at another time than `date`, and to one that was not.
+/// Answers as EC2 does: refuses a request that was not signed on `day`, and accepts one that was.
 fn of_time(date: &'static str, day: &'static str) -> Loopback {
     const REFUSAL: &str =
         "<Response><Errors><Error><Code>RequestExpired</Code><Message>Request has expired.</Message></Error></Errors></Response>";

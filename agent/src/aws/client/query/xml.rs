@@ -1,23 +1,23 @@
 //! An XML answer as a tree of names and texts.
 //!
-//! Attributes, namespaces, comments and the order of what is named differently are not kept: AWS's answers mean nothing
-//! by them. A document type is refused, and with it every entity but XML's own five.
+//! Attributes, namespaces, comments and the relative order of differently named elements are dropped, because they
+//! carry no meaning in AWS's answers. A document type is refused, and with it every entity except XML's own five.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
-/// How deep an answer may be. EC2's deepest are seven levels.
+/// How deep an answer may be nested. EC2's deepest answers have seven levels.
 const DEPTH_LIMIT: usize = 64;
 
 /// How many elements an answer may have. A page of 1000 volumes with 50 tags each has about 200 000.
 const ELEMENT_LIMIT: usize = 500_000;
 
-/// An element: its name without a prefix, and what is in it.
+/// An element: its name without a prefix, and its content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Element {
     pub name: String,
-    /// Empty where there are children.
+    /// Empty if there are children.
     pub text: String,
     children: Vec<Element>,
 }
@@ -25,7 +25,7 @@ pub struct Element {
 impl Element {
     /// # Errors
     ///
-    /// A few words on what is wrong with it, without its content.
+    /// A short description of what is wrong, without any of the content.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
         const NOT_XML: &str = "the answer is not XML";
         let text = std::str::from_utf8(body).map_err(|_| NOT_XML)?;
@@ -53,22 +53,22 @@ impl Element {
         tree.root.ok_or(NOT_XML)
     }
 
-    /// The first child of this name.
+    /// The first child with this name.
     pub fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// The text of a child. `None` if there is no such child, or nothing in it.
+    /// The text of a child. `None` if there is no such child, or if it is empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// The text of a child, read as a number or a truth value.
+    /// The text of a child, parsed as a number or boolean.
     pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.text(name)?.trim().parse().ok()
     }
 
-    /// What a list holds, whatever each is called there: `item`, `member`, `DBInstance`. Nothing if there is no such list.
+    /// The elements of a list, whatever their name is: `item`, `member`, `DBInstance`. Empty if there is no such list.
     pub fn items(&self, list: &str) -> impl Iterator<Item = &Self> {
         self.child(list).into_iter().flat_map(|list| &list.children)
     }
@@ -96,7 +96,7 @@ impl Tree {
     }
 
     fn close(&mut self) {
-        // The reader has refused an end without a beginning.
+        // The reader has already refused an end tag without a start tag.
         let Some(mut done) = self.open.pop() else { return };
         if !done.children.is_empty() {
             done.text = String::new();

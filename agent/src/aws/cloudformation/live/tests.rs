@@ -1,4 +1,4 @@
-//! What each call sends, and what its answer comes to.
+//! What each call sends, and how its answer is read.
 
 use std::collections::BTreeMap;
 

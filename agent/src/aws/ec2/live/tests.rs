@@ -1,4 +1,4 @@
-//! What each call sends, and what its answer comes to.
+//! What each call sends, and how its answer is read.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -24,7 +24,7 @@ fn ec2(server: &Loopback) -> LiveEc2 {
     LiveEc2::new(connection, metadata)
 }
 
-/// Answers every action with an element of the right name around `inner`.
+/// Answers every action with an element of the matching name around `inner`.
 fn serve(inner: impl Fn(&Request) -> String + Send + Sync + 'static) -> Loopback {
     Loopback::serve(move |request| {
         let action = fields(request).remove(0).strip_prefix("Action=").unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What each call sends, and what its answer comes to.
+//! What each call sends, and how its answer is read.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -26,7 +26,7 @@ fn fields(request: &Request) -> Vec<String> {
     fields.filter(|field| field != "Version=2014-10-31").collect()
 }
 
-/// Answers every action with a result of the right name around `inner`.
+/// Answers every action with a result element of the matching name around `inner`.
 fn serve(inner: impl Fn(&Request) -> String + Send + Sync + 'static) -> Loopback {
     Loopback::serve(move |request| {
         let action = fields(request).remove(0).strip_prefix("Action=").unwrap().to_owned();

@@ -11,7 +11,7 @@ use crate::failure::Failure as _;
 
 const URL: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs";
 
-/// SQS that answers each call by its name, and a way to it from eu-west-1.
+/// An SQS that answers each call by its name, and a connection to it from eu-west-1.
 fn served(answer: impl Fn(&str, &Request) -> Reply + Send + Sync + 'static) -> (Loopback, Connection) {
     let server = Loopback::serve(move |request| {
         let target = request.header("x-amz-target").unwrap_or_default().to_owned();
@@ -41,7 +41,7 @@ async fn an_arn_is_asked_for_in_its_region_by_its_account() {
     assert_eq!(request.body, r#"{"QueueName":"jobs","QueueOwnerAWSAccountId":"210987654321"}"#);
 }
 
-/// Two of one name shared their claims, and each got half of its times.
+/// Regression: two queues of the same name shared their claims, and each got only half of its scheduled runs.
 #[tokio::test]
 async fn queues_of_one_name_are_told_apart_and_spellings_are_not() {
     let (_server, connection) = served(|_, _| Reply::new(200, format!(r#"{{"QueueUrl":"{URL}"}}"#)));

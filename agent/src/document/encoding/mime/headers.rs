@@ -7,13 +7,14 @@ use crate::document::encoding::claims::{is_nearly_our_type, is_our_type};
 use crate::document::encoding::error::EncodingError;
 use crate::document::encoding::part::WHOLE;
 
-/// The most the headers of one part may be, in bytes: as much as EC2 takes for all of the user data.
+/// The maximum size of the headers of one part, in bytes: as much as EC2 accepts for all user data.
 pub(super) const MAX_HEADERS: usize = 16 << 10;
 
 /// How much of a file name messages repeat, in characters.
 const MAX_NAME: usize = 64;
 
-/// The headers of a part of ours, besides `Content-…` and `X-…`: a line with another name is of the document.
+/// Headers that a part for ingot may have in addition to `Content-…` and `X-…`. A line with another name belongs to the
+/// document.
 ///
 /// RFC 5322 section 3.6, RFC 2045 and cloud-init's `Launch-Index` and `Merge-Type`.
 const NAMES: [&str; 17] = [
@@ -36,22 +37,22 @@ const NAMES: [&str; 17] = [
     "keywords",
 ];
 
-/// An entity, cut where its headers end.
+/// An entity, split where its headers end.
 pub(super) struct Cut<'a> {
     pub(super) head: &'a [u8],
     pub(super) body: &'a [u8],
-    /// Whether an empty line ends the headers, as it should.
+    /// Whether an empty line ends the headers, as required.
     pub(super) ended: bool,
 }
 
-/// Cuts at the first empty line, or before the first line that is not a header. Python's `email`, and so cloud-init, goes on
-/// reading there.
+/// Splits at the first empty line, or before the first line that is not a header. Python's `email`, and therefore
+/// cloud-init, treats that line as the start of the body.
 pub(super) fn cut(entity: &[u8]) -> Cut<'_> {
     cut_before(entity, |line, first| !is_header(line.content) && (first || !begins_blank(line.content)))
 }
 
-/// Cuts also before a line that is a header by its form alone, such as `version: 1`. One with a capital letter, such as
-/// `Priority: normal`, is of the headers if they end as they should.
+/// Also splits before a line that only has the form of a header, such as `version: 1`. A line with a capital letter,
+/// such as `Priority: normal`, belongs to the headers if they end with an empty line.
 pub(super) fn cut_strictly(entity: &[u8]) -> Cut<'_> {
     let cut_at_unknown = |is_known: fn(&[u8]) -> bool| {
         cut_before(entity, move |line, first| match name(line.content) {
@@ -75,7 +76,7 @@ fn cut_before<'a>(entity: &'a [u8], is_body: impl Fn(&Line<'a>, bool) -> bool) -
     Cut { head: entity, body: &[], ended: false }
 }
 
-/// Whether a line goes on with the header before it.
+/// Whether a line continues the previous header.
 fn begins_blank(line: &[u8]) -> bool {
     matches!(line, [b' ' | b'\t', ..])
 }
@@ -99,19 +100,19 @@ pub(super) enum Kind {
     Multipart {
         boundary: String,
     },
-    /// A message that is a part of another.
+    /// A message that is a part of another message.
     Message,
-    /// A `text/x-ingot`.
+    /// A `text/x-ingot` part.
     Document,
-    /// Was meant as one, by the type that it gives.
+    /// A part meant as `text/x-ingot`, with the type that it gives.
     Nearly(String),
-    /// By its type in lower case, which is empty if it has none.
+    /// Any other part, with its type in lower case; empty if it has none.
     Other(String),
 }
 
 pub(super) struct Headers {
     pub(super) kind: Kind,
-    /// In lower case, and empty if there is none.
+    /// In lower case; empty if there is none.
     pub(super) transfer_encoding: String,
     pub(super) file_name: Option<String>,
 }
@@ -160,7 +161,7 @@ impl Headers {
     }
 }
 
-/// A file name fit for a message: one line, and not a long one.
+/// A file name in a form suitable for a message: short and on one line.
 fn printable(name: &str) -> String {
     name.chars().filter(|character| !character.is_control()).take(MAX_NAME).collect()
 }

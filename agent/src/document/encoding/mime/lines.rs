@@ -1,9 +1,9 @@
-//! Lines of a message, with their places.
+//! The lines of a message, with their positions.
 
-/// One line, and where it and the next begin.
+/// One line, with its start and the start of the next line.
 pub(super) struct Line<'a> {
     pub(super) start: usize,
-    /// Without its end and blanks before it.
+    /// Without the line break and the white space before it.
     pub(super) content: &'a [u8],
     pub(super) next: usize,
 }

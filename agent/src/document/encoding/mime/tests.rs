@@ -1,4 +1,4 @@
-//! MIME messages: what is taken from them, and what is refused.
+//! MIME messages: what is read from them, and what is refused.
 
 use super::super::{UserData, recognise};
 use super::*;
@@ -56,7 +56,7 @@ fn delimiters_are_lines_of_their_own() {
     assert_eq!(parts_of(&message(&[("Content-Type: text/x-ingot", text.as_bytes())])), [("user data, part 1".into(), text.into())]);
 }
 
-/// Whoever sends binary parts to cloud-init must not find ingot choking on them.
+/// ingot must not fail on binary parts that are for cloud-init.
 #[test]
 fn parts_of_others_are_not_looked_at() {
     let message = message(&[
@@ -117,7 +117,7 @@ fn a_message_cut_short_is_an_error() {
     for length in first_part..whole.len() {
         match recognise(&whole[..length]) {
             Err(_) => {}
-            // Cut between two parts, it is the message that AWS documented, whose last delimiter does not close.
+            // Truncated between two parts, it is the message that AWS documented, whose last delimiter does not close.
             Ok(cut) => assert!(cut == documents || whole[..length].trim_ascii_end().ends_with(b"--XX"), "at {length}"),
         }
     }

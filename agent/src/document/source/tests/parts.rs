@@ -1,4 +1,4 @@
-//! Parts of MIME messages that were meant for ingot, and are not found.
+//! Parts of MIME messages that were meant for ingot, but that ingot does not read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -211,7 +211,7 @@ fn a_damaged_document_in_a_part_of_another_type_is_a_mistake() {
     assert_eq!(instance(mime(&[&part("text/jinja2", "## template: jinja\n#cloud-config\nservices:\n  ingot: {{ x }}\n")])), NOTHING);
 }
 
-/// A truncated gzip was passed over, and the instance came up well without the document in it.
+/// Regression: a truncated gzip was ignored, and the instance came up without the document in it.
 #[test]
 fn compressed_content_that_is_cut_short_in_a_part_of_another_type_is_a_mistake_if_it_may_be_ours() {
     let gzipped = |text: &str| gzip(text.as_bytes());
@@ -219,7 +219,7 @@ fn compressed_content_that_is_cut_short_in_a_part_of_another_type_is_a_mistake_i
     let with = |kind: &str, bytes: &[u8]| {
         instance(mime(&[&format!("Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes))]))
     };
-    // No two lines are alike, so that what is cut off is not in what is left.
+    // No two lines are equal, so that the part that is cut off does not occur in the rest.
     let many: String = (0..200).map(|number| format!("# {:x}\n", number * 7919 + number * number)).collect();
     let damaged = "user data: user data, part 1 is gzip that is damaged or cut short: ";
     for kind in ["text/plain", "text/cloud-config", "text/x-shellscript", "application/octet-stream", "application/gzip"] {
@@ -240,7 +240,7 @@ fn compressed_content_that_is_cut_short_in_a_part_of_another_type_is_a_mistake_i
         assert_eq!(with(kind, &script[..script.len() / 2]), NOTHING, "{kind}");
         assert_eq!(with(kind, &gzipped(&many)), NOTHING, "whole, {kind}");
     }
-    // The header of gzip alone.
+    // Only the gzip header is left.
     let nothing_is_left = &gzipped(&many)[..10];
     assert!(with("text/plain", nothing_is_left).starts_with(damaged));
     assert_eq!(with("application/octet-stream", nothing_is_left), NOTHING, "as any other binary");
@@ -274,13 +274,14 @@ fn a_message_of_others_need_not_be_closed() {
     ]);
 }
 
-/// The signals of the document were not sent.
+/// Regression: the signals of the document were not sent.
 #[test]
 fn a_part_that_cannot_be_read_does_not_hide_the_others() {
     let encoded = |headers: &str, bytes: &[u8]| format!("{headers}Content-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes));
     let (zip, program) = (b"PK\x03\x04abcdef".as_slice(), b"\x7fELF\x02\x01".as_slice());
     let ours = part("text/x-ingot", KEYS);
-    // A binary script and what is named as an archive are for others, beside a document with the right type.
+    // A binary script, and a file named as an archive, are for other programs if there is a document with the right
+    // type.
     for other in [
         encoded("Content-Disposition: attachment; filename=\"a.zip\"\n", zip),
         encoded("Content-Type: text/x-shellscript\n", program),
@@ -300,7 +301,7 @@ fn a_part_that_cannot_be_read_does_not_hide_the_others() {
     }
 }
 
-/// Half of a document in a part like that was left out, and the instance came up well.
+/// Regression: half of a document in such a part was left out, and the instance came up normally.
 #[test]
 fn an_encoding_that_is_not_read_is_a_mistake_beside_a_document_too() {
     let ours = part("text/x-ingot", KEYS);
@@ -368,7 +369,7 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
     }
 }
 
-/// Without `version`, they could be steps of a file of Compose.
+/// Without `version`, they could be steps of a Docker Compose file.
 #[test]
 fn keys_that_no_other_program_has_are_ours_with_a_mistake_in_them() {
     let misspelt = "files:\n  /etc/a: { contnet: a }\n";
@@ -379,7 +380,7 @@ fn keys_that_no_other_program_has_are_ours_with_a_mistake_in_them() {
     }
 }
 
-/// It was told as one of another program.
+/// Regression: it was reported as being for another program.
 #[test]
 fn a_layer_with_a_mistake_in_its_yaml_is_told_as_a_layer() {
     let layer = |text: &str| {

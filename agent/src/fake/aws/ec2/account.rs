@@ -1,4 +1,4 @@
-//! What EC2 in memory has: snapshots and volumes, and how these come and go.
+//! The state of EC2 in memory: snapshots and volumes, and how volumes change state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,29 +8,29 @@ use crate::aws::ec2::{Attachment, ElasticAddress, NewVolume, Snapshot, Volume, V
 use crate::digest::Sha256;
 use crate::host::disks::Content;
 
-/// What is there. By id.
+/// What the account contains, by id.
 #[derive(Default)]
 pub(super) struct Account {
     pub(super) snapshots: BTreeMap<String, (Snapshot, Content)>,
     pub(super) volumes: BTreeMap<String, Held>,
-    /// What each client token was used for.
+    /// The request that each client token was used for.
     pub(super) tokens: BTreeMap<String, (NewVolume, String)>,
     pub(super) instance_tags: BTreeMap<String, String>,
     pub(super) addresses: BTreeMap<String, ElasticAddress>,
-    /// Ids that no document and no test gave.
+    /// Ids that were made up, given neither by a document nor by a test.
     pub(super) invented: BTreeSet<String>,
 }
 
 pub(super) struct Held {
     pub(super) volume: Volume,
     pub(super) content: Content,
-    /// How many polls show it as `creating`.
+    /// For how many polls it is shown as `creating`.
     pub(super) creating: usize,
-    /// What it becomes after that.
+    /// The state that follows `creating`.
     pub(super) becomes: String,
-    /// How many polls do not show it at all: EC2 is eventually consistent.
+    /// For how many polls it is not shown at all: EC2 is eventually consistent.
     pub(super) unseen: usize,
-    /// Whether it is for ever `attaching`.
+    /// Whether it stays `attaching` forever.
     pub(super) stuck: bool,
 }
 
@@ -39,7 +39,7 @@ impl Held {
         Self { volume, content, creating: 0, becomes: "available".into(), unseen: 0, stuck: false }
     }
 
-    /// Lets the time of one poll pass.
+    /// Advances its state by one poll.
     pub(super) fn pass(&mut self) {
         self.unseen = self.unseen.saturating_sub(1);
         match self.creating.checked_sub(1) {
@@ -56,7 +56,7 @@ impl Held {
         }
     }
 
-    /// Attaches it, as EC2 sees it.
+    /// Marks it as attached, from EC2's point of view.
     pub(super) fn attach(&mut self, instance: &str, device: &str, state: &str) {
         self.volume.state = "in-use".into();
         let (instance, device, state) = (instance.to_owned(), device.to_owned(), state.to_owned());
@@ -69,7 +69,7 @@ impl Account {
         self.volumes.get_mut(id).ok_or_else(|| no_volume(call, id))
     }
 
-    /// A new volume and what it holds, if EC2 would make it.
+    /// Makes a new volume with its content, if EC2 would accept the request.
     pub(super) fn make(&mut self, call: &Call, new: &NewVolume) -> Result<(Volume, Content), AwsError> {
         let origin = match &new.snapshot {
             None => None,
@@ -111,7 +111,7 @@ impl Account {
     }
 }
 
-/// An id that shows that it was made up, the same for the same `seed`, whatever else was made before.
+/// An id that is recognizably made up. It depends on `seed` only, not on what was made before.
 pub(super) fn made_up(kind: &str, seed: &str) -> String {
     let Sha256(bytes) = Sha256::of(seed.as_bytes());
     format!("{kind}-{:017x}", u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]))

@@ -1,4 +1,4 @@
-//! What a rehearsal makes up: a snapshot, a volume or an address for whatever a document names.
+//! What a rehearsal makes up: a snapshot, a volume or an address for each one that a document names.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use super::account::{Account, Held, has, made_up};
 use crate::aws::ec2::{ElasticAddress, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::host::disks::Content;
 
-/// The size of whatever is made up, in GiB: no document asks for less.
+/// The size of everything made up, in GiB: the smallest size a document can ask for.
 const SIZE: u32 = 1;
 
-/// Before the tags that ingot itself gives: in a new account nothing has them.
+/// Prefix of the tags that ingot itself sets: in a new account, nothing carries them.
 const OWN_TAGS: &str = "ingot:";
 
 impl FakeEc2 {
@@ -19,7 +19,8 @@ impl FakeEc2 {
         self.account.borrow().invented.clone()
     }
 
-    /// What a change says of the size of a volume that only its snapshot knows, with that snapshot.
+    /// For each made-up snapshot, the phrase that a change contains if the volume's size comes from the snapshot, and
+    /// the snapshot's id.
     pub(crate) fn invented_sizes(&self) -> Vec<(String, String)> {
         let account = self.account.borrow();
         account.snapshots.keys().map(|id| (format!(" of {SIZE} GiB from {id}"), id.clone())).collect()
@@ -50,7 +51,8 @@ impl Account {
         self.snapshots.insert(id, (snapshot, Content::Unspecified));
     }
 
-    /// By id, or by tags whatever its state. Looked for among the available ones it is one to reuse, and there is none.
+    /// Makes up volumes by id, or by tags in any state. A query for available volumes looks for one to reuse, and finds
+    /// none.
     pub(super) fn invent_volume(&mut self, query: &VolumeQuery, zone: &str) {
         let missing: Vec<String> = query.ids.iter().filter(|id| !self.volumes.contains_key(*id)).cloned().collect();
         missing.into_iter().for_each(|id| self.put(id, query, zone));
@@ -64,7 +66,7 @@ impl Account {
         }
     }
 
-    /// An address that may be associated with another instance.
+    /// Makes up an address that may be associated with another instance.
     pub(super) fn invent_address(&mut self, allocation: &str) {
         let instance = Some("wherever it is now".into());
         let address = ElasticAddress { public_ip: "<its address>".into(), instance, interface: None, private_ip: None };

@@ -1,4 +1,4 @@
-//! What goes wrong with EC2 on request.
+//! Failures of EC2 that tests and laws can request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,16 @@ use crate::aws::{AwsError, AwsErrorKind};
 #[derive(Default)]
 pub(super) struct Trouble {
     failures: Vec<Failure>,
-    /// Actions whose next answers never arrive, though they took effect; and how many.
+    /// Actions that take effect but whose answers never arrive, and for how many calls.
     lost: BTreeMap<String, usize>,
-    /// For how many polls new volumes are `creating`, and for how many they are not seen.
+    /// For how many polls new volumes are `creating`, and for how many they are not shown.
     creating: usize,
     unseen: usize,
-    /// What new volumes become, unless that is `available`.
+    /// The state that new volumes reach if it is not `available`.
     becomes: Option<String>,
-    /// Volumes and devices that are for ever `attaching`.
+    /// Volumes and devices that stay `attaching` forever.
     stuck: BTreeSet<String>,
-    /// Who attaches a volume just before us.
+    /// By volume, the instance that attaches it just before this one does.
     races: BTreeMap<String, String>,
 }
 
@@ -29,7 +29,7 @@ struct Failure {
 }
 
 impl Trouble {
-    /// What is to go wrong with this call.
+    /// Returns the failure planned for this call, if any.
     pub(super) fn with(&mut self, call: &Call) -> Result<(), AwsError> {
         let Some(failure) = self.failures.iter_mut().find(|failure| failure.left > 0 && failure.operation == call.operation) else {
             return Ok(());
@@ -48,7 +48,7 @@ impl Trouble {
         }
     }
 
-    /// How a new volume comes to be: polls as `creating`, polls unseen, and what it becomes.
+    /// The life of a new volume: polls as `creating`, polls in which it is not shown, and the state it reaches.
     pub(super) fn birth(&self) -> (usize, usize, String) {
         (self.creating, self.unseen, self.becomes.clone().unwrap_or_else(|| "available".into()))
     }
@@ -62,7 +62,7 @@ impl Trouble {
     }
 }
 
-/// Failures on request. They take `&self`: a test may ask for them in the middle.
+/// Failures on request. They take `&self`, so that a test can request them at any time.
 #[cfg(test)]
 mod knobs {
     use super::Failure;
@@ -80,66 +80,67 @@ mod knobs {
             self.fail(operation, "UnauthorizedOperation", usize::MAX);
         }
 
-        /// Takes back what was denied.
+        /// Allows a denied action again.
         pub(crate) fn allow(&self, operation: &str) {
             self.trouble.borrow_mut().failures.retain(|failure| failure.operation != operation);
         }
 
-        /// Has the next `times` calls of an action fail with one of EC2's codes.
+        /// Makes the next `times` calls of an action fail with an EC2 error code.
         pub(crate) fn fail(&self, operation: &str, code: &str, times: usize) {
             self.refuse(operation, code, &format!("{operation} was to fail with {code}"), times);
         }
 
-        /// The same in EC2's own words.
+        /// Does the same, with EC2's own message.
         pub(crate) fn refuse(&self, operation: &str, code: &str, message: &str, times: usize) {
             let failure = Failure { operation: operation.into(), code: code.into(), message: message.into(), left: times };
             self.trouble.borrow_mut().failures.push(failure);
         }
 
-        /// Has the next `times` calls of an action take effect, and their answers never arrive.
+        /// Makes the next `times` calls of an action take effect without an answer.
         pub(crate) fn lose_answers(&self, operation: &str, times: usize) {
             self.trouble.borrow_mut().lost.insert(operation.into(), times);
         }
 
-        /// Has new volumes be `creating` for this many polls; 0 unless told.
+        /// Keeps new volumes in `creating` for this many polls; the default is 0.
         pub(crate) fn creating_for(&self, polls: usize) {
             self.trouble.borrow_mut().creating = polls;
         }
 
-        /// Has new volumes not exist for this many polls, as is so before EC2 agrees with itself.
+        /// Hides new volumes for this many polls, as EC2 does until it is consistent.
         pub(crate) fn unseen_for(&self, polls: usize) {
-            // The first poll lets its time pass before it looks.
+            // The first poll counts down before it looks.
             self.trouble.borrow_mut().unseen = polls + usize::from(polls > 0);
         }
 
-        /// Has new volumes end in this state, such as `error` for a KMS key that may not be used.
+        /// Makes new volumes reach this state, such as `error` for a KMS key that may not be used.
         pub(crate) fn creating_ends_in(&self, state: &str) {
             self.trouble.borrow_mut().becomes = Some(state.into());
         }
 
-        /// Has a volume, or whatever is attached as this device, be `attaching` for ever: no disk comes.
+        /// Keeps a volume, or the volume attached as this device, `attaching` forever: no disk appears.
         pub(crate) fn stick(&self, volume_or_device: &str) {
             self.trouble.borrow_mut().stuck.insert(volume_or_device.into());
         }
 
-        /// Has another instance attach a volume just before the next AttachVolume of it, which EC2 then refuses.
+        /// Lets another instance attach a volume just before the next AttachVolume, which EC2 then refuses.
         pub(crate) fn lose_race_for(&self, volume: &str, winner: &str) {
             self.trouble.borrow_mut().races.insert(volume.into(), winner.into());
         }
 
-        /// Has another instance attach a volume now.
+        /// Lets another instance attach a volume now.
         pub(crate) fn taken_by(&self, volume: &str, instance: &str) {
             self.account.borrow_mut().volumes.get_mut(volume).expect("a volume that is there").attach(instance, "/dev/sdf", "attached");
         }
 
-        /// Puts an elastic address there, or gives it to another instance.
+        /// Adds an elastic address, or associates it with another instance.
         pub(crate) fn address_of(&self, allocation: &str, instance: Option<&str>) {
             let (public_ip, instance) = ("203.0.113.7".into(), instance.map(str::to_owned));
             let address = ElasticAddress { public_ip, instance, interface: None, private_ip: None };
             self.account.borrow_mut().addresses.insert(allocation.into(), address);
         }
 
-        /// Gives an elastic address to a network interface of this instance, and to one of its private addresses.
+        /// Associates an elastic address with a network interface of this instance and with one of the interface's
+        /// private addresses.
         pub(crate) fn address_on(&self, allocation: &str, interface: &str, private_ip: &str) {
             self.address_of(allocation, Some(crate::fake::machine::INSTANCE));
             let mut account = self.account.borrow_mut();
@@ -147,14 +148,15 @@ mod knobs {
             (address.interface, address.private_ip) = (Some(interface.into()), Some(private_ip.into()));
         }
 
-        /// Which network interface has an elastic address, and which of its own stands for it.
+        /// The network interface that an elastic address is associated with, and the interface's private address that
+        /// it maps to.
         pub(crate) fn interface(&self, allocation: &str) -> Option<(String, String)> {
             let account = self.account.borrow();
             let address = account.addresses.get(allocation)?;
             Some((address.interface.clone()?, address.private_ip.clone()?))
         }
 
-        /// Which instance has an elastic address.
+        /// The instance that an elastic address is associated with.
         pub(crate) fn holder(&self, allocation: &str) -> Option<String> {
             self.account.borrow().addresses.get(allocation)?.instance.clone()
         }

@@ -1,4 +1,4 @@
-//! What a unit of a machine in memory is told to do, and what it then shows.
+//! The behavior of a unit of a machine in memory, and the state that it shows.
 
 use super::*;
 
@@ -32,20 +32,21 @@ impl FakeUnit {
         }
     }
 
-    /// One that is there as long as it is up.
+    /// A transient unit, which exists only while it is active.
     pub(super) fn launched(name: &str) -> Self {
         let mut unit = Self::new(name).service_type("exec");
         unit.transient = true;
         unit
     }
 
-    /// Its `LoadState` is another, such as `masked` or `not-found`.
+    /// Sets another `LoadState`, such as `masked` or `not-found`.
     pub(crate) fn load(mut self, load: &str) -> Self {
         self.shown.load = load.into();
         self
     }
 
-    /// Its `Type=`. Those that systemd waits for (notify, forking, oneshot) tell the starter of a failure; simple does not.
+    /// Sets its `Type=`. With the types that systemd waits for (notify, forking, oneshot), a failure is reported to the
+    /// caller; with simple it is not.
     pub(crate) fn service_type(mut self, service_type: &str) -> Self {
         self.shown.service_type = service_type.into();
         if service_type == "oneshot" && matches!(self.course, Course::Up) {
@@ -70,13 +71,14 @@ impl FakeUnit {
         self
     }
 
-    /// Its program does not end with 0 when it is stopped: systemd keeps it as failed, and its name with it.
+    /// Its program exits with a status other than 0 when it is stopped: systemd keeps the unit as failed, so its name
+    /// stays in use.
     pub(crate) fn stops_badly(mut self) -> Self {
         self.stops_badly = true;
         self
     }
 
-    /// Its program takes this long to end once it is stopped.
+    /// Its program takes this long to exit once it is stopped.
     pub(crate) fn stops_within(mut self, time: Duration) -> Self {
         self.stops_within = time;
         self
@@ -93,27 +95,27 @@ impl FakeUnit {
         self
     }
 
-    /// It is never started, for a condition that is as a unit file has it.
+    /// It is never started because of a condition, written as in a unit file.
     pub(crate) fn skipped(mut self, condition: &str) -> Self {
         self.course = Course::Skipped;
         self.shown.conditions = vec![(condition.to_owned(), true)];
         self
     }
 
-    /// It is up, and dies after this time.
+    /// It becomes active, and dies after this time.
     pub(crate) fn dies(mut self, after: Duration, exit_status: i32) -> Self {
         self.course = Course::Dies(after);
         self.exit_status = exit_status;
         self
     }
 
-    /// Whoever looks before this time is over sees it in the middle of a reload.
+    /// Until this time has passed, it is shown as reloading.
     pub(crate) fn reloads(mut self, until: Duration) -> Self {
         self.course = Course::Reloads(until);
         self
     }
 
-    /// A oneshot that runs again, without an end, as one that a timer starts.
+    /// A oneshot that runs again and again, such as one started by a timer.
     pub(crate) fn runs_again(mut self, after: Duration) -> Self {
         self.course = Course::EndsAgain(after);
         self.service_type("oneshot")
@@ -125,7 +127,7 @@ impl FakeUnit {
         self
     }
 
-    /// It has ended, well though with this status, until its socket starts it.
+    /// It has exited and will be started by its socket. The exit status does not count as a failure.
     pub(crate) fn idles_behind(mut self, socket: &str, exit_status: i32) -> Self {
         self.course = Course::Idles;
         self.exit_status = exit_status;
@@ -133,7 +135,7 @@ impl FakeUnit {
         self
     }
 
-    /// What starts it.
+    /// Sets the unit that triggers it.
     pub(crate) fn triggered_by(mut self, unit: &str) -> Self {
         self.shown.triggered_by.push(unit.into());
         self
@@ -144,14 +146,14 @@ impl FakeUnit {
         self
     }
 
-    /// It is not there until a generator has run that makes it of a file.
+    /// It does not exist until a generator has created it from a file.
     pub(crate) fn made_of(mut self, path: &str) -> Self {
         self.shown.load = "not-found".into();
         self.made_of = Some(path.into());
         self
     }
 
-    /// It has been started too often.
+    /// It has reached its start limit.
     pub(crate) fn limited(mut self) -> Self {
         self.limited = true;
         self
@@ -168,7 +170,7 @@ impl FakeUnit {
         self
     }
 
-    /// It is up since before us.
+    /// It was active before ingot started.
     pub(crate) fn active(mut self) -> Self {
         self.since = Some(Duration::ZERO);
         self
@@ -223,7 +225,7 @@ impl FakeUnit {
         unit
     }
 
-    /// What a starter that waits is told, and for how long it waits.
+    /// What a caller that waits for the start is told, and how long it waits.
     pub(in super::super) fn told(&self, verb: &'static str, now: Duration) -> (Duration, Result<(), HostError>) {
         let waits = !matches!(self.shown.service_type.as_str(), "simple" | "exec" | "idle");
         match self.course {

@@ -1,26 +1,26 @@
-//! btrfs. A filesystem of several devices has such a superblock on each.
+//! btrfs. A filesystem on several devices has this superblock on each of them.
 
 use super::checksum::crc32c;
 use super::state::{damaged, sized};
 use super::window::Window;
 use crate::host::disks::signature::{Signature, State};
 
-/// Where the first of its superblocks lies, and how long it is.
+/// Offset and length of the first superblock.
 const AT: u64 = 64 << 10;
 const LENGTH: usize = 4096;
 
-/// The checksum comes first, over all that follows.
+/// Length of the checksum, which comes first and covers everything after it.
 const CHECKSUM: usize = 32;
 
-/// Of the kinds of checksum (xxhash, SHA-256, BLAKE2) the only common one.
+/// The checksum type in common use; the others (xxhash, SHA-256, BLAKE2) are not verified.
 const CRC32C: u16 = 0;
 
-/// Numbers are little-endian; offsets are those of `struct btrfs_super_block`.
+/// Numbers are little-endian; offsets are those in `struct btrfs_super_block`.
 pub(super) fn btrfs(window: &Window) -> Option<Signature> {
     if !window.has(AT + 0x40, b"_BHRfS_M") {
         return None;
     }
-    // Of this device, and not of the whole filesystem.
+    // The size of this device, not of the whole filesystem.
     let size = window.le64(AT + 0xd1);
     let has_log = window.le64(AT + 0x60)? != 0;
     let state = if !sums_up(window)? {

@@ -1,33 +1,33 @@
-//! ext2, ext3 and ext4, which share a superblock, and a journal of its own device (`jbd`).
+//! ext2, ext3 and ext4, which share a superblock, and an external journal (`jbd`).
 
 use super::checksum::crc32c;
 use super::state::{damaged, sized};
 use super::window::Window;
 use crate::host::disks::signature::{Signature, State};
 
-/// Where the superblock lies.
+/// Offset of the superblock.
 const AT: u64 = 1024;
 
-/// Where its checksum lies in it, if it has one: the last of its 1024 bytes.
+/// Offset of its checksum, if it has one: the last 4 of its 1024 bytes.
 const CHECKSUM: usize = 1020;
 
-/// s_state
+/// Bits of s_state.
 const VALID: u16 = 1;
 const ERRORS: u16 = 2;
 
-/// s_feature_compat, s_feature_incompat, s_feature_ro_compat
+/// Bits of s_feature_compat, s_feature_incompat and s_feature_ro_compat.
 const HAS_JOURNAL: u32 = 0x4;
 const RECOVER: u32 = 0x4;
 const JOURNAL_DEVICE: u32 = 0x8;
 const SIXTY_FOUR_BIT: u32 = 0x80;
 const METADATA_CHECKSUM: u32 = 0x400;
 
-/// What ext2 and ext3 know of the incompatible features (filetype, meta_bg; ext3: recover) and of those that hinder
-/// writing only (sparse_super, large_file, btree_dir). Whatever has more is ext4.
+/// The incompatible features that ext2 and ext3 support (filetype, meta_bg; ext3: recover) and their
+/// read-only-compatible ones (sparse_super, large_file, btree_dir). A filesystem with any other feature is ext4.
 const OLD_INCOMPATIBLE: u32 = 0x2 | 0x10;
 const OLD_READ_ONLY: u32 = 0x1 | 0x2 | 0x4;
 
-/// Numbers are little-endian; offsets are those of `struct ext4_super_block`.
+/// Numbers are little-endian; offsets are those in `struct ext4_super_block`.
 pub(super) fn ext(window: &Window) -> Option<Signature> {
     if !window.has(AT + 0x38, &[0x53, 0xef]) {
         return None;
@@ -63,7 +63,7 @@ pub(super) fn ext(window: &Window) -> Option<Signature> {
     Some(Signature { kind: kind.into(), label: window.text(AT + 0x78, 16), uuid: window.uuid(AT + 0x68), size, state })
 }
 
-/// Unlike others, ext4 does not invert its CRC32C at the end.
+/// Unlike other filesystems, ext4 does not invert its CRC32C at the end.
 fn sums_up(window: &Window) -> Option<bool> {
     let sum = !crc32c(&[window.bytes(AT, CHECKSUM)?]);
     Some(window.le32(AT + CHECKSUM as u64)? == sum)

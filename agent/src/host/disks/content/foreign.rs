@@ -1,9 +1,9 @@
-//! Filesystems that ingot neither makes nor grows, but must not overwrite.
+//! Filesystems that ingot neither makes nor grows but must not overwrite.
 
 use super::window::Window;
 use crate::host::disks::signature::Signature;
 
-/// Kinds that are known by one magic number, long enough not to be there by accident.
+/// Kinds identified by one magic number that is too long to occur by chance.
 const MAGICS: &[(&str, u64, &[u8])] = &[
     ("jfs", 0x8000, b"JFS1"),
     ("reiserfs", 0x1_0034, b"ReIsEr"),
@@ -24,7 +24,7 @@ const MAGICS: &[(&str, u64, &[u8])] = &[
     ("DM_snapshot_cow", 0, b"SnAp"),
 ];
 
-/// The same, of those that lie further in.
+/// The same for VMware, whose magic numbers lie further into the disk.
 const VMWARE: &[(&str, u64, &[u8])] = &[("VMFS_volume_member", 0x10_0000, b"\x0d\xd0\x01\xc0"), ("VMFS", 0x20_0000, b"\x5e\xf1\xab\x2f")];
 
 pub(super) fn other(window: &Window) -> Option<Signature> {
@@ -42,18 +42,18 @@ fn first(magics: &[(&str, u64, &[u8])], window: &Window) -> Option<Signature> {
 pub(super) fn bitlocker(window: &Window) -> Option<Signature> {
     let is_one = window.has(0, b"\xeb\x52\x90-FVE-FS-")
         || window.has(0, b"\xeb\x58\x90-FVE-FS-")
-        // On a removable disk it looks like FAT; the GUID is what tells (4967d63b-2e29-4ad8-8399-f6a339e3d001).
+        // On a removable disk it looks like FAT; only the GUID (4967d63b-2e29-4ad8-8399-f6a339e3d001) tells them apart.
         || (window.has(0, b"\xeb\x58\x90MSWIN4.1") && window.has(424, b"\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01"));
     is_one.then(|| Signature::plain("BitLocker"))
 }
 
-/// FAT12, FAT16 or FAT32. Some have no name of their own: then all of the geometry must make sense.
+/// FAT12, FAT16 or FAT32. Some carry no name: then the whole geometry must be plausible.
 pub(super) fn vfat(window: &Window) -> Option<Signature> {
     let is_named =
         [(0x52, &b"MSWIN"[..]), (0x52, b"FAT32   "), (0x36, b"MSDOS"), (0x36, b"FAT16   "), (0x36, b"FAT12   "), (0x36, b"FAT     ")]
             .into_iter()
             .any(|(at, magic)| window.has(at, magic));
-    // OS/2 puts such a sector before other filesystems.
+    // OS/2 puts such a sector in front of other filesystems.
     let is_bootable = window.has(510, &[0x55, 0xaa]) && !window.has(0x36, b"JFS     ") && !window.has(0x36, b"HPFS    ");
     if !(is_named || is_bootable) || bitlocker(window).is_some() || !has_fat_geometry(window)? {
         return None;
@@ -95,7 +95,7 @@ pub(super) fn exfat(window: &Window) -> Option<Signature> {
 
 pub(super) fn ntfs(window: &Window) -> Option<Signature> {
     let (sector, cluster) = (window.le16(0x0b)?, window.byte(0x0d)?);
-    // Reserved sectors, FATs, root entries and the two small counts of sectors are not used.
+    // NTFS does not use reserved sectors, FATs, root entries and the two small sector counts.
     let is_one = window.has(3, b"NTFS    ")
         && matches!(sector, 256 | 512 | 1024 | 2048 | 4096)
         && (cluster.is_power_of_two() || cluster >= 240)

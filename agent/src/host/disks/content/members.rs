@@ -1,4 +1,4 @@
-//! Parts of something larger, or of something locked: LVM, RAID, LUKS, ZFS, bcache, DRBD.
+//! Parts of a larger structure, and locked content: LVM, RAID, LUKS, ZFS, bcache, DRBD.
 
 use super::checksum::lvm as lvm_checksum;
 use super::state::damaged;
@@ -11,10 +11,10 @@ const SECTOR: u64 = 512;
 pub(super) fn lvm(window: &Window) -> Option<Signature> {
     let number = (0..4).find(|sector| window.has(sector * SECTOR, b"LABELONE") && window.has(sector * SECTOR + 24, b"LVM2 001"))?;
     let at = number * SECTOR;
-    // From the field after the checksum to the end of the sector.
+    // Covers the field after the checksum to the end of the sector.
     let is_good = window.le64(at + 8)? == number && lvm_checksum(window.bytes(at + 20, 512 - 20)?) == window.le32(at + 16)?;
     let uuid = window.text(at + 32, 32).filter(|text| text.len() == 32 && text.is_ascii()).map(|text| {
-        // As LVM writes it: lower and upper case differ.
+        // As LVM writes it, which is case-sensitive.
         [&text[..6], &text[6..10], &text[10..14], &text[14..18], &text[18..22], &text[22..26], &text[26..]].join("-")
     });
     let plain = Signature { uuid, ..Signature::plain("LVM2_member") };
@@ -23,7 +23,7 @@ pub(super) fn lvm(window: &Window) -> Option<Signature> {
 
 const RAID: u32 = 0xa92b_4efc;
 
-/// A member of an md array: version 0.90 and 1.0 at the end, 1.1 at the beginning, 1.2 one page after it.
+/// A member of an md array: versions 0.90 and 1.0 at the end, 1.1 at the beginning, 1.2 one page after it.
 pub(super) fn raid(window: &Window) -> Option<Signature> {
     let size = window.size();
     let last_page = (size & !0xfff).checked_sub(0x2000);
@@ -55,14 +55,14 @@ pub(super) fn luks(window: &Window) -> Option<Signature> {
     luks_at(window, 0, b"LUKS\xba\xbe")
 }
 
-/// LUKS2 by its second header, where the first was overwritten.
+/// LUKS2, by its second header if the first was overwritten.
 pub(super) fn luks_second(window: &Window) -> Option<Signature> {
     (14..=22).find_map(|power| luks_at(window, 1 << power, b"SKUL\xba\xbe"))
 }
 
 fn luks_at(window: &Window, at: u64, magic: &[u8]) -> Option<Signature> {
     let version = window.be16(at + 6)?;
-    // The second version knows where it is.
+    // A header of the second version contains its own offset.
     if !window.has(at, magic) || (version == 2 && window.be64(at + 256)? != at) {
         return None;
     }
@@ -70,8 +70,8 @@ fn luks_at(window: &Window, at: u64, magic: &[u8]) -> Option<Signature> {
     Some(Signature { label, uuid: window.text(at + 168, 40), ..Signature::plain("crypto_LUKS") })
 }
 
-/// A member of a ZFS pool. It has four labels of 256 KiB, two at each end, each with 128 places for an überblock in its
-/// second half. One alone may be what is left of a pool that was; libblkid asks for four, and so does this.
+/// A member of a ZFS pool. It has four labels of 256 KiB, two at each end, each with 128 slots for an uberblock in its
+/// second half. A single uberblock may be left over from a former pool; like libblkid, this asks for four.
 pub(super) fn zfs(window: &Window) -> Option<Signature> {
     const LABEL: u64 = 256 << 10;
     const MAGIC: u64 = 0x00ba_b10c;
@@ -90,7 +90,7 @@ pub(super) fn bcache(window: &Window) -> Option<Signature> {
 }
 
 pub(super) fn drbd(window: &Window) -> Option<Signature> {
-    /// Version 8.3, the same when it was not closed, and version 9.
+    /// Version 8.3, the same if it was not closed cleanly, and version 9.
     const MAGICS: [u32; 3] = [0x8374_026b, 0x8374_026c, 0x8374_026d];
     let at = window.size().checked_sub(4096)?;
     let is_one = MAGICS.contains(&window.be32(at + 60)?);

@@ -1,9 +1,9 @@
-//! In which state a recogniser says that it found something.
+//! The state of content that a recognizer has found.
 
 use super::window::Window;
 use crate::host::disks::signature::State;
 
-/// The state of what says that it is `size` bytes long.
+/// The state of content that claims to be `size` bytes long.
 pub(super) fn sized(window: &Window, size: u64) -> Option<State> {
     (size > window.size()).then(|| State::Damaged(format!("it says {size} bytes, and the device has {}", window.size())))
 }

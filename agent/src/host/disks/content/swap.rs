@@ -1,16 +1,16 @@
-//! Swap, and what a machine that hibernated leaves in its place.
+//! Swap, and what a hibernated machine leaves in its place.
 
 use super::state::{damaged, sized};
 use super::window::Window;
 use crate::host::disks::signature::{Signature, State};
 
-/// The sizes of pages that Linux has, in bytes: the signature is at the end of the first.
+/// The page sizes of Linux, in bytes: the signature is at the end of the first page.
 const PAGES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
 
-/// Where the header lies, whatever the size of a page.
+/// Offset of the header, for every page size.
 const HEADER: u64 = 1024;
 
-/// TuxOnIce has it at the very beginning, and leaves the signature of the swap area where it is.
+/// The signature of TuxOnIce, at the very beginning. TuxOnIce leaves the signature of the swap area in place.
 const TUX_ON_ICE: &[u8] = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c";
 
 const HIBERNATED: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];
@@ -25,7 +25,7 @@ pub(super) fn swap(window: &Window) -> Option<Signature> {
     Some(Signature { size: Some(size), state: sized(window, size).unwrap_or(State::Clean), ..described(window, "swap") })
 }
 
-/// What has the signature and is not to be used, such as what is left of it below another filesystem.
+/// A swap signature on content that cannot be used as swap, such as a remnant below another filesystem.
 pub(super) fn broken(window: &Window) -> Option<Signature> {
     let reason = if signed(window, b"SWAP-SPACE").is_some() {
         "its version is 0, which Linux no longer uses"

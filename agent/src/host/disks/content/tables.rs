@@ -6,38 +6,39 @@ use super::state::damaged;
 use super::window::Window;
 use crate::host::disks::signature::Signature;
 
-/// The sizes of logical blocks that disks have, in bytes: the header of a gpt is in the second block and in the last.
+/// The logical block sizes of disks, in bytes: the header of a gpt is in the second block and in the last one.
 const BLOCKS: [u64; 2] = [512, 4096];
 
-/// The shortest header, in bytes.
+/// The shortest valid header, in bytes.
 const HEADER: u32 = 92;
 
-/// Where the entries of a master boot record lie, how long one is, and what the type of one says: here is a gpt.
+/// Offset of the entries in a master boot record, the length of an entry, and the type of an entry that announces a
+/// gpt.
 const ENTRIES: u64 = 446;
 const ENTRY: u64 = 16;
 const PROTECTIVE: u8 = 0xee;
 
-/// A gpt with its protective master boot record, without which the kernel does not look at it.
+/// A gpt with its protective master boot record, without which the kernel ignores it.
 pub(super) fn gpt(window: &Window) -> Option<Signature> {
     is_protected(window).then(|| header(window)).flatten()
 }
 
-/// A gpt without a master boot record, such as the copy at the end of a disk after a filesystem was made on it.
+/// A gpt without a master boot record, such as the copy at the end of a disk on which a filesystem was made.
 pub(super) fn stray_gpt(window: &Window) -> Option<Signature> {
     (!is_protected(window)).then(|| header(window)).flatten()
 }
 
-/// A protective master boot record, and no gpt to protect. As blkid(8) names it.
+/// A protective master boot record without a gpt, by the name that blkid(8) uses.
 pub(super) fn protective_mbr(window: &Window) -> Option<Signature> {
     (is_protected(window) && header(window).is_none()).then(|| Signature::plain("PMBR"))
 }
 
-/// A dos table with a partition.
+/// A dos table with at least one partition.
 pub(super) fn dos(window: &Window) -> Option<Signature> {
     table(window, false)
 }
 
-/// A dos table without partitions. The first sector of a filesystem looks like one if a boot loader is in it.
+/// A dos table without partitions. The first sector of a filesystem with a boot loader looks like one.
 pub(super) fn empty_dos(window: &Window) -> Option<Signature> {
     table(window, true)
 }
@@ -72,7 +73,7 @@ fn is_protected(window: &Window) -> bool {
     boot_record(window).is_some_and(|entries| entries.iter().any(|entry| entry.kind == PROTECTIVE))
 }
 
-/// What the first good header says or, failing that, the first one.
+/// Reads the first header with a correct checksum or, if there is none, the first header.
 fn header(window: &Window) -> Option<Signature> {
     let places = BLOCKS.into_iter().flat_map(|block| {
         let last = (window.size() / block).saturating_sub(1);
@@ -84,7 +85,7 @@ fn header(window: &Window) -> Option<Signature> {
     Some(if is_good { plain } else { Signature { state: damaged("the checksums of its headers are wrong"), ..plain } })
 }
 
-/// Whether the header in this block is good, and the disk's UUID. `None` if there is no header.
+/// Whether the header in this block has a correct checksum, and the disk's UUID. `None` if there is no header.
 fn header_at(window: &Window, block: u64, number: u64) -> Option<(bool, Option<String>)> {
     let at = block * number;
     if !window.has(at, b"EFI PART") {
@@ -98,7 +99,7 @@ fn header_at(window: &Window, block: u64, number: u64) -> Option<(bool, Option<S
     Some((is_good, window.guid(at + 56)))
 }
 
-/// As if the checksum in it were zero.
+/// The header's own checksum field counts as zero.
 fn sums_up(header: &[u8], sum: Option<u32>) -> bool {
     let mut bytes = header.to_vec();
     bytes[16..20].fill(0);

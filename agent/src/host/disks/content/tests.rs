@@ -1,5 +1,5 @@
-//! Superblocks made by hand, with what is looked at and little more. blkid(8) takes them for the same, but where a test
-//! says what differs; and what the mkfs programs make is recognised as here.
+//! Hand-made superblocks that contain little more than what is checked. Except where a test states a difference,
+//! blkid(8) recognizes them as the same; and the output of the mkfs programs is recognized as here.
 
 mod images;
 
@@ -20,7 +20,7 @@ fn recognises_what_ingot_makes() {
         (ext(1, MODERN), "ext4 data UUID 400M"),
         (ext(1, JOURNAL), "ext3 data UUID 400M"),
         (ext(1, [0, 0x2, 0x1]), "ext2 data UUID 400M"),
-        // What only ext4 knows, without a journal.
+        // A feature that only ext4 knows, without a journal.
         (ext(1, [0, 0x242, 0x1]), "ext4 data UUID 400M"),
         (ext(1, [0, 0x8, 0]), "jbd data UUID 400M"),
         (btrfs(0), "btrfs data UUID 400M"),
@@ -61,7 +61,7 @@ fn tells_in_which_state_it_was_left() {
     }
 }
 
-/// Version 4 has no checksum, and another kind of btrfs checksum is not verified.
+/// XFS version 4 has no checksum, and btrfs checksums of other types are not verified.
 #[test]
 fn believes_what_has_no_checksum_that_it_knows() {
     assert_eq!(xfs().with(100, &0xb4a4_u16.to_be_bytes()).with(300, b"x").told(), "xfs data UUID 400M");
@@ -115,12 +115,12 @@ fn names_everything_that_is_there_and_nothing_that_is_left_over() {
         (zfs(4).over(&xfs()), "xfs data UUID 400M + zfs_member"),
         // A boot loader in the first sector.
         (mbr(0, 0).over(&ext(1, MODERN)), "ext4 data UUID 400M"),
-        // The copy of a gpt, the second header of a LUKS, and the last bytes of a swap header: mkfs leaves them.
+        // The copy of a gpt, the second LUKS header, and the last bytes of a swap header: mkfs does not erase them.
         (gpt_header(512, SIZE / 512 - 1).over(&ext(1, MODERN)), "ext4 data UUID 400M"),
         (luks(0x4000, b"SKUL\xba\xbe", 2).over(&xfs()), "xfs data UUID 400M"),
         (Image::blank(SIZE).with(0xff6, b"SWAPSPACE2").over(&btrfs(0)), "btrfs data UUID 400M"),
         (zfs(3).over(&xfs()), "xfs data UUID 400M"),
-        // Boot sectors end as a dos table does.
+        // Boot sectors end like a dos table.
         (boot_sector((462, b"\0")), "vfat DATA 8d6d-c7f6"),
     ] {
         assert_eq!(image.told(), told);
@@ -154,7 +154,7 @@ fn nothing_but_zeros_is_blank() {
         assert_eq!(found, shown);
         assert!(bytes.starts_with("7f") && bytes.len() <= 32, "{bytes}");
     }
-    // No one keeps anything there alone.
+    // No known format has data there only.
     assert_eq!(Image::blank(SIZE).with(100 * MIB, b"x").content(), Content::Blank);
     let text = Image::blank(SIZE).with(9000, b"hello, world: data").content();
     assert_eq!(text, Content::Unknown { at: 9000, bytes: "68656c6c6f2c20776f726c643a206461".into() });
@@ -203,7 +203,7 @@ proptest! {
             let place = places[usize::try_from(at).unwrap() % places.len()];
             image.with(place, &[byte]).with(at, &[byte])
         });
-        // Whatever it is now, it is not to be overwritten.
+        // Whatever it is now, it must not be overwritten.
         prop_assume!(garbled.bytes.values().any(|byte| *byte != 0));
         prop_assert_ne!(garbled.content(), Content::Blank);
     }

@@ -1,4 +1,4 @@
-//! The parts of a disk where signatures lie, in memory.
+//! The parts of a disk in which signatures lie, in memory.
 
 use std::io;
 
@@ -7,45 +7,46 @@ use crate::sorting::Sort as _;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// As much of the beginning and of the end of a disk is looked at. All of what libblkid reads lies there, but for [`FURTHER`].
+/// How much of the beginning and of the end of a disk is read, in bytes. This covers everything that libblkid reads,
+/// except [`FURTHER`].
 const END: u64 = MIB;
 
-/// Where libblkid looks beyond that: VMFS at 1 and 2 MiB, a second LUKS2 header at 2 and 4 MiB; and the copies of a btrfs
-/// superblock at 64 MiB and 256 GiB, which it does not look at, but which hold data.
+/// Offsets that libblkid reads beyond that: VMFS at 1 and 2 MiB, a second LUKS2 header at 2 and 4 MiB. Also the copies
+/// of a btrfs superblock at 64 MiB and 256 GiB, which libblkid does not read, but which indicate data.
 const FURTHER: [u64; 5] = [MIB, 2 * MIB, 4 * MIB, 64 * MIB, 256 << 30];
 
-/// How much of each of these, in bytes.
+/// How much is read at each of these, in bytes.
 const PAGE: u64 = 4 * KIB;
 
-/// As many bytes are shown of what is not recognised.
+/// How many bytes of unrecognized content are shown.
 const SHOWN: usize = 16;
 
 /// A disk that can be read.
 pub(in crate::host::disks) trait Source {
-    /// In bytes.
+    /// The size of the disk, in bytes.
     fn size(&self) -> u64;
 
-    /// Fills `buffer` from `at` on. Never asked for what lies beyond [`size`](Source::size).
+    /// Fills `buffer` from offset `at`. Never called for a range beyond [`size`](Source::size).
     fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
-/// Some of the bytes of a disk. What is asked for and is not among them is `None`, as if the disk ended there.
+/// Parts of a disk's content. A read outside these parts returns `None`, as if the disk ended there.
 #[derive(Debug)]
 pub(super) struct Window {
     size: u64,
-    /// By their offsets, which grow; none overlaps the next.
+    /// By offset, in ascending order and without overlaps.
     parts: Vec<(u64, Vec<u8>)>,
 }
 
 impl Window {
     pub(super) fn of_ends(source: &dyn Source) -> io::Result<Self> {
         let mut window = Self { size: source.size(), parts: Vec::new() };
-        // One part if they would touch: signatures may lie across.
+        // One part if the two would touch: a signature may cross the boundary.
         if window.size <= 2 * END {
             window.add(source, 0, window.size)?;
         } else {
             window.add(source, 0, END)?;
-            // Whole pages: the kernel reads no less, and some superblocks lie by the last one.
+            // Whole pages: the kernel does not read less, and some superblocks are placed relative to the last page.
             let last = (window.size - END) / PAGE * PAGE;
             window.add(source, last, window.size - last)?;
         }
@@ -83,7 +84,7 @@ impl Window {
         })
     }
 
-    /// The first bytes that are not zero.
+    /// The first bytes that are not zero, and their offset.
     pub(super) fn first_data(&self) -> Option<(u64, &[u8])> {
         self.parts.iter().find_map(|(begin, part)| {
             let skip = part.iter().position(|byte| *byte != 0)?;
@@ -121,7 +122,7 @@ impl Window {
         self.array(at).map(u64::from_be_bytes)
     }
 
-    /// Text of a fixed length, filled up with NULs or spaces. `None` if it is empty.
+    /// Text of a fixed length, padded with NULs or spaces. `None` if it is empty.
     pub(super) fn text(&self, at: u64, length: usize) -> Option<String> {
         let bytes = self.bytes(at, length)?;
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(length);
@@ -129,7 +130,7 @@ impl Window {
         (!text.is_empty()).then_some(text)
     }
 
-    /// A UUID whose bytes are in the order in which it is written. `None` if it is all zeros.
+    /// A UUID whose bytes are stored in the order in which it is written. `None` if it is all zeros.
     pub(super) fn uuid(&self, at: u64) -> Option<String> {
         self.array(at).and_then(written)
     }

@@ -1,20 +1,20 @@
-//! XFS. Whether its log is to be replayed is not in the superblock: a mount sees to it either way.
+//! XFS. The superblock does not say whether the log has to be replayed; a mount replays it if necessary.
 
 use super::checksum::crc32c;
 use super::state::{damaged, sized};
 use super::window::Window;
 use crate::host::disks::signature::{Signature, State};
 
-/// The smallest last allocation group, in blocks (XFS_MIN_AG_BLOCKS).
+/// The minimum size of the last allocation group, in blocks (XFS_MIN_AG_BLOCKS).
 const SMALLEST_GROUP: u64 = 64;
 
-/// Where version 5 keeps the checksum of the superblock.
+/// Offset of the superblock's checksum in version 5.
 const CHECKSUM: usize = 224;
 
 /// XFS_SB_FEAT_INCOMPAT_NEEDSREPAIR: the kernel refuses to mount it.
 const NEEDS_REPAIR: u32 = 1 << 4;
 
-/// Numbers are big-endian; offsets are those of `struct xfs_dsb`.
+/// Numbers are big-endian; offsets are those in `struct xfs_dsb`.
 pub(super) fn xfs(window: &Window) -> Option<Signature> {
     if !window.has(0, b"XFSB") {
         return None;
@@ -24,7 +24,7 @@ pub(super) fn xfs(window: &Window) -> Option<Signature> {
     Some(Signature { kind: "xfs".into(), label: window.text(108, 12), uuid: window.uuid(32), size, state })
 }
 
-/// What is wrong with it, as the kernel and libblkid would find.
+/// The fault that the kernel and libblkid would report.
 fn fault(window: &Window) -> Option<&'static str> {
     let version = window.be16(100)? & 0xf;
     if version == 5 && !sums_up(window)? {
@@ -50,7 +50,7 @@ fn fault(window: &Window) -> Option<&'static str> {
     (version == 5 && window.be32(216)? & NEEDS_REPAIR != 0).then_some("it is marked as in need of xfs_repair")
 }
 
-/// Over the whole sector, as if the checksum in it were zero.
+/// Covers the whole sector; the checksum field itself counts as zero.
 fn sums_up(window: &Window) -> Option<bool> {
     let sector = window.bytes(0, window.be16(102)?.into())?;
     let (before, rest) = sector.split_at_checked(CHECKSUM)?;

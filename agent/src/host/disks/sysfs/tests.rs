@@ -2,7 +2,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-/// A /sys of a few files; `/sys/block/NAME` is a link, as in the real one.
+/// A /sys of a few files; as in the real one, `/sys/block/NAME` is a link.
 struct World {
     directory: tempfile::TempDir,
 }
@@ -66,9 +66,9 @@ fn lists_whole_disks_by_name_and_leaves_out_what_holds_nothing() {
     world.disk("virtual", "loop1", "7:1", &[("loop/backing_file", "/tmp/x.img")]);
     world.disk("virtual", "nbd0", "43:0", &[("size", "0")]);
     world.disk("virtual", "nvme2c2n1", "259:9", &[("hidden", "1")]);
-    // Not a floppy, whatever its name begins with.
+    // Not a floppy, despite the beginning of its name.
     world.disk("virtual", "fdx", "200:0", &[]);
-    // Gone in the middle of it.
+    // A disk that disappears while /sys is read.
     symlink(world.sys("devices/gone"), world.sys("block/nvme3n1")).unwrap();
     assert_eq!(world.names(), ["dm-0", "fdx", "loop1", "md127", "nvme2n1", "nvme10n1", "sdb", "sdc"]);
 }
@@ -173,7 +173,7 @@ fn a_node_has_a_number_if_it_is_a_block_device() {
     assert_eq!(DeviceNumber::of(nix::sys::stat::makedev(259, 1_000_000)), DeviceNumber { major: 259, minor: 1_000_000 });
 }
 
-/// Whatever machine this is: nothing is written, and nothing of it is to fail.
+/// On any machine, reading must not fail, and nothing is written.
 #[test]
 fn reads_the_machine_it_is_on() {
     let real = Sysfs::default();

@@ -1,8 +1,8 @@
-//! Messages as systemd sends them.
+//! Messages in the form in which systemd sends them.
 
 use super::*;
 
-/// A message as systemd sends it, of a number and strings.
+/// A message in systemd's form, with an optional number followed by strings.
 pub(in crate::host::units) fn message(kind: u8, answers: u32, member: &str, number: Option<u32>, texts: &[&str]) -> Vec<u8> {
     let mut body = Vec::new();
     number.iter().for_each(|number| body.extend(number.to_le_bytes()));
@@ -21,7 +21,7 @@ pub(in crate::host::units) fn message(kind: u8, answers: u32, member: &str, numb
     message
 }
 
-/// The signal that properties of an object have changed, strings all of them.
+/// The signal that properties of an object have changed; all values are strings.
 pub(in crate::host::units) fn changed(path: &str, properties: &[(&str, &str)]) -> Vec<u8> {
     let mut entries = Vec::new();
     for (name, value) in properties {
@@ -68,7 +68,7 @@ fn a_call_is_encoded_as_the_specification_says() {
 
 #[test]
 fn properties_of_any_type_are_passed_by() {
-    // a{sv} of: skipped a(sasbttttuii), an empty array of structs; As ["x", "y"]; Job (uo); No b; N i.
+    // An `a{sv}` with: a(sasbttttuii), to be skipped, an empty array of structs; As ["x", "y"]; Job (uo); No b; N i.
     let mut body = vec![0; 8];
     let mut entry = |name: &str, signature: &str, value: &dyn Fn(&mut Vec<u8>)| {
         pad(&mut body, 8);

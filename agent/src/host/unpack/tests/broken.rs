@@ -1,8 +1,8 @@
-//! What is said of what cannot be unpacked.
+//! The messages about files that cannot be unpacked.
 
 use super::*;
 
-/// As of `zstd --ultra -22` that cannot know how much there will be.
+/// As written by `zstd --ultra -22` when the length of the input is unknown.
 fn wide() -> Vec<u8> {
     let mut encoder = ::zstd::Encoder::new(Vec::new(), 3).unwrap();
     encoder.window_log(27).unwrap();
@@ -10,7 +10,7 @@ fn wide() -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What cannot be unpacked, by name.
+/// Files that cannot be unpacked, by name.
 fn broken() -> Vec<(&'static str, Vec<u8>)> {
     let plain = release();
     let (packed, zipped) = (gzip(&plain), zip(&[("a", 0o644, &[5; 9000])]));

@@ -1,4 +1,4 @@
-//! Releases that are one file.
+//! Releases that consist of one file.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn one_file_is_taken_as_it_is_or_decompressed() {
         assert_eq!(fs::read(machine.at("shop")).unwrap(), program);
         assert_eq!((machine.mode("shop"), machine.mode("")), (0o755, 0o751));
     }
-    // What could be unpacked stays what it is, and so does what is compressed under another name.
+    // An archive stays packed, and so does content with another compression than stated.
     for content in [release(), gzip(&release()), zip(&[("a", 0o644, b"x")]), b"#!/bin/sh\n".to_vec(), b"x".to_vec()] {
         let machine = Machine::new();
         unpack(&machine, &content, only("shop.jar", 0o640, None)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Links that may leave a release, because the document names them.
+//! Links that may point outside a release, because the document names them.
 
 use super::*;
 
@@ -50,7 +50,7 @@ async fn a_link_that_is_not_named_leads_nowhere() {
     }
 }
 
-/// What an archive may link to, it may not write to: nothing goes through a link.
+/// An archive may link to such a target but not write to it: writes do not follow links.
 #[tokio::test]
 async fn nothing_is_written_through_a_link_that_is_allowed() {
     let machine = Machine::new();
@@ -110,7 +110,7 @@ async fn a_link_that_the_archive_does_not_bring_is_made() {
     ");
 }
 
-/// A link seen from another directory leads elsewhere.
+/// A link has another target when it is placed in another directory.
 #[tokio::test]
 async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
     let machine = Machine::new();
@@ -131,7 +131,7 @@ async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
     assert!(said.starts_with("the archive holds `c`, a link that leads out of the bundle: ../../x"), "{said}");
 }
 
-/// It was counted, and nothing was there.
+/// Such an entry was counted, but no file was created.
 #[tokio::test]
 async fn a_hard_link_to_itself_is_no_file() {
     let itself = |tar: &mut Tar| raw(tar, EntryType::Link, b"a", b"./a", b"");

@@ -1,8 +1,9 @@
-//! Archives as they come from the network and from programs that write them: in pieces of any size, padded, joined.
+//! Archives as they arrive from the network and from programs that write them: in pieces of any size, padded,
+//! concatenated.
 
 use super::*;
 
-/// A server may send a few bytes first; a format may not be judged by them.
+/// A server may send a few bytes first, which must not be enough to decide on a format.
 #[tokio::test]
 async fn any_first_piece_will_do() {
     let plain = release();
@@ -48,7 +49,7 @@ async fn every_format_is_read_byte_by_byte() {
     }
 }
 
-/// Routes of web frameworks are files such as `[id].js`.
+/// Web frameworks name route files, for example, `[id].js`.
 #[tokio::test]
 async fn a_tar_may_begin_with_any_name() {
     for name in ["[id].js", "{x}", "<y>", "BZh9", "7z", "#!x", "0707"] {
@@ -58,7 +59,7 @@ async fn a_tar_may_begin_with_any_name() {
     }
 }
 
-/// Tapes and pipes are written in whole records, and gzip(1) takes no notice of the zeros at their end.
+/// Tapes and pipes are written in whole records, and gzip(1) ignores the zeros at their end.
 #[tokio::test]
 async fn zeros_behind_gzip_are_passed_over() {
     let plain = release();
@@ -89,7 +90,7 @@ async fn frames_of_zstd_are_joined_and_skipped() {
     }
 }
 
-/// Python's tarfile rounds the time that is not in a pax header; a .pyc compares the second of its source.
+/// Python's tarfile rounds the time in the plain header; a .pyc records its source's time in whole seconds.
 #[tokio::test]
 async fn times_of_pax_headers_count() {
     let archive = tar(|tar| {
@@ -108,7 +109,7 @@ async fn times_of_pax_headers_count() {
     assert_eq!((time("nonsense"), time("plain")), ((1_600_000_000, 0), (1_600_000_000, 0)));
 }
 
-/// As of `pax -o mtime=…`; and what a value of an extended attribute holds is no one's business.
+/// As written by `pax -o mtime=…`. Values of extended attributes may contain anything.
 #[tokio::test]
 async fn a_global_header_counts_and_odd_attributes_do_not() {
     let archive = tar(|tar| {

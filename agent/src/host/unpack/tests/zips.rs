@@ -1,33 +1,33 @@
-//! Zips as other programs write them, byte by byte.
+//! Zips in the form in which other programs write them, byte by byte.
 
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 
-/// An entry, stored.
+/// An entry that is stored without compression.
 struct Stored {
     name: &'static str,
     content: &'static [u8],
-    /// The system that the attributes are of, and the attributes.
+    /// The system that the attributes belong to, and the attributes.
     made_by: u8,
     attributes: u32,
     flags: u16,
     method: u16,
-    /// Time and date of MS-DOS.
+    /// Time and date in MS-DOS format.
     dos: (u16, u16),
-    /// Extra fields of the list of contents.
+    /// Extra fields in the central directory.
     extra: Vec<u8>,
-    /// What stands between the content and the next entry.
+    /// What follows the content.
     descriptor: Descriptor,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Descriptor {
-    /// Nothing: sizes stand before the content.
+    /// Nothing: the sizes are in the header before the content.
     None,
     Plain,
     Signed,
-    /// With sizes of 8 bytes, as `zip - < FILE` writes it.
+    /// With sizes of 8 bytes, as written by `zip - < FILE`.
     Long,
 }
 
@@ -41,7 +41,7 @@ fn stored(name: &'static str, content: &'static [u8]) -> Stored {
     Stored { name, content, made_by: DOS, attributes: 0, flags: 0, method: 0, dos: DATE, extra: Vec::new(), descriptor: Descriptor::None }
 }
 
-/// A zip with a count that its last record states, which may be wrong.
+/// A zip whose last record states `count` entries, which may be wrong.
 fn zip_of(entries: &[Stored], count: usize) -> Vec<u8> {
     let (mut zip, mut list) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -96,8 +96,8 @@ fn zip(entries: &[Stored]) -> Vec<u8> {
     zip_of(entries, entries.len())
 }
 
-/// Java's jar tool and Go's archive/zip say nothing of attributes; .NET makes zips of MS-DOS on Windows, with a bit for a
-/// directory. Python's zipfile leaves them out for a ZipInfo of one's own, and says Unix.
+/// Java's jar tool and Go's archive/zip write no attributes; .NET writes MS-DOS attributes on Windows, with a bit for
+/// directories. Python's zipfile omits them for a user-defined ZipInfo, and states Unix.
 #[tokio::test]
 async fn without_attributes_modes_are_usual_ones() {
     for (made_by, of_directory, of_file) in
@@ -112,7 +112,7 @@ async fn without_attributes_modes_are_usual_ones() {
     }
     let machine = Machine::new();
     let unix = |entry: Stored, mode: u32| Stored { made_by: UNIX, attributes: mode << 16, ..entry };
-    // The last one is a directory by its mode alone.
+    // The last one is a directory by its mode only.
     machine
         .unpack(&zip(&[unix(stored("a/", b""), 0o040_500), unix(stored("b", b"x"), 0o100_750), unix(stored("d", b""), 0o040_755)]))
         .await
@@ -121,7 +121,8 @@ async fn without_attributes_modes_are_usual_ones() {
     assert!(machine.at("d").is_dir());
 }
 
-/// PowerShell 5 and every .NET before 4.6.1; some of them say Unix, where they ran on it.
+/// PowerShell 5 and .NET before 4.6.1 write backslashes; some of these zips state Unix, because they were written
+/// there.
 #[tokio::test]
 async fn backslashes_of_windows_are_separators() {
     for made_by in [DOS, 10, UNIX] {
@@ -132,7 +133,8 @@ async fn backslashes_of_windows_are_separators() {
         assert_eq!(fs::read_to_string(machine.at("bin/shop")).unwrap(), "x");
         assert_eq!(fs::read_to_string(machine.at("lib/deep/y")).unwrap(), "y");
     }
-    // A name with a slash means what it says, and so does one of Unix: systemd's units have such names.
+    // In a name with a slash, a backslash is literal, and so it is in a name from Unix: systemd's units have such
+    // names.
     let machine = Machine::new();
     let unix = |name, content| Stored { made_by: UNIX, ..stored(name, content) };
     machine.unpack(&zip(&[stored("a/b\\c", b"x"), unix("d\\e", b"y"), unix("etc/f", b"")])).await.unwrap();
@@ -146,7 +148,7 @@ async fn backslashes_of_windows_are_separators() {
     }
 }
 
-/// Written to a pipe, sizes and checksums come behind the content.
+/// When a zip is written to a pipe, sizes and checksums follow the content.
 #[tokio::test]
 async fn what_was_written_to_a_pipe_is_read() {
     for descriptor in [Descriptor::Plain, Descriptor::Signed, Descriptor::Long] {
@@ -155,7 +157,7 @@ async fn what_was_written_to_a_pipe_is_read() {
         machine.unpack(&zip(&[entry("a", b"one"), entry("b", b""), entry("c", b"three")])).await.unwrap();
         let contents = ["a", "b", "c"].map(|name| fs::read_to_string(machine.at(name)).unwrap());
         assert_eq!(contents, ["one", "", "three"]);
-        // Info-ZIP takes what it reads from standard input for a pipe.
+        // Info-ZIP marks content from standard input as a pipe.
         let pipe = Stored { made_by: UNIX, attributes: 0o010_600 << 16, ..entry("-", b"x") };
         machine.unpack(&zip(&[pipe])).await.unwrap();
         assert!(machine.at("-").is_file());
@@ -164,7 +166,7 @@ async fn what_was_written_to_a_pipe_is_read() {
 
 #[tokio::test]
 async fn lists_of_any_length_are_read() {
-    // Names are leaked, for the builder wants them for ever: a megabyte.
+    // Names are leaked, because the builder requires 'static ones: a megabyte.
     let name = |number: usize| &*Box::leak(format!("{}/{number}", number % 100).into_boxed_str());
     let mut entries: Vec<Stored> = (0..65_538).map(|number| stored(name(number), b"")).collect();
     for (length, stated) in [(65_538, 2), (65_535, 65_535)] {
@@ -182,7 +184,7 @@ async fn lists_of_any_length_are_read() {
 #[tokio::test]
 async fn times_are_kept() {
     let extended = |seconds: u32| [b"UT\x05\0\x01".as_slice(), &seconds.to_le_bytes()].concat();
-    // 100 nanoseconds since 1601: 2023-11-14 22:13:21.5.
+    // In units of 100 nanoseconds since 1601: 2023-11-14 22:13:21.5.
     let ntfs = || {
         let time = (1_700_000_001_u64 + 11_644_473_600) * 10_000_000 + 5_000_000;
         [b"\x0a\0\x20\0\0\0\0\0\x01\0\x18\0".as_slice(), &time.to_le_bytes(), &time.to_le_bytes(), &time.to_le_bytes()].concat()
@@ -236,6 +238,6 @@ async fn what_a_zip_is_made_of_is_named() {
     this is the last part of a split zip, which ingot does not unpack
     hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
     ");
-    // One that came to a single part only.
+    // A split zip that consists of a single part.
     Machine::new().unpack(&[b"PK00".as_slice(), &zip(&[stored("a", b"x")])].concat()).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Modules of Go: `pkg/mod/MODULE@VERSION/`, and what the go command keeps of them below `pkg/mod/cache/download`.
+//! Go modules: `pkg/mod/MODULE@VERSION/`, and the go command's metadata about them below `pkg/mod/cache/download`.
 //!
 //! Source: <https://go.dev/ref/mod#go-sum-files>, golang.org/x/mod/sumdb/dirhash (Hash1).
 
@@ -13,20 +13,20 @@ use crate::sorting::Sort as _;
 
 const MODULES: &str = "pkg/mod/";
 
-/// The go command takes no larger module.
+/// The size limit of the go command for modules, in bytes.
 const MODULE: u64 = 500 << 20;
 
-/// A module, as paths from the root of the image.
+/// A module, with paths relative to the root of the image.
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) directory: PathBuf,
-    /// `MODULE@VERSION`, as go.sum names it.
+    /// `MODULE@VERSION`, as in go.sum.
     name: String,
-    /// Where the digest of all of it stands.
+    /// The file with the digest of the whole module.
     digest: PathBuf,
 }
 
-/// The module that a file is of.
+/// The module to which a file belongs.
 pub(super) fn module(file: &Path) -> Option<Module> {
     let path = file.to_str()?;
     let at = path.find(MODULES)? + MODULES.len();
@@ -36,7 +36,7 @@ pub(super) fn module(file: &Path) -> Option<Module> {
     Some(Module { directory: path[..end].into(), name: unescaped(&path[at..end]), digest: digest.into() })
 }
 
-/// Capitals are written as `!` and a small letter.
+/// Decodes upper-case letters, which are written as `!` and a lower-case letter.
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('!');
     let mut name = parts.next().unwrap_or_default().to_owned();
@@ -48,7 +48,7 @@ fn unescaped(path: &str) -> String {
     name
 }
 
-/// Whether every file of the module is there as it was published, and no other.
+/// Whether the module has exactly the published files, unchanged.
 pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
     let known = file::list(&root.join(&module.digest));
     let Some(known) = std::str::from_utf8(&known).ok().and_then(|known| known.strip_prefix("h1:")).and_then(Sha256::parse) else {
@@ -64,7 +64,7 @@ pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
             }
         }
     }
-    // By bytes: paths sort by their parts.
+    // Byte order is required, but paths sort by component.
     files.order_by(|one, other| one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes()));
     let mut all = Hasher::new();
     for file in files {
@@ -100,7 +100,7 @@ mod tests {
         assert!(!is_as_published(root.path(), &module), "nothing says so");
         let digest = root.path().join("root/go/pkg/mod/cache/download/example.com/!shop/@v/v1.2.0.ziphash");
         fs::create_dir_all(digest.parent().unwrap()).unwrap();
-        // As `sha256sum` has it of the three in their order, and of that list.
+        // Computed by running `sha256sum` on the three files in their order, and then on that list.
         let list = [("a-b.go", "package b\n"), ("a/key.go", "package a\n"), ("go.mod", "module example.com/Shop\n")];
         let list: String =
             list.iter().map(|(name, content)| format!("{}  {}/{name}\n", Sha256::of(content.as_bytes()), module.name)).collect();

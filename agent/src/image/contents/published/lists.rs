@@ -1,4 +1,4 @@
-//! Lists of files with their digests, as dpkg, apk, RPM and pip keep them.
+//! Lists of files with digests, as stored by dpkg, apk, RPM and pip.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -11,18 +11,19 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use super::super::{file, packages};
 use crate::digest::Known;
 
-/// What the packages that are installed below one directory hold. Paths are kept as hashes: there are hundreds of thousands.
+/// The files of the packages that are installed below one directory. Paths are stored as hashes, because there are
+/// hundreds of thousands.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     hasher: RandomState,
     digests: HashMap<u64, Known>,
 }
 
-/// Where packages of the system have nothing, and those that someone made for a deployment have all.
+/// Directories in which system packages have no files. A package with files there was made for a deployment.
 const OF_THE_OWNER: [&str; 5] = ["opt/", "srv/", "home/", "root/", "usr/local/"];
 
 impl Listed {
-    /// All that is listed in `directory`: paths are below it.
+    /// Reads all lists in `directory`; paths in them are relative to it.
     pub(super) fn read(directory: &Path) -> Self {
         let mut listed = Self::default();
         listed.add_dpkg(directory);
@@ -32,9 +33,9 @@ impl Listed {
         listed
     }
 
-    /// By which `path` may be known.
+    /// The digests that are listed for `path`.
     pub(super) fn digests(&self, path: &[u8]) -> impl Iterator<Item = Known> {
-        // A package may name lib/x what lies at usr/lib/x, where lib is a link to it.
+        // A package may list lib/x for a file at usr/lib/x, if lib is a link to usr/lib.
         let names = [Some(path), path.strip_prefix(b"usr/")];
         names.into_iter().flatten().filter_map(|name| self.digests.get(&self.hasher.hash_one(name)).copied())
     }
@@ -46,7 +47,8 @@ impl Listed {
         }
     }
 
-    /// Of a package that may have been made on this machine, to bring what is its owner's.
+    /// Adds a file of a system package, unless it is in a directory of the owner: a package for those may have been
+    /// made on this machine.
     fn add_of_system(&mut self, path: &[u8], digest: Option<Known>) {
         let path = path.strip_prefix(b"/").unwrap_or(path);
         if !OF_THE_OWNER.iter().any(|directory| path.starts_with(directory.as_bytes())) {
@@ -57,7 +59,7 @@ impl Listed {
     fn add_dpkg(&mut self, directory: &Path) {
         let dpkg = directory.join("var/lib/dpkg");
         let mut shipped = HashSet::new();
-        // As distroless images have it, too, in `status.d`.
+        // Distroless images have these lists in `status.d`.
         for path in ["info", "status.d"].iter().filter_map(|name| fs::read_dir(dpkg.join(name)).ok()).flatten().flatten() {
             let path = path.path();
             if path.extension().is_some_and(|extension| extension == "md5sums") {
@@ -67,7 +69,7 @@ impl Listed {
                 }
             }
         }
-        // What a script of a package has put together here, no one has published.
+        // A file that a package's script assembled here was not published.
         for (digest, path) in sums(&file::list(&directory.join("var/lib/ucf/hashfile"))) {
             if shipped.contains(&digest) {
                 self.add_of_system(path, Known::of_hex(digest.as_slice()));
@@ -83,7 +85,7 @@ impl Listed {
         }
     }
 
-    /// `F:` is a directory, `R:` a file in it, and `Z:` the digest of that.
+    /// `F:` is a directory, `R:` a file in it, and `Z:` the file's digest.
     fn add_apk(&mut self, directory: &Path) {
         let (mut folder, mut name) = (Vec::new(), Vec::new());
         for line in lines(&file::list(&directory.join("lib/apk/db/installed"))) {
@@ -103,14 +105,14 @@ impl Listed {
         packages::ask_rpm(directory, r"[%{FILEDIGESTS} %{FILENAMES}\n]", |digest, path| self.add_of_system(path, Known::of_hex(digest)));
     }
 
-    /// `path,sha256=…,size` in each RECORD.
+    /// Reads `path,sha256=…,size` from each RECORD.
     fn add_pip(&mut self, directory: &Path) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.extension().is_none_or(|extension| extension != "dist-info") {
                 continue;
             }
-            // Not of an index: pip has made the list of a directory of this machine, say.
+            // Not installed from an index: pip may have generated the list from a local directory.
             if fs::symlink_metadata(path.join("direct_url.json")).is_ok() {
                 continue;
             }
@@ -126,7 +128,7 @@ impl Listed {
     }
 }
 
-/// `0123…  path`.
+/// Parses lines such as `0123…  path`.
 fn sums(content: &[u8]) -> impl Iterator<Item = ([u8; 32], &[u8])> {
     lines(content).filter_map(|line| line.split_first_chunk::<32>().map(|(digest, path)| (*digest, path.trim_ascii_start())))
 }

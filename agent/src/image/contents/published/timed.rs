@@ -1,8 +1,8 @@
-//! Packages whose manager knows the digest of an archive, and of none of the files in it: npm, Yarn, pnpm, Composer,
+//! Packages whose manager records the digest of an archive but not of the files in it: npm, Yarn, pnpm, Composer,
 //! RubyGems.
 //!
-//! A file of such a package is as it was published if it has not been written since the manager said to be done: not after
-//! that was put on record, or, where a tree was copied without its times, not after the package's own description.
+//! A file of such a package counts as published if it has not been written since the installation: not after the
+//! manager's record of it or, if a tree was copied without its times, not after the package's own description.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,19 +10,19 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::file;
 
-/// How long the files of one package may take to be copied, in seconds.
+/// How long it may take to copy the files of one package, in seconds.
 const COPYING: i64 = 2;
 
-/// A package that is on record.
+/// An installed package with a record.
 struct Package {
     directory: PathBuf,
-    /// What was written when it was there.
+    /// The file that the manager wrote after the installation.
     record: PathBuf,
-    /// What is first or last of its own files.
+    /// The package's description, which is the first or last of its files to be written.
     description: &'static str,
 }
 
-/// Whether `file`, as a path from `root` on, is as its package was unpacked.
+/// Whether `file`, a path relative to `root`, is unchanged since its package was unpacked.
 pub(super) fn is_as_unpacked(root: &Path, file: &Path) -> bool {
     let Some(package) = node(root, file).or_else(|| composer(root, file)).or_else(|| gem(root, file)) else { return false };
     let written = |path: &Path| fs::symlink_metadata(root.join(path)).map(|found| found.mtime());
@@ -31,7 +31,8 @@ pub(super) fn is_as_unpacked(root: &Path, file: &Path) -> bool {
     written(&package.record).is_ok_and(|time| changed <= time) || described()
 }
 
-/// What `file` is below, up to and with `count` names after the last directory `name`; of scoped names, `@x/y`, one more.
+/// Splits `file` after the last directory `name`: returns the path up to it, and the path extended by `count` names
+/// (one more for scoped names, `@x/y`).
 fn below(file: &Path, name: &str, count: usize) -> Option<(PathBuf, PathBuf)> {
     let parts: Vec<Component<'_>> = file.components().collect();
     let at = parts.iter().rposition(|part| part.as_os_str() == name)?;
@@ -44,7 +45,7 @@ fn text(path: &Path) -> Option<String> {
     String::from_utf8(file::list(path)).ok().filter(|text| !text.is_empty())
 }
 
-/// `node_modules/x`, where a lock file has the integrity of its archive.
+/// `node_modules/x`, if a lock file has the integrity of its archive.
 fn node(root: &Path, file: &Path) -> Option<Package> {
     let (inner, directory) = below(file, "node_modules", 1)?;
     let package = |record: PathBuf| Package { directory: directory.clone(), record, description: "package.json" };
@@ -69,7 +70,8 @@ fn node(root: &Path, file: &Path) -> Option<Package> {
     None
 }
 
-/// Whether `yarn.lock` or `pnpm-lock.yaml` has a package: `name@1.0`, or `/name/1.0` of old, at the beginning of a word.
+/// Whether `yarn.lock` or `pnpm-lock.yaml` lists a package: `name@1.0`, or `/name/1.0` in older versions, at the
+/// beginning of a word.
 fn is_locked(lock: &str, name: &str) -> bool {
     lock.match_indices(name).any(|(at, _)| {
         let before = &lock[..at];
@@ -79,7 +81,7 @@ fn is_locked(lock: &str, name: &str) -> bool {
     })
 }
 
-/// `vendor/x/y`, where Composer has put it on record.
+/// `vendor/x/y`, if Composer has a record of it.
 fn composer(root: &Path, file: &Path) -> Option<Package> {
     let (vendor, directory) = below(file, "vendor", 2)?;
     let record = vendor.join("composer/installed.json");
@@ -89,7 +91,7 @@ fn composer(root: &Path, file: &Path) -> Option<Package> {
     is_listed.then_some(Package { directory, record, description: "composer.json" })
 }
 
-/// `gems/x-1.0`, with its specification beside the directory.
+/// `gems/x-1.0`, if its specification is next to the directory.
 fn gem(root: &Path, file: &Path) -> Option<Package> {
     let (gems, directory) = below(file, "gems", 1)?;
     let specification = format!("{}.gemspec", directory.file_name()?.to_str()?);
@@ -107,7 +109,7 @@ mod tests {
     const LOCK: &str = r#"{"packages": {"node_modules/x": {"integrity": "sha512-x"}, "node_modules/@y/z": {"integrity": "sha512-x"},
         "node_modules/x/node_modules/w": {"integrity": "sha512-x"}, "node_modules/local": {"resolved": "../local"}}}"#;
 
-    /// Files with the second in which each was written.
+    /// Takes files with the second in which each was written.
     fn is(files: &[(&str, &str, u64)], file: &str) -> bool {
         let root = tempfile::tempdir().unwrap();
         for (path, content, second) in files {

@@ -1,4 +1,4 @@
-//! The timeline is XML that every viewer draws: with colors as attributes, and with room for every label.
+//! The timeline is XML that every viewer can draw: with colors as attributes, and with space for every label.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::super::tests::report;
 use super::*;
 use crate::address::Address;
 
-/// The name of an element, its attributes, and the text within it.
+/// The name of an element, its attributes, and its text.
 type Element = (String, BTreeMap<String, String>, String);
 
 /// Every element of a picture.
@@ -35,7 +35,7 @@ fn elements(picture: &str) -> Vec<Element> {
     }
 }
 
-/// A boot with names, lists and times as long as they come.
+/// A boot with very long names, lists and times.
 fn long() -> Report {
     let mut report = report();
     report.elapsed_ms = 12_345_678.9;
@@ -69,7 +69,8 @@ fn every_label_lies_within_the_picture_and_no_name_reaches_the_bars() {
     }
 }
 
-/// Viewers such as those of mail programs and wikis know no variables, and some no style sheets: they drew black bars.
+/// Regression: viewers such as those in mail programs and wikis do not support variables, and
+/// some no style sheets: they drew black bars.
 #[test]
 fn every_shape_has_its_color_as_an_attribute() {
     let picture = svg(&long());

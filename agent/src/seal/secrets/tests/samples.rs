@@ -1,13 +1,13 @@
-//! What must be found, and what must not.
+//! What must be found, and what must not be found.
 //!
-//! Secrets are put together here, so that no scanner takes this file for a leak: `{hex:40}` stands for 40 hexadecimal
-//! digits, `{word:40}` for letters and digits, `{upper:16}` for capitals and `2` to `7`, and `§` for nothing at all.
+//! Secrets are composed here, so that no scanner takes this file for a leak: `{hex:40}` stands for 40 hexadecimal
+//! digits, `{word:40}` for letters and digits, `{upper:16}` for capitals and `2` to `7`, and `§` for nothing.
 
 use base64::Engine as _;
 
 use super::*;
 
-/// A text of `length` characters of `alphabet`, as random as it can be and the same each time.
+/// A pseudo-random text of `length` characters of `alphabet`, the same each time.
 fn random(alphabet: &[u8], length: usize) -> String {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {
@@ -27,7 +27,7 @@ pub(super) fn mixed(length: usize) -> String {
     letters(length)
 }
 
-/// A key of that kind, as far as its first bytes and its length go: `length` letters of base64.
+/// A text that looks like a key of that kind, as far as its first bytes and its length go: `length` letters of base64.
 pub(super) fn pem(kind: &str, length: usize) -> String {
     let rest = (length / 4 * 3 - 4) as u16;
     let der = |begin: &[u8]| [&[0x30, 0x82], &rest.to_be_bytes()[..], begin].concat();
@@ -46,7 +46,7 @@ pub(super) fn pem(kind: &str, length: usize) -> String {
     format!("-----BEGIN {kind}-----\n{head}{}\n-----END {kind}-----\n", lines.join("\n"))
 }
 
-/// Fills a sample in.
+/// Replaces the placeholders of a sample.
 fn made(sample: &str) -> String {
     let mut made = String::new();
     let mut rest = sample;
@@ -228,7 +228,7 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("rails-key", "/opt/app/config/master.key", "{hex:32}"),
 ];
 
-/// Each kind of private key that is written as text.
+/// Each kind of private key in text form.
 const KEYS: [&str; 8] = [
     "PRIVATE KEY",
     "ENCRYPTED PRIVATE KEY",
@@ -240,7 +240,7 @@ const KEYS: [&str; 8] = [
     "PGP PRIVATE KEY BLOCK",
 ];
 
-/// Path and content in which nothing is wrong.
+/// Path and content without a finding.
 const CLEAN: &[(&str, &str)] = &[
     ("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{word:43} root@shop\n"),
     ("/etc/ssl/ca.pem", "-----BEGIN CERTIFICATE-----\n{base64:64}\n{base64:64}\n-----END CERTIFICATE-----\n"),
@@ -302,7 +302,7 @@ fn each_sample_is_found_by_its_rule_in_its_line() {
         let content = made(sample);
         let line = content.trim_end().lines().count() as u64;
         let found = found_in(&made(path), content.as_bytes());
-        // What spreads over lines is said to be in its first; a file as such is in none.
+        // A finding that spans lines is reported in its first line; a file itself has no line.
         let is_there = |at: Option<u64>| at.is_none() || at == Some(line) || at == Some(line - 1);
         if !found.iter().any(|(at, name)| name == rule && is_there(*at)) {
             missed.push(format!("{rule} in {path}: {sample}: {found:?}"));
@@ -349,7 +349,7 @@ fn nothing_is_found_in_what_is_no_secret() {
     assert_eq!(wrong, [""; 0]);
 }
 
-/// Six characters in a row would be enough to tell which of several secrets it is.
+/// Six consecutive characters would be enough to tell which of several secrets it is.
 #[test]
 fn no_finding_holds_any_of_a_secret() {
     for (rule, path, sample) in FOUND {
@@ -366,7 +366,7 @@ fn no_finding_holds_any_of_a_secret() {
     }
 }
 
-/// What [`made`] fills in.
+/// The text with which [`made`] replaces the placeholders.
 fn random_parts(sample: &str) -> Vec<String> {
     let parts = sample.split('{').skip(1).filter_map(|part| part.split_once('}'));
     parts.map(|(kind, _)| made(&format!("{{{kind}}}"))).filter(|made| !made.contains(':')).collect()

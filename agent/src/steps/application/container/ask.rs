@@ -1,4 +1,4 @@
-//! How an engine is asked, and has work done.
+//! Queries a container engine, and lets it do work.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::step::fields::Excerpt;
 use crate::step::{Context, Progress};
 use crate::text::SecretText;
 
-/// Questions that need no network.
+/// Limit for queries, which need no network.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long the daemon of docker may take to start.
+/// Limit for the start of the docker daemon.
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 
-/// More lines than `image inspect` prints of any image.
+/// More lines than `image inspect` prints for any image.
 const LINES: usize = 20_000;
 
 impl Engine {
-    /// The one that this machine has. podman goes first: it needs no daemon, and may be what `docker` is a name for.
+    /// The engine of this machine. podman is preferred: it needs no daemon, and `docker` may be an alias for it.
     pub(super) async fn find(host: &Host) -> Result<Self, ContainerError> {
         for engine in Self::BOTH {
             match engine.ask(&["--version"], host).await {
@@ -33,7 +33,7 @@ impl Engine {
         Err(ContainerError::NoEngine)
     }
 
-    /// Has it answer: its end, and what it printed.
+    /// Queries the engine; returns how it ended and what it printed.
     pub(super) async fn ask(self, arguments: &[&str], host: &Host) -> Result<(End, Vec<String>), HostError> {
         let mut lines = Vec::new();
         let mut on_line = |line: &str| {
@@ -45,18 +45,18 @@ impl Engine {
         Ok((end, lines))
     }
 
-    /// Whether an image is here, by its name or its ID; `None` where the daemon that knows does not run.
+    /// Whether an image is here, by name or ID; `None` if the daemon that would know is not running.
     pub(super) async fn has(self, image: &str, cx: &Context<'_>) -> Result<Option<bool>, ContainerError> {
         match self.inspect(image, cx).await {
             Ok(found) => Ok(Some(found.is_some())),
             Err(ContainerError::Engine { refusal: Refusal::Daemon, .. }) => Ok(None),
-            // Neither it nor its images are here any more.
+            // The engine is no longer installed, so its images are gone too.
             Err(ContainerError::Host(HostError::Spawn { source, .. })) if source.kind() == std::io::ErrorKind::NotFound => Ok(Some(false)),
             Err(error) => Err(error),
         }
     }
 
-    /// What an image that is here says of itself. A machine in memory says nothing.
+    /// What a local image declares about itself. A fake machine in memory declares nothing.
     pub(super) async fn image(self, name: &str, cx: &Context<'_>) -> Result<Option<Image>, ContainerError> {
         let found = match self.inspect(name, cx).await {
             Err(ContainerError::Engine { refusal: Refusal::Daemon, .. }) if self == Self::Docker => {
@@ -75,8 +75,8 @@ impl Engine {
         }
     }
 
-    /// What it prints of an image: `None` if it says that it has none of that name. Whatever else keeps it from telling says
-    /// nothing of the image.
+    /// What the engine prints about an image: `None` if the engine says that it has no image of that name. Any other
+    /// failure says nothing about the image.
     async fn inspect(self, image: &str, cx: &Context<'_>) -> Result<Option<Vec<String>>, ContainerError> {
         let (end, lines) = self.ask(&["image", "inspect", image], cx.host()).await.map_err(ContainerError::Host)?;
         if end == End::Exited(0) {
@@ -93,7 +93,8 @@ impl Engine {
         ContainerError::Engine { engine: self, what: format!("{INSPECT} {image}"), refusal, said: Box::new(said) }
     }
 
-    /// Works for the application, with its output in the journal. What goes wrong is judged by what it said last.
+    /// Lets the engine work for the application, with its output in the journal. A failure is classified by its last
+    /// output.
     pub(super) async fn work(self, arguments: &[&str], directory: &Path, what: &str, cx: &Context<'_>) -> Result<(), ContainerError> {
         let argv = self.argv(arguments);
         let (end, said, refusal) = work(&argv, &[], directory, cx).await?;
@@ -119,12 +120,12 @@ impl Engine {
 
 async fn start_docker(cx: &Context<'_>) {
     cx.waiting("for docker.service to start");
-    // Its failure shows in the next answer.
+    // If the start fails, the next query shows it.
     let _ = cx.host().units.start("docker.service", STARTED_WITHIN.min(cx.time_left())).await;
 }
 
-/// Runs a program of an engine for as long as the step has time, with its output in the journal. How it ended, what it said last,
-/// and what that means if it ended badly.
+/// Runs a program of an engine for as long as the step has time, with its output in the journal. Returns how it ended,
+/// its last output, and what that output means if it failed.
 pub(super) async fn work(
     argv: &[&str],
     variables: &[(String, SecretText)],

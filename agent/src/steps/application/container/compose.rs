@@ -9,13 +9,13 @@ use super::trouble::ContainerError;
 use crate::host::{End, Host, HostError};
 use crate::steps::application::platforms::quoted;
 
-/// The file of ours beside that of the release.
+/// ingot's own compose file, used in addition to that of the release.
 pub(super) const OVERRIDE: &str = ".ingot/compose.yaml";
 
-/// In the order in which they are tried.
+/// Programs that run compose files, in the order in which they are tried.
 const PROGRAMS: [&[&str]; 4] = [&["docker", "compose"], &["docker-compose"], &["podman-compose"], &["podman", "compose"]];
 
-/// `version` needs no network.
+/// Limit for `version`, which needs no network.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The program of this machine that runs compose files.
@@ -35,18 +35,19 @@ pub(super) async fn program(host: &Host) -> Result<Vec<String>, ContainerError> 
 /// One run of the services.
 pub(in crate::steps::application) struct Composed<'a> {
     pub(in crate::steps::application) application: &'a str,
-    /// That of the slot: two slots are two projects.
+    /// The port of the slot: each slot is a compose project of its own.
     pub(in crate::steps::application) port: u16,
     pub(in crate::steps::application) grace: Duration,
 }
 
 impl Composition {
-    /// Runs them in the foreground. What was built with the release is not built again; what someone has removed since is.
+    /// Runs the services in the foreground. Images built with the release are not built again, unless someone has
+    /// removed them.
     pub(in crate::steps::application) fn line(&self, of: &Composed<'_>) -> String {
         format!("exec {} up --force-recreate --abort-on-container-exit", self.begin(of))
     }
 
-    /// Properties of its unit. `down` removes containers and networks, and leaves volumes that have names.
+    /// Properties of its unit. `down` removes containers and networks, and keeps named volumes.
     pub(in crate::steps::application) fn properties(&self, of: &Composed<'_>) -> Vec<String> {
         let down = |seconds: u64| format!("{} down --timeout {seconds} >/dev/null 2>&1", self.begin(of));
         vec![
@@ -69,7 +70,7 @@ impl Composition {
         argv
     }
 
-    /// Whose images they are.
+    /// The engine that stores the images.
     pub(super) fn engine(&self) -> Engine {
         if self.program[0].starts_with("podman") { Engine::Podman } else { Engine::Docker }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a question about an image is called in an error.
+/// The name of an image query in errors.
 pub(super) const INSPECT: &str = "inspect";
 
 /// A program that runs containers.

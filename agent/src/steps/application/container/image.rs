@@ -1,27 +1,27 @@
-//! What a container engine says of an image that it has. Pure.
+//! What a container engine reports about an image that it has. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An image, as far as it says what runs and where.
+/// The parts of an image's configuration that say what runs, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Image {
-    /// What it is known by on this machine, whatever its names come to mean.
+    /// Identifies the image on this machine, even if its names move to other images.
     pub(super) id: String,
-    /// `name@sha256:…`, of every registry that it came from.
+    /// `name@sha256:…`, one for each registry that the image came from.
     pub(super) digests: Vec<String>,
     pub(super) tags: Vec<String>,
-    /// As Go names them: `amd64`.
+    /// In Go's spelling: `amd64`.
     pub(super) architecture: String,
     pub(super) entrypoint: Vec<String>,
     pub(super) command: Vec<String>,
-    /// Where it listens, as it says itself.
+    /// The port on which it listens, as the image declares it.
     pub(super) port: Option<u16>,
 }
 
-/// Answers of podman and of docker, which leave out or put in `null` for what is empty.
+/// The output of podman or docker, which omit empty fields or set them to `null`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
@@ -42,8 +42,8 @@ struct Config {
 }
 
 impl Image {
-    /// Reads what `image inspect` has said of one image; `None` if it is not that. What stands around the list are warnings,
-    /// which come by the same pipe.
+    /// Parses the output of `image inspect` for one image; `None` if the output is something else. Lines around the
+    /// list are warnings, which arrive on the same pipe.
     pub(super) fn said(lines: &[String]) -> Option<Self> {
         let begin = lines.iter().position(|line| line.starts_with('['))?;
         let end = lines.iter().rposition(|line| line.ends_with(']'))?;
@@ -70,14 +70,14 @@ impl Image {
         self.architecture.is_empty() || self.architecture == machine
     }
 
-    /// The name that means this image for ever, if it came from that repository.
+    /// The name that identifies this image permanently, if the image came from that repository.
     pub(super) fn pinned(&self, repository: &str) -> String {
         let of_it = |digest: &&String| digest.rsplit_once('@').is_some_and(|(name, _)| name == repository);
         self.digests.iter().find(of_it).unwrap_or(&self.id).clone()
     }
 }
 
-/// The processor of this machine, as Go names it.
+/// The architecture of this machine, in Go's spelling.
 pub(super) fn machine() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -86,7 +86,7 @@ pub(super) fn machine() -> &'static str {
     }
 }
 
-/// The port of its PORT variable, else the lowest TCP port that it exposes.
+/// The port in its PORT variable, else the lowest TCP port that it exposes.
 fn port(config: &Config) -> Option<u16> {
     let named = config.env.iter().flatten().find_map(|line| line.strip_prefix("PORT=")?.parse().ok());
     let exposed = config.exposed_ports.iter().flat_map(BTreeMap::keys);

@@ -1,4 +1,4 @@
-//! How a container is started, stopped and cleared away, as lines for a unit. Pure.
+//! The lines of a unit that start, stop and remove a container. Pure.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use super::engine::Engine;
 use crate::steps::application::platforms::quoted;
 use crate::steps::application::procfile::WEB;
 
-/// Where the container finds the program that takes in its environment.
+/// Path inside the container of the program that reads the environment.
 const INSIDE: &str = "/.ingot";
 
-/// How much longer than the grace `docker stop` may take: it kills what is left, and waits for that.
+/// How much longer than the grace period `docker stop` may take: it kills the container and waits for that.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A container of a generation.
@@ -19,19 +19,20 @@ pub(in crate::steps::application) struct Run<'a> {
     pub(in crate::steps::application) name: &'a str,
     pub(in crate::steps::application) application: &'a str,
     pub(in crate::steps::application) process: &'a str,
-    /// Of its slot, where this machine reaches `web`.
+    /// The port of its slot, on which this machine reaches `web`.
     pub(in crate::steps::application) port: u16,
     pub(in crate::steps::application) stop_signal: &'a str,
     pub(in crate::steps::application) grace: Duration,
 }
 
 impl Container {
-    /// Runs it in the foreground. Whatever has its name is from a run that was cut off.
+    /// Runs the container in the foreground. Any other container with its name is left over from an interrupted run,
+    /// and is removed.
     pub(in crate::steps::application) fn line(&self, run: &Run<'_>) -> String {
         let inside = self.port.unwrap_or(run.port);
         let seconds = run.grace.as_secs().max(1).to_string();
         let global = match self.engine {
-            // What becomes of the container stands in the journal of the unit anyway.
+            // The journal of the unit already records what happens to the container.
             Engine::Podman => vec!["--events-backend=file".to_owned()],
             Engine::Docker => Vec::new(),
         };
@@ -48,7 +49,8 @@ impl Container {
             options("--publish", format!("127.0.0.1:{}:{inside}", run.port));
         }
         if self.engine == Engine::Podman {
-            // The limits of the unit hold for what is in its control group. Variables of a proxy would be written down.
+            // Split control groups make the limits of the unit apply. With `--http-proxy`, podman would store the proxy
+            // variables.
             words.extend(["--replace", "--cgroups=split", "--http-proxy=false", "--sdnotify=ignore"].map(str::to_owned));
         }
         words.extend(self.options.iter().cloned());
@@ -62,7 +64,7 @@ impl Container {
         format!("{clear}exec {} {}", self.engine.program(), words.join(" "))
     }
 
-    /// Properties of its unit: how what is left of it is cleared away, whatever ended it.
+    /// Properties of its unit: how the remains of the container are removed, however it ended.
     pub(in crate::steps::application) fn properties(&self, run: &Run<'_>) -> Vec<String> {
         let (name, seconds) = (run.name, run.grace.as_secs().max(1));
         let shell = |line: String| format!("/bin/sh -c \"{line}\"");
@@ -70,7 +72,7 @@ impl Container {
             Engine::Podman => {
                 vec![format!("ExecStopPost=-{}", shell(format!("podman rm --force --ignore --volumes --time 0 {name} >/dev/null")))]
             }
-            // Its containers are processes of the daemon.
+            // Its containers are processes of the daemon, not of the unit.
             Engine::Docker => vec![
                 "Wants=docker.service".to_owned(),
                 format!("ExecStop=-{}", shell(format!("exec docker stop -t {seconds} {name} >/dev/null"))),
@@ -118,7 +120,7 @@ mod tests {
         }
         let cleared = "ExecStopPost=-/bin/sh -c \"podman rm --force --ignore --volumes --time 0 shop.web-3 >/dev/null\"";
         assert_eq!(container(Engine::Podman).properties(&run()), [cleared]);
-        // Nothing but `web` is published.
+        // Only `web` is published.
         assert!(!container(Engine::Podman).line(&Run { process: "jobs", ..run() }).contains("--publish"));
     }
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-/// The registry and the first part of the name of every image that ingot makes.
+/// Registry and first name component of every image that ingot makes.
 pub(super) const OURS: &str = "localhost/ingot";
 
-/// The image that an application has of a release, or of a service of it.
+/// The name of the image that an application builds from a release, or from a service of the release.
 pub(super) fn image_of(application: &str, release: &Path, service: Option<&str>) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let plain = |text: &str, most: usize| -> String { text.chars().map(|c| if is_plain(c) { c } else { '_' }).take(most).collect() };

@@ -1,4 +1,4 @@
-//! An application's image: what its name means on this machine, and how it comes here.
+//! An application's image: what its name resolves to on this machine, and how it is pulled.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ use crate::steps::application::ground::Ground;
 use crate::steps::application::procfile::WEB;
 use crate::steps::application::trouble::ApplicationError;
 
-/// What an application runs whose release is an image.
+/// What runs for an application whose release is an image.
 pub(in crate::steps::application) struct Contained {
     pub(in crate::steps::application) container: Container,
     pub(in crate::steps::application) version: String,
-    /// What each process runs, for people.
+    /// The command of each process, for display.
     pub(in crate::steps::application) processes: BTreeMap<String, String>,
 }
 
 impl Application {
-    /// The image that the document names, if it names one.
+    /// The image that the document names, if any.
     pub(in crate::steps::application) fn reference(&self, cx: &Context<'_>) -> Result<Option<Reference>, ApplicationError> {
         let Some(image) = &self.image else { return Ok(None) };
         let name = cx.render(image).map_err(|source| ApplicationError::Render { what: "image".into(), source })?;
@@ -36,7 +36,7 @@ impl Application {
         parsed.map(Some).map_err(|why| ContainerError::Name { name: name.expose().to_owned(), why }.into())
     }
 
-    /// The pull of the image, unless what its name means is known, and here.
+    /// A pull of the image, unless its name is already resolved and the image is here.
     pub(in crate::steps::application) async fn missing_image(
         &self,
         found: &Found,
@@ -45,7 +45,7 @@ impl Application {
     ) -> Result<Option<Change>, ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(None) };
         let (image, pin) = (reference.to_string(), ground.memory.pin(&reference.to_string()));
-        // What was cut off has left a password, and is ended.
+        // An interrupted pull has left a password behind; pulling again removes it.
         if registry::is_left(cx).await? {
             return Ok(Some(Change::Pull { image, is_asleep: false }));
         }
@@ -57,13 +57,14 @@ impl Application {
         Ok((is_here != Some(true)).then_some(Change::Pull { image, is_asleep: is_here.is_none() }))
     }
 
-    /// Pulls an image, and writes down what its name means. One that is named by its digest and is here already is not pulled.
+    /// Pulls an image, and records what its name resolves to. An image that is named by digest and already here is not
+    /// pulled.
     pub(in crate::steps::application) async fn pull(&self, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(()) };
         registry::forget(cx).await?;
         let (name, engine) = (reference.to_string(), Engine::find(cx.host()).await?);
         let before = engine.image(&name, cx).await?;
-        // Its daemon did not run before, and knows it after all: a tag is not asked for again.
+        // Its daemon was not running before, and turns out to have the image: a tag is not resolved again.
         if let Some(pin) = ground.memory.pin(&name)
             && pin.engine.has(&pin.image, cx).await? == Some(true)
         {
@@ -80,7 +81,7 @@ impl Application {
         ground.memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
     }
 
-    /// What runs of the image that the document names.
+    /// What runs from the image that the document names.
     pub(in crate::steps::application) fn contained(
         &self,
         ground: &Ground<'_>,
@@ -88,7 +89,7 @@ impl Application {
     ) -> Result<Option<Contained>, ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(None) };
         let name = reference.to_string();
-        // Whoever asks for it before it was pulled hears that it is not here.
+        // Fails if the image has not been pulled yet.
         let pin = ground.memory.pin(&name).ok_or_else(|| ContainerError::NotHere { image: name.clone() })?;
         let mut programs = BTreeMap::new();
         let literal = |word: &String| word.replace('$', "$$");
@@ -118,7 +119,7 @@ impl Application {
         Ok(Some(Contained { container, version: reference.version(), processes }))
     }
 
-    /// What of the application's fields are options of an engine.
+    /// The fields of the application that become options of the engine.
     pub(super) fn options(&self, engine: Engine) -> Result<Vec<String>, ContainerError> {
         let mut options = Vec::new();
         if let Some(files) = self.resources.files {
@@ -140,7 +141,7 @@ impl Application {
     }
 }
 
-/// docker's containers are in no unit's control group, so it limits them itself.
+/// docker's containers are not in the unit's control group, so docker has to enforce the limits itself.
 fn for_docker(resources: &Resources) -> Result<Vec<String>, ContainerError> {
     let mut options = Vec::new();
     if let Some(memory) = &resources.memory {
@@ -155,7 +156,7 @@ fn for_docker(resources: &Resources) -> Result<Vec<String>, ContainerError> {
     Ok(options)
 }
 
-/// Pulls, logged in for just as long.
+/// Pulls an image, logged in to its registry only while the pull runs.
 pub(super) async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_>) -> Result<(), ContainerError> {
     let name = reference.to_string();
     let login = Login::to(std::slice::from_ref(&reference.registry), cx).await?;
@@ -168,7 +169,7 @@ pub(super) async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_
     pulled
 }
 
-/// What an image that is here says of itself, unless it is for another machine.
+/// What a local image declares about itself; an error if it is for another architecture.
 pub(super) async fn runnable(engine: Engine, name: &str, cx: &Context<'_>) -> Result<Image, ContainerError> {
     let found = engine.image(name, cx).await?;
     let image = found.ok_or_else(|| ContainerError::NotHere { image: name.to_owned() })?;

@@ -1,16 +1,16 @@
-//! The name of an image, as people write it: `registry/repository:tag@digest`. Pure.
+//! The name of an image as written in documents: `registry/repository:tag@digest`. Pure.
 //!
 //! Source: <https://github.com/distribution/reference/blob/main/reference.go>.
 
 use std::fmt;
 
-/// Where an image without a registry comes from, as docker has it.
+/// The registry of an image name without one, as in docker.
 const DEFAULT: &str = "docker.io";
 
-/// Images that were made on this machine have this registry: no one serves them.
+/// The registry of images that were made on this machine: no server has this name.
 const LOCAL: &str = "localhost";
 
-/// The longest name of a repository with its registry, and the longest tag.
+/// Maximum length of a repository name including its registry. Below: that of a tag.
 const LONGEST: usize = 255;
 const LONGEST_TAG: usize = 128;
 
@@ -27,13 +27,13 @@ pub(crate) struct Reference {
 impl Reference {
     /// # Errors
     ///
-    /// What is wrong with it, to follow its name.
+    /// What is wrong with the name, as a fragment that follows the name.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
         if digest.is_some_and(|digest| !is_digest(digest)) {
             return Err("has a digest that is not `sha256:` and 64 hexadecimal digits");
         }
-        // The last colon begins a tag, unless it is that of a registry's port.
+        // The last colon starts a tag, unless it belongs to the registry's port.
         let (name, tag) = match name.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (name, None),
@@ -54,7 +54,7 @@ impl Reference {
         Ok(Self { registry, repository, tag: tag.map(owned), digest: digest.map(owned) })
     }
 
-    /// What people call it.
+    /// The version to display: the tag, or else the start of the digest.
     pub(crate) fn version(&self) -> String {
         match (&self.tag, &self.digest) {
             (Some(tag), _) => tag.clone(),
@@ -63,12 +63,12 @@ impl Reference {
         }
     }
 
-    /// Whether it means one image for ever.
+    /// Whether the name always identifies the same image.
     pub(crate) fn is_fixed(&self) -> bool {
         self.digest.is_some()
     }
 
-    /// Whether only this machine can have it.
+    /// Whether the image can only be on this machine.
     pub(crate) fn is_local(&self) -> bool {
         self.registry == LOCAL
     }
@@ -79,7 +79,7 @@ impl Reference {
     }
 }
 
-/// As it is pulled: docker takes no tag beside a digest.
+/// The form in which it is pulled: docker does not accept a tag together with a digest.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.digest {
@@ -105,7 +105,7 @@ fn is_host(text: &str) -> bool {
     host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-/// Lower case, with `.`, `_`, `__` or hyphens between.
+/// Lower-case letters and digits, with `.`, `_`, `__` or hyphens between them.
 fn is_component(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.starts_with(is_word) && text.ends_with(is_word) && text.chars().all(|c| is_word(c) || "._-".contains(c))

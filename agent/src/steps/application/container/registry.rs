@@ -1,4 +1,4 @@
-//! Logging in to a registry, for as long as one pull takes: a file below /run that an engine reads, and that is gone afterwards.
+//! Logs in to a registry for one pull, by a file below /run that is removed afterwards.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,15 @@ use crate::step::Context;
 use crate::steps::install::staged;
 use crate::text::SecretText;
 
-/// The passwords of the registries that an application is pulled from.
+/// The passwords for the registries that an application is pulled from.
 pub(super) struct Login {
     directory: PathBuf,
     is_there: bool,
 }
 
 impl Login {
-    /// Logs in to those registries that are ECR's. Others are asked without a password, or with what the machine has.
+    /// Logs in to the ECR registries among these. Others are used without a password, or with the machine's own
+    /// credentials.
     pub(super) async fn to(registries: &[String], cx: &Context<'_>) -> Result<Self, ContainerError> {
         let mut entries = Vec::new();
         for registry in registries.iter().filter_map(|host| Registry::parse(host)) {
@@ -48,7 +49,7 @@ impl Login {
         self.directory.join("config.json")
     }
 
-    /// What goes before the other arguments of a pull.
+    /// The arguments of a pull, up to the image.
     pub(super) fn arguments(&self, engine: Engine, verb: &str) -> Vec<String> {
         let (file, directory) = (self.file().display().to_string(), self.directory.display().to_string());
         let words: Vec<&str> = match (self.is_there, engine) {
@@ -59,7 +60,7 @@ impl Login {
         words.into_iter().map(str::to_owned).collect()
     }
 
-    /// The same as variables, for programs that have no such arguments.
+    /// The same as environment variables, for programs without such options.
     pub(super) fn variables(&self) -> Vec<(String, SecretText)> {
         let variables = [("REGISTRY_AUTH_FILE", self.file()), ("DOCKER_CONFIG", self.directory.clone())];
         let variables = variables.map(|(name, path)| (name.to_owned(), path.display().to_string().into()));
@@ -72,7 +73,7 @@ impl Login {
     }
 }
 
-/// Whether a pull that was cut off has left passwords.
+/// Whether an interrupted pull has left passwords behind.
 pub(super) async fn is_left(cx: &Context<'_>) -> Result<bool, ContainerError> {
     let file = directory(cx.key()).join("config.json");
     for path in [staged(&file), file] {
@@ -83,7 +84,7 @@ pub(super) async fn is_left(cx: &Context<'_>) -> Result<bool, ContainerError> {
     Ok(false)
 }
 
-/// Removes passwords that a pull has left which was cut off.
+/// Removes passwords that an interrupted pull has left behind.
 pub(super) async fn forget(cx: &Context<'_>) -> Result<(), ContainerError> {
     let files = &cx.host().files;
     let file = directory(cx.key()).join("config.json");

@@ -1,5 +1,6 @@
-//! Releases that are run in containers: what their Dockerfile builds, the image that they name, or the services of a compose
-//! file. Each is made once, with the release, and known by a name of ours from then on.
+//! Releases that run in containers: built from their Dockerfile, by the image they name, or as compose services.
+//!
+//! Each image is made once, with the release, and has a name chosen by ingot from then on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +31,7 @@ pub(in crate::steps::application) struct Inside {
 }
 
 impl Application {
-    /// What a release runs in, as its files say it.
+    /// What a release runs in, according to its files.
     pub(in crate::steps::application) async fn inside(
         &self,
         contents: Option<&Contents>,
@@ -70,7 +71,7 @@ impl Application {
         }
     }
 
-    /// Makes what a release runs in: its image, or those of its services.
+    /// Makes what a release runs in: its image, or the images of its services.
     pub(in crate::steps::application) async fn make_inside(
         &self,
         contents: Option<&Contents>,
@@ -102,7 +103,7 @@ impl Application {
                     fetch(engine, &reference, cx).await?;
                 }
                 engine.work(&["tag", &pulled, &name], "/".as_ref(), &format!("tag {from}"), cx).await?;
-                // By its other name it would stay for ever.
+                // Under its other name the image would never be removed.
                 if !was_here {
                     engine.ask(&["image", "rm", &pulled], cx.host()).await.map_err(ApplicationError::Host)?;
                 }
@@ -117,7 +118,7 @@ impl Application {
         ground(&record, cx).memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
     }
 
-    /// Whether the image of a release is gone that was made: someone has cleaned up.
+    /// Whether the image made for a release is gone, for example after someone has cleaned up.
     pub(in crate::steps::application) async fn has_lost_image(
         &self,
         container: Option<&Container>,

@@ -1,4 +1,4 @@
-//! What the services of a compose file run: images that are pulled, and built, once with the release.
+//! The images of the services of a compose file, pulled and built once with the release.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::steps::install::staged;
 use crate::text::SecretText;
 
 impl Application {
-    /// Pulls and builds the images of the services, with the environment that they are to run with.
+    /// Pulls and builds the images of the services, with the environment in which they will run.
     pub(super) async fn make_services(&self, services: &Services<'_>, placed: &Placed, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let Services { file, registries, images, built } = *services;
         let release = &placed.generation.release;
@@ -35,7 +35,7 @@ impl Application {
             if composition.names_images {
                 named(release, &overriding(cx.key(), release, built), cx).await?;
             }
-            // The file that `env_file:` names has to be there, whatever is in it.
+            // The file that `env_file:` names has to exist, whatever it contains.
             ground.write_variables(placed, &self.environment_file(placed, cx)?).await.map_err(ApplicationError::Host)
         };
         prepared.await?;
@@ -50,7 +50,7 @@ impl Application {
         let made = composition.make(&of, registries, &variables, release, cx).await;
         cx.host().files.remove(&placed.environment_file()).await.map_err(ApplicationError::Host)?;
         made?;
-        // What was not here before is removed when no one needs it any more.
+        // Images that were not here before are removed once nothing needs them.
         let of_built = built.iter().map(|service| image_of(cx.key(), release, Some(service)));
         for name in absent.into_iter().map(str::to_owned).chain(of_built) {
             if let Some(image) = engine.image(&name, cx).await? {
@@ -62,7 +62,7 @@ impl Application {
     }
 }
 
-/// What a compose file says of its images.
+/// What a compose file says about its images.
 #[derive(Clone, Copy)]
 pub(super) struct Services<'a> {
     pub(super) file: &'a str,
@@ -71,8 +71,8 @@ pub(super) struct Services<'a> {
     pub(super) built: &'a [String],
 }
 
-/// A second file of compose, which gives each image that is built a name of its release: by itself, compose names it by the
-/// project, which is a slot, and a release that comes back to it would find that of another.
+/// An additional compose file, which names each built image after its release. By default, compose names it after the
+/// project, which is a slot, so a release in a reused slot would find the image of another release.
 fn overriding(application: &str, release: &Path, built: &[String]) -> String {
     let services = built.iter().map(|service| (service.clone(), json!({ "image": image_of(application, release, Some(service)) })));
     json!({ "services": serde_json::Map::from_iter(services) }).to_string()
@@ -104,7 +104,8 @@ impl Composition {
         for verb in ["pull", "build"] {
             cx.waiting(format!("to {verb} the images of {}", self.file));
             done = self.work(verb, of, &variables, release, cx).await;
-            // One program pulls what it is to build, and does not find it: the build says whether anything is missing.
+            // One of the programs tries to pull images that it should build, and fails; the build shows whether
+            // anything is really missing.
             if matches!(&done, Err(ContainerError::Compose { refusal: Refusal::Denied(_) | Refusal::DiskFull, .. })) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Removing what no slot and no kept release needs: images that ingot has pulled, and containers that were cut off.
+//! Removes what no slot and no kept release needs: images that ingot pulled, and containers left by interrupted runs.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use crate::steps::application::ground::Ground;
 use crate::steps::application::memory::Memory;
 use crate::steps::application::slot::Slot;
 
-/// How many images are kept, the current one among them: as many as a bundle keeps releases.
+/// Number of images to keep, including the current one: as many as a bundle keeps releases.
 const KEEP: usize = 3;
 
 impl Ground<'_> {
-    /// Forgets what images meant that are not kept, and removes those that are ours. What an engine does not remove is used by
-    /// someone else.
+    /// Forgets the resolved names of images that are not kept, and removes those images that ingot pulled. An image
+    /// that the engine refuses to remove is used by something else.
     pub(in crate::steps::application) async fn sweep(&self, record: &Record) -> Result<(), HostError> {
         let slots: Vec<_> = Slot::BOTH.into_iter().filter_map(|slot| self.memory.slot(slot)).collect();
         let used: BTreeSet<&str> = slots.iter().filter_map(|(placed, _)| Some(placed.container()?.image())).gather();
@@ -41,7 +41,7 @@ impl Ground<'_> {
                 None => false,
             };
             if !is_there {
-                // By name: two releases may have built the same.
+                // By name, because two releases may have built the same image.
                 pin.engine.ask(&["image", "rm", name], self.host).await?;
                 self.memory.forget_pin(name).await?;
             }
@@ -62,7 +62,7 @@ impl Ground<'_> {
         Ok(false)
     }
 
-    /// Has what was brought here for this application be of its `heir`, if that runs it, too.
+    /// Records an image that was pulled for this application as belonging to its `heir`, if the heir runs it too.
     async fn hand_on(&self, image: &str, heir: &str, record: &Record) -> Result<(), HostError> {
         let own = record.application(heir).await?;
         let memory = Memory { record: &own, moment: self.memory.moment };
@@ -72,8 +72,8 @@ impl Ground<'_> {
         }
     }
 
-    /// Removes the images that are ours, and containers that were cut off, of an application that is no more. What its heir
-    /// runs, too, is then the heir's.
+    /// Removes the images that ingot pulled for an application that no longer exists, and its leftover containers.
+    /// Images that its heir also runs are handed on to the heir.
     pub(in crate::steps::application) async fn clear_images(&self, heir: &str, record: &Record) -> Result<(), HostError> {
         let pins = self.memory.pins();
         let Some(engine) = pins.first().map(|(_, pin)| pin.engine) else { return Ok(()) };
@@ -89,7 +89,7 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// Removes containers of generations that are gone: of a machine that was switched off, for example.
+    /// Removes containers of generations that are gone, for example after a power-off.
     async fn clear_containers(&self, engine: Engine, units: &BTreeSet<String>) -> Result<(), HostError> {
         let filter = format!("label={LABEL}={}", self.application);
         let (end, names) = engine.ask(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"], self.host).await?;
@@ -107,7 +107,7 @@ mod tests {
     use crate::fake::machine::FakeMachine;
     use crate::steps::application::memory::Moment;
 
-    /// The application before, under another name, has brought the image that is about to be started.
+    /// The image that is about to be started was pulled by the same application under its previous name.
     #[tokio::test(start_paused = true)]
     async fn what_the_heir_runs_is_not_removed_and_becomes_its_own() {
         let machine = FakeMachine::new_instance();

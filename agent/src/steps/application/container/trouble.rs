@@ -1,4 +1,4 @@
-//! Why a container does not run, and what its engine means by its words.
+//! Why a container does not run, and how the output of its engine is classified.
 
 use super::engine::{Engine, INSPECT};
 use crate::aws::AwsError;
@@ -44,20 +44,20 @@ pub(crate) enum ContainerError {
     Command { process: String, why: &'static str },
     #[error("{image} is not here")]
     NotHere { image: String },
-    /// What only podman can do: its containers are in the unit of the application.
+    /// Requires podman, whose containers are in the unit of the application.
     #[error("{0} cannot be kept with docker, whose containers are not in the unit of the application")]
     Unkept(&'static str),
     #[error(transparent)]
     Host(HostError),
 }
 
-/// What an engine's failure comes to.
+/// The kind of an engine's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// A network or a registry that does not answer now.
+    /// A network or registry that is temporarily unavailable.
     Passing,
     Daemon,
-    /// With the ECR action that the role lacks, where the registry names it.
+    /// With the ECR action that the role lacks, if the registry names it.
     Denied(Option<String>),
     NotFound,
     Architecture,
@@ -66,7 +66,7 @@ pub(crate) enum Refusal {
     Untrusted,
 }
 
-/// Words of podman, docker, and registries, each in lower case.
+/// Phrases of podman, docker and registries, in lower case.
 const WORDS: [(&str, Refusal); 19] = [
     ("cannot connect to the docker daemon", Refusal::Daemon),
     ("is the docker daemon running", Refusal::Daemon),
@@ -90,9 +90,10 @@ const WORDS: [(&str, Refusal); 19] = [
 ];
 
 impl Refusal {
-    /// The same, or what another line says. The first that says anything counts, but for one that is more exact.
+    /// This refusal, or the one that another line indicates. The first indication wins, unless a later one is more
+    /// specific.
     pub(super) fn or(&self, line: &str) -> Self {
-        // That is of a file, not of a registry.
+        // "Permission denied" is about a file, not about a registry.
         let lower = line.to_ascii_lowercase().replace("permission denied", "");
         let found = WORDS.iter().find(|(words, _)| lower.contains(words)).map(|(_, refusal)| refusal);
         match (self, found) {
@@ -103,7 +104,7 @@ impl Refusal {
     }
 }
 
-/// The action of IAM that is missing: `ecr:BatchGetImage`.
+/// The missing IAM action, such as `ecr:BatchGetImage`.
 fn action(line: &str) -> Option<String> {
     let word = line.split_whitespace().find(|word| word.starts_with("ecr:"))?;
     Some(word.trim_end_matches(['.', ',', '"']).to_owned())
@@ -179,7 +180,7 @@ impl Failure for ContainerError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Login { source, .. } => source.is_transient(),
-            // A build that fails would fail again.
+            // A build that failed would fail again.
             Self::Engine { refusal, what, .. } => *refusal == Refusal::Passing && (what.starts_with("pull") || what.starts_with(INSPECT)),
             Self::Host(source) => source.is_transient(),
             _ => false,

@@ -1,10 +1,10 @@
-//! The command of a container's process, as words: no image has to bring a shell. Pure.
+//! Splits the command of a container's process into words, so that no image needs a shell. Pure.
 
-/// Splits a line into words as a shell does: at blanks, but for those in quotes or after a backslash.
+/// Splits a line into words as a shell does: at blanks, except within quotes and after a backslash.
 ///
 /// # Errors
 ///
-/// A quote that nothing ends.
+/// If a quote is not closed.
 pub(crate) fn words(line: &str) -> Result<Vec<String>, &'static str> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
     let mut characters = line.chars();
@@ -24,7 +24,7 @@ pub(crate) fn words(line: &str) -> Result<Vec<String>, &'static str> {
     if quote.is_some() { Err("has a quote that does not end") } else { Ok(words) }
 }
 
-/// Replaces `$NAME` and `${NAME}`, by nothing where there is no such variable, and `$$` by a dollar sign.
+/// Replaces `$NAME` and `${NAME}` by the variable's value, or by nothing if it is not set, and `$$` by a dollar sign.
 pub(crate) fn expanded(word: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let (mut out, mut rest) = (String::new(), word);
     while let Some((before, after)) = rest.split_once('$') {

@@ -1,4 +1,4 @@
-//! What can be wrong with `image:` before anything is asked.
+//! What can be wrong with `image:`, checked before anything is contacted.
 
 use super::reference::Reference;
 use crate::failure::Objection;
@@ -7,7 +7,7 @@ use crate::steps::application::fields::Application;
 use crate::text::{Text, shown_on_a_line};
 
 impl Application {
-    /// What runs is a bundle or an image.
+    /// An application runs either a bundle or an image.
     pub(in crate::steps::application) fn wrong_release(&self) -> Vec<Objection> {
         let one = "name one of the two, as in `bundle: bundles.app` or `image: REGISTRY/REPOSITORY:TAG`";
         let mut found = Vec::new();

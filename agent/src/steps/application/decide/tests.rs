@@ -120,7 +120,7 @@ fn a_switch_that_was_cut_off_goes_on() {
     let made = changes("2", WEB_ALONE, &found);
     assert!(!made.iter().any(|line| line.starts_with("start shop.web")) && made[0].ends_with("(generation 2)"), "{made:?}");
 
-    // The link was switched already.
+    // The link has already been switched.
     let mut found = Found { current: Some(Slot::B), ..found };
     found.up.insert(two.unit(WEB));
     found.slots[1] = Some((two, true));
@@ -133,7 +133,7 @@ fn a_switch_that_was_cut_off_goes_on() {
     );
 }
 
-/// Nothing was left to go back to where a process did not stay up.
+/// Regression: nothing was left to roll back to if a process did not stay up.
 #[test]
 fn what_was_cut_off_before_it_was_seen_to_stay_up_is_looked_at_before_the_one_before_goes() {
     let two = placed(2, "2", Slot::B);
@@ -163,11 +163,11 @@ fn what_a_reboot_has_ended_serves_while_its_successor_is_made() {
     let resumed = "have shop.web-1.service, shop.jobs-1.service serve until its successor does";
     assert_eq!((made[0].as_str(), made[5].as_str()), (resumed, "stop shop.jobs-1.service"));
     assert_eq!(made[1..], changes("2", WEB_ALONE, &serving()), "then all goes on as if it had run all along");
-    // It would be stopped again at once.
+    // Resuming is pointless here, since the process would be stopped again at once.
     assert!(!changes("2", &Overlap::Web(false), &found).iter().any(|line| line.contains("again")));
 }
 
-/// It was refused: the port that the proxy was to have was in use by the release before.
+/// Regression: this was refused, because the previous release still used the port meant for the proxy.
 #[test]
 fn a_port_of_the_release_before_is_the_proxys_once_that_has_stopped() {
     for port in [5000, 8080] {

@@ -7,35 +7,35 @@ use super::yaml::{Entry, Node, Value};
 use crate::failure::nearest;
 use crate::steps::application::remark::Remark;
 
-/// What is run: by the shell, or as it is.
+/// What is run: a line for the shell, or a list of arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Run {
     Shell(String),
     Argv(Vec<String>),
 }
 
-/// A command, and when it counts.
+/// A command, and the conditions for running it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) name: String,
-    /// The file that it is from, and its line.
+    /// File and line of its definition.
     pub(crate) place: (String, usize),
     pub(crate) run: Run,
     /// `None`: `/` for commands, the new release for container commands.
     pub(crate) cwd: Option<String>,
-    /// In place of the environment, if there are any.
+    /// Replaces the environment, unless empty.
     pub(crate) env: Vec<(String, String)>,
-    /// The command counts only if this exits with 0. Not asked for a command of the leader.
+    /// The command runs only if this exits with 0. Ignored for a command of the leader.
     pub(crate) test: Option<Run>,
     pub(crate) ignore_errors: bool,
-    /// Only on the instance that leads the deployment.
+    /// Runs only on the instance that leads the deployment.
     pub(crate) leader_only: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(String),
-    /// What was encoded.
+    /// Decoded from base64.
     Base64(Vec<u8>),
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) path: String,
-    /// The file that it is from, and its line.
+    /// File and line of its definition.
     pub(crate) place: (String, usize),
     /// Permission bits.
     pub(crate) mode: Option<u32>,
@@ -126,11 +126,11 @@ pub(super) fn file(file: &str, entry: &Entry, warnings: &mut Vec<Remark>) -> Res
     })
 }
 
-/// Six octal digits, of which the first two say what kind of file it is: `000755`.
+/// Parses six octal digits, of which the first two are the file type: `000755`.
 fn mode(file: &str, field: &Entry) -> Result<u32, Remark> {
     let written = text(file, "mode", &field.node)?;
     let is_octal = (3..=6).contains(&written.len()) && written.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-    // The first two digits of a regular file, where they are given.
+    // If the file type is given, it must be that of a regular file.
     let is_file = |mode: &u32| is_octal && matches!(mode >> 12, 0 | 0o10);
     u32::from_str_radix(&written, 8).ok().filter(is_file).map(|mode| mode & 0o7777).ok_or_else(|| {
         Remark::at(file, field.line, format!("`{written}` is not a file mode"), "write six octal digits in quotes, such as \"000755\"")
@@ -153,7 +153,7 @@ fn flag(file: &str, field: Option<&Entry>) -> Result<bool, Remark> {
     }
 }
 
-/// A scalar, without a function of CloudFormation in it.
+/// A scalar that contains no CloudFormation function.
 pub(super) fn text(file: &str, key: &str, node: &Node) -> Result<String, Remark> {
     let is_function = |key: &str| key == "Ref" || key.starts_with("Fn::");
     let function = || {
@@ -161,7 +161,7 @@ pub(super) fn text(file: &str, key: &str, node: &Node) -> Result<String, Remark>
         Remark::at(file, node.line, format!("`{key}` holds a function of CloudFormation, which only Elastic Beanstalk resolves"), hint)
     };
     match &node.value {
-        // As a part of a command: `echo `{"Ref": "AWSEBEnvironmentName"}``.
+        // A function may be part of a command: `echo `{"Ref": "AWSEBEnvironmentName"}``.
         Value::Scalar(text) if text.contains("`{") && (text.contains("\"Ref\"") || text.contains("\"Fn::")) => Err(function()),
         Value::Scalar(text) => Ok(text.clone()),
         Value::Map(entries) if entries.iter().any(|entry| is_function(&entry.key)) => Err(function()),

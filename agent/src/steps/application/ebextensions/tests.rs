@@ -137,7 +137,7 @@ fn the_content_of_a_file_may_be_encoded() {
     insta::assert_snapshot!(said(&found.mistakes), @".ebextensions/a.config:3: the content of `/b` is not base64; encode it with `base64`, or remove `encoding`");
 }
 
-/// The first digits of this mode make it a symbolic link.
+/// The file type bits of this mode are those of a symbolic link.
 #[test]
 fn a_mode_of_something_else_than_a_file_is_a_mistake() {
     let found = of("files:\n  /a: { content: /b, mode: '120777' }\n  /c: { content: d, mode: '100640' }\n");

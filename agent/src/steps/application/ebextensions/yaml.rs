@@ -1,18 +1,20 @@
-//! YAML, or JSON, with the line of each value. More lenient than a boot document: scalars are the text that was written,
-//! tags are passed over, and of equal keys the last one counts.
+//! Parses YAML or JSON, keeping the line of each value.
+//!
+//! More lenient than the parser of boot documents: scalars are the text as written, tags are ignored, and the last of
+//! equal keys wins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, Span};
 
-/// More values than any of these files has; aliases may copy them.
+/// More values than any of these files has. The limit is needed because aliases multiply values.
 const NODE_LIMIT: usize = 50_000;
 
 const DEPTH_LIMIT: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// Counts from 1.
+    /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) value: Value,
 }
@@ -31,19 +33,19 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
-/// A text that is not YAML: the line and what is wrong.
+/// Text that is not YAML: the line and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) line: usize,
     pub(crate) message: String,
 }
 
-/// What a text is.
+/// The result of parsing a text.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// `None` if there is nothing but comments.
+    /// `None` if the text contains nothing but comments.
     pub(crate) root: Option<Node>,
-    /// Keys that are there a second time, with the line of that.
+    /// Keys that occur more than once, with the line of each repetition.
     pub(crate) twice: Vec<(String, usize)>,
 }
 
@@ -57,19 +59,19 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Refusal> {
     Ok(Parsed { root: builder.root, twice: builder.twice })
 }
 
-/// A list or a map that is not closed yet.
+/// A list or map that is not closed yet.
 struct Open {
     line: usize,
     anchor: usize,
     value: Value,
     /// The key whose value comes next.
     key: Option<(String, usize)>,
-    /// Every key that was there.
+    /// All keys so far.
     keys: BTreeSet<String>,
 }
 
 impl Open {
-    /// The value, in which of equal keys the last one counts.
+    /// The finished value, in which the last of equal keys wins.
     fn closed(self) -> Value {
         let Self { value, mut keys, .. } = self;
         match value {
@@ -159,7 +161,7 @@ impl Builder {
 }
 
 impl Node {
-    /// The entries of a map; none of anything else.
+    /// The entries of a map; empty for any other value.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(node.entries()[3].line, 4);
     }
 
-    /// Tabs are how many editors indent JSON.
+    /// Many editors indent JSON with tabs.
     #[test]
     fn json_is_read_with_its_lines() {
         let node = parse("{\n\t\"a\": {\n\t\t\"b\": \"c\\n\"\n\t}\n}\n").unwrap().root.unwrap();
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(entries, [("b", Some("2")), ("a", Some("3"))]);
     }
 
-    /// 256 KiB of keys were seven hundred million comparisons, on the only thread of the runtime.
+    /// Regression: 256 KiB of keys took seven hundred million comparisons, on the runtime's only thread.
     #[test]
     fn the_time_grows_with_the_number_of_keys() {
         let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();

@@ -1,4 +1,4 @@
-//! What a release adds to nginx's configuration is tried before anything is stopped or started for it.
+//! Tests what a release adds to nginx's configuration before anything is stopped or started for it.
 
 use super::super::facing::Facing;
 use super::super::fields::Application;
@@ -12,7 +12,7 @@ use super::machine::{nginx, version};
 use crate::step::Context;
 
 impl Application {
-    /// Has nginx judge the configuration as it would be. Nothing that nginx reads is touched.
+    /// Lets nginx check the configuration as it would become. Nothing that the running nginx reads is touched.
     pub(in super::super) async fn check(&self, site: &Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
         let _alone = turn(&lock, CONFIGURES, cx).await?;
@@ -26,10 +26,10 @@ impl Application {
     }
 }
 
-/// The mistake of a release that a line of nginx is about: `[emerg] 619#619: unknown directive "x" in FILE:LINE`.
+/// The mistake in the release that an nginx error is about: `[emerg] 619#619: unknown directive "x" in FILE:LINE`.
 fn of_release(line: &str, site: &str) -> Option<Remark> {
     let (_, why) = line.split_once("[emerg] ")?;
-    // After the level, a worker says who it is.
+    // After the level, a worker identifies itself.
     let why = why.split_once(": ").filter(|(who, _)| who.contains('#')).map_or(why, |(_, why)| why);
     let (_, number) = why.rsplit_once(':')?;
     let (file, line) = origin(site, number.trim().parse().ok()?)?;

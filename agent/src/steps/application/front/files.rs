@@ -1,4 +1,4 @@
-//! The files of the proxy: how they come to their places, and how nginx judges them before they do.
+//! The files of the proxy: how they are put in place, and how nginx checks them beforehand.
 
 use std::path::{Path, PathBuf};
 
@@ -14,24 +14,24 @@ use crate::step::Context;
 use crate::step::fields::Excerpt;
 use crate::steps::install::staged;
 
-/// A configuration has kilobytes.
+/// Size limit in bytes; real configurations are a few kilobytes.
 const LIMIT: u64 = 1 << 20;
 
-/// Where all of the proxy is, and where a copy of its configuration is tested.
+/// The directory of all proxy files. Below: that in which a copy of the configuration is tested.
 const PROXY: &str = "/run/ingot/proxy/";
 const TESTED: &str = "/run/ingot/proxy/.tested/";
 
-/// Where nginx keeps bodies: its unit makes that, which may not have run yet.
+/// Where nginx buffers request bodies. The nginx unit creates it, and may not have run yet.
 const CACHE: &str = "/var/cache/ingot-proxy/";
 
-/// The configuration of an application's proxy, with its secrets.
+/// The configuration of an application's proxy, including its secrets.
 pub(super) struct Configured {
     pub(super) front: Front,
     /// In the order in which they are written.
     pub(super) files: Vec<File>,
 }
 
-/// A file of the proxy, as it should be.
+/// A file of the proxy with its wanted content.
 pub(super) struct File {
     pub(super) path: PathBuf,
     content: Zeroizing<Vec<u8>>,
@@ -43,7 +43,7 @@ impl File {
         Self { path, content: Zeroizing::new(content.as_bytes().to_vec()), mode }
     }
 
-    /// Writes it, unless it is as it should be.
+    /// Writes the file, unless it already has the wanted content.
     pub(super) async fn write(&self, host: &Host) -> Result<(), HostError> {
         if host.files.read(&self.path, LIMIT).await?.is_some_and(|found| *found == *self.content) {
             return Ok(());
@@ -57,7 +57,7 @@ impl File {
     }
 }
 
-/// Whether any of them is not as it should be.
+/// Whether any of the files differs from its wanted content.
 pub(super) async fn differ(files: &[File], host: &Host) -> Result<bool, ApplicationError> {
     for file in files {
         let found = host.files.read(&file.path, LIMIT).await.map_err(ApplicationError::Host)?;
@@ -68,7 +68,7 @@ pub(super) async fn differ(files: &[File], host: &Host) -> Result<bool, Applicat
     Ok(false)
 }
 
-/// nginx binds the sockets of both slots when it starts.
+/// Creates the directories of both slots, in which nginx binds its sockets when it starts.
 pub(super) async fn directories(application: &str, host: &Host) -> Result<(), HostError> {
     for slot in Slot::BOTH {
         host.files.create_directory(&Place::Slot(application, slot).path(), 0o755).await?;
@@ -76,30 +76,30 @@ pub(super) async fn directories(application: &str, host: &Host) -> Result<(), Ho
     Ok(())
 }
 
-/// The text of a site as it is on disk.
+/// The text of a site on disk.
 pub(super) async fn on_disk(application: &str, host: &Host) -> Result<Option<String>, HostError> {
     let found = host.files.read(&Place::Site(application).path(), LIMIT).await?;
     Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
 }
 
-/// The slots of a site alone.
+/// The part of a site that describes its slots.
 pub(super) fn without_front(site: &str) -> &str {
     site.find("server {\n    listen \"unix:").map_or("", |at| &site[at..])
 }
 
-/// The site of a configuration: without TLS as long as its key is not here.
+/// The site of a configuration, without TLS while its key is missing.
 pub(super) fn site(front: &Front, has_tls: bool) -> &str {
     front.tls.as_ref().filter(|_| !has_tls).map_or(&front.site, |tls| &tls.without)
 }
 
-/// Writes a configuration that is remembered.
+/// Writes a recorded configuration.
 pub(super) async fn write(front: &Front, site: &str, application: &str, host: &Host) -> Result<(), HostError> {
     directories(application, host).await?;
     File::new(Place::Conf.path(), &front.nginx, 0o644).write(host).await?;
     File::new(Place::Site(application).path(), site, 0o644).write(host).await
 }
 
-/// Removes certificates and keys of an application but for those that a site of it may still need.
+/// Removes the certificates and keys of an application, except those that one of its sites may still need.
 pub(super) async fn sweep(application: &str, needed: &[&str], host: &Host) -> Result<(), HostError> {
     let tls = Path::new(PROXY).join("tls");
     let own = format!("{application}.");
@@ -112,7 +112,8 @@ pub(super) async fn sweep(application: &str, needed: &[&str], host: &Host) -> Re
     Ok(())
 }
 
-/// Has nginx judge a configuration before anything of it is in its place: a copy of all sites, without the fronts of those that are `leaving`.
+/// Lets nginx check a configuration before any part of it is put in place: tests a copy of all sites, without the front
+/// ends of those that are `leaving`.
 pub(super) async fn accepted(configured: &Configured, leaving: &[String], cx: &Context<'_>) -> Result<(), ApplicationError> {
     let host = cx.host();
     let judged = judged(configured, leaving, host).await;
@@ -144,7 +145,7 @@ async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Res
         }
     }
     for file in &configured.files {
-        // Only what is copied is elsewhere: sockets are where they are, and nginx passes over those that it cannot bind again.
+        // Only copied files get a new path. Sockets keep theirs, and nginx ignores those that it cannot bind again.
         let content = if file.path == Place::Conf.path() {
             replaced(&file.content, &[(PROXY, TESTED), (CACHE, TESTED)])
         } else {
@@ -160,7 +161,7 @@ async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Res
     Ok((end, said))
 }
 
-/// The same bytes with other paths; what is not text, as no key is, stays as it is.
+/// The same content with other paths. Content that is not text, which no key is, stays unchanged.
 fn replaced(content: &[u8], paths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     let Ok(text) = std::str::from_utf8(content) else { return Zeroizing::new(content.to_vec()) };
     let mut text = Zeroizing::new(text.to_owned());
@@ -172,7 +173,7 @@ fn replaced(content: &[u8], paths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.as_bytes().to_vec())
 }
 
-/// What to do about what nginx said.
+/// What to do about nginx's error.
 fn hint(said: &[String]) -> &'static str {
     let is_about = |words: &[&str]| said.iter().any(|line| words.iter().any(|word| line.contains(word)));
     match () {

@@ -1,8 +1,8 @@
-//! What serves no more: the site of an application without a proxy, and applications that the document no longer has.
+//! Removes sites of applications without a proxy, and applications that are no longer in the document.
 //!
-//! These are stopped, and forgotten, as a change of the application that follows them: the one that is to have a port of
-//! theirs, else the first by name. Their releases and their data stay as they are. Where the successor needs their ports
-//! from nginx, both sites are exchanged in one reload; they are stopped once the successor has its requests.
+//! These are stopped and forgotten as a change of the application that follows them: the one that needs one of their
+//! ports, else the first by name. Their releases and data are kept. If nginx has to give their ports to the successor,
+//! one reload exchanges both sites, and they are stopped once the successor receives requests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use crate::host::state::Record;
 use crate::host::{Host, HostError};
 use crate::step::{Context, Progress};
 
-/// How long requests to it are waited for: no one says any more how long one may take.
+/// How long to wait for its requests to end; the document no longer says how long one may take.
 const DRAIN: Duration = Duration::from_secs(60);
 
 pub(crate) const KIND: &str = "applications";
 
-/// An application of this instance that the document no longer has.
+/// An application of this instance that is no longer in the document.
 pub(in super::super) struct Former {
     pub(in super::super) name: String,
-    /// What is in its slots.
+    /// The generations in its slots.
     pub(in super::super) placed: Vec<Placed>,
     /// The ports of its site.
     ports: Vec<u16>,
@@ -43,19 +43,19 @@ impl Former {
         Change::Depart { application: self.name.clone(), units: self.placed.iter().flat_map(Placed::units).collect() }
     }
 
-    /// Whether nginx cannot serve it beside an application on these ports.
+    /// Whether it uses one of these ports in nginx, which cannot serve both applications on it.
     pub(in super::super) fn is_in_the_way_of(&self, ports: &[u16]) -> bool {
         self.ports.iter().any(|port| ports.contains(port))
     }
 
-    /// Whether a process of it may listen on a port.
+    /// Whether one of its processes may listen on a port.
     pub(in super::super) fn has(&self, port: u16) -> bool {
         self.placed.iter().any(|placed| placed.port == port)
     }
 }
 
-/// Adds to the changes of an application that those which it follows go: what is in its way before it starts, and not before it
-/// can, and the others once it serves.
+/// Adds to an application's changes the removal of the applications that it follows: those in its way right before it
+/// starts, and the others once it serves.
 pub(in super::super) fn go(followed: &[Former], changes: &mut Vec<Change>, is_in_the_way: impl Fn(&Former) -> bool) {
     let (first, last): (Vec<&Former>, Vec<&Former>) = followed.iter().partition(|former| is_in_the_way(former));
     let begins = changes.iter().position(|change| matches!(change, Change::Prepare { .. })).unwrap_or_default();
@@ -82,7 +82,7 @@ impl Application {
         Ok(followed)
     }
 
-    /// Removes the site of an application that is to have no proxy, and has nginx give up its ports.
+    /// Removes the site of an application that should have no proxy, and makes nginx release its ports.
     pub(in super::super) async fn withdraw(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
         let _alone = turn(&lock, CONFIGURES, cx).await?;
@@ -91,7 +91,7 @@ impl Application {
     }
 }
 
-/// Stops an application that the document no longer has, and forgets it.
+/// Stops and forgets an application that is no longer in the document.
 pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let lock = cx.world.claims.proxy();
     let record = cx.world.record.application(application).await.map_err(ApplicationError::Host)?;
@@ -126,19 +126,19 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
     stopped.await.map_err(ApplicationError::Host)
 }
 
-/// What is of an application alone below /run.
+/// The directories below /run that belong to one application only.
 fn own_directories(application: &str) -> [PathBuf; 2] {
     ["applications", "registries"].map(|of| format!("/run/ingot/{of}/{application}").into())
 }
 
-/// Removes a site, and has nginx serve without it.
+/// Removes a site, and makes nginx serve without it.
 async fn gone(application: &str, memory: &Memory<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     memory.set_next_front(None).await.map_err(ApplicationError::Host)?;
     cx.host().files.remove(&Place::Site(application).path()).await.map_err(ApplicationError::Host)?;
     served("", cx).await
 }
 
-/// Writes the sites of former applications that were removed for one that does not serve after all.
+/// Restores the sites of former applications that were removed for one that failed to serve.
 pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
     for (name, record) in former(cx).await? {
         let memory = memory(&record, cx);
@@ -152,7 +152,7 @@ pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
     Ok(())
 }
 
-/// The applications of this instance that the document does not have, by name.
+/// The applications of this instance that are not in the document, by name.
 async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
     let present = cx.siblings.listening(KIND);
     let mut found = Vec::new();
@@ -165,7 +165,7 @@ async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
     Ok(found)
 }
 
-/// What goes on running on an instance whose document has no application that could follow it, in sentences for people.
+/// What keeps running on an instance whose document has no application that could follow it, as sentences for the user.
 pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<String>, HostError> {
     let mut sentences = Vec::new();
     for name in record.applications().await? {
@@ -174,7 +174,7 @@ pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<Stri
         let placed = Slot::BOTH.iter().filter_map(|slot| Some(memory.slot(*slot)?.0));
         let mut units: Vec<String> = placed.flat_map(|placed| placed.units().collect::<Vec<_>>()).collect();
         if !units.is_empty() {
-            // First: whatever is stopped is down.
+            // The watch comes first, since it would report a stopped application as down.
             units.splice(0..0, memory.watched().map(|_| timer(&name)));
             units.extend(Slot::BOTH.iter().any(|slot| memory.front(*slot).flatten().is_some()).then(|| UNIT.to_owned()));
             sentences.push(format!(

@@ -1,4 +1,4 @@
-//! nginx as this machine has it.
+//! nginx as installed on this machine.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,28 +7,29 @@ use super::super::proxy::{Nginx, Version, WORKER_USERS};
 use super::super::trouble::ApplicationError;
 use crate::host::{End, Host, HostError, Invocation, SEARCH_PATH};
 
-/// The path of nginx in all distributions, as in the unit.
+/// The path of nginx on all supported distributions, as in the unit.
 const NGINX: &str = "/usr/sbin/nginx";
 
-/// `nginx -v` prints a line.
+/// Limit for `nginx -v`, which only prints one line.
 const VERSION_WITHIN: Duration = Duration::from_secs(10);
 
-/// nginx reads a configuration in milliseconds. The sandbox that it does so in takes a few more to set up.
+/// Limit for a configuration test. nginx takes milliseconds to read a configuration, and its sandbox a few more to set
+/// up.
 const TESTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The unit of the proxy.
 const UNIT: &str = include_str!("../../../../../systemd/ingot-proxy.service");
 
-/// What of that is about how it is run, and not about what it may do.
+/// The settings in it that define how nginx is run, rather than what it may do.
 const MANNER: [&str; 8] = ["CacheDirectory", "Exec", "Kill", "LogRateLimit", "PIDFile", "Restart", "TimeoutStop", "Type"];
 
-/// nginx's program as it is now: another one may be of another version.
+/// Identifies nginx's current program file: a replaced file may be another version.
 pub(super) async fn program(host: &Host) -> Result<Option<String>, ApplicationError> {
     let stat = host.files.stat(Path::new(NGINX)).await.map_err(ApplicationError::Host)?;
     Ok(stat.map(|stat| format!("{} {}", stat.inode, stat.changed_ns)))
 }
 
-/// The version of nginx. One that does not tell is taken for an old one.
+/// The version of nginx. If it cannot be determined, the oldest is assumed.
 pub(super) async fn version(host: &Host) -> Result<Version, ApplicationError> {
     let mut said = String::new();
     match run(&[NGINX.to_owned(), "-v".to_owned()], VERSION_WITHIN, &mut |line| said.push_str(line), host).await {
@@ -41,16 +42,16 @@ pub(super) async fn version(host: &Host) -> Result<Version, ApplicationError> {
     }
 }
 
-/// Has nginx read a configuration in the sandbox of its own unit: to read is to open every log that a release names, to
-/// create it, and to make directories for caches, and all that as root.
+/// Lets nginx read a configuration in the sandbox of its own unit, because reading it opens and creates every log that
+/// a release names, and creates cache directories, all as root.
 pub(super) async fn tested(conf: &str, on_line: &mut dyn FnMut(&str), host: &Host) -> Result<End, HostError> {
     run(&in_sandbox(&[NGINX, "-t", "-q", "-c", conf]), TESTED_WITHIN, on_line, host).await
 }
 
-/// The call that runs a program as nginx is run, waits for it, and passes on what it says.
+/// The command line that runs a program like nginx, waits for it, and forwards its output.
 fn in_sandbox(argv: &[&str]) -> Vec<String> {
     let mut call: Vec<String> = ["systemd-run", "--quiet", "--no-ask-password", "--wait", "--pipe", "--collect"].map(str::to_owned).into();
-    // Should no one wait for it any more.
+    // Limits the run in case nothing waits for it any more.
     call.push(format!("--property=RuntimeMaxSec={}", TESTED_WITHIN.as_secs()));
     call.extend(sandbox().map(|property| format!("--property={property}")));
     call.push("--".to_owned());
@@ -58,7 +59,7 @@ fn in_sandbox(argv: &[&str]) -> Vec<String> {
     call
 }
 
-/// What nginx may not do, by its unit.
+/// The restrictions on nginx in its unit.
 fn sandbox() -> impl Iterator<Item = &'static str> {
     let lines = UNIT.split_once("[Service]\n").map_or("", |(_, lines)| lines).lines();
     lines.filter(|line| line.contains('=') && !line.starts_with('#') && !MANNER.iter().any(|key| line.starts_with(key)))
@@ -76,7 +77,7 @@ async fn run(argv: &[String], timeout: Duration, on_line: &mut dyn FnMut(&str), 
     host.commands.run(&invocation, on_line).await
 }
 
-/// What has to be known of a machine to configure nginx for it.
+/// What has to be known about a machine to configure nginx for it.
 pub(super) async fn nginx(version: Version, host: &Host) -> Result<Nginx, HostError> {
     let mut user = WORKER_USERS[0];
     for name in WORKER_USERS {

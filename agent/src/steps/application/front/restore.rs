@@ -1,5 +1,7 @@
-//! Puts the proxy back as it was: after a failure, for the generation that keeps serving; after a reboot, for the one that
-//! served last.
+//! Restores a previous state of the proxy.
+//!
+//! After a failure, that is the state for the generation that keeps serving; after a reboot, for the one that served
+//! last.
 
 use super::super::fields::Application;
 use super::super::ground::Ground;
@@ -15,12 +17,12 @@ use crate::host::{Host, HostError};
 use crate::step::Context;
 use std::time::Duration;
 
-/// systemd starts nginx once it has read its configuration and bound its ports.
+/// systemd reports nginx as started once it has read its configuration and bound its ports.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
 impl Application {
-    /// Has the proxy serve as it did for what is in a slot. After a reboot it has no certificate, and gets the one of the
-    /// document, if that is still the same.
+    /// Makes the proxy serve the generation in a slot as it did before. After a reboot its certificate is missing, and
+    /// is taken from the document, if that still has the same one.
     pub(in super::super) async fn restore(&self, to: Option<Slot>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         if let Some(slot) = to
             && self.lacks_certificate(slot, ground, cx).await.map_err(ApplicationError::Host)?
@@ -33,23 +35,23 @@ impl Application {
         restore(to, ground, cx).await
     }
 
-    /// Whether the proxy of what is in a slot serves without its certificate, which the document has.
+    /// Whether the proxy of the generation in a slot serves without its certificate, although the document has it.
     pub(in super::super) async fn lacks_certificate(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<bool, HostError> {
         let tls = ground.memory.front(slot).flatten().and_then(|front| front.tls);
-        // One that cannot be rendered is not known.
+        // If the certificate cannot be rendered, nothing is known about it.
         let (Some(tls), Ok(Some((called, _)))) = (tls, self.certificate(cx)) else { return Ok(false) };
         Ok(tls.certificate == called && !has_key(&tls.certificate, cx.host()).await?)
     }
 }
 
-/// Whether nginx is to serve what is in a slot, and is not there: it may not have come up after a reboot.
+/// Whether nginx should serve what is in a slot but is not running: it may have failed to start after a reboot.
 pub(in super::super) async fn lacks_proxy(slot: Slot, ground: &Ground<'_>) -> Result<bool, HostError> {
     Ok(ground.memory.front(slot).flatten().is_some() && is_down(ground.host).await?)
 }
 
 async fn is_down(host: &Host) -> Result<bool, HostError> {
     let shown = host.units.show(&[UNIT.to_owned()]).await?;
-    // One that cannot bind its port is started again and again, and never gets as far as `failed`.
+    // If nginx cannot bind its port, systemd restarts it again and again, and it never reaches `failed`.
     Ok(shown.iter().any(|unit| !matches!(unit.active.as_str(), "active" | "reloading")))
 }
 
@@ -57,8 +59,8 @@ async fn has_key(certificate: &str, host: &Host) -> Result<bool, HostError> {
     Ok(host.files.stat(&Place::Key(certificate).path()).await?.is_some())
 }
 
-/// Has the proxy serve as it did for what is in a slot; for none, as before the application had one. Does nothing where it
-/// does so.
+/// Makes the proxy serve the generation in a slot as it did before; for `None`, restores the state before the
+/// application had one. Does nothing if that is already so.
 pub(super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let lock = cx.world.claims.proxy();
     let _alone = turn(&lock, CONFIGURES, cx).await?;
@@ -85,7 +87,7 @@ pub(super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<
         if let Some(slot) = to
             && memory.front(slot).is_none()
         {
-            // No one had said so: it had none before either.
+            // Nothing was recorded for this slot, so it had no proxy before either.
             memory.set_front(slot, None).await?;
         }
         match &before {
@@ -106,7 +108,8 @@ pub(super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<
     memory.forget_next_front().await.map_err(ApplicationError::Host)
 }
 
-/// Writes what is remembered of a proxy, and starts it. What is there already has more in it: its certificate.
+/// Writes the recorded configuration of a proxy, and starts it. A site that is already there is kept, since it contains
+/// more: its certificate.
 pub(in super::super) async fn bring_back(slot: Slot, ground: &Ground<'_>) -> Result<(), HostError> {
     let (host, memory) = (ground.host, &ground.memory);
     let front = memory.known_front(slot);

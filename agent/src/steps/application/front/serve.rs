@@ -1,5 +1,6 @@
-//! Configures the proxy and has nginx serve by that: what systemd calls a reload is a signal that nginx may take up later, or
-//! not at all.
+//! Configures the proxy and makes nginx use the new configuration.
+//!
+//! What systemd calls a reload is only a signal, which nginx may act on later or not at all.
 
 use super::super::facing::Facing;
 use super::super::fields::Application;
@@ -16,7 +17,7 @@ use crate::failure::Explanation;
 use crate::step::{Context, Progress};
 
 impl Application {
-    /// Writes what differs, once nginx has found nothing wrong with it.
+    /// Writes the files that differ, after nginx has found no fault with them.
     pub(in super::super) async fn configure(
         &self,
         site: &Facing,
@@ -38,13 +39,13 @@ impl Application {
         files::directories(cx.key(), host).await.map_err(ApplicationError::Host)?;
         files::accepted(&configured, leaving, cx).await?;
         let written = async {
-            // From here on, whoever looks knows that nginx may not have read what is there.
+            // From here on, the record shows that nginx may not have read the files on disk yet.
             ground.memory.set_next_front(Some(&configured.front)).await?;
             if !leaving.is_empty() {
                 ground.lead_first(site.slot).await?;
             }
             for name in leaving {
-                // Workers of before pass requests to its slots until they are gone.
+                // Old workers pass requests to its slots until they exit.
                 if let Some(site) = files::on_disk(name, host).await? {
                     files::File::new(Place::Site(name).path(), files::without_front(&site), 0o644).write(host).await?;
                 }
@@ -57,8 +58,8 @@ impl Application {
         written.await.map_err(ApplicationError::Host)
     }
 
-    /// Starts nginx, or has it read its configuration, and waits until it serves by it. Where it does not, what it had
-    /// before is put back.
+    /// Starts nginx or makes it reload its configuration, and waits until the new configuration is in effect. If that
+    /// fails, the previous configuration is restored.
     pub(in super::super) async fn serve(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
         let alone = turn(&lock, CONFIGURES, cx).await?;

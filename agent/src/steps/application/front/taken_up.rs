@@ -1,4 +1,6 @@
-//! nginx that takes up what is on disk for it: what it serves by is told by where it listens.
+//! Makes nginx take up the configuration on disk.
+//!
+//! The addresses on which nginx listens show which configuration is in effect.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,20 +19,21 @@ use crate::host::sockets::Listener;
 use crate::step::Context;
 use crate::step::fields::Excerpt;
 
-/// As long as nginx may take to read its configuration, and to bind its ports.
+/// How long nginx may take to read its configuration and bind its ports.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long its new workers may take to have the ports, and those before to give them up. It tries to bind for 2.5 s.
+/// How long the new workers may take to get the ports, and the old ones to give them up. nginx retries binding for 2.5
+/// s.
 const TAKEN_UP_WITHIN: Duration = Duration::from_secs(10);
 const LOOKED_EVERY: Duration = Duration::from_millis(20);
 
-/// How many last lines of nginx an error shows.
+/// How many of nginx's last output lines an error shows.
 const LINES: usize = 5;
 
-/// nginx lets requests end, and is killed after 30s.
+/// nginx finishes its requests, and is killed after 30 s.
 const STOPPED_WITHIN: Duration = Duration::from_secs(40);
 
-/// Has nginx serve by the sites there are, and stops it where there is none.
+/// Makes nginx serve the existing sites, and stops it if there are none.
 pub(super) async fn served(site: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let host = cx.host();
     let sites = host.files.list(Path::new(SITES)).await.map_err(ApplicationError::Host)?;
@@ -40,7 +43,7 @@ pub(super) async fn served(site: &str, cx: &Context<'_>) -> Result<(), Applicati
     host.units.stop(UNIT, STOPPED_WITHIN).await.map_err(ApplicationError::Host)
 }
 
-/// Writes down that nginx serves by what it was configured with last.
+/// Records that nginx now uses its latest configuration.
 pub(super) async fn read(slot: Slot, front: Option<&Front>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
     ground.memory.set_front(slot, front).await?;
     ground.memory.forget_next_front().await?;
@@ -49,8 +52,8 @@ pub(super) async fn read(slot: Slot, front: Option<&Front>, ground: &Ground<'_>,
     files::sweep(cx.key(), &needed, cx.host()).await
 }
 
-/// Starts nginx, or has it read what is on disk, and waits until it listens by `site`, and those of its workers that serve by
-/// anything else accept no connection any more.
+/// Starts nginx or makes it reload the configuration on disk, and waits until it listens according to `site` and its
+/// workers with any other configuration accept no more connections.
 pub(super) async fn taken_up(site: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let (host, units) = (cx.host(), &cx.host().units);
     let before = pids(&host.sockets.listeners().await.map_err(ApplicationError::Host)?);
@@ -60,7 +63,7 @@ pub(super) async fn taken_up(site: &str, cx: &Context<'_>) -> Result<(), Applica
     let done = match state {
         "active" | "reloading" => units.reload(UNIT, within).await,
         "inactive" | "failed" => units.start(UNIT, within).await,
-        // It is about to be started, and may have read the configuration before ours was there.
+        // nginx is about to start, and may have read the configuration before the new one was written.
         _ => match units.start(UNIT, within).await {
             Ok(()) => units.reload(UNIT, within).await,
             failed => failed,
@@ -74,7 +77,7 @@ pub(super) async fn taken_up(site: &str, cx: &Context<'_>) -> Result<(), Applica
     loop {
         let listeners = host.sockets.listeners().await.map_err(ApplicationError::Host)?;
         let missing = wanted.iter().find(|at| !listeners.iter().any(|listener| listener.at == **at && listener.is_of(UNIT)));
-        // The master has the sockets all along, and closes none that stays.
+        // The master holds the sockets all the time, and closes none that is still configured.
         let (now, are_old) = (pids(&listeners), |now: &BTreeSet<u32>| now.intersection(&before).count() > 1);
         if missing.is_none() && !are_old(&now) {
             return Ok(());

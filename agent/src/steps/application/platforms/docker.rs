@@ -1,6 +1,6 @@
 //! Docker: a compose file, else a Dockerfile, else the image that a Dockerrun.aws.json (version 1) names.
 //!
-//! How it is built, pulled and run is the business of [`container`](crate::steps::application::container).
+//! [`container`](crate::steps::application::container) builds, pulls and runs it.
 
 mod compose;
 mod dockerrun;
@@ -12,7 +12,7 @@ use crate::sorting::Sort as _;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
-/// In the order in which they are believed.
+/// In order of priority.
 ///
 /// Source: <https://docs.docker.com/compose/intro/compose-application-model/>
 const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -21,7 +21,7 @@ const DOCKERFILE: &str = "Dockerfile";
 
 const ENGINE: Program = Program { name: "docker", or: &["/usr/bin/podman", "/usr/local/bin/podman"] };
 
-/// `runs_otherwise` says that the release looks like another platform that can run it.
+/// `runs_otherwise` says that the release also has the signs of another platform that can run it.
 pub(super) fn docker(release: &Release, runs_otherwise: bool) -> Option<Platform> {
     if let Some((file, is_for_the_desk)) = compose_file(release, runs_otherwise)
         && !is_for_the_desk
@@ -48,15 +48,15 @@ pub(super) fn docker(release: &Release, runs_otherwise: bool) -> Option<Platform
     let mut platform = Platform::new("Docker", sign, launch);
     platform.warnings.extend(run.warnings);
     platform.programs = vec![ENGINE];
-    // One of the launch is the same mistake, less exactly.
+    // A mistake of the launch would be a less precise report of the same problem.
     if let Some(mistake) = mistake {
         platform.launch = Err(mistake);
     }
     Some(platform)
 }
 
-/// The compose file, and whether it only brings up what its author needs beside the application, such as a database: it publishes
-/// nothing where requests come to, and something else can run the release.
+/// The compose file, and whether it only starts what its author needs in addition to the application, such as a
+/// database: in that case it publishes nothing on the port for requests, and another platform can run the release.
 fn compose_file(release: &Release, runs_otherwise: bool) -> Option<(&'static str, bool)> {
     let file = COMPOSE.into_iter().find(|name| release.is_file(name))?;
     let text = release.text(file).and_then(Result::ok).unwrap_or_default();
@@ -67,7 +67,7 @@ fn uses_port(text: &str) -> bool {
     text.contains("${PORT") || text.contains("$PORT")
 }
 
-/// What to say of a compose file that is not read.
+/// The remark about a compose file that is ignored.
 pub(super) fn for_the_desk(release: &Release, runs_otherwise: bool, platform: &str) -> Option<Remark> {
     let (file, _) = compose_file(release, runs_otherwise).filter(|(_, is_for_the_desk)| *is_for_the_desk)?;
     let hint = "publish a service as `127.0.0.1:${PORT}:8000` to have it run the release, or leave it out of the bundle";
@@ -87,7 +87,7 @@ fn image(name: Option<String>, port: Option<u16>, run: &Dockerrun, registries: V
     Launch { contents: Some(contents), ..Launch::web(command, &[ENGINE]) }
 }
 
-/// The registries that a Dockerfile's stages begin with.
+/// The registries of the base images in a Dockerfile.
 fn froms(release: &Release) -> Vec<String> {
     let text = release.text(DOCKERFILE).and_then(Result::ok).unwrap_or_default();
     let images = text.lines().filter_map(|line| {
@@ -99,7 +99,7 @@ fn froms(release: &Release) -> Vec<String> {
     registries(images)
 }
 
-/// The hosts of images, each once.
+/// The registry hosts of images, without duplicates.
 fn registries<'a>(images: impl Iterator<Item = &'a str>) -> Vec<String> {
     let hosts = images.filter_map(|image| image.split_once('/').map(|(host, _)| host.to_owned()));
     let mut hosts: Vec<String> = hosts.filter(|host| host.contains('.')).collect();
@@ -108,7 +108,7 @@ fn registries<'a>(images: impl Iterator<Item = &'a str>) -> Vec<String> {
     hosts
 }
 
-/// The first port that a Dockerfile exposes.
+/// The first port that a Dockerfile exposes, if it is a literal.
 fn exposed(release: &Release) -> Option<u16> {
     let text = release.text(DOCKERFILE)?.ok()?;
     let ports = text.lines().filter_map(|line| {
@@ -116,7 +116,7 @@ fn exposed(release: &Release) -> Option<u16> {
         words.next().filter(|word| word.eq_ignore_ascii_case("EXPOSE"))?;
         words.next()
     });
-    // `8000/tcp`, and `${PORT}` that no one knows here.
+    // Handles `8000/tcp`, and skips `${PORT}`, whose value is unknown here.
     ports.filter_map(|port| port.split('/').next()?.parse().ok()).next()
 }
 

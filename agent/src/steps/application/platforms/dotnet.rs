@@ -4,7 +4,7 @@ use super::platform::{Launch, Platform, Program, file_name};
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
-/// What `dotnet publish` writes beside the assembly of an application, and not of a library.
+/// The file that `dotnet publish` writes next to the assembly of an application, but not of a library.
 const SIGN: &str = ".runtimeconfig.json";
 
 const DOTNET: Program = Program::new("dotnet");
@@ -15,7 +15,7 @@ pub(super) fn dotnet(release: &Release) -> Option<Platform> {
     Some(Platform::new(".NET", sign, launch(release, &signs)))
 }
 
-/// Kestrel reads where to listen from `ASPNETCORE_URLS`, also where the program does not pass its arguments on.
+/// Kestrel reads its addresses from `ASPNETCORE_URLS`, even if the program does not pass its arguments on.
 ///
 /// Source: <https://learn.microsoft.com/aspnet/core/fundamentals/servers/kestrel/endpoints>
 fn launch(release: &Release, signs: &[&str]) -> Result<Launch, Remark> {

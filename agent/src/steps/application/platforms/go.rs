@@ -1,11 +1,11 @@
-//! Go, or any program that is built already: `bin/application` or `application`, else what `go build` makes of the source.
+//! Go, or any prebuilt program: `bin/application` or `application`, else the result of `go build`.
 
 use super::platform::{Launch, Platform, Program, argv};
 use crate::steps::application::procfile::BUILDFILE;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
-/// Where a program is looked for, and what is built.
+/// Paths of the program, prebuilt or to be built.
 const PROGRAMS: [&str; 2] = ["bin/application", "application"];
 
 const SOURCES: [&str; 2] = ["application.go", "go.mod"];
@@ -13,7 +13,7 @@ const SOURCES: [&str; 2] = ["application.go", "go.mod"];
 pub(super) fn go(release: &Release) -> Option<Platform> {
     let program = PROGRAMS.into_iter().find(|name| release.is_program(name));
     let source = SOURCES.into_iter().find(|name| release.is_file(name));
-    // An archive made on Windows has no run bits.
+    // Archives made on Windows lose the executable bits.
     let without_bit = PROGRAMS.into_iter().find(|name| release.is_file(name)).filter(|_| program.or(source).is_none());
     if let Some(name) = without_bit {
         let hint = format!("run `chmod +x {name}` before you bundle it, or add a Procfile with `web: sh {name}` if it is a script");
@@ -30,8 +30,9 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// Go needs a place for its caches, and a user of a service often has no home. One inside the release is shared with no
-/// other release, and goes when the program is built. (`-modcacherw`: Go makes its cache read-only.)
+/// Go needs a directory for its caches, and service users often have no home. A cache inside the release is not shared
+/// with other releases, and is removed once the program is built. (`-modcacherw`: by default, Go makes its cache
+/// read-only.)
 ///
 /// Source: <https://go.dev/ref/mod#environment-variables>
 fn build(release: &Release) -> String {

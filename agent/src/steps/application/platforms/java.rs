@@ -1,4 +1,4 @@
-//! Java SE: the one jar of the release.
+//! Java SE: the only jar of the release.
 
 use super::platform::{Launch, Platform, Program, file_name};
 use crate::steps::application::procfile::BUILDFILE;
@@ -7,10 +7,10 @@ use crate::steps::application::remark::Remark;
 
 const JAVA: Program = Program::new("java");
 
-/// What Maven, Gradle and Ant build from.
+/// The build files of Maven, Gradle and Ant.
 const BUILDS: [&str; 4] = ["pom.xml", "build.gradle", "build.gradle.kts", "build.xml"];
 
-/// What an archive has in it that is a jar itself.
+/// An archive that contains this file is itself a jar.
 const MANIFEST: &str = "META-INF/MANIFEST.MF";
 
 pub(super) fn java(release: &Release) -> Option<Platform> {
@@ -21,8 +21,9 @@ pub(super) fn java(release: &Release) -> Option<Platform> {
     Some(Platform::new("Java", sign, launch(release, &jars, sign)))
 }
 
-/// Spring Boot, which most jars are, reads its port from `server.port` and not from `PORT`. Properties of the command line
-/// go before the `SERVER_PORT` that applications of Elastic Beanstalk are given; programs that do not know them ignore them.
+/// Most jars are Spring Boot applications, which read their port from `server.port` instead of `PORT`. Properties on
+/// the command line override the `SERVER_PORT` that is usually set for applications of Elastic Beanstalk; other
+/// programs ignore them.
 ///
 /// Source: <https://docs.spring.io/spring-boot/reference/features/external-config.html>
 fn launch(release: &Release, jars: &[&str], sign: &str) -> Result<Launch, Remark> {

@@ -9,15 +9,15 @@ use crate::steps::application::remark::Remark;
 
 const MANIFEST: &str = "package.json";
 
-/// Either makes `npm ci` possible.
+/// `npm ci` requires one of these.
 ///
 /// Source: <https://docs.npmjs.com/cli/commands/npm-ci>
 const LOCKS: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 
-/// Locks of other package managers, which npm does not read.
+/// Lock files of other package managers, which npm does not read.
 const FOREIGN_LOCKS: [&str; 3] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock"];
 
-/// What of a package.json gives `npm install` something to do.
+/// The fields of package.json that give `npm install` something to do.
 const DEPENDENCIES: [&str; 4] = ["dependencies", "optionalDependencies", "peerDependencies", "workspaces"];
 
 /// Scripts that `npm install` runs.
@@ -87,7 +87,8 @@ fn dependencies(release: &Release, manifest: &Value) -> Vec<Argv> {
     }
     let install = if LOCKS.iter().any(|lock| release.is_file(lock)) { "ci" } else { "install" };
     let mut command = argv(&["npm", install]);
-    // As on Elastic Beanstalk: what is compiled after the installation needs its compiler.
+    // As on Elastic Beanstalk: code that is compiled after the installation needs the compiler from the dev
+    // dependencies.
     let variables = Extensions::of(release).environment;
     if !variables.iter().any(|(name, value)| name == "NPM_USE_PRODUCTION" && value == "false") {
         command.push("--omit=dev".to_owned());

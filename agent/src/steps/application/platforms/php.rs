@@ -1,4 +1,4 @@
-//! PHP: php-fpm by FastCGI, with a configuration of its own.
+//! PHP: php-fpm by FastCGI, with its own configuration.
 
 use super::platform::{Launch, Made, Platform, Program, Speaks, argv};
 use crate::steps::application::procfile::{Process, WEB};
@@ -7,21 +7,21 @@ use crate::steps::application::remark::Remark;
 
 const COMPOSER: &str = "composer.json";
 
-/// Where requests may begin: the front script, and the directory that it is in.
+/// The possible front scripts, each with its directory.
 const ROOTS: [(&str, &str); 3] = [("index.php", ""), ("public/index.php", "public"), ("web/index.php", "web")];
 
-/// Debian has the version in the name, and no link without it.
+/// Debian includes the version in the name, and has no link without it.
 const FPM: Program = Program { name: "php-fpm", or: &["/usr/sbin/php-fpm[0-9]*"] };
 
 const CONFIGURATION: &str = ".ingot/php-fpm.conf";
 
-/// In the foreground, as systemd wants it, with the newest php-fpm of the image. What it and its scripts log goes to stderr,
-/// which is a socket to the journal: no configuration can open that by name.
+/// Runs the newest php-fpm of the image in the foreground, as systemd requires. php-fpm and its scripts log to stderr,
+/// which is a socket to the journal: no configuration can open it by name.
 const START: &str = "exec \"$(command -v php-fpm || ls /usr/sbin/php-fpm[0-9]* | sort -V | tail -n 1)\" \
                      --nodaemonize --force-stderr -d fastcgi.logging=0 --fpm-config \"$PWD/.ingot/php-fpm.conf\"";
 
-/// php-fpm replaces `${PORT}` by the variable. Limits are those of Elastic Beanstalk. Processes come with requests and go
-/// after them: the other modes wake up every second.
+/// php-fpm replaces `${PORT}` by the variable. The limits are those of Elastic Beanstalk. Processes are started on
+/// demand, because the other modes wake up every second.
 ///
 /// Source: <https://www.php.net/manual/en/install.fpm.configuration.php>
 const FPM_CONF: &str = include_str!("php/php-fpm.conf");

@@ -1,27 +1,28 @@
-//! What a platform says of a release: how its dependencies are installed, and what it runs where no one says it.
+//! A recognized platform: how the dependencies of a release are installed, and what runs by default.
 
 use serde::{Deserialize, Serialize};
 
 use crate::steps::application::procfile::{Process, WEB};
 use crate::steps::application::remark::Remark;
 
-/// The port of a platform that Elastic Beanstalk gives none, and of a release whose platform is not known.
+/// The port of platforms to which Elastic Beanstalk assigns none, and of releases whose platform is unknown.
 pub(crate) const PORT: u16 = 5000;
 
-/// What requests are passed by.
+/// The protocol by which requests are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Speaks {
     #[default]
     Http,
-    /// FastCGI for the scripts below `root`, a directory of the release; "" is the release itself.
+    /// FastCGI for the scripts below `root`, a directory of the release; "" means the release itself.
     FastCgi { root: &'static str },
 }
 
-/// A program of the image, by its name on PATH or by a pattern of where else it may be.
+/// A program of the image, by its name on PATH or by a pattern for its other locations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// Absolute paths with wildcards, and paths below the directory that a variable names, such as `$JAVA_HOME/bin/java`.
+    /// Absolute paths with wildcards, and paths below the directory that a variable names, such as
+    /// `$JAVA_HOME/bin/java`.
     pub(crate) or: &'static [&'static str],
 }
 
@@ -47,36 +48,36 @@ pub(crate) fn argv(words: &[&str]) -> Argv {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// A text as one word of the shell.
+/// Quotes a text as one shell word.
 pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._+-@%/:".contains(character);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// The name of a file in the current directory as one word of the shell, which no program takes for an option.
+/// Quotes a file name in the current directory as one shell word, in a form that no program takes for an option.
 pub(super) fn file_name(name: &str) -> String {
     if name.starts_with('-') { quoted(&format!("./{name}")) } else { quoted(name) }
 }
 
-/// What a recogniser found.
+/// The result of a recogniser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Platform {
     pub(crate) name: &'static str,
-    /// The file or the directory that it was known by.
+    /// The file or directory that identified it.
     pub(crate) sign: String,
-    /// Where it listens unless the document says another port.
+    /// The port on which it listens, unless the document sets another one.
     pub(crate) port: u16,
-    /// What installs the dependencies into the release; empty where the release has none, or brings them.
+    /// The commands that install dependencies into the release; empty if it has none, or ships them.
     pub(crate) dependencies: Vec<Argv>,
-    /// The program of the release that those commands make, if that is all they are for.
+    /// The program of the release that those commands make, if they have no other purpose.
     pub(crate) makes: Option<&'static str>,
     /// Programs of the image that those commands need.
     pub(crate) programs: Vec<Program>,
-    /// Variables for builds, hooks and processes. What the document says goes before these.
+    /// Variables for builds, hooks and processes. The document overrides them.
     pub(crate) environment: Vec<(&'static str, &'static str)>,
-    /// Directories of the release that go to the front of PATH.
+    /// Directories of the release that are put at the front of PATH.
     pub(crate) path: &'static [&'static str],
-    /// What it runs where neither the document nor a Procfile says it, or why it cannot tell.
+    /// What it runs if neither the document nor a Procfile defines it, or why that is unknown.
     pub(crate) launch: Result<Launch, Remark>,
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
@@ -100,19 +101,19 @@ impl Platform {
     }
 }
 
-/// What the processes of a release run in, if not in this machine's own tree.
+/// What the processes of a release run in, if not directly on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Contents {
-    /// An image: the one of that name, or what the Dockerfile builds.
+    /// An image: the one with that name, or the one that the Dockerfile builds.
     Image {
         name: Option<String>,
-        /// Where it listens, unless the image says that.
+        /// The port on which it listens, unless the image declares it.
         port: Option<u16>,
-        /// Directory of the machine, a colon, and the one inside.
+        /// Directory on the machine, a colon, and directory in the container.
         volumes: Vec<String>,
         entrypoint: Option<String>,
         command: Option<String>,
-        /// The registries that a build reads from.
+        /// The registries that a build pulls from.
         registries: Vec<String>,
     },
     /// The services of a compose file.
@@ -128,25 +129,25 @@ pub(crate) enum Contents {
     },
 }
 
-/// What a platform runs by itself.
+/// What a platform runs by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Launch {
     pub(crate) processes: Vec<Process>,
     pub(crate) speaks: Speaks,
     /// Programs of the image that the processes need.
     pub(crate) programs: Vec<Program>,
-    /// What is installed for these processes, after the dependencies.
+    /// Commands that install what these processes need, after the dependencies.
     pub(crate) dependencies: Vec<Argv>,
     pub(crate) made: Vec<Made>,
-    /// Its processes write below `$RUNTIME_DIRECTORY`, in memory, and below `$CACHE_DIRECTORY`, on the disk: directories of their
-    /// own that systemd makes for each (`RuntimeDirectory=`, `CacheDirectory=`), and that go with it.
+    /// Its processes write below `$RUNTIME_DIRECTORY`, in memory, and below `$CACHE_DIRECTORY`, on disk. systemd
+    /// creates both for each process (`RuntimeDirectory=`, `CacheDirectory=`), and they are removed with it.
     pub(crate) needs_directories: bool,
     pub(crate) contents: Option<Contents>,
 }
 
 impl Launch {
-    /// One process that serves requests by HTTP. `exec` in its command makes it the process that systemd knows: dash keeps a
-    /// shell around a program otherwise.
+    /// One process that serves requests by HTTP. `exec` in its command makes the program itself the process that
+    /// systemd monitors; otherwise dash keeps a shell around it.
     pub(crate) fn web(command: impl Into<String>, programs: &[Program]) -> Self {
         Self { processes: vec![Process::new(WEB, command)], programs: programs.to_vec(), ..Self::default() }
     }

@@ -1,17 +1,17 @@
-//! Python: gunicorn with the module `application`; dependencies in a virtual environment of the release.
+//! Python: gunicorn with the module `application`; dependencies in a virtual environment inside the release.
 
 use super::platform::{Argv, Launch, Platform, Program, argv, quoted};
 use crate::steps::application::ebextensions::Extensions;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
-/// What dependencies are read from, the first that is there.
+/// Files that list dependencies; the first one found is used.
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "Pipfile.lock", "Pipfile"];
 
-/// Modules that a WSGI application is often found in; only the first is started without being asked for.
+/// Modules that often contain the WSGI application; only the first is started without being configured.
 const MODULES: [&str; 5] = ["application", "app", "wsgi", "main", "server"];
 
-/// As Elastic Beanstalk starts it, with what its options have by default: one worker with 15 threads.
+/// The same command as on Elastic Beanstalk, with the defaults of its options: one worker with 15 threads.
 ///
 /// Source: <https://docs.gunicorn.org/en/stable/run.html>
 fn gunicorn(options: &Extensions, module: &str) -> String {
@@ -24,13 +24,13 @@ fn option<'a>(options: &'a Extensions, name: &str) -> Option<&'a str> {
     options.python.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// The module that `WSGIPath` names; on the older platforms it is the path of a file.
+/// The module that `WSGIPath` names; on the older platforms it is a file path.
 fn named_module(options: &Extensions) -> Option<String> {
     let path = option(options, "WSGIPath")?.trim();
     Some(path.strip_suffix(".py").map_or_else(|| path.to_owned(), |path| path.replace('/', ".")))
 }
 
-/// What a build leaves in a release.
+/// The directory that an ingot build leaves in a release.
 const OWN: &str = ".ingot";
 
 const PYTHON: Program = Program::new("python3");
@@ -43,7 +43,7 @@ pub(super) fn python(release: &Release) -> Option<Platform> {
     let mut platform = Platform::new("Python", sign, launch(release));
     platform.port = 8000;
     platform.path = &[".venv/bin"];
-    // Without it, what the application prints comes to the journal when its buffer is full.
+    // Without this, output reaches the journal only when the application's buffer is full.
     platform.environment = vec![("PYTHONUNBUFFERED", "1")];
     platform.dependencies = dependencies(release);
     if !platform.dependencies.is_empty() {
@@ -55,12 +55,12 @@ pub(super) fn python(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// A virtual environment, by the directory of its programs.
+/// Whether the release ships a virtual environment, recognized by its directory of programs.
 fn brings_environment(release: &Release) -> bool {
     release.is_directory(".venv/bin")
 }
 
-/// Nothing is shared with another release: a `pip` that fails leaves what serves alone.
+/// Nothing is shared with another release, so a failing `pip` does not affect the release that serves.
 fn dependencies(release: &Release) -> Vec<Argv> {
     let Some(file) = REQUIREMENTS.into_iter().find(|name| release.is_file(name) && !brings_environment(release)) else {
         return Vec::new();
@@ -69,7 +69,7 @@ fn dependencies(release: &Release) -> Vec<Argv> {
     if file == "requirements.txt" {
         return vec![environment, argv(&[".venv/bin/pip", "install", "-r", file])];
     }
-    // pipenv takes a `.venv` beside the Pipfile for its own.
+    // pipenv uses a `.venv` next to the Pipfile as its own environment.
     let sync: &[&str] = if file == "Pipfile.lock" { &["sync"] } else { &["install", "--skip-lock"] };
     let pipenv = argv(&["env", "PIPENV_VENV_IN_PROJECT=1", "PIPENV_IGNORE_VIRTUALENVS=1", ".venv/bin/pipenv"]);
     let pipenv = pipenv.into_iter().chain(argv(sync)).collect();
@@ -86,13 +86,13 @@ fn launch(release: &Release) -> Result<Launch, Remark> {
         return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
     }
     let mut launch = Launch::web(gunicorn(&options, named.as_deref().unwrap_or(MODULES[0])), &[PYTHON]);
-    // An environment that ingot has made may be that of another application, which runs something else.
+    // An environment that ingot made may be that of another application, which runs something else.
     let lacks_gunicorn = match brings_environment(release) {
         true => release.is_directory(OWN) && !release.is_file(".venv/bin/gunicorn"),
         false => true,
     };
     if lacks_gunicorn && !names_gunicorn(release) {
-        // One of the image would not see what is installed into the release.
+        // A gunicorn of the image would not see what is installed into the release.
         if dependencies(release).is_empty() && !brings_environment(release) {
             launch.dependencies.push(argv(&["python3", "-m", "venv", ".venv"]));
         }

@@ -1,4 +1,4 @@
-//! Ruby: puma with the release's config.ru; gems in vendor/bundle of the release.
+//! Ruby: puma with the release's config.ru; gems in vendor/bundle inside the release.
 
 use super::platform::{Launch, Platform, Program, argv};
 use crate::steps::application::release::Release;
@@ -8,7 +8,7 @@ const GEMFILE: &str = "Gemfile";
 const LOCK: &str = "Gemfile.lock";
 const RACKUP: &str = "config.ru";
 
-/// `-b` replaces the `bind` and `port` of a config/puma.rb, which puma reads by itself.
+/// `-b` overrides `bind` and `port` of a config/puma.rb, which puma reads by default.
 ///
 /// Source: puma's `UserFileDefaultOptions`, <https://github.com/puma/puma/blob/master/lib/puma/configuration.rb>
 const PUMA: &str = "puma -b tcp://127.0.0.1:$PORT";
@@ -23,7 +23,8 @@ pub(super) fn ruby(release: &Release) -> Option<Platform> {
     if !release.is_file(GEMFILE) {
         return Some(platform);
     }
-    // Bundler reads these while it installs and while the application runs: the gems are found where they were put.
+    // Bundler reads these both during installation and while the application runs, so the gems are found where they
+    // were installed.
     // Source: <https://bundler.io/man/bundle-config.1.html>
     platform.environment.extend([("BUNDLE_PATH", "vendor/bundle"), ("BUNDLE_WITHOUT", "test:development")]);
     if release.is_file(LOCK) {
@@ -45,7 +46,7 @@ pub(super) fn ruby(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// Whether it is an application of Rails with a pipeline of assets, and does not bring them compiled.
+/// Whether it is a Rails application with an asset pipeline whose compiled assets are not in the release.
 fn compiles_assets(release: &Release) -> bool {
     let has = |gem: &str| text(release, LOCK).lines().any(|line| line.strip_prefix("    ").is_some_and(|line| line.starts_with(gem)));
     let pipeline = has("sprockets-rails (") || has("propshaft (");

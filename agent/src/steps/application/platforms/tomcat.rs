@@ -1,14 +1,14 @@
-//! Tomcat: one or more wars, or the one that the release is, unpacked.
+//! Tomcat: one or more wars, or a release that is itself an unpacked war.
 //!
-//! Each process gets a `CATALINA_BASE` of its own, so two releases share neither a port nor a work directory: its configuration,
-//! which has the variables in it, is below `$RUNTIME_DIRECTORY`, and what is large below `$CACHE_DIRECTORY`. A script that ingot
-//! writes into the release makes it.
+//! Each process gets its own `CATALINA_BASE`, so two releases share neither a port nor a work directory: the
+//! configuration, which contains the variables, is below `$RUNTIME_DIRECTORY`, and large files are below
+//! `$CACHE_DIRECTORY`. A script that ingot writes into the release creates it.
 
 use super::platform::{Launch, Made, Platform, Program};
 use crate::steps::application::procfile::{Process, WEB};
 use crate::steps::application::release::Release;
 
-/// Tomcat never serves what is in here.
+/// Tomcat never serves the contents of this directory.
 const INSIDE: &str = "WEB-INF";
 
 const TOMCAT: Program = Program {
@@ -39,7 +39,7 @@ pub(super) fn tomcat(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// The start script. A lone war is the application at /, whatever its name; of several, ROOT.war is.
+/// The start script. A single war is deployed at /, whatever its name; of several, ROOT.war is.
 fn start(directory: &str, wars: &[&str], is_war: bool) -> String {
     let copy = match wars {
         _ if is_war => String::new(),
@@ -49,13 +49,14 @@ fn start(directory: &str, wars: &[&str], is_war: bool) -> String {
     START.replace("@DIRECTORY@", directory).replace("@COPY@\n", &copy)
 }
 
-/// No shutdown port, no AJP, and the address of the client from the proxy.
+/// No shutdown port, no AJP, and the client address taken from the proxy.
 ///
 /// Source: <https://tomcat.apache.org/tomcat-10.1-doc/config/>
 const SERVER: &str = include_str!("tomcat/server.xml");
 
-/// Environment variables become system properties, as on Elastic Beanstalk, by the file that Tomcat reads those from: on a
-/// command line, every user of the machine could read them. `jarsToSkip` and the class path are in the installation's own.
+/// Environment variables become system properties, as on Elastic Beanstalk. They are written to the file from which
+/// Tomcat reads properties, because every user of the machine can read command lines. `jarsToSkip` and the class path
+/// are in the installation's own copy of that file.
 ///
 /// Source: <https://tomcat.apache.org/tomcat-10.1-doc/introduction.html>, `RUNNING.txt` of the distribution
 const START: &str = include_str!("tomcat/start.sh");

@@ -1,4 +1,4 @@
-//! The configuration of an application whose release adds to it: see [`snippets`](super::snippets).
+//! The nginx configuration of an application whose release adds to it: see [`snippets`](super::snippets).
 
 use std::fmt::Write as _;
 
@@ -9,11 +9,11 @@ use super::site::{SLOT, SLOT_HTTP, Site};
 use super::snippets::Snippets;
 use crate::steps::application::slot::Slot;
 
-/// What the front has done is not done a second time in a slot, whatever stands in `http {}`.
+/// Disables in a slot what the front end has already done, whatever `http {}` sets.
 const NEUTRAL: &str = "    add_header X-Ingot \"\";\n    allow all;\n    auth_basic off;\n    charset off;\n    expires off;\n    gzip off;\n    \
                        proxy_cache off;\n    proxy_intercept_errors off;\n";
 
-/// The front is the first that gives up, and how long that waits is for the release to say.
+/// Slots practically never time out: the front end times out first, and the release determines its timeouts.
 const FOR_EVER: &str = "        proxy_read_timeout 1d;\n        proxy_send_timeout 1d;\n";
 
 const TIMEOUTS: [&str; 2] = ["        proxy_read_timeout ", "        proxy_send_timeout "];
@@ -22,9 +22,10 @@ impl Site<'_> {
     pub(super) fn conf_with(&self, snippets: &Snippets, fields: &Fields, nginx: &Nginx) -> String {
         let (http, server) = snippets.texts(&nginx.conf());
         let mut front = String::new();
-        // Written to a String, which does not fail.
+        // Writing to a String cannot fail.
         let _ = self.write_front(&mut front, fields, nginx);
-        // What has servers or a place of its own passes requests to the application's port, which must not lead back.
+        // A release with its own servers or `location /` passes requests to the application's port, which must not lead
+        // back to the front end.
         let has_own_port = snippets.has_servers() && self.slots.iter().all(|behind| behind.port != self.port);
         let loopback = format!("    listen 127.0.0.1:{} ", self.port);
         let names = snippets.names();

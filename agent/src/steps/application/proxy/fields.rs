@@ -17,7 +17,7 @@ use crate::text::Text;
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
-/// nginx's own limit of 1 MiB is one that everybody meets.
+/// Larger than nginx's own limit of 1 MiB, which most applications sooner or later run into.
 const BODY: Size = Size::mebibytes(10);
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -85,7 +85,7 @@ impl Fields {
         self.timeout.map_or(TIMEOUT, |limit| limit.0)
     }
 
-    /// The URL path of each place with files, without a slash at its end, and the path in the release likewise.
+    /// The URL path of each entry with files, without a trailing slash, and its path in the release likewise.
     pub(super) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().map(|(url, path)| (url.trim_end_matches('/'), path.trim_start_matches("./").trim_end_matches('/')))
     }
@@ -133,15 +133,15 @@ impl Fields {
     }
 }
 
-/// Whether `path` is one in the release: it is followed from there, and cannot leave it by its names.
+/// Whether `path` is relative to the release and does not leave it by its names.
 pub(super) fn is_release_path(path: &str) -> bool {
     let inside = path.strip_prefix("./").unwrap_or(path);
     !inside.is_empty() && is_plain(inside)
 }
 
-/// Whether a path, without a slash at its front, has none but names in it that mean nothing to nginx. What stands in
-/// nginx's configuration is quoted as well; `$` would be a variable in any case, and `%` is not what a location is
-/// compared with.
+/// Whether a path without a leading slash consists of names that have no special meaning to nginx. Paths are also
+/// quoted in nginx's configuration, but `$` would start a variable even so, and `%` would never match, because nginx
+/// compares decoded paths.
 fn is_plain(path: &str) -> bool {
     let is_name = |name: &str| !matches!(name, "" | "." | "..");
     let is_harmless = |letter: char| letter.is_alphanumeric() || "/-._~@+,=!".contains(letter);
@@ -149,7 +149,7 @@ fn is_plain(path: &str) -> bool {
     path.is_empty() || (path.split('/').all(is_name) && path.chars().all(is_harmless))
 }
 
-/// One port or several.
+/// One port, or a list of ports.
 #[derive(Debug, Clone)]
 struct Ports(Vec<u16>);
 

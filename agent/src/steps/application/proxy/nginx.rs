@@ -1,4 +1,4 @@
-//! `/run/ingot/proxy/nginx.conf`: what all sites have in common.
+//! `/run/ingot/proxy/nginx.conf`: the configuration common to all sites.
 
 use std::fmt::Write as _;
 
@@ -6,36 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use super::place::SITES;
 
-/// The users that the distributions' nginx works as: Debian's and Ubuntu's, and Amazon Linux's. The first that exists
-/// is it.
+/// The users of nginx's workers: on Debian and Ubuntu, and on Amazon Linux. The first one that exists is used.
 pub(crate) const WORKER_USERS: [&str; 2] = ["www-data", "nginx"];
 
-/// What has to be known of a machine and its nginx to write a configuration for it.
+/// What has to be known about a machine and its nginx to write a configuration for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nginx {
     pub(crate) version: Version,
-    /// The user that its workers run as, of [`WORKER_USERS`].
+    /// The user of its workers, one of [`WORKER_USERS`].
     pub(crate) user: &'static str,
-    /// Whether the kernel has IPv6: whether there is /proc/net/if_inet6. nginx does not start where it cannot listen.
+    /// Whether the kernel supports IPv6, that is, whether /proc/net/if_inet6 exists. nginx fails to start if it cannot
+    /// listen.
     pub(crate) ipv6: bool,
 }
 
-/// Of nginx, such as 1.22.1.
+/// A version of nginx, such as 1.22.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
-    /// What every distribution that ingot is for has at least.
+    /// All supported distributions have at least this version.
     pub(crate) const OLDEST: Self = Self(1, 18, 0);
 
-    /// With `keepalive_min_timeout`: a worker that is to end lets idle connections of clients be for so long, and does
-    /// not close one on which a request is coming. Source: nginx's CHANGES.
+    /// The first version with `keepalive_min_timeout`: a worker that is shutting down keeps idle client connections for
+    /// that time, so it does not close one on which a request is arriving. Source: nginx's CHANGES.
     const KEEPALIVE_MIN_TIMEOUT: Self = Self(1, 27, 4);
 
-    /// With the directive `http2`, in place of a parameter of `listen`. Source: nginx's CHANGES.
+    /// The first version with the directive `http2`, which replaces a parameter of `listen`. Source: nginx's CHANGES.
     const HTTP2: Self = Self(1, 25, 1);
 
-    /// Reads what `nginx -v` prints: `nginx version: nginx/1.22.1 (Ubuntu)`.
+    /// Parses the output of `nginx -v`: `nginx version: nginx/1.22.1 (Ubuntu)`.
     pub(crate) fn parse(said: &str) -> Option<Self> {
         let (_, after) = said.split_once("nginx/")?;
         let number: &str = after.split(|letter: char| !letter.is_ascii_digit() && letter != '.').next()?;
@@ -49,10 +49,10 @@ impl Version {
 }
 
 impl Nginx {
-    /// The main configuration. It says nothing of any application, and `include`s what does.
+    /// The main configuration. It is independent of any application, and `include`s the sites.
     pub(crate) fn conf(&self) -> String {
         let mut text = String::new();
-        // Written to a String, which does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{HEAD}user {};\n{MAIN}", self.user);
         if self.version >= Version::KEEPALIVE_MIN_TIMEOUT {
             text.push_str("    keepalive_min_timeout 1s;\n");
@@ -64,8 +64,8 @@ impl Nginx {
 
 const HEAD: &str = "# Written by ingot, and again whenever the document is applied.\n";
 
-/// Each request that is proxied has four of a worker's connections: client, front, slot, application. The path of the
-/// log is journald's own, which is there whether or not anybody provides /dev/log.
+/// Each proxied request takes four of a worker's connections: client, front, slot and application. The log is sent to
+/// journald's own socket, which exists whether or not something provides /dev/log.
 const MAIN: &str = r#"worker_processes auto;
 worker_rlimit_nofile 65536;
 # Workers of a former configuration end once their requests have, WebSockets included.
@@ -86,9 +86,9 @@ http {
     tcp_nopush on;
 "#;
 
-/// Peers on private addresses are balancers and this machine: what they say of the client is believed. A balancer adds
-/// the address that it sees to the end of `X-Forwarded-For`, so what a client has put there is left of it. It does not
-/// touch `X-Forwarded-Host` and `Forwarded`, which are the client's words even then.
+/// Peers with private addresses are load balancers or this machine, and what they say about the client is trusted. A
+/// balancer appends the address that it sees to `X-Forwarded-For`, so anything that a client put there is further left.
+/// It does not change `X-Forwarded-Host` and `Forwarded`, which therefore always come from the client.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html>.
 const HTTP: &str = r#"

@@ -1,21 +1,21 @@
-//! Where the files of the proxy are: all below /run/ingot/proxy, which is gone after a reboot.
+//! The paths of the proxy's files: all below /run/ingot/proxy, which does not survive a reboot.
 
 use std::path::PathBuf;
 
 use crate::failure::Objection;
 use crate::steps::application::slot::Slot;
 
-/// `sites/APP.conf`, one for each application.
+/// Contains `APP.conf` for each application.
 pub(crate) const SITES: &str = "/run/ingot/proxy/sites";
 
-/// Names that no application can have, since its link would be in the way of these.
+/// Names that no application can have, since its link would conflict with these files.
 const TAKEN: [&str; 5] = ["nginx.conf", "nginx.pid", "sites", "slots", "tls"];
 
-/// The longest name of an application: the path of a UNIX socket has at most 107 bytes, unix(7), and nothing is to be
-/// near that.
+/// Maximum length of an application's name: the path of a UNIX socket is limited to 107 bytes, see unix(7), and this
+/// leaves a margin.
 const LONGEST: usize = 48;
 
-/// What is wrong with an application's name where its proxy is concerned. It stands in paths and in nginx's
+/// What is wrong with an application's name as far as its proxy is concerned. The name is used in paths and in nginx's
 /// configuration.
 pub(crate) fn name_objection(name: &str) -> Option<Objection> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -29,22 +29,22 @@ pub(crate) fn name_objection(name: &str) -> Option<Objection> {
     TAKEN.contains(&name).then(|| Objection::new(format!("an application cannot be called `{name}`"), "give it another name"))
 }
 
-/// A file or directory of the proxy. [`path`](Place::path) says where it is.
+/// A file or directory of the proxy. [`path`](Place::path) returns its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place<'a> {
     /// The configuration of nginx.
     Conf,
-    /// The part of it that is about one application.
+    /// The part of the configuration for one application.
     Site(&'a str),
     /// A symbolic link to the slot that serves.
     Current(&'a str),
     /// A slot's directory.
     Slot(&'a str, Slot),
-    /// The socket in it that nginx listens on.
+    /// The socket in a slot's directory on which nginx listens.
     Socket(&'a str, Slot),
-    /// A symbolic link in it to the release.
+    /// A symbolic link in a slot's directory to the release.
     Release(&'a str, Slot),
-    /// The certificate and those above it, in PEM.
+    /// The certificate and its intermediate certificates, in PEM.
     Certificate(&'a str),
     /// Its key, in PEM.
     Key(&'a str),

@@ -1,4 +1,4 @@
-//! Who else listens: what is in the proxy's way, and what a release listens on in place of its port.
+//! Finds other listeners: those on the proxy's ports, and those of a release that does not listen on its own port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,8 +7,8 @@ use crate::host::sockets::Listener;
 /// The unit that the proxy runs in.
 pub(crate) const UNIT: &str = "ingot-proxy.service";
 
-/// The first of the ports that the proxy is to listen on that someone else has, and who that is: `ports` on every address,
-/// and `own` on loopback alone.
+/// The first of the proxy's ports that is already in use, and its listener. `ports` are needed on every address, `own`
+/// only on loopback.
 pub(crate) fn taken<'l>(ports: &[u16], own: Option<u16>, listeners: &'l [Listener]) -> Option<(u16, &'l Listener)> {
     let everywhere = |port: &u16| [SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))];
     let wanted = ports.iter().flat_map(everywhere).chain(own.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
@@ -18,11 +18,11 @@ pub(crate) fn taken<'l>(ports: &[u16], own: Option<u16>, listeners: &'l [Listene
     })
 }
 
-/// Where the processes of `unit` listen, if requests that nginx passes to 127.0.0.1 at `port` do not come to any of
-/// them. Empty if they do, and if they do not listen at all: then they have just not come that far.
+/// Where the processes of `unit` listen, if none of them receives the requests that nginx passes to 127.0.0.1 at
+/// `port`. Empty if one does, and also if they do not listen at all yet.
 ///
-/// The port itself may be held by another unit, such as a container's: that counts as well, since requests come
-/// somewhere.
+/// Another unit may hold the port itself, for example that of a container: this counts as well, since the requests
+/// arrive somewhere.
 pub(crate) fn elsewhere(port: u16, unit: &str, listeners: &[Listener]) -> Vec<SocketAddr> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if listeners.iter().any(|listener| listener.is_in_the_way_of(wanted)) {
@@ -51,7 +51,7 @@ mod tests {
             assert_eq!((port, by.to_string().as_str()), (443, "x (pid 812, apache2.service)"), "{at}");
         }
         assert_eq!(taken(&[80], Some(5000), &[]), None);
-        // The application's own port is wanted on loopback alone.
+        // The application's own port is only needed on loopback.
         let registry = |at| [listener(at, "registry.service")];
         assert_eq!(taken(&[80], Some(5000), &registry("127.0.0.1:5000")).map(|(port, _)| port), Some(5000));
         assert_eq!(taken(&[80], Some(5000), &registry("10.0.0.1:5000")), None);

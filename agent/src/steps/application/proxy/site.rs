@@ -1,4 +1,4 @@
-//! `/run/ingot/proxy/sites/APP.conf`: the front, which clients ask, and the slots behind it.
+//! `/run/ingot/proxy/sites/APP.conf`: the front end, to which clients connect, and the slots behind it.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -12,36 +12,36 @@ use super::place::Place;
 use crate::steps::application::slot::Slot;
 use crate::steps::drain::LEAVING;
 
-/// An application as its proxy sees it. What is passed to is always written out, never an `upstream`: of those nginx
-/// keeps connections since 1.29.7, whatever it says to the other end (seen with 1.30.6). None of it changes with a
-/// release, so that nginx is not reloaded for one.
+/// An application as its proxy sees it. Backends are always written inline, never as an `upstream`: since 1.29.7, nginx
+/// keeps connections to upstreams open, whatever it tells the other end (seen with 1.30.6). Nothing here changes with a
+/// release, so a new release needs no reload of nginx.
 #[derive(Debug, Clone)]
 pub(crate) struct Site<'a> {
-    /// Its name, without anything wrong with it by [`name_objection`](super::name_objection).
+    /// Its name, to which [`name_objection`](super::name_objection) has no objection.
     pub(crate) name: &'a str,
-    /// Its own port. Where no slot has it, nginx listens there, on loopback, for what else runs on this machine.
+    /// Its own port. If no slot uses it, nginx listens there on loopback, for other programs of this machine.
     pub(crate) port: u16,
-    /// What is passed to, in slot a and in slot b.
+    /// The backends of slot a and slot b.
     pub(crate) slots: [Behind; 2],
-    /// What certificate and key are called by, in their places. Without them nginx would not start: after a reboot they
-    /// come back with the document.
+    /// The name of the certificate and key files. `None` while they are missing, because nginx would not start without
+    /// them: after a reboot, they have to be read from the document again.
     pub(crate) certificate: Option<&'a str>,
-    /// The path that says whether it is ready: load balancers ask for it, too.
+    /// The path of the readiness check, which load balancers use as well.
     pub(crate) health: Option<&'a str>,
 }
 
-/// The release behind a slot, as nginx has to know it.
+/// The release in a slot, as far as nginx has to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Behind {
-    /// The port that it listens on.
+    /// The port on which it listens.
     pub(crate) port: u16,
-    /// Where it speaks FastCGI: the directory of the release that has index.php, such as `public`; empty for the release
-    /// itself.
+    /// Set if it speaks FastCGI: the directory of the release that contains index.php, such as `public`; empty for the
+    /// release itself.
     #[serde(default)]
     pub(crate) php: Option<String>,
 }
 
-/// A string in nginx's configuration. Its variables have no escape: what holds a `$` does not come this far.
+/// A string in nginx's configuration. `$` cannot be escaped there, so strings that contain it are rejected earlier.
 struct Quoted<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Quoted<T> {
@@ -54,18 +54,20 @@ fn path(path: &Path) -> Quoted<std::path::Display<'_>> {
     Quoted(path.display())
 }
 
-/// How long nginx waits for more than the slowest answer: the front is to be the first that gives up, and say why.
+/// How much longer nginx waits for anything other than the slowest response: the front end should time out first, and
+/// report the reason.
 const LONGER: Duration = Duration::from_secs(5);
 
-/// An idle connection outlives a balancer's, which is as long as people let the slowest answer be: the one that closes
-/// first is to be the one that does not send. 60s is the default of an Application Load Balancer.
+/// Idle connections must outlive those of the load balancer, whose timeout is usually set to the slowest response time:
+/// if nginx closed first, the balancer could be sending a request at that moment. 60s is the default of an Application
+/// Load Balancer.
 const IDLE: Duration = Duration::from_secs(75);
 
 impl Site<'_> {
     /// The configuration.
     pub(super) fn conf(&self, fields: &Fields, nginx: &Nginx) -> String {
         let mut text = String::new();
-        // Written to a String, which does not fail.
+        // Writing to a String cannot fail.
         let _ = self.write_front(&mut text, fields, nginx);
         for (slot, behind) in Slot::BOTH.into_iter().zip(&self.slots) {
             let _ = self.write_slot(&mut text, slot, behind, fields);
@@ -80,7 +82,7 @@ impl Site<'_> {
         let mut listen = String::new();
         self.write_listen(&mut listen, fields, nginx)?;
         if listen.is_empty() {
-            // nginx would listen on port 80.
+            // Without any `listen`, nginx would use port 80.
             return Ok(());
         }
         write!(text, "server {{\n{listen}")?;
@@ -105,21 +107,21 @@ impl Site<'_> {
         writeln!(text, "{FRONT_HEADERS}    }}\n}}\n")
     }
 
-    /// Has load balancers send no more requests while the machine is drained. nginx looks at the file when they ask: it is
-    /// not reloaded for that.
+    /// Makes load balancers stop sending requests while the machine is drained. nginx checks for the file at each
+    /// health check, so it is not reloaded for this.
     fn write_leaving(&self, text: &mut String) -> fmt::Result {
-        // What follows a question mark is not part of what is compared.
+        // nginx compares the path without the query string.
         let path = self.health.map(|path| path.split('?').next().unwrap_or(path)).filter(|path| !path.contains('$'));
         let Some(path) = path else { return Ok(()) };
         writeln!(text, "    set $ingot_leaving \"\";")?;
-        // nginx knows a path decoded, and without what is double in it.
+        // nginx compares decoded paths, with repeated slashes merged.
         match path.contains('%') || path.contains("//") {
             true => write!(text, "    if ($request_uri ~ {})", Quoted(format!("^{}([?]|$)", escaped(path))))?,
             false => write!(text, "    if ($uri = {})", Quoted(path))?,
         }
         writeln!(text, " {{ set $ingot_leaving {LEAVING}; }}")?;
         if path == "/" {
-            // Everybody comes here.
+            // All clients request this path, so only health checkers get the special answer.
             writeln!(text, "    if ($http_user_agent !~ {}) {{ set $ingot_leaving \"\"; }}", Quoted(CHECKERS))?;
         }
         writeln!(text, "    if (-f $ingot_leaving) {{ return 503; }}")
@@ -160,7 +162,7 @@ impl Site<'_> {
             }
             Some(root) => {
                 let release = Place::Release(self.name, slot).path();
-                // What leaves the release is not served. It was refused before, with its reason.
+                // Files outside the release are not served. Such a path has already been rejected, with its reason.
                 let root = if is_release_path(root) { release.join(root) } else { release };
                 writeln!(text, "    root {};", path(&root))?;
                 writeln!(text, "    {}", no_foreign_links(&Place::Release(self.name, slot).path()))?;
@@ -172,33 +174,35 @@ impl Site<'_> {
     }
 }
 
-/// A link in the release leads to what its own owner has: else whoever can write there reads all that nginx can.
+/// Links in the release may only point to files with the same owner; otherwise anybody who can write there could read
+/// every file that nginx can.
 fn no_foreign_links(release: &Path) -> String {
     format!("disable_symlinks if_not_owner {};", Quoted(format!("from={}", release.display())))
 }
 
-/// Health checks of AWS.
+/// User agents of AWS health checks.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>,
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html>.
 const CHECKERS: &str = "^(ELB-HealthChecker/|Amazon-Route53-Health-Check-Service)";
 
-/// What follows `/` in the path of a file that is not for clients, such as .env or .git/config.
+/// Follows `/` in the path of a hidden file, which clients must not get, such as .env or .git/config.
 const HIDDEN: &str = r"\.(?!well-known/)";
 
-/// A path in a regular expression.
+/// Escapes a path for a regular expression.
 fn escaped(path: &str) -> String {
     let special = |letter: char| letter.is_ascii_punctuation() && letter != '/';
     path.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
-/// In a unit that nginx reads everywhere; it keeps milliseconds in 32 bits, and 24 days are for ever.
+/// A time in milliseconds, which every nginx directive accepts. Limited to 24 days, since nginx stores milliseconds in
+/// 32 bits.
 fn seconds(time: Duration) -> String {
     const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
     format!("{}ms", time.min(LONGEST).as_millis())
 }
 
-/// What every site's front has.
+/// Common to the front end of every site.
 const FRONT: &str = r#"    absolute_redirect off;
     client_body_buffer_size 128k;
     gzip on;
@@ -215,8 +219,8 @@ const FRONT: &str = r#"    absolute_redirect off;
     }
 "#;
 
-/// What an application is told. Of `X-Forwarded-Host` and `Forwarded` no balancer of AWS knows, so they are a client's:
-/// frameworks make links of them. `Proxy` would be HTTP_PROXY to a CGI program.
+/// Request headers for the application. AWS load balancers do not set `X-Forwarded-Host` and `Forwarded`, so these come
+/// from the client, and frameworks build links from them. `Proxy` would become HTTP_PROXY in a CGI program.
 const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
         proxy_set_header Connection $ingot_connection;
         proxy_set_header Upgrade $http_upgrade;
@@ -229,7 +233,7 @@ const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
         proxy_set_header Proxy "";
 "#;
 
-/// What every slot has: it lets everything pass as the front has sent it, which has added some headers.
+/// Common to every slot: it passes everything on as the front end sent it, including the headers added there.
 pub(super) const SLOT: &str = r#"    access_log off;
     absolute_redirect off;
     client_max_body_size 0;
@@ -244,8 +248,8 @@ pub(super) const SLOT: &str = r#"    access_log off;
     }
 "#;
 
-/// The front has read the request, and keeps the answer for slow clients. What an application tells nginx is for the
-/// front.
+/// The front end has already read the request, and buffers the response for slow clients. Headers by which an
+/// application controls nginx are for the front end.
 pub(super) const SLOT_HTTP: &str = r#"        proxy_buffering off;
         proxy_request_buffering off;
         proxy_set_header Host $http_host;
@@ -258,9 +262,9 @@ pub(super) const SLOT_HTTP: &str = r#"        proxy_buffering off;
         proxy_pass_header X-Accel-Charset;
 "#;
 
-/// Files that are there are served as they are, but for hidden ones; everything else is index.php's. What follows the
-/// name of a script is its path, and a script that is not there is not asked for: another one could be run in its
-/// place.
+/// Existing files are served as they are, except hidden ones; index.php handles everything else. What follows the name
+/// of a script is its path info. A script that does not exist is not passed to php-fpm, which might run another script
+/// instead.
 const PHP: &str = r#"    index index.php index.html;
     location / {
         try_files $uri $uri/ /index.php$is_args$args;
@@ -275,7 +279,7 @@ const PHP: &str = r#"    index index.php index.html;
         }
 "#;
 
-/// As `/etc/nginx/fastcgi_params`, with what the client has sent in place of what the front has.
+/// Like `/etc/nginx/fastcgi_params`, but with the values that the client sent instead of those of the front end.
 const FASTCGI: &str = r#"        fastcgi_buffering off;
         fastcgi_request_buffering off;
         fastcgi_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;

@@ -1,4 +1,4 @@
-//! A number of bytes as nginx writes it: `10m`.
+//! A number of bytes in nginx's notation: `10m`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,7 +37,7 @@ impl TryFrom<String> for Size {
             return Err(refuse());
         }
         let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-        // nginx keeps it in an off_t, and 0 would be no limit.
+        // nginx stores it in an off_t, and 0 would mean no limit.
         match bytes.filter(|bytes| (1..=i64::MAX as u64).contains(bytes)) {
             Some(bytes) => Ok(Self { bytes }),
             None => Err(refuse()),
@@ -45,7 +45,7 @@ impl TryFrom<String> for Size {
     }
 }
 
-/// In bytes, which every directive of nginx takes.
+/// Prints bytes, which every nginx directive accepts.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bytes.fmt(f)

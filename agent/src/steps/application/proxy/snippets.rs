@@ -1,13 +1,13 @@
-//! `.platform/nginx` of a release: what it adds to nginx's configuration, with `compatible_with: beanstalk`.
+//! `.platform/nginx` of a release: its additions to nginx's configuration, with `compatible_with: beanstalk`.
 //!
-//! | file | is put |
+//! | file | is added |
 //! |---|---|
 //! | `conf.d/*.conf` | into `http {}`, before the application's `server {}` |
 //! | `conf.d/elasticbeanstalk/*.conf` | into that `server {}` |
-//! | `nginx.conf` | nowhere: it would replace what leads requests from one release to the next |
+//! | `nginx.conf` | nowhere: it would replace the routing of requests from one release to the next |
 //!
-//! All are written into the application's own file, each after a line that says where it is from, so that an error of nginx
-//! is told by the line of the release. What they set, ingot's own configuration leaves out. Pure.
+//! All are written into the application's own file, each after a line with its origin, so that nginx's errors can be
+//! reported with the line in the release. ingot's own configuration omits whatever they set. Pure.
 
 mod statements;
 
@@ -23,16 +23,16 @@ const DIRECTORY: &str = ".platform/nginx";
 const HTTP: &str = ".platform/nginx/conf.d";
 const SERVER: &str = ".platform/nginx/conf.d/elasticbeanstalk";
 
-/// Begins the line before what is from a release, and is followed by its file, a colon and its line.
+/// Starts the line before text from a release, followed by its file, a colon and its line.
 const FROM: &str = "# from ";
-/// The line after it.
+/// The line after text from a release.
 const END: &str = "# of ingot\n";
 
-/// Directives that may stand more than once, and that therefore leave those of ingot alone.
+/// Directives that may be repeated, and therefore do not replace those of ingot.
 const REPEATED: [&str; 10] =
     ["access_log", "add_header", "if", "include", "listen", "location", "log_format", "proxy_set_header", "set", "set_real_ip_from"];
 
-/// One file, its text, and where its directives are.
+/// One file: its text, and the positions of its directives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Snippet {
     path: String,
@@ -40,7 +40,7 @@ struct Snippet {
     statements: Vec<Statement>,
 }
 
-/// What a release adds.
+/// Everything that a release adds to nginx's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snippets {
     http: Vec<Snippet>,
@@ -79,13 +79,13 @@ impl Snippets {
         self.http.is_empty() && self.server.is_empty() && self.mistakes.is_empty()
     }
 
-    /// That no one reads them, of a release whose application does not ask for it.
+    /// A warning that they are ignored, because the application does not ask for them.
     pub(crate) fn unread(&self) -> Option<Remark> {
         let hint = "set it, or use `proxy:` of the application";
         (!self.is_empty()).then(|| Remark::of(DIRECTORY, "this is read only with `compatible_with: beanstalk`", hint))
     }
 
-    /// Whether they have a `location /` of their own for the server.
+    /// Whether they contain their own `location /` for the server.
     pub(super) fn has_root(&self) -> bool {
         self.server
             .iter()
@@ -93,25 +93,25 @@ impl Snippets {
             .any(|statement| statement.is_block && statement.words == ["location", "/"])
     }
 
-    /// Whether they pass requests on by themselves.
+    /// Whether they contain servers that pass requests on themselves.
     pub(super) fn has_servers(&self) -> bool {
         let servers = self.http.iter().flat_map(|snippet| &snippet.statements);
         self.has_root() || servers.into_iter().any(|statement| matches!(statement.name(), "server" | "upstream"))
     }
 
-    /// Whether they say how long an application may take.
+    /// Whether they set how long an application may take.
     pub(super) fn has_timeouts(&self) -> bool {
         self.http.iter().chain(&self.server).any(|snippet| snippet.text.contains("proxy_read_timeout"))
     }
 
-    /// Directives of ingot's that stand aside for those of the same name.
+    /// ingot's directives that are omitted in favor of those with the same name.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let all = self.http.iter().chain(&self.server).flat_map(|snippet| &snippet.statements);
         all.filter(|statement| !statement.is_block).map(Statement::name).filter(|name| !REPEATED.contains(name)).gather()
     }
 
-    /// For `http {}`, and for the server. What ingot's own `http {}` sets as well, which is in `main`, could not stand there
-    /// a second time: it comes to the server.
+    /// The text for `http {}`, and the text for the server. Directives that ingot's own `http {}` in `main` also sets
+    /// cannot be repeated there, so they go into the server.
     pub(super) fn texts(&self, main: &str) -> (String, String) {
         let own = own_names(main);
         let (mut http, mut server) = (String::new(), String::new());
@@ -136,21 +136,21 @@ fn append(to: &mut String, path: &str, line: usize, text: &str) {
     to.push_str(END);
 }
 
-/// Takes out a part, so that what follows stays in its line.
+/// Blanks out a part, so that the following text keeps its line numbers.
 fn blank(text: &mut String, part: Range<usize>) {
     let lines = text[part.clone()].matches('\n').count();
     let blank = "\n".repeat(lines) + &" ".repeat(part.len() - lines);
     text.replace_range(part, &blank);
 }
 
-/// The directives in `http {}` of a configuration that may stand there only once.
+/// The directives in a configuration's `http {}` that cannot be repeated there.
 fn own_names(main: &str) -> BTreeSet<String> {
     let inner = main.split_once("http {").and_then(|(_, inner)| inner.rsplit_once('}')).map_or("", |(inner, _)| inner);
     let found = statements(inner).unwrap_or_default().into_iter().filter(|statement| !statement.is_block);
     found.map(|statement| statement.name().to_owned()).filter(|name| !REPEATED.contains(&name.as_str())).gather()
 }
 
-/// Where a line of the application's configuration is from, if that is the release.
+/// The origin of a line in the application's configuration, if it comes from the release.
 pub(crate) fn origin(site: &str, line: usize) -> Option<(&str, usize)> {
     let lines: Vec<&str> = site.lines().take(line.checked_sub(1)?).collect();
     let back = lines.iter().rev().position(|line| line.starts_with(FROM) || line.starts_with(END.trim_end()))?;

@@ -1,6 +1,6 @@
-//! Which places of a release are looked at, and what is read of them. Pure.
+//! The paths of a release that are examined, and the files that are read. Pure.
 
-/// Directories whose entries are looked at, besides the top level.
+/// Directories whose entries are examined, in addition to the top level.
 const ENTERED: [&str; 7] = [
     ".ebextensions",
     ".platform",
@@ -11,10 +11,10 @@ const ENTERED: [&str; 7] = [
     ".platform/nginx/conf.d/elasticbeanstalk",
 ];
 
-/// Where hooks lie, one directory for each moment.
+/// The directories of hooks, with one subdirectory for each moment.
 const HOOKS: [&str; 2] = [".platform/hooks", ".platform/confighooks"];
 
-/// Paths below the top level that say something by being there.
+/// Paths below the top level whose existence is significant.
 pub(super) const PROBED: [&str; 12] = [
     ".venv/bin",
     ".venv/bin/gunicorn",
@@ -30,7 +30,7 @@ pub(super) const PROBED: [&str; 12] = [
     "wsgi/__init__.py",
 ];
 
-/// Files of the top level that are read.
+/// The top-level files that are read.
 const READ: [&str; 13] = [
     "Buildfile",
     "Dockerfile",
@@ -47,7 +47,7 @@ const READ: [&str; 13] = [
     "requirements.txt",
 ];
 
-/// More of the top level that says something by being there, and the ends of such names.
+/// Further top-level names whose existence is significant. Below: endings of such names.
 const SIGNS: [&str; 28] = [
     "Pipfile",
     "Pipfile.lock",
@@ -80,7 +80,7 @@ const SIGNS: [&str; 28] = [
 ];
 const ENDS: [&str; 3] = [".jar", ".war", ".runtimeconfig.json"];
 
-/// Whether an entry of the top level says what runs, wherever in the list it is.
+/// Whether a top-level entry determines what runs, so that it is recorded regardless of the limit.
 pub(in crate::steps::application) fn tells(name: &str) -> bool {
     let is_of = |paths: &[&str]| paths.iter().any(|path| path.split('/').next() == Some(name));
     SIGNS.contains(&name) || ENDS.iter().any(|end| name.ends_with(end)) || is_of(&READ) || is_of(&ENTERED) || is_of(&PROBED)

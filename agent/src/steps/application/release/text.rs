@@ -1,4 +1,4 @@
-//! Files of a release as text, or why they are none.
+//! The files of a release as text, or the reason why they cannot be used.
 
 use std::str;
 
@@ -6,7 +6,7 @@ use super::{Content, FILE_LIMIT, Kind, Release};
 use crate::steps::application::remark::Remark;
 
 impl Release {
-    /// The content of a file that is read; `None` if it is not there, not a file, or too large.
+    /// The content of a file that is read; `None` if it does not exist, is not a file, or is too large.
     pub(crate) fn bytes(&self, path: &str) -> Option<&[u8]> {
         match &self.entry(path)?.content {
             Some(Content::Bytes(bytes)) => Some(bytes),
@@ -14,11 +14,11 @@ impl Release {
         }
     }
 
-    /// A file as text, without a byte order mark; `None` if it is not there.
+    /// A file as text, without a byte order mark; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// What is wrong with it: it is not a file, leads out of the release, is too large or not UTF-8.
+    /// If it is not a file, leads out of the release, is too large, or is not UTF-8.
     pub(crate) fn text(&self, path: &str) -> Option<Result<&str, Remark>> {
         let entry = self.entry(path)?;
         Some(match (entry.kind, &entry.content) {

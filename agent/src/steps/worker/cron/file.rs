@@ -3,7 +3,7 @@
 //! ```yaml
 //! version: 1
 //! cron:
-//!   - name: nightly            # unlike every other
+//!   - name: nightly            # unique
 //!     url: /tasks/nightly
 //!     schedule: "30 2 * * *"   # in UTC
 //! ```
@@ -20,16 +20,16 @@ use crate::steps::worker::settings;
 
 pub(crate) const FILE: &str = "cron.yaml";
 
-/// A task has about a hundred bytes.
+/// Size limit in bytes; a task takes about a hundred.
 pub(super) const LIMIT: u64 = 256 << 10;
 
 const SHAPE: &str = "write `version: 1`, and under `cron:` a list of tasks with `name`, `url` and `schedule`";
 
-/// The tasks of a `cron.yaml`.
+/// Parses the tasks of a `cron.yaml`.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it.
+/// All mistakes in the file.
 pub(crate) fn tasks(text: &str) -> Result<Vec<settings::Task>, Vec<Remark>> {
     let root = match parse(text) {
         Ok(parsed) => parsed.root,

@@ -1,17 +1,17 @@
-//! When a task is due: a cron expression, as crontab(5) and Elastic Beanstalk's cron.yaml have it. Pure.
+//! When a task is due: a cron expression, as in crontab(5) and in Elastic Beanstalk's cron.yaml. Pure.
 //!
 //! ```text
 //! ┌ minute 0-59 ┌ hour 0-23 ┌ day 1-31 ┌ month 1-12 or jan-dec ┌ weekday 0-7 or sun-sat, 0 and 7 are Sunday
 //! 30            2           *          *                       mon-fri
 //! ```
 //!
-//! A field is `*` or a list of values and ranges, each `*` and range with a step if need be: `*/15`, `8-18/2`, `1,15`. A day
-//! counts if both day fields allow it; if neither of them is `*`, if one of them does. `@hourly`, `@daily`, `@midnight`,
-//! `@weekly`, `@monthly`, `@yearly` and `@annually` stand for what they say.
+//! A field is `*` or a list of values and ranges; `*` and ranges may have a step: `*/15`, `8-18/2`, `1,15`. A day
+//! matches if both day fields allow it; if neither of them is `*`, it is enough that one does. `@hourly`, `@daily`,
+//! `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually` have their usual meaning.
 //!
-//! Clocks that are changed: as cron(8) does it. A task at a certain time is due once on each of its days: at the end of the gap
-//! if its time falls into one, and at the first of two equal times. One whose minute or hour begins with `*` is due whenever
-//! the clock on the wall shows such a time.
+//! Clock changes are handled as by cron(8). A task at a fixed time is due once on each of its days: at the end of the
+//! gap if its time falls into one, and at the first of two equal times. A task whose minute or hour begins with `*` is
+//! due whenever the local clock shows a matching time.
 
 mod field;
 
@@ -23,18 +23,18 @@ use self::field::FIELDS;
 use crate::failure::Objection;
 use crate::text::shown_on_a_line;
 
-/// A day of the calendar that comes at all comes within so many days: 29 February is eight years away in 2096.
+/// Every date that exists occurs within this many days: in 2096, the next 29 February is eight years away.
 const HORIZON: u32 = 366 * 8 + 2;
 
-/// By how much clocks are put back at most: an instant may come after one whose local time is later.
+/// Upper bound for setting clocks back: an instant may come after one with a later local time.
 const PUT_BACK: SignedDuration = SignedDuration::from_hours(3);
 
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
 
-/// The longest that a month may be.
+/// The longest possible length of each month.
 const LENGTHS: [u8; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
-/// What may be written in place of five fields.
+/// Names that replace the five fields.
 const SHORT: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
     ("@daily", "0 0 * * *"),
@@ -45,7 +45,7 @@ const SHORT: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// The form of a schedule, for editors. That a range goes up, and that its days come, is found by ingot alone.
+/// The form of a schedule, for editors. Only ingot checks that ranges ascend, and that the days exist.
 pub(super) const PATTERN: &str = concat!(
     r"^\s*(@[A-Za-z]+|((\*(/0*[1-9]\d*)?|0*[1-5]?\d(-0*[1-5]?\d(/0*[1-9]\d*)?)?)(,|(?=\s)|$))+",
     r"\s+((\*(/0*[1-9]\d*)?|0*(1?\d|2[0-3])(-0*(1?\d|2[0-3])(/0*[1-9]\d*)?)?)(,|(?=\s)|$))+",
@@ -54,15 +54,15 @@ pub(super) const PATTERN: &str = concat!(
     r"\s+((\*(/0*[1-9]\d*)?|(0*[0-7]|[A-Za-z]{3})(-(0*[0-7]|[A-Za-z]{3})(/0*[1-9]\d*)?)?)(,|(?=\s)|$))+)\s*$",
 );
 
-/// When a task is due, in the local time of some zone.
+/// When a task is due, in the local time of any zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// A bit for each value that is allowed, as in the fields.
+    /// One bit for each allowed value of each field.
     allowed: [u64; 5],
-    /// Whether every day of the month is, and every day of the week.
+    /// Whether every day of the month is allowed. Below: whether every day of the week is.
     any_day: bool,
     any_weekday: bool,
-    /// Whether it follows the clock on the wall whatever that does.
+    /// Whether it follows the local clock through all clock changes.
     is_elastic: bool,
 }
 
@@ -76,7 +76,7 @@ enum Which {
 impl Schedule {
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// What is wrong with the schedule.
     pub(crate) fn parse(written: &str) -> Result<Self, Objection> {
         let schedule = Self::read(written)?;
         if schedule.never_comes() {
@@ -86,7 +86,7 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// The same, also if it never comes.
+    /// Parses a schedule, even one that never comes.
     pub(super) fn read(written: &str) -> Result<Self, Objection> {
         let text = match written.trim() {
             short if short.starts_with('@') => match SHORT.iter().find(|(name, _)| short.eq_ignore_ascii_case(name)) {
@@ -136,7 +136,7 @@ impl Schedule {
         by_day && self.allows(3, date.month().unsigned_abs().into())
     }
 
-    /// The first local time from a minute of a day on.
+    /// The first matching local time, starting at a minute of a day.
     fn local(&self, mut date: Date, mut minute: u16) -> Option<(Date, u16)> {
         for _ in 0..HORIZON {
             if self.is_on(date) {
@@ -150,14 +150,14 @@ impl Schedule {
         None
     }
 
-    /// When it is due next, after an instant; `None` where the calendar ends.
+    /// The next due instant after `after`; `None` at the end of the calendar.
     pub(crate) fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let first = self.next_of(after, zone, Which::First);
         let second = self.is_elastic.then(|| self.next_of(after, zone, Which::Second)).flatten();
         first.into_iter().chain(second).min()
     }
 
-    /// The instants that such local times mean follow one another as the times do.
+    /// The instants of these local times are in the same order as the local times.
     fn next_of(&self, after: Timestamp, zone: &TimeZone, which: Which) -> Option<Timestamp> {
         let from = zone.to_offset(after).to_datetime(after.checked_sub(PUT_BACK).unwrap_or(after));
         let (mut date, mut minute) = (from.date(), from.hour().unsigned_abs() as u16 * 60 + from.minute().unsigned_abs() as u16);
@@ -197,12 +197,12 @@ mod tests {
 
     const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
     const NEW_YORK: &str = "EST5EDT,M3.2.0,M11.1.0";
-    /// Half an hour.
+    /// Its clocks change by half an hour.
     const LORD_HOWE: &str = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
     const KATHMANDU: &str = "<+0545>-5:45";
     const UTC: &str = "UTC0";
 
-    /// The next times after an instant, without their year where it is that of the instant.
+    /// The next times after an instant, without the year if that is the same.
     fn times(schedule: &str, zone: &str, after: &str, count: usize) -> String {
         let (schedule, zone) = (Schedule::parse(schedule).unwrap(), TimeZone::posix(zone).unwrap());
         let mut at: Timestamp = after.parse().unwrap();
@@ -219,7 +219,7 @@ mod tests {
     fn the_usual_ones() {
         for (schedule, after, expected) in [
             ("* * * * *", "2026-11-30T12:00:59Z", "11-30T12:01Z 11-30T12:02Z"),
-            // The last second before one, and the very second of one.
+            // The last second before a due time, and exactly a due time.
             ("0 * * * *", "2026-11-30T12:59:59Z", "11-30T13:00Z 11-30T14:00Z"),
             ("0 * * * *", "2026-11-30T13:00:00Z", "11-30T14:00Z 11-30T15:00Z"),
             ("*/25 * * * *", "2026-11-30T12:26:00Z", "11-30T12:50Z 11-30T13:00Z"),
@@ -242,7 +242,7 @@ mod tests {
             ("0 0 30 2,4 *", "2026-01-31T00:00:00Z", "04-30T00:00Z 2027-04-30T00:00Z"),
             ("0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00Z 2032-02-29T00:00Z"),
             ("0 0 29 feb *", "2096-03-01T00:00:00Z", "2104-02-29T00:00Z"),
-            // Either, since both are limited: the 13th, and Fridays.
+            // One of the two is enough, since both are limited: the 13th, and Fridays.
             ("0 0 13 * FRI", "2026-11-30T00:00:00Z", "12-04T00:00Z 12-11T00:00Z 12-13T00:00Z 12-18T00:00Z"),
             ("0 0 30 2 1", "2026-11-30T00:00:00Z", "2027-02-01T00:00Z 2027-02-08T00:00Z"),
             ("0 0 */15 * 0", "2026-11-28T00:00:00Z", "11-29T00:00Z 12-01T00:00Z 12-06T00:00Z"),
@@ -259,23 +259,23 @@ mod tests {
     #[test]
     fn clocks_that_are_changed() {
         for (zone, schedule, after, expected) in [
-            // 02:00 to 03:00 is missing: it is due at the end of the gap, and only once.
+            // 02:00 to 03:00 does not exist: the task is due at the end of the gap, and only once.
             (BERLIN, "30 2 * * *", "2026-03-28T00:00:00Z", "03-28T01:30Z 03-29T01:00Z 03-30T00:30Z"),
             (BERLIN, "0,30 2 * * *", "2026-03-29T00:00:00Z", "03-29T01:00Z 03-30T00:00Z"),
             (BERLIN, "0 2,3 * * *", "2026-03-29T00:00:00Z", "03-29T01:00Z 03-30T00:00Z"),
             (NEW_YORK, "30 2 8 3 *", "2026-01-01T00:00:00Z", "03-08T07:00Z 2027-03-08T07:30Z"),
             (LORD_HOWE, "15 2 * * *", "2026-10-03T00:00:00Z", "10-03T15:30Z 10-04T15:15Z"),
-            // 02:00 to 03:00 is there twice: it is due at the first.
+            // 02:00 to 03:00 exists twice: the task is due at the first.
             (BERLIN, "30 2 * * *", "2026-10-24T00:00:00Z", "10-24T00:30Z 10-25T00:30Z 10-26T01:30Z"),
             (BERLIN, "30 2 * * *", "2026-10-25T00:30:00Z", "10-26T01:30Z"),
             (LORD_HOWE, "45 1 * * *", "2026-04-03T15:00:00Z", "04-04T14:45Z 04-05T15:15Z"),
-            // What follows the clock on the wall goes on through both.
+            // Schedules that follow the local clock continue through both changes.
             (BERLIN, "*/30 * * * *", "2026-03-29T00:29:00Z", "03-29T00:30Z 03-29T01:00Z 03-29T01:30Z"),
             (BERLIN, "30 * * * *", "2026-10-24T23:00:00Z", "10-24T23:30Z 10-25T00:30Z 10-25T01:30Z 10-25T02:30Z"),
             (BERLIN, "*/30 2 * * *", "2026-10-24T23:00:00Z", "10-25T00:00Z 10-25T00:30Z 10-25T01:00Z 10-25T01:30Z 10-26T01:00Z"),
             (BERLIN, "*/30 2 * * *", "2026-03-29T00:00:00Z", "03-30T00:00Z"),
             (LORD_HOWE, "45 */1 * * *", "2026-04-04T14:00:00Z", "04-04T14:45Z 04-04T15:15Z 04-04T16:15Z"),
-            // Zones of 45 minutes, and days that differ from those of UTC.
+            // Zones with offsets of 45 minutes, and days that differ from those in UTC.
             (KATHMANDU, "0 0 1 * *", "2026-11-30T00:00:00Z", "11-30T18:15Z 12-31T18:15Z"),
             (KATHMANDU, "*/20 * * * *", "2026-11-30T00:00:00Z", "11-30T00:15Z 11-30T00:35Z 11-30T00:55Z 11-30T01:15Z"),
             (NEW_YORK, "0 20 * * sun", "2026-11-30T00:00:00Z", "11-30T01:00Z 12-07T01:00Z"),
@@ -284,8 +284,8 @@ mod tests {
         }
     }
 
-    /// By a walk over all minutes, of a day on which clocks are set and of the days around it: the next is the first that is due,
-    /// whatever instant it is asked for.
+    /// Checks every minute of a day with a clock change and of the days around it: the next due time is the first one
+    /// that is due, whatever instant it is asked for.
     #[test]
     fn none_is_left_out() {
         type Due = fn(jiff::civil::DateTime) -> bool;
@@ -302,7 +302,7 @@ mod tests {
                 let minute = |count: i64| begin.checked_add(SignedDuration::from_mins(count)).unwrap();
                 let offset = |at: Timestamp| zone.to_offset(at).seconds();
                 let is_due_at = |at: Timestamp| {
-                    // By how much clocks were set in the last two hours, and when.
+                    // By how much clocks were changed in the last two hours, and when.
                     let ago = |minutes| at.checked_sub(SignedDuration::from_mins(minutes)).unwrap();
                     let by = offset(at) - offset(ago(120));
                     let jump = (0..120).find(|back| by != 0 && offset(ago(*back)) != offset(ago(back + 1))).map(|back| (by, ago(back)));
@@ -312,7 +312,7 @@ mod tests {
                             let before = at.checked_sub(SignedDuration::from_secs((-by).into())).unwrap();
                             is_due(local) && zone.to_datetime(before) != local
                         }
-                        // What the gap has skipped is due at its end.
+                        // Times skipped by the gap are due at its end.
                         Some((by, end)) if by > 0 && !follows && end == at => {
                             let skipped = (0..=i64::from(by) / 60).map(|back| local - SignedDuration::from_mins(back));
                             skipped.into_iter().any(is_due)

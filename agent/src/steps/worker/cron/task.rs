@@ -1,4 +1,4 @@
-//! What every periodic task has to keep to, wherever it is written.
+//! The rules for every periodic task, wherever it is defined.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use crate::failure::Objection;
 use crate::steps::worker::settings::Task;
 use crate::text::shown_on_a_line;
 
-/// How late a time is sent unless a task says so.
+/// The default of `catch_up`.
 ///
-/// Source: Elastic Beanstalk, whose leader sends what is less than 300 s late.
+/// Source: Elastic Beanstalk, whose leader sends tasks that are less than 300 s late.
 pub(super) const USUAL: Duration = Duration::from_secs(300);
 
-/// The longest name of a task, in bytes: it becomes part of a key in S3, where a byte may take three.
+/// Maximum length of a task's name in bytes: it becomes part of a key in S3, in which a byte may take three.
 pub(crate) const LONGEST_NAME: usize = 200;
 
 pub(super) const UTC: &str = "UTC";
 
-/// What is wrong with name and path of a task: both become attributes of a message, which SQS has rules for.
+/// What is wrong with the name and path of a task: both become message attributes, for which SQS has rules.
 pub(super) fn wrong(task: &Task) -> Option<Objection> {
     let is_text = |text: &str| !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control);
     if !is_text(&task.name) {

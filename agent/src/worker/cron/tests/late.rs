@@ -1,10 +1,10 @@
-//! What is late: as no one was up, as it had to wait, or by a clock that is wrong.
+//! Late times: because no instance was up, because they had to wait, or because a clock was wrong.
 
 use super::*;
 
 const DAY: i64 = 86_400;
 
-/// It took the times of three days, and what came due in them was looked for by no one.
+/// Regression: it took the times of three days, and what came due in them was never sent.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_days_ahead_takes_nothing_away_from_the_days_to_come() {
     let fleet = Fleet::new(1, false, minutes(180));
@@ -15,7 +15,7 @@ async fn a_clock_that_is_days_ahead_takes_nothing_away_from_the_days_to_come() {
     };
     futures_util::join!(fleet.life(&off, minutes(15)), jump);
     fleet.life(&off, minutes(20)).await.unwrap();
-    // The whole fleet is away.
+    // The whole fleet is down.
     fleet.until(minutes(110)).await;
     let [task] = fleet.life(&Rc::default(), minutes(112)).await.unwrap().try_into().unwrap();
     let came = fleet.came.borrow();
@@ -25,7 +25,7 @@ async fn a_clock_that_is_days_ahead_takes_nothing_away_from_the_days_to_come() {
     assert_eq!(task.missed, 0, "{task:?}");
 }
 
-/// It told the times of all the hours as missed that the others had sent.
+/// Regression: it reported all times as missed that the others had sent in those hours.
 #[tokio::test(start_paused = true)]
 async fn what_others_sent_while_one_was_suspended_is_not_missed() {
     let fleet = Fleet::new(1, false, minutes(5));
@@ -38,7 +38,7 @@ async fn what_others_sent_while_one_was_suspended_is_not_missed() {
     assert!(fleet.times()[..199].iter().all(|time| fleet.came.borrow().contains_key(time)));
 }
 
-/// One that waited in the line was tried, and sent, before anybody asked.
+/// Regression: a time that waited for a free place was tried and sent before its lateness was checked.
 #[tokio::test(start_paused = true)]
 async fn a_time_that_got_too_late_in_the_line_is_not_sent() {
     let fleet = Fleet::new(1, false, minutes(5));
@@ -56,7 +56,7 @@ async fn a_time_that_got_too_late_in_the_line_is_not_sent() {
     assert_eq!((cron.status()[0].sent, cron.status()[0].missed), (1, 1));
 }
 
-/// No one is up for three hours: what `catch_up` covers is sent, and the rest told.
+/// No instance is up for three hours: what `catch_up` covers is sent, and the rest is reported.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_was_up_for_is_caught_up_or_told() {
     let fleet = Fleet::new(1, false, minutes(30));

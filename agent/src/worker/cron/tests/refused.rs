@@ -1,8 +1,8 @@
-//! A task whose claims S3 does not take.
+//! A task whose claims S3 refuses.
 
 use super::*;
 
-/// S3 that refuses some writes of claims.
+/// An S3 that refuses some writes of claims.
 struct Refusing {
     route: Route,
     refuses: fn(&str, Only<'_>) -> bool,
@@ -26,7 +26,7 @@ impl Objects for Refusing {
     }
 }
 
-/// What is known of the tasks `a` and `b` after three hours in which both are due each minute.
+/// The status of the tasks `a` and `b` after three hours in which both are due every minute.
 async fn after_three_hours(catch_up: Duration, refuses: fn(&str, Only<'_>) -> bool) -> [Periodic; 2] {
     let mut fleet = Fleet::new(1, false, catch_up);
     let b = Task { name: "b".into(), ..fleet.settings.tasks[0].clone() };
@@ -43,7 +43,7 @@ async fn after_three_hours(catch_up: Duration, refuses: fn(&str, Only<'_>) -> bo
     cron.status().try_into().unwrap()
 }
 
-/// Each kept a place for ever, and after fifty of them no task at all was sent.
+/// Regression: each such time occupied a place forever, and after fifty of them no task was sent at all.
 #[tokio::test(start_paused = true)]
 async fn a_time_that_cannot_be_marked_as_sent_is_given_up() {
     let is_mark = |place: &str, only: Only<'_>| place.contains("/b/") && matches!(only, Only::IfMatch(_));
@@ -53,7 +53,7 @@ async fn a_time_that_cannot_be_marked_as_sent_is_given_up() {
     assert!(b.trouble.is_some_and(|why| why.contains("allow s3:PutObject")));
 }
 
-/// For a day, each kept a place, and the others had none.
+/// Regression: for a day, each such time occupied a place, and other tasks had none.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_cannot_be_sent_holds_up_no_other() {
     let is_claim = |place: &str, _: Only<'_>| place.contains("/b/2026-");

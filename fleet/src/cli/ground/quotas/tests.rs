@@ -31,7 +31,7 @@ fn a_policy_needs_what_it_launches_before_it_ends_any() {
         [2, 1, 0]
     );
     let new = demand(PLAIN, &by(Policy::Rolling, 0, 20), true);
-    assert_eq!((new.desired, new.more), (1, 1), "the template creates one at the least");
+    assert_eq!((new.desired, new.more), (1, 1), "the template creates at least one");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn larger_instances_need_more_although_none_is_launched_first() {
     assert_eq!([rolling.peak(Market::OnDemand, 8, 4), rolling.peak(Market::OnDemand, 32, 4)], [16, 32]);
 }
 
-/// What is said of a deployment of four instances of four vCPUs each, where others use 40 and it uses 16.
+/// The message about a deployment of four instances of four vCPUs each, where others use 40 and it uses 16.
 fn said(policy: Policy, is_new: bool, quota: u64) -> Option<String> {
     let environment = environment(PLAIN);
     let demand = Demand::of(&environment, &by(policy, 4, 20), is_new);
@@ -63,15 +63,15 @@ fn said(policy: Policy, is_new: bool, quota: u64) -> Option<String> {
 #[test]
 fn what_does_not_fit_is_told_with_what_needs_less() {
     insta::assert_snapshot!(said(Policy::Immutable, false, 71).unwrap(), @r#"
-    prod does not fit into the account's quota of vCPUs: the quota "Running On-Demand Standard instances" is 71 vCPUs in eu-central-1; 40 are used by others, 16 by prod now, and prod needs 32 at a time, by m7i.xlarge of 4 each
-      hint: deploy by `--policy rolling`, which launches no more than it ends, or raise the quota L-1216C47A in Service Quotas
+    prod does not fit into the account's quota of vCPUs: the quota "Running On-Demand Standard instances" is 71 vCPUs in eu-central-1; 40 are used by others, 16 by prod now, and prod needs 32 at once, as m7i.xlarge of 4 each
+      hint: deploy with `--policy rolling`, which does not launch additional instances, or raise the quota L-1216C47A in Service Quotas
     "#);
     assert_eq!(said(Policy::Immutable, false, 72), None);
     let batch = said(Policy::RollingWithBatch, false, 59).unwrap();
-    assert!(batch.contains("lower `deployment.batch` in fleet.yaml, or deploy by `--policy rolling`"), "{batch}");
+    assert!(batch.contains("lower `deployment.batch` in fleet.yaml, or deploy with `--policy rolling`"), "{batch}");
     assert_eq!(said(Policy::RollingWithBatch, false, 60), None);
     let new = said(Policy::Rolling, true, 50).unwrap();
-    assert!(new.contains("40 are used by others, and prod needs 16 at a time") && new.contains("lower `instances.min`"), "{new}");
+    assert!(new.contains("40 are used by others, and prod needs 16 at once") && new.contains("lower `instances.min`"), "{new}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn targets_are_counted_with_those_that_are_launched_first() {
     };
     assert_eq!((said(Policy::Rolling, 600), said(Policy::RollingWithBatch, 750)), (None, None));
     insta::assert_snapshot!(said(Policy::Immutable, 1200).unwrap(), @r#"
-    prod has more targets than a load balancer may have: the quota "Targets per Target Group per Region" is 1000 in eu-central-1, and 1200 instances serve at a time
-      hint: deploy by `--policy rolling`, which launches no more than it ends, or raise the quota L-A0D0B863 in Service Quotas
+    prod needs more targets than a load balancer may have: the quota "Targets per Target Group per Region" is 1000 in eu-central-1, and 1200 instances serve at once
+      hint: deploy with `--policy rolling`, which does not launch additional instances, or raise the quota L-A0D0B863 in Service Quotas
     "#);
 }

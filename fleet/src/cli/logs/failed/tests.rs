@@ -74,7 +74,7 @@ fn a_journal_that_was_left_out_says_why() {
     ");
 }
 
-/// By the tag if EC2 still knows the instance, else by the time of its boot.
+/// The tag counts if EC2 still knows the instance, otherwise the time of the boot.
 #[test]
 fn each_is_of_a_deployment() {
     use crate::deployment::record::tests::{beginner, goal};

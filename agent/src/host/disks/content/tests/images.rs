@@ -1,4 +1,4 @@
-//! Superblocks made by hand, with what is looked at and little more.
+//! Hand-made superblocks that contain little more than what is checked.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ pub(super) const SIZE: u64 = 400 * MIB;
 pub(super) const UUID: [u8; 16] = *b"\x3f\x0b\xcb\xd7\x66\x0f\x4f\x07\xb6\x75\x13\xeb\xc8\x5f\xed\x88";
 pub(super) const WRITTEN: &str = "3f0bcbd7-660f-4f07-b675-13ebc85fed88";
 
-/// A disk that is all zeros but for some bytes.
+/// A disk that is all zeros except for some bytes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image {
     size: u64,
@@ -28,7 +28,7 @@ impl Image {
         self
     }
 
-    /// A structure that begins at `at`: its fields, by their offsets.
+    /// Writes a structure that begins at `at`, with these fields at their offsets.
     pub(super) fn holding(self, at: u64, fields: &[(u64, &[u8])]) -> Self {
         fields.iter().fold(self, |image, (offset, bytes)| image.with(at + offset, bytes))
     }
@@ -49,7 +49,7 @@ impl Image {
         recognise(self).unwrap()
     }
 
-    /// Kind, label, UUID, size and, if it is not clean, state of each signature.
+    /// Kind, label, UUID, size and, unless it is clean, state of each signature.
     pub(super) fn told(&self) -> String {
         let Content::Holds(signatures) = self.content() else { return format!("{:?}", self.content()) };
         let told = signatures.into_iter().map(|found| {
@@ -109,7 +109,7 @@ pub(super) fn summed_xfs(image: Image) -> Image {
     image.with(224, &sum.to_le_bytes())
 }
 
-/// Features: compatible, incompatible, read-only.
+/// Takes the compatible, incompatible and read-only features.
 pub(super) fn ext(state: u16, [compatible, incompatible, read_only]: [u32; 3]) -> Image {
     let image = Image::blank(SIZE).holding(
         1024,

@@ -1,8 +1,8 @@
-//! A compose file, as far as it says what is pulled and what is built. Pure.
+//! Extracts from a compose file which images are pulled and which are built. Pure.
 
 use crate::steps::application::ebextensions::yaml::{self, Node, Value};
 
-/// What the services of a compose file run.
+/// The images that the services of a compose file run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Services {
     /// The images that are pulled.
@@ -11,7 +11,7 @@ pub(super) struct Services {
     pub(super) built: Vec<String>,
 }
 
-/// Nothing of a text that is not YAML: compose itself says what is wrong with it.
+/// Empty for a text that is not YAML: compose itself reports the error.
 pub(super) fn services(text: &str) -> Services {
     let mut found = Services::default();
     let root = yaml::parse(text).ok().and_then(|parsed| parsed.root);

@@ -9,19 +9,19 @@ use crate::steps::application::remark::Remark;
 
 pub(super) const DOCKERRUN: &str = "Dockerrun.aws.json";
 
-/// What of it is used.
+/// The fields that are used.
 #[derive(Debug, Default)]
 pub(super) struct Dockerrun {
     pub(super) image: Option<String>,
     pub(super) port: Option<u16>,
-    /// Directory of the machine, and of the container.
+    /// Directory on the machine, and directory in the container.
     pub(super) volumes: Vec<(String, String)>,
     pub(super) entrypoint: Option<String>,
     pub(super) command: Option<String>,
     pub(super) warnings: Vec<Remark>,
 }
 
-/// `None` if the release has none.
+/// `None` if the release has no such file.
 pub(super) fn dockerrun(release: &Release) -> Option<Result<Dockerrun, Remark>> {
     Some(release.text(DOCKERRUN)?.and_then(parsed))
 }
@@ -60,7 +60,7 @@ fn unread(key: &str) -> Remark {
     Remark::of(DOCKERRUN, format!("`{key}` is not read"), hint)
 }
 
-/// A number, a boolean or a string, as text: people write `1` and `"1"`.
+/// A number, boolean or string as text, because both `1` and `"1"` are common.
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -14,7 +14,7 @@ fn conf(fields: Value, site: &Site<'_>, version: &str) -> String {
     site.conf(&fields, &Nginx { version: Version::parse(version).unwrap(), user: "www-data", ipv6: true })
 }
 
-/// The lines with one of `words`, without what is at both ends.
+/// The lines that begin with one of `words`, trimmed.
 fn lines<'c>(conf: &'c str, words: &[&str]) -> Vec<&'c str> {
     conf.lines().map(str::trim).filter(|line| words.iter().any(|word| line.starts_with(word))).collect()
 }
@@ -67,7 +67,7 @@ fn tls_is_written_as_the_version_of_nginx_reads_it() {
     assert_eq!(lines(&without, &["listen 80 "]).len(), 1);
 }
 
-/// Without overlap the release has the application's port itself.
+/// Without overlap, the release itself uses the application's port.
 #[test]
 fn neighbours_reach_the_present_release_at_the_applications_port() {
     assert_eq!(lines(&conf(json!({}), &SHOP, "nginx/1.22.1"), &["listen 127"]), ["listen 127.0.0.1:5000 backlog=4096;"]);
@@ -125,7 +125,7 @@ fn what_is_quoted_stays_in_its_quotes() {
 }
 
 proptest::proptest! {
-    /// Whatever path is not refused, it adds its two locations and nothing else.
+    /// Any accepted path adds its two locations and nothing else.
     #[test]
     fn no_path_adds_a_directive(
         paths in proptest::collection::btree_map("/[a-z./+]{0,3}\\PC{0,20}", "[a-z./]{0,3}\\PC{1,20}", 1..3),
@@ -143,7 +143,7 @@ proptest::proptest! {
     }
 }
 
-/// A file says so: nothing is reloaded, and of other requests nothing is looked at.
+/// A file controls this: nothing is reloaded, and other requests are not checked.
 #[test]
 fn the_path_of_health_answers_503_while_the_machine_is_drained() {
     let conf = |health| conf(json!({}), &Site { health, ..SHOP }, "nginx/1.22.1");
@@ -155,13 +155,13 @@ fn the_path_of_health_answers_503_while_the_machine_is_drained() {
     for without in [None, Some("/$x")] {
         assert!(!conf(without).contains("leaving"));
     }
-    // Where everybody comes, only those are told who ask for nothing else.
+    // At a path that all clients request, only health checkers get the answer.
     insta::assert_snapshot!(lines(&conf(Some("/")), &["if ("]).join("\n"), @r#"
     if ($uri = "/") { set $ingot_leaving /run/ingot/proxy/leaving; }
     if ($http_user_agent !~ "^(ELB-HealthChecker/|Amazon-Route53-Health-Check-Service)") { set $ingot_leaving ""; }
     if (-f $ingot_leaving) { return 503; }
     "#);
-    // nginx compares what it has decoded.
+    // nginx compares decoded paths.
     insta::assert_snapshot!(lines(&conf(Some("/is%20up//x.y")), &["if ("]).join("\n"), @r#"
     if ($request_uri ~ "^/is\\%20up//x\\.y([?]|$)") { set $ingot_leaving /run/ingot/proxy/leaving; }
     if (-f $ingot_leaving) { return 503; }

@@ -1,16 +1,16 @@
-//! The directives of a part of nginx's configuration: as nginx splits it into words, and no further.
+//! Splits a part of nginx's configuration into directives and words, as nginx does, without interpreting them.
 
 use std::ops::Range;
 
-/// A directive at the top.
+/// A top-level directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
     /// Its name and its arguments.
     pub(super) words: Vec<String>,
-    /// Whether it has more in braces.
+    /// Whether it has a block in braces.
     pub(super) is_block: bool,
     pub(super) line: usize,
-    /// All of it, with its `;`.
+    /// Its whole text, including its `;`.
     pub(super) span: Range<usize>,
 }
 
@@ -20,7 +20,7 @@ impl Statement {
     }
 }
 
-/// The directives at the top, or what is wrong, and in which line.
+/// The top-level directives, or the line and text of an error.
 pub(super) fn statements(text: &str) -> Result<Vec<Statement>, (usize, &'static str)> {
     const UNENDED: &str = "this directive does not end with `;`";
     const MISSING: &str = "no directive comes before this";
@@ -62,7 +62,7 @@ pub(super) fn statements(text: &str) -> Result<Vec<Statement>, (usize, &'static 
     }
 }
 
-/// Where a word ends; `None` if its quote does not.
+/// Where a word ends; `None` if its quote is not closed.
 fn word_end(bytes: &[u8], from: usize) -> Option<usize> {
     let quote = Some(bytes[from]).filter(|byte| matches!(byte, b'"' | b'\''));
     let mut at = from + usize::from(quote.is_some());

@@ -11,9 +11,9 @@ pub(super) struct Field {
     name: &'static str,
     low: u8,
     high: u8,
-    /// Where `*` ends: 7 is another word for Sunday.
+    /// The last value that `*` includes, since 7 also means Sunday.
     last: u8,
-    /// The names of its values, from `low` on.
+    /// The names of its values, starting at `low`.
     words: &'static [&'static str],
 }
 
@@ -26,7 +26,7 @@ pub(super) const FIELDS: [Field; 5] = [
 ];
 
 impl Field {
-    /// A bit for each value that it allows.
+    /// One bit for each value that it allows.
     pub(super) fn parse(&self, text: &str) -> Result<u64, Objection> {
         let mut allowed = 0;
         for part in text.split(',') {
