@@ -158,7 +158,7 @@ def test_a_certificate_of_another_region_changes_nothing(tmp_path, region, opera
     for command in (("plan", "prod"), ("deploy", "prod", "--release", "v2"), ("set", "prod", "COLOR=red")):
         refused = operator(*command)
         assert refused.code == BAD_DOCUMENT and arn in refused.stderr, refused
-        assert "us-east-1" in refused.stderr and f"in {REGION} to `load_balancer.certificate` in fleet.yaml" in refused.stderr, refused
+        assert "us-east-1" in refused.stderr and f"`load_balancer.certificate` in fleet.yaml to a certificate of ACM in {REGION}" in refused.stderr, refused
     assert "COLOR" not in (tmp_path / "fleet.yaml").read_text()
     assert operator.keys() == before and operator.states() == ["good"]
     writes = [call["operation"] for call in region.calls[called:] if call.get("operation") in ("UpdateStack", "CreateChangeSet", "PutObject")]

@@ -67,7 +67,7 @@ def test_what_cannot_be_counted_is_noted(region, new, service, operation):
     region.fault("denied", service, operation=operation)
     noted = new("plan", "prod", "--release", "v1")
     assert noted.code == DONE and f"allow {service}:{operation}" in noted.stderr, noted
-    assert "note: whether quotas have room is not known" in noted.stderr, noted
+    assert "note: a quota was not checked" in noted.stderr, noted
 
 
 def test_an_interface_has_so_many_security_groups(tmp_path, region):

@@ -1,4 +1,4 @@
-//! How many security groups, cache nodes, databases and roles the account has. RDS and IAM also say how many it may have.
+//! Counts the security groups, cache nodes, databases and roles of the account. RDS and IAM also return their quotas.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,15 @@ const RDS: Api = Api { service: "rds", id: "RDS", version: "2014-10-31", is_glob
 /// Source: <https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/Welcome.html>
 const ELASTICACHE: Api = Api { service: "elasticache", id: "ElastiCache", version: "2015-02-02", is_global: false };
 
-/// What there is of something, and how much there may be.
+/// How much of a quota is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) used: u64,
     pub(crate) most: u64,
 }
 
-/// What RDS has of the account in the region, by RDS's names: `DBInstances`, `DBSubnetGroups`, `AllocatedStorage` in GiB.
+/// Returns the quotas of RDS in the region with their use, by name: `DBInstances`, `DBSubnetGroups`, `AllocatedStorage` in
+/// GiB.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeAccountAttributes.html>
 pub(crate) async fn databases(aws: &Aws) -> Result<BTreeMap<String, Share>, Failure> {
@@ -37,7 +38,7 @@ pub(crate) async fn databases(aws: &Aws) -> Result<BTreeMap<String, Share>, Fail
     Ok(result.flat_map(|result| result.items("AccountQuotas")).filter_map(named).collect())
 }
 
-/// The roles of the account, in all regions. `None` if IAM does not count them.
+/// Counts the roles of the account, which belong to no region. `None` if IAM does not return the number.
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html>
 pub(crate) async fn roles(aws: &Aws) -> Result<Option<Share>, Failure> {
@@ -48,7 +49,7 @@ pub(crate) async fn roles(aws: &Aws) -> Result<Option<Share>, Failure> {
     Ok(of("Roles").zip(of("RolesQuota")).map(|(used, most)| Share { used, most }))
 }
 
-/// How many security groups there are, of all VPCs.
+/// Counts the security groups of all VPCs.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSecurityGroups.html>
 pub(crate) async fn security_groups(aws: &Aws) -> Result<u64, Failure> {
@@ -67,7 +68,7 @@ pub(crate) async fn security_groups(aws: &Aws) -> Result<u64, Failure> {
     }
 }
 
-/// How many nodes there are, of all caches.
+/// Counts the nodes of all caches.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonElastiCache/latest/APIReference/API_DescribeCacheClusters.html>
 pub(crate) async fn cache_nodes(aws: &Aws) -> Result<u64, Failure> {
@@ -93,21 +94,21 @@ mod tests {
     use crate::aws::script::{Answer, Script};
 
     #[tokio::test(start_paused = true)]
-    async fn rds_and_iam_count_themselves() {
+    async fn rds_and_iam_return_quotas_with_their_use() {
         let databases_of: Answer = Some((
             200,
             &[],
-            "<R><DescribeAccountAttributesResult><AccountQuotas><AccountQuota><AccountQuotaName>DBInstances</AccountQuotaName><Used>3</Used>\
+            "<DescribeAccountAttributesResponse><DescribeAccountAttributesResult><AccountQuotas><AccountQuota><AccountQuotaName>DBInstances</AccountQuotaName><Used>3</Used>\
              <Max>40</Max></AccountQuota><AccountQuota><AccountQuotaName>AllocatedStorage</AccountQuotaName><Used>500</Used><Max>100000</Max>\
-             </AccountQuota></AccountQuotas></DescribeAccountAttributesResult></R>",
+             </AccountQuota></AccountQuotas></DescribeAccountAttributesResult></DescribeAccountAttributesResponse>",
         ));
         let summary: Answer = Some((
             200,
             &[],
-            "<R><GetAccountSummaryResult><SummaryMap><entry><key>Roles</key><value>998</value></entry><entry><key>RolesQuota</key>\
-             <value>1000</value></entry></SummaryMap></GetAccountSummaryResult></R>",
+            "<GetAccountSummaryResponse><GetAccountSummaryResult><SummaryMap><entry><key>Roles</key><value>998</value></entry><entry><key>RolesQuota</key>\
+             <value>1000</value></entry></SummaryMap></GetAccountSummaryResult></GetAccountSummaryResponse>",
         ));
-        let script = Script::of(&[databases_of, summary, Some((200, &[], "<R/>"))]);
+        let script = Script::of(&[databases_of, summary, Some((200, &[], "<GetAccountSummaryResponse/>"))]);
         let found = databases(&script.aws()).await.unwrap();
         assert_eq!(found["DBInstances"], Share { used: 3, most: 40 });
         assert_eq!(found["AllocatedStorage"], Share { used: 500, most: 100_000 });
@@ -117,31 +118,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_pages_are_counted() {
-        let first: Answer = Some((200, &[], "<R><securityGroupInfo><item/><item/></securityGroupInfo><nextToken>more</nextToken></R>"));
-        let last: Answer = Some((200, &[], "<R><securityGroupInfo><item/></securityGroupInfo><nextToken/></R>"));
-        assert_eq!(security_groups(&Script::of(&[first, last]).aws()).await.unwrap(), 3);
         let first: Answer = Some((
             200,
             &[],
-            "<R><DescribeCacheClustersResult><Marker>more</Marker><CacheClusters><CacheCluster><NumCacheNodes>3</NumCacheNodes>\
-             </CacheCluster></CacheClusters></DescribeCacheClustersResult></R>",
+            "<DescribeSecurityGroupsResponse><securityGroupInfo><item/><item/></securityGroupInfo><nextToken>more</nextToken></DescribeSecurityGroupsResponse>",
         ));
         let last: Answer = Some((
             200,
             &[],
-            "<R><DescribeCacheClustersResult><CacheClusters><CacheCluster><NumCacheNodes>1</NumCacheNodes></CacheCluster>\
-             <CacheCluster><NumCacheNodes>1</NumCacheNodes></CacheCluster></CacheClusters></DescribeCacheClustersResult></R>",
+            "<DescribeSecurityGroupsResponse><securityGroupInfo><item/></securityGroupInfo><nextToken/></DescribeSecurityGroupsResponse>",
+        ));
+        assert_eq!(security_groups(&Script::of(&[first, last]).aws()).await.unwrap(), 3);
+        let first: Answer = Some((
+            200,
+            &[],
+            "<DescribeCacheClustersResponse><DescribeCacheClustersResult><Marker>more</Marker><CacheClusters><CacheCluster><NumCacheNodes>3</NumCacheNodes>\
+             </CacheCluster></CacheClusters></DescribeCacheClustersResult></DescribeCacheClustersResponse>",
+        ));
+        let last: Answer = Some((
+            200,
+            &[],
+            "<DescribeCacheClustersResponse><DescribeCacheClustersResult><CacheClusters><CacheCluster><NumCacheNodes>1</NumCacheNodes></CacheCluster>\
+             <CacheCluster><NumCacheNodes>1</NumCacheNodes></CacheCluster></CacheClusters></DescribeCacheClustersResult></DescribeCacheClustersResponse>",
         ));
         assert_eq!(cache_nodes(&Script::of(&[first, last]).aws()).await.unwrap(), 5);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_denied_is_named() {
-        let denied: Answer = Some((
-            403,
-            &[],
-            "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>",
-        ));
+    async fn a_denied_call_names_the_right() {
+        let denied: Answer =
+            Some((403, &[], "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>"));
         let aws = || Script::of(&[denied]).aws();
         for (failure, action) in [
             (databases(&aws()).await.unwrap_err(), "rds:DescribeAccountAttributes"),

@@ -1,5 +1,5 @@
-//! What this version and those before it have written is read, and rewritten without loss: the objects in
-//! `tests/fleet/written`, each called by what it is and by its schema. Who raises a schema adds a file, and changes none.
+//! Tests that objects written by this version and by older ones are read and rewritten without loss: the files in
+//! `tests/fleet/written`, named by kind and schema. A new schema gets new files; existing ones never change.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::terms::Terms;
 use crate::digest::Sha256;
 use crate::release::manifest::{Maker, Manifest};
 
-/// Name and content of each.
+/// The name and the content of each file.
 fn written() -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fleet/written");
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -23,7 +23,7 @@ fn written() -> Vec<(String, Vec<u8>)> {
     entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
 }
 
-/// The kind and the schema in such a name.
+/// The kind and the schema in the name of a file.
 fn of_name(name: &str) -> (&str, u64) {
     let mut parts = name.split('-');
     (parts.next().unwrap(), parts.next().unwrap().parse().unwrap())
@@ -37,7 +37,7 @@ fn json(content: &[u8]) -> Json {
     serde_json::from_slice(content).unwrap()
 }
 
-/// As this version writes what it has read.
+/// Reads an object and writes it as this version does.
 fn again(kind: &str, content: &[u8]) -> Option<Vec<u8>> {
     Some(match kind {
         "record" => Record::read(content, "shop", "prod", 7).ok()?.write(),
@@ -50,7 +50,7 @@ fn again(kind: &str, content: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn what_any_version_has_written_is_read() {
+fn objects_of_every_version_are_read() {
     for (name, content) in written() {
         let (kind, schema_of_name) = of_name(&name);
         assert_eq!(schema(&content), schema_of_name, "{name}");
@@ -60,7 +60,7 @@ fn what_any_version_has_written_is_read() {
 }
 
 #[test]
-fn there_is_one_of_each_schema() {
+fn every_schema_has_a_file() {
     let at = "2026-11-30T23:00:00Z".parse().unwrap();
     let maker = Maker { by: "ann".into(), at, attempt: "1".into() };
     let manifest = Manifest::new("shop", "v1".parse().unwrap(), Sha256::of(b""), 7, "tar.zst", maker);
@@ -75,7 +75,6 @@ fn there_is_one_of_each_schema() {
     let expected: BTreeSet<(String, u64)> =
         newest.iter().flat_map(|(kind, content)| (1..=schema(content)).map(|number| ((*kind).to_owned(), number))).collect();
     let names: Vec<String> = written().into_iter().map(|(name, _)| name).collect();
-    let found: BTreeSet<(String, u64)> =
-        names.iter().map(|name| of_name(name)).map(|(kind, number)| (kind.to_owned(), number)).collect();
+    let found: BTreeSet<(String, u64)> = names.iter().map(|name| of_name(name)).map(|(kind, number)| (kind.to_owned(), number)).collect();
     assert_eq!(found, expected);
 }

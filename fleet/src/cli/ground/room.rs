@@ -1,8 +1,8 @@
-//! Whether the account has room for what a stack makes besides instances and load balancer: the stack itself, its security
-//! groups and role, a database, a cache. Counted is what is not there yet.
+//! Checks that the rest of what a stack creates fits into the quotas of the account: the stack itself, its security groups
+//! and role, a database, a cache. Counts only what does not exist yet.
 //!
-//! Rules of security groups are not counted: each group of the templates has three at the most of each direction, and an account
-//! may have 60. <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
+//! Rules of security groups are not counted: the templates' groups have at most three in each direction, and the quota is
+//! 60 at least. <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 
 use std::collections::BTreeMap;
 
@@ -15,24 +15,23 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-const UNKNOWN: &str = "whether quotas have room is not known";
+const UNKNOWN: &str = "a quota was not checked";
 
-/// So many security groups an interface may have in any account: the quota can be raised, and not lowered. Source: that of
-/// rules.
+/// What the quota of security groups per network interface is at least in any account: it can be raised, but not lowered.
+/// Source: the page of its code.
 const OF_AN_INTERFACE_AT_LEAST: u64 = 5;
 
-/// Something of which there may be so many.
+/// A kind of resource with a quota.
 struct Kind {
     plural: &'static str,
     service: &'static str,
     code: &'static str,
-    /// What needs less of it.
+    /// How to need fewer: one order.
     less: &'static str,
 }
 
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/cfn.html>
-const STACKS: Kind =
-    Kind { plural: "stacks", service: "cloudformation", code: "L-0485CB21", less: "delete a stack that nothing uses" };
+const STACKS: Kind = Kind { plural: "stacks", service: "cloudformation", code: "L-0485CB21", less: "delete a stack that nothing uses" };
 
 /// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 const SECURITY_GROUPS: Kind =
@@ -55,7 +54,8 @@ const CACHE_NODES: Kind = Kind {
     less: "lower `cache.replicas` in fleet.yaml, leave `cache` out, or delete a cache that nothing uses",
 };
 
-/// What RDS calls them, and in whose words Service Quotas has them.
+/// The names of RDS and of Service Quotas.
+///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/rds-service.html>
 const OF_DATABASES: [(&str, &str, Kind); 3] = [
     (
@@ -100,7 +100,7 @@ pub(super) async fn suffices(operator: &Operator, standing: Option<&Standing>) -
     stacks.and(groups).and(nodes).and(interface).and(roles).and(databases)
 }
 
-/// Where Service Quotas says how many there may be, and the service lists them.
+/// Compares what the service lists with the quota.
 async fn counts(operator: &Operator, kind: &Kind, more: u64, used: impl Future<Output = Result<u64, Failure>>) -> Result<(), Failure> {
     if more == 0 {
         return Ok(());
@@ -111,7 +111,7 @@ async fn counts(operator: &Operator, kind: &Kind, more: u64, used: impl Future<O
 }
 
 async fn of_an_interface(operator: &Operator, count: u64) -> Result<(), Failure> {
-    // What a new interface has, nothing has yet.
+    // A new interface has none yet.
     let more = if count > OF_AN_INTERFACE_AT_LEAST { count } else { 0 };
     counts(operator, &OF_AN_INTERFACE, more, async { Ok(0) }).await
 }
@@ -140,7 +140,7 @@ impl Kind {
         Quota { code: self.code.to_owned(), name: name.to_owned(), value }
     }
 
-    /// What is in the way, if these do not fit.
+    /// Returns the failure if `more` of them do not fit.
     fn lack(&self, operator: &Operator, more: u64, quota: &Quota, used: u64) -> Option<Failure> {
         self.told(operator.name(), &operator.aws.region, more, quota, used)
     }
@@ -154,12 +154,12 @@ impl Kind {
     }
 }
 
-/// What an environment needs that is not there.
+/// What an environment needs and does not have yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Needs {
     stacks: u64,
     security_groups: u64,
-    /// Security groups that each instance has.
+    /// Security groups of each instance.
     of_an_instance: u64,
     roles: u64,
     databases: u64,
@@ -190,7 +190,7 @@ impl Needs {
         }
     }
 
-    /// The first of these that RDS has no room for, how much more of it is needed, the quota, and what is used.
+    /// Returns the first quota of RDS that is too small: its kind, how much more is needed, the quota, and what is used.
     fn of_databases(&self, found: &BTreeMap<String, Share>) -> Option<(&'static Kind, u64, Quota, u64)> {
         let more = [self.databases, self.databases, self.storage_gib];
         let told = OF_DATABASES.iter().zip(more).filter(|(_, more)| *more > 0);

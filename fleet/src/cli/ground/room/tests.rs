@@ -2,7 +2,7 @@ use super::*;
 use crate::fleet;
 use crate::stack::{self, Content};
 
-/// Of an environment with these lines.
+/// The needs of an environment with these lines, and what its template creates.
 async fn needs(lines: &str) -> (Needs, Vec<Content>) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("web.yaml"), "#ingot\nversion: 1\n").unwrap();
@@ -21,9 +21,8 @@ const NETWORK: &str = "    network: { vpc: vpc-1a2b3c4d, subnets: [subnet-1a2b3c
 const INSTANCES: &str = "    instances: { types: [m7i.large], min: 2, max: 4 }\n";
 const DATA: &str = "    database: { class: db.t4g.micro, storage_gib: 100 }\n    cache: { node: cache.t4g.small, replicas: 2 }\n";
 
-/// What is counted is what the templates make.
 #[tokio::test(flavor = "current_thread")]
-async fn an_environment_needs_what_its_template_makes() {
+async fn an_environment_needs_what_its_template_creates() {
     let single = "    tier: web\n    mode: single_instance\n    network: { vpc: vpc-1a2b3c4d, subnets: [subnet-1a2b3c4d] }\n    instances: \
                   { types: [m7i.large] }\n";
     for (lines, security_groups) in [
@@ -47,9 +46,10 @@ async fn an_environment_needs_what_its_template_makes() {
 }
 
 fn environment(lines: &str) -> Environment {
+    let groups = [1, 2, 3, 4, 5].map(|number| format!("sg-1a2b3c4{number}")).join(", ");
     let text = format!(
         "version: 1\napplication: shop\nreleases: s3://acme/\nenvironments:\n  prod:\n    tier: web\n    image: ami-1\n    document: \
-         web.yaml\n    network: {{ vpc: vpc-1, subnets: [subnet-1, subnet-2], security_groups: [sg-1, sg-2, sg-3, sg-4, sg-5] }}\n{lines}"
+         web.yaml\n    network: {{ vpc: vpc-1a2b3c4d, subnets: [subnet-1a2b3c4d, subnet-2a2b3c4d], security_groups: [{groups}] }}\n{lines}"
     );
     fleet::read("fleet.yaml", &text).fleet.environments.remove(0)
 }
@@ -61,7 +61,7 @@ fn stands(outputs: &[&str], gib: &str) -> Standing {
 }
 
 #[test]
-fn what_is_there_is_not_needed_again() {
+fn existing_resources_are_not_counted_again() {
     let environment = environment(DATA);
     let all = Needs::of(&environment, Some(&stands(&["Group", "Database", "Cache"], "100")));
     assert_eq!(all, Needs { of_an_instance: 6, ..Needs::default() });
@@ -69,20 +69,23 @@ fn what_is_there_is_not_needed_again() {
     assert_eq!(larger, Needs { storage_gib: 20, ..all.clone() });
     let added = Needs::of(&environment, Some(&stands(&["Group"], "20")));
     assert_eq!(added, Needs { security_groups: 2, databases: 1, storage_gib: 100, cache_nodes: 3, ..all });
-    // What is left of a creation that failed is deleted before the next one.
+    // A stack whose creation failed is deleted before the next creation.
     let rolled_back = Needs::of(&environment, Some(&stands(&[], "100")));
     assert_eq!((rolled_back.stacks, rolled_back.security_groups, rolled_back.roles), (0, 4, 1));
 }
 
 #[test]
-fn what_does_not_fit_is_told_with_what_needs_less() {
+fn a_failure_names_the_quota_and_how_to_need_fewer() {
     let quota = |kind: &Kind| kind.quota("VPC security groups per Region", 2500);
-    insta::assert_snapshot!(SECURITY_GROUPS.told("prod", "eu-central-1", 4, &quota(&SECURITY_GROUPS), 2497).unwrap(), @"");
+    insta::assert_snapshot!(SECURITY_GROUPS.told("prod", "eu-central-1", 4, &quota(&SECURITY_GROUPS), 2497).unwrap(), @r#"
+    prod needs more security groups than the account may have: the quota "VPC security groups per Region" is 2500 in eu-central-1, 2497 are used, and prod needs 4 more
+      hint: delete security groups that nothing uses, or raise the quota L-E79EC296 in Service Quotas
+    "#);
     assert!(SECURITY_GROUPS.told("prod", "eu-central-1", 3, &quota(&SECURITY_GROUPS), 2497).is_none());
 }
 
 #[test]
-fn rds_says_which_of_its_quotas_has_no_room() {
+fn the_quota_of_rds_that_is_too_small_is_found() {
     let needs = Needs { databases: 1, storage_gib: 100, ..Needs::default() };
     let found = |instances, groups, gib| {
         let share = |used| Share { used, most: 40 };
@@ -98,5 +101,5 @@ fn rds_says_which_of_its_quotas_has_no_room() {
     assert_eq!(code(found(40, 40, 900)), Some(("L-7B6409FD", 1)));
     assert_eq!(code(found(39, 40, 901)), Some(("L-48C6BF61", 1)));
     assert_eq!(code(found(39, 39, 901)), Some(("L-7ADDB58A", 100)));
-    assert_eq!(code(BTreeMap::new()), None, "what RDS does not count is not known");
+    assert_eq!(code(BTreeMap::new()), None, "RDS returns no quota");
 }
