@@ -150,6 +150,21 @@ def test_a_certificate_that_cannot_be_taken_is_refused(tmp_path, region):
     assert "allow acm:DescribeCertificate" in noted.stderr, noted
 
 
+def test_a_certificate_of_another_region_changes_nothing(tmp_path, region, operator):
+    plain, before = (tmp_path / "fleet.yaml").read_text(), operator.keys()
+    arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+    operator.write("fleet.yaml", f"{plain}    load_balancer: {{ certificate: '{arn}' }}\n")
+    called = len(region.calls)
+    for command in (("plan", "prod"), ("deploy", "prod", "--release", "v2"), ("set", "prod", "COLOR=red")):
+        refused = operator(*command)
+        assert refused.code == BAD_DOCUMENT and arn in refused.stderr, refused
+        assert "us-east-1" in refused.stderr and f"`load_balancer.certificate` in fleet.yaml to a certificate of ACM in {REGION}" in refused.stderr, refused
+    assert "COLOR" not in (tmp_path / "fleet.yaml").read_text()
+    assert operator.keys() == before and operator.states() == ["good"]
+    writes = [call["operation"] for call in region.calls[called:] if call.get("operation") in ("UpdateStack", "CreateChangeSet", "PutObject")]
+    assert writes == [] and releases(region) == ["v1", "v1"]
+
+
 # Rights.
 
 

@@ -1,13 +1,16 @@
-"""`ingot-fleet deploy` killed at 20 moments: whether or not it is run again, an environment ends up in the same way.
+"""`ingot-fleet deploy` killed at 20 moments: whether or not it is run again, an environment ends up in the same way. For each
+policy, and for workers.
 
-The moments are calls of AWS, spread over all that an undisturbed deployment makes: it is killed as soon as so many have come.
-CloudFormation goes on alone; what it needs a second order for is made up for by the run that follows, or undone by `abort`.
+One moment is right after the start: when CloudFormation has just begun to replace instances. The others are calls of AWS, spread
+over all that an undisturbed deployment makes: it is killed as soon as so many have come. CloudFormation goes on alone; what it
+needs a second order for is made up for by the run that follows, or undone by `abort`.
 """
 
 import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 from harness import fleet as fleets
@@ -18,6 +21,9 @@ from harness.region.operated import Operator, runs, witnesses
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")]
 
+WORKERS = {"tier": "worker", "queue": {"visibility": "5m"}}
+ENVIRONMENTS = {policy: {"deployment": {"policy": policy}} for policy in ("all_at_once", "rolling", "rolling_with_batch", "immutable")}
+ENVIRONMENTS["rolling of workers"] = {**WORKERS, "deployment": {"policy": "rolling"}}
 MOMENTS = 20
 PACE = Pace(schedule=50, patience=30)
 CAUSE = "applications.shop: it ended with exit code 5"
@@ -34,8 +40,8 @@ def region():
 class Killed(Operator):
     """An environment of two instances, and calls that are counted."""
 
-    def __init__(self, directory, region):
-        super().__init__(directory, region, prod={"deployment": {"policy": "rolling_with_batch"}})
+    def __init__(self, directory, region, settings: dict):
+        super().__init__(directory, region, prod=settings)
         for release in ("v1", "good", "bad"):
             self.release(release)
         created = self("create", "prod", "--release", "v1")
@@ -63,11 +69,19 @@ class Killed(Operator):
         self.back()
         return made
 
-    def kill_after(self, calls: int, release: str) -> bool:
-        """Kills a deployment once it has made so many calls. Whether it had not ended by itself."""
+    def has_made(self, calls: int) -> Callable[[], bool]:
+        """Whether so many more calls have come."""
         before = self.calls
+        return lambda: self.calls - before >= calls
+
+    def has_begun(self, number: int) -> Callable[[], bool]:
+        """Whether CloudFormation has the order that replaces instances."""
+        return lambda: self.region.stack("shop-prod").token.startswith(f"ingot-{number}-release")
+
+    def kill(self, release: str, when: Callable[[], bool], what: str) -> bool:
+        """Kills a deployment as soon as that holds. Whether it had not ended by itself."""
         process = self.start("deploy", "prod", "--release", release, "--yes")
-        self.region.poll(lambda: self.calls - before >= calls or process.poll() is not None, f"call {calls}")
+        self.region.poll(lambda: when() or process.poll() is not None, what)
         killed = process.poll() is None
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
@@ -84,17 +98,25 @@ class Killed(Operator):
 
 @pytest.mark.parametrize("again", [True, False], ids=["run again", "left alone"])
 @pytest.mark.parametrize("release", ["good", "bad"])
-def test_the_end_is_the_same(tmp_path, region, release, again):
-    operator = Killed(tmp_path, region)
+@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_the_end_is_the_same(tmp_path, region, settings, release, again):
+    operator = Killed(tmp_path, region, settings)
     # All instances run the one release or the other, and what was begun is not lost.
     wanted = {"good": (["good", "good"], "good", DONE), "bad": (["v1", "v1"], "failed", FAILED)}[release]
     total, killed = operator.whole(release), 0
     for moment in range(MOMENTS):
-        calls = 1 + total * moment // MOMENTS
         number = len(operator.states())
-        killed += operator.kill_after(calls, release)
+        if moment == 0:
+            what = f"the start of deployment {number + 1}"
+            is_killed = operator.kill(release, operator.has_begun(number + 1), what)
+            assert is_killed, region.told()
+        else:
+            calls = 1 + total * (moment - 1) // (MOMENTS - 1)
+            what = f"call {calls} of {total}"
+            is_killed = operator.kill(release, operator.has_made(calls), what)
+        killed += is_killed
         seen = operator.states()[number:]
-        told = f"killed at call {calls} of {total}: {seen}\n"
+        told = f"killed at {what}: {seen}\n"
         if again:
             result = operator.deploy(release)
             operator.rest()

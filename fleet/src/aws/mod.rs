@@ -6,6 +6,7 @@ pub(crate) mod boots;
 pub(crate) mod certificates;
 pub(crate) mod changes;
 pub(crate) mod commands;
+pub(crate) mod counted;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod freezes;

@@ -8,7 +8,7 @@ use super::trouble::Call;
 use crate::failure::Failure;
 
 /// Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>
-const IAM: Api = Api { service: "iam", id: "IAM", version: "2010-05-08", is_global: true };
+pub(super) const IAM: Api = Api { service: "iam", id: "IAM", version: "2010-05-08", is_global: true };
 
 /// A role or user whose policies can be simulated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -144,6 +144,11 @@ impl CloudFormation {
         Ok(found.map(|(name, stack)| (name, standing(&stack, None))).collect())
     }
 
+    /// Counts the stacks, nested ones included.
+    pub(crate) async fn count(&self) -> Result<u64, Failure> {
+        Ok(self.names("").await?.len() as u64)
+    }
+
     /// Returns the names of stacks with this prefix. Describing all stacks would need rights to other applications'
     /// stacks.
     async fn names(&self, beginning: &str) -> Result<Vec<String>, Failure> {

@@ -4,6 +4,7 @@
 mod certificate;
 mod quotas;
 mod rights;
+mod room;
 
 use std::collections::BTreeSet;
 
@@ -20,9 +21,13 @@ use crate::stack::Account;
 
 /// Checks that an environment of this goal can exist where fleet.yaml puts it.
 pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&Standing>, account: &Account) -> Result<(), Failure> {
-    let (found, certificate, quotas) =
-        tokio::join!(found(operator, &goal.image), certificate::holds(operator, account), quotas::hold(operator, goal, standing));
-    found.and(certificate).and(quotas)
+    let (found, certificate, quotas, room) = tokio::join!(
+        found(operator, &goal.image),
+        certificate::holds(operator, account),
+        quotas::hold(operator, goal, standing),
+        room::suffices(operator, standing)
+    );
+    found.and(certificate).and(quotas).and(room)
 }
 
 /// The same, and that the caller has the rights to deploy.

@@ -12,3 +12,6 @@ pub(crate) mod rollout;
 pub(crate) mod slot;
 pub(crate) mod swap;
 pub(crate) mod terms;
+
+#[cfg(test)]
+mod written;

@@ -8,6 +8,8 @@ SERVICES = {
     "2010-05-15": "cloudformation",
     "2010-08-01": "cloudwatch",
     "2011-01-01": "autoscaling",
+    "2014-10-31": "rds",
+    "2015-02-02": "elasticache",
     "2015-12-01": "elasticloadbalancing",
     "2016-11-15": "ec2",
     "AmazonSSM": "ssm",

@@ -18,6 +18,7 @@ SHARED = {
     ("Reader", "LookAtTheAccount"): ["AWS::StackId"],
     ("Reader", "LookAtGoldenImages"): ["ssm:${AWS::Region}:${AWS::AccountId}:parameter/golden/*"],
     ("Reader", "LookAtCertificates"): ["acm:${AWS::Region}:${AWS::AccountId}:certificate/*"],
+    ("Reader", "LookAtCaches"): ["elasticache:${AWS::Region}:${AWS::AccountId}:cluster:*"],
 }
 
 # These show user data, or what is secret by its nature.

@@ -7,7 +7,7 @@ from . import resources, several, statements
 # AWS takes no resource for these, and what an instance says of itself by Systems Manager is about itself alone.
 WITHOUT_RESOURCE = re.compile(
     r"(autoscaling|ec2|elasticloadbalancing|rds):Describe\w*\*?|cloudwatch:(DescribeAlarms|GetMetricData)"
-    r"|cloudformation:(GetTemplateSummary|ListStacks|ValidateTemplate)|secretsmanager:GetRandomPassword"
+    r"|cloudformation:(GetTemplateSummary|ListStacks|ValidateTemplate)|iam:GetAccountSummary|secretsmanager:GetRandomPassword"
     r"|servicequotas:Get(AWSDefault)?ServiceQuota|sns:(GetSubscriptionAttributes|Unsubscribe)|ssm:(GetCommandInvocation|List\w+)"
 )
 # With these, a name is not needed: they only look.

@@ -1,5 +1,7 @@
-"""SimulatePrincipalPolicy of IAM, which moto has not: everything is allowed but what `engine.rights` says.
-<https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>
+"""SimulatePrincipalPolicy of IAM, which moto has not: everything is allowed but what `engine.rights` says. And of
+GetAccountSummary, how many roles there may be.
+<https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html>,
+<https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html>
 """
 
 from moto.iam.models import iam_backends
@@ -31,4 +33,9 @@ def simulate(engine, given):
     return {"EvaluationResults": results, "IsTruncated": False}
 
 
-CALLS = {"SimulatePrincipalPolicy": simulate}
+def account_summary(engine, given):
+    roles = iam_backends[ACCOUNT]["aws"].roles
+    return {"SummaryMap": {"Roles": len(roles), "RolesQuota": int(engine.quotas.get("L-FE177D64", 1000))}}
+
+
+CALLS = {"GetAccountSummary": account_summary, "SimulatePrincipalPolicy": simulate}

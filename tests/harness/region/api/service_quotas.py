@@ -17,6 +17,10 @@ DEFAULTS = [
     ("L-0263D0A3", "ec2", "EC2-VPC Elastic IPs", 5),
     ("L-53DA6B97", "elasticloadbalancing", "Application Load Balancers per Region", 50),
     ("L-B22855CB", "elasticloadbalancing", "Target Groups per Region", 3000),
+    ("L-0485CB21", "cloudformation", "Stack count", 2000),
+    ("L-E79EC296", "vpc", "VPC security groups per Region", 2500),
+    ("L-2AFB9258", "vpc", "Security groups per network interface", 5),
+    ("L-DFE45DF3", "elasticache", "Nodes per Region", 300),
 ]
 
 
