@@ -306,7 +306,7 @@ mod tests {
         let (_, text) = told(403, "AccessDenied", "Access Denied", Some("eu-central-1"), "s3:DeleteObjectVersion");
         let (_, deleting) = told(403, "AccessDenied", "", None, "cloudformation:DeleteStack");
         assert!(deleting.contains("BreakGlass") && deleting.contains("MFA"), "{deleting}");
-        assert!(text.contains("PrunerArns") && text.contains("allow s3:DeleteObjectVersion on arn:aws:s3:::acme/shop"), "{text}");
+        assert!(text.contains("PrunerArns") && text.contains("allow it s3:DeleteObjectVersion on arn:aws:s3:::acme/shop"), "{text}");
     }
 
     #[test]
