@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::aws::client::http::{Http, reason};
 use crate::aws::client::skew;
 use crate::aws::metadata::ImdsError;
-use crate::net::plain_http::{self, SendError};
+use crate::net::plain_http::{Client, SendError};
 
 /// How long a metadata session token is valid: six hours, the longest IMDS grants.
 ///
@@ -45,6 +45,7 @@ pub(super) struct Transport {
     endpoint: Url,
     /// Tried when `endpoint` does not connect.
     other: Option<Url>,
+    client: Client,
 }
 
 /// A token, and the endpoint that issued it.
@@ -101,7 +102,7 @@ pub(super) enum Miss {
 
 impl Transport {
     pub(super) fn new(http: Http, endpoint: Url, other: Option<Url>) -> Self {
-        Self { http, endpoint, other }
+        Self { http, endpoint, other, client: Client::default() }
     }
 
     /// Requests a token once: over IPv4 first, and over IPv6 too if IPv4 fails to connect or is slow.
@@ -158,15 +159,15 @@ impl Transport {
         let request = request.body(String::new()).map_err(|error| malformed(error.to_string()))?;
         let exchange = self.http.exchanges().begin(format!("IMDS {path}"));
         let connect_timeout = CONNECT_TIMEOUTS[rung.min(CONNECT_TIMEOUTS.len() - 1)];
-        let sent = plain_http::send(request, self.http.resolver(), connect_timeout).await;
+        let sent = self.client.send(request, self.http.resolver(), connect_timeout).await;
         let mut response = sent.map_err(|error| again(&error, !error.is_connect(), matches!(error, SendError::Interim)))?;
-        let status = response.status();
+        let status = response.head.status;
         exchange.answered(status.as_u16());
-        let retry_after = retry_after(response.headers());
-        let date = response.headers().get(DATE).and_then(|date| skew::parsed(date.to_str().ok()?));
+        let retry_after = retry_after(&response.head.headers);
+        let date = response.head.headers.get(DATE).and_then(|date| skew::parsed(date.to_str().ok()?));
         let mut body = Vec::new();
         // A body shorter than its Content-Length is an error here, never a short answer.
-        while let Some(chunk) = plain_http::chunk(&mut response).await.map_err(|error| again(&error, true, false))? {
+        while let Some(chunk) = self.client.chunk(&mut response).await.map_err(|error| again(&error, true, false))? {
             if body.len() + chunk.len() > BODY_LIMIT {
                 return Err(malformed(format!("longer than {BODY_LIMIT} bytes")));
             }
