@@ -23,7 +23,7 @@ use crate::text::SecretText;
 pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
 
 /// What an output is that cannot be.
-const OTHER: &str = "the answer is not that of this call";
+const OTHER: &str = "the answer does not belong to this call";
 
 /// Secrets Manager.
 #[async_trait(?Send)]

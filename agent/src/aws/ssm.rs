@@ -44,7 +44,7 @@ pub(crate) enum ParameterValue {
 }
 
 /// What an output is that cannot be.
-const OTHER: &str = "the answer is not that of this call";
+const OTHER: &str = "the answer does not belong to this call";
 
 /// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
 const PAGE_LIMIT: usize = 1_000;

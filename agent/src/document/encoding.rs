@@ -105,5 +105,5 @@ pub(crate) fn plain(bytes: &[u8]) -> Option<String> {
 
 /// What content for another program is that an instance may run beside ingot.
 fn for_others(content: &[u8]) -> Option<&'static str> {
-    for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("a NodeConfig of EKS"))
+    for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("an EKS NodeConfig"))
 }

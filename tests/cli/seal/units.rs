@@ -173,7 +173,7 @@ fn units_that_ingot_brings_and_starts_are_missed() {
     let found = about_units(&image);
     assert_eq!(found.len(), 2, "{found:?}");
     for (line, name) in found.iter().zip(names) {
-        assert!(line.contains(&format!("unit-missing: there is no {name} in the image")), "{found:?}");
+        assert!(line.contains(&format!("unit-missing: {name} is not in the image")), "{found:?}");
         image.write(&format!("/usr/lib/systemd/system/{name}"), "[Unit]\nDescription=x\n");
     }
     assert_eq!(about_units(&image), [""; 0]);

@@ -33,7 +33,7 @@ impl Balancers for LiveBalancers {
         let query = Query::new(elsewhere.unwrap_or_else(|| self.connection.clone()), ELB);
         // Asked by its id alone, it would be looked for by the group's own port, and it may be there by another, or by several.
         let answer = query.call(&call, Parameters::default().with("TargetGroupArn", group)).await?;
-        let incomplete = || call.malformed("the answer lacks what every such answer has");
+        let incomplete = || call.malformed("the answer lacks required fields");
         let result = answer.child("DescribeTargetHealthResult").ok_or_else(incomplete)?;
         let own =
             result.items("TargetHealthDescriptions").filter(|item| item.child("Target").and_then(|it| it.text("Id")) == Some(instance));
