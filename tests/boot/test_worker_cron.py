@@ -324,7 +324,7 @@ def test_check_refuses_cron_without_claims(make):
     fleet = make()
     agent = fleet.agent()
     result = agent.run("check", str(agent.write("/boot.yaml", fleet.document([task()], claims=False))))
-    assert result.code == BAD_DOCUMENT and "says `cron`, and the document has no `claims:`" in result.stdout, result
+    assert result.code == BAD_DOCUMENT and "says `cron`, but the document has no `claims:`" in result.stdout, result
 
 
 def test_it_stops_with_its_long_poll_also_with_tasks(make):
