@@ -71,7 +71,7 @@ async fn sigterm_and_the_deadline_end_a_wait_for_the_metadata_service() {
 
 #[tokio::test(start_paused = true)]
 async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
-    for (user_data, what) in [(Some("#!/bin/sh\n"), "a shell script"), (None, "not there")] {
+    for (user_data, what) in [(Some("#!/bin/sh\n"), "a shell script"), (None, "absent")] {
         let user_data = user_data.map(|text| text.as_bytes().to_vec());
         let site = Site::of(Rc::new(FakeMetadata { user_data, ..metadata() }));
         site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
