@@ -88,7 +88,7 @@ impl Explanation {
     /// This failure as the end of a wait; `unreachable` if it waited for AWS or IMDS, which did not answer.
     pub(crate) fn while_waiting(mut self, reason: Option<&str>, unreachable: bool) -> Self {
         if let Some(reason) = reason {
-            self.message.push_str(", while it was waiting ");
+            self.message.push_str(", while waiting ");
             self.message.push_str(reason);
         }
         self.unreachable |= unreachable;

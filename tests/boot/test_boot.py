@@ -298,7 +298,7 @@ def test_the_same_boot_twice_at_once_runs_once(agent, tmp_path):
     first, second = first.wait(), second.wait()
     assert first.code == DONE, first
     assert second.code == DONE, second
-    assert "just done this boot" in second.stderr
+    assert "just completed this boot" in second.stderr
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 

@@ -65,7 +65,7 @@ def test_a_wrong_password_is_read_once_more_and_never_shown(agent, aws, server):
     server.wait()
     wrong = {**CREDENTIALS, "password": SECRET + "!"}
     begun = time.monotonic()
-    why = fails(agent, plain(server, aws, credentials=wrong, timeout="110s"), "refused user name and password", "correct user name")
+    why = fails(agent, plain(server, aws, credentials=wrong, timeout="110s"), "refused the user name and password", "correct the user name")
     assert time.monotonic() - begun < 100 and USER not in why
     assert "read again, secrets.db has the same password" in why and aws.count("GetSecretValue") == 2
 
@@ -74,7 +74,7 @@ def test_a_database_that_the_server_has_not(agent, aws, server):
     server.start()
     server.wait()
     # MariaDB says to who may not use a database no more than that.
-    said = {"postgres": "has no such database", "mysql": "does not let this user in"}[server.engine]
+    said = {"postgres": "has no such database", "mysql": "does not allow this user to log in"}[server.engine]
     fails(agent, plain(server, aws, credentials={**CREDENTIALS, "dbname": "shopp"}), said)
 
 
@@ -85,7 +85,7 @@ def test_credentials_without_a_database_log_in_all_the_same(agent, aws, server):
 
 
 def test_a_server_that_never_comes_is_named_with_what_it_said(agent, aws, server):
-    fails(agent, plain(server, aws, timeout="3s"), "waited", "refuses connections", "look whether the server runs")
+    fails(agent, plain(server, aws, timeout="3s"), "waited", "refuses connections", "check that the server is running")
 
 
 @pytest.mark.parametrize("credentials", [None, CREDENTIALS, {**CREDENTIALS, "dbname": ""}])
@@ -160,7 +160,7 @@ def test_a_server_without_tls(agent, aws, server):
     server.start("--skip-ssl") if server.engine == "mysql" else server.start()
     server.wait()
     for tls in ("require", "verify"):
-        fails(agent, plain(server, aws, tls=tls), "offers no TLS")
+        fails(agent, plain(server, aws, tls=tls), "does not offer TLS")
     for tls in ("prefer", "disable"):
         ready(agent, plain(server, aws, tls=tls))
 
@@ -196,7 +196,7 @@ def test_a_postgres_that_wants_tls(agent, aws, postgres):
     postgres.encrypt(name="localhost")
     postgres.start()
     postgres.wait()
-    fails(agent, plain(postgres, aws, tls="disable"), "encrypted connections only", "tls: require")
+    fails(agent, plain(postgres, aws, tls="disable"), "only encrypted connections", "tls: require")
 
 
 def test_a_postgres_that_does_not_let_us_in(agent, aws, postgres):

@@ -44,7 +44,7 @@ def test_a_pooler_with_another_password_is_told_from_one_that_waits(agent, aws, 
     postgres.start()
     postgres.wait()
     with PgBouncer(postgres, USER, "another", "shop") as pooler:
-        fails(agent, plain(pooler, aws, tls="disable"), "refused user name and password")
+        fails(agent, plain(pooler, aws, tls="disable"), "refused the user name and password")
 
 
 # Rotation.

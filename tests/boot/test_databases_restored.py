@@ -131,7 +131,7 @@ def test_the_newest_snapshot_with_tags(agent, aws, postgres):
 
 def test_no_snapshot_with_these_tags(agent, aws, postgres):
     fails(agent, restored(restore_from={"snapshot": {"newest_with_tags": {"app": "none"}}}), "no snapshot with app=none is available")
-    fails(agent, restored(restore_from={"snapshot": "none"}), "RestoreDBInstanceFromDBSnapshot", "name a snapshot of this region")
+    fails(agent, restored(restore_from={"snapshot": "none"}), "RestoreDBInstanceFromDBSnapshot", "name a snapshot in this region")
 
 
 def test_a_cluster_gets_an_instance_and_its_password(agent, aws, postgres):
@@ -240,7 +240,7 @@ def test_a_wrong_password_of_a_database_that_is_not_ours_is_final(agent, aws, po
     text = restored()
     assert agent.boot(text).code == DONE
     aws.secret("db", {**CREDENTIALS, "password": "another"})
-    fails(agent, text, "refused user name and password")
+    fails(agent, text, "refused the user name and password")
     assert aws.count("ModifyDBInstance") == 1
 
 

@@ -120,7 +120,7 @@ def test_terminated_it_completes_the_hook_once_all_else_is_done(drain, aws):
     assert found["Key"].startswith("prod/") and found["Key"].endswith("-drain.json.zst"), found
     packed = aws.client("s3").get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
     content = json.loads(subprocess.run(["zstd", "-dc"], input=packed, capture_output=True, check=True).stdout)
-    assert (content["moment"], content["reason"], content["report"]) == ("drain", "Auto Scaling terminates this instance", None)
+    assert (content["moment"], content["reason"], content["report"]) == ("drain", "Auto Scaling is terminating this instance", None)
     # Again, it has nothing to do.
     drain.running = drain.agent.start("drain", *drain.root)
     drain.is_left()
@@ -133,7 +133,7 @@ def test_heartbeats_keep_the_hook_while_it_lasts(drain, aws):
     drain.begin(targets=[TARGETS], grace_ms=60_000)
     drain.terminate()
     until("a heartbeat", lambda: aws.told()["actions"][0]["beats"] >= 1, drain.running)
-    assert drain.running.wait_for_line("waiting for the load balancer to let go of this instance: web is draining")
+    assert drain.running.wait_for_line("waiting for the load balancer to deregister this instance: web is draining")
     assert aws.results() == [None]
     aws.target_group(TARGETS)
     aws.target(TARGETS, "unused", "Target.NotRegistered")
@@ -207,7 +207,7 @@ def test_what_is_not_a_notice_of_ec2_drains_nothing(drain, imds, answer):
     fault = {"kind": "status", "status": 200, "body": answer, "path": "/latest/meta-data/spot/instance-action"}
     imds.configure(faults=[fault])
     drain.begin()
-    assert drain.running.wait_for_line("the instance metadata service has a notice that drains nothing")
+    assert drain.running.wait_for_line("the instance metadata service has a notice that is ignored")
     drain.running.process.send_signal(signal.SIGTERM)
     drain.ends()
     assert drain.done() == set() and not drain.is_hidden()
@@ -224,7 +224,7 @@ def test_a_hook_that_may_not_be_completed_says_what_to_allow(drain, aws):
 def test_metadata_that_comes_late_is_asked_again(drain, aws, imds):
     imds.configure(faults=[{"kind": "status", "status": 503, "path": "/latest/meta-data/autoscaling/*", "times": 30}])
     drain.begin()
-    assert drain.running.wait_for_line("nothing is known of the end of this instance: the instance metadata service did not answer within 4s")
+    assert drain.running.wait_for_line("cannot tell whether this instance is about to end: the instance metadata service did not answer within 4s")
     drain.terminate()
     imds.configure(faults=[])
     assert drain.running.wait_for_line("the instance metadata service answers again")
@@ -238,7 +238,7 @@ def test_one_by_hand_that_is_given_up_leaves_no_mark(drain, agent):
     drain.running = agent.start("drain", "--now", *drain.root)
     until("the mark for the proxy", drain.is_hidden, drain.running)
     drain.running.process.send_signal(signal.SIGTERM)
-    assert "it was given up" in drain.ends(FAILED).stderr and not drain.is_hidden()
+    assert "the drain was cancelled" in drain.ends(FAILED).stderr and not drain.is_hidden()
 
 
 def test_by_hand_it_drains_at_once_and_says_what_it_waits_for(drain, aws):

@@ -103,7 +103,7 @@ def test_two_with_one_prefix_are_a_mistake(watched):
     both = {**signals(), "again": {"s3": f"s3://{BUCKET}/shop/prod"}}
     result = watched.boot(document(signals=both))
     assert result.code == BAD_DOCUMENT, result
-    assert "signals.evidence writes its evidence to the key of signals.again" in result.stderr, result
+    assert "signals.evidence writes its evidence to the same key as signals.again" in result.stderr, result
 
 
 def test_of_secrets_that_were_not_read_no_journal_is_kept(watched, aws):

@@ -220,7 +220,7 @@ LEAST = {"403": 30, "timeout": 12, "reset": 3, "malformed": 3}
 # What calls itself AWS and is not: the words for it, and the exit code.
 IMPOSTORS = {
     "stranger": ("certificate", FAILED),
-    "expired": ("by this machine's clock, its certificate is not valid now", UNREACHABLE),
+    "expired": ("according to this machine's clock, its certificate is not valid now", UNREACHABLE),
     "mute": ("", UNREACHABLE),
 }
 SERVICES = {
@@ -325,7 +325,7 @@ def test_what_does_not_pass_is_named_and_the_next_boot_makes_it_good(places, who
             assert "waiting for IMDS" in said, said
         else:
             # Another try may be under way: then it is known what for, and not yet why again.
-            assert (call.said_of or f"{call.operation} ") in said or "while it was waiting for " in said, said
+            assert (call.said_of or f"{call.operation} ") in said or "while waiting for " in said, said
         undisturb(place)
         is_whole(machine, machine.go(), whole, after_failure=True)
 

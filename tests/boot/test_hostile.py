@@ -121,7 +121,7 @@ def boots(directory: Path, target: Target, mode, answers: dict | None = None, mo
         assert result.report["error"]["hint"], result
         assert not agent.path("/etc/id").exists() and not agent.path("/etc/baked").exists(), result
         if result.code == UNREACHABLE and "deadline" in result.report["error"]["message"]:
-            assert "while it was waiting for IMDS" in result.report["error"]["message"], result
+            assert "while waiting for IMDS" in result.report["error"]["message"], result
     return agent, result
 
 

@@ -61,7 +61,7 @@ def test_without_it_there_is_no_boot(machine, include, said):
 def test_a_digest_that_differs(machine, store):
     store.put("config/a.yaml", writes("a").encode())
     result = machine.boot(including({"s3": "s3://config/a.yaml", "sha256": "00" * 32}))
-    assert result.code == BAD_DOCUMENT and "is another document: its SHA-256 is" in result.stderr
+    assert result.code == BAD_DOCUMENT and "the SHA-256 of " in result.stderr
     assert not machine.path("/etc/a").exists()
 
 
@@ -96,7 +96,7 @@ def test_on_a_desk(machine, store, tmp_path):
     path.write_text(including("s3://config/values.yaml", files={"/etc/hello": {"content": "hello {{values.who}}\n"}}))
     checked = machine.run("check", path)
     assert checked.code == DONE and "no mistakes in what was read" in checked.stdout, checked
-    assert "not read: s3://config/values.yaml" in checked.stderr and "unless what was not read brings it" in checked.stderr
+    assert "not read: s3://config/values.yaml" in checked.stderr and "unless an unread document defines it" in checked.stderr
     assert [note for note in machine.run("check", "--json", path).json["notes"] if "not read" in note]
     blind = machine.run("dry-run", path)
     assert blind.code == BAD_DOCUMENT and "--live reads it" in blind.stderr, blind

@@ -129,7 +129,7 @@ def test_a_bad_release_changes_nothing(launched, releases, kept, bad):
     assert ("The specified key does not exist" if bad == "gone" else "SHA-256") in cause, cause
     assert change(launched, "v3").stdout.startswith("failed: bundles.app: ")
     status = launched.run("status", "--root", str(launched.root)).stdout
-    assert f"release: {named(kept)} is in force, {named('v3')} was asked for\n" in status
+    assert f"release: {named(kept)} is in force, {named('v3')} was requested\n" in status
     assert launched.boot().code == DONE
     runs(launched, "v1" if kept == "launched" else kept, kept)
 
@@ -205,7 +205,7 @@ def test_of_three_at_once_the_last_one_wins(launched, imds, tmp_path):
     second.process.send_signal(signal.SIGCONT)
     overtaken = second.wait()
     assert overtaken.code == FAILED, overtaken
-    assert overtaken.stdout.startswith(f"superseded: launched was asked for after {named('v3')}, and is in force"), overtaken
+    assert overtaken.stdout.startswith(f"superseded: launched was requested after {named('v3')}, and is in force"), overtaken
     runs(launched, "v1", "launched")
 
 
@@ -236,7 +236,7 @@ def test_the_same_document_just_now_is_not_that_of_another_release(launched, imd
     assert first.wait().code == DONE
     same, plain = same.wait(), plain.wait()
     assert (same.code, plain.code) == (DONE, DONE)
-    assert same.stdout.startswith("done: another ingot has just done this boot") and "just done this boot" in plain.stderr
+    assert same.stdout.startswith("done: another ingot process has just completed this boot") and "just completed this boot" in plain.stderr
     runs(launched, "v2", "v2")
 
 

@@ -311,7 +311,7 @@ REFUSED = "User: arn:aws:sts::123456789012:assumed-role/shop/i-0 is not authoriz
             ARN,
             "InvalidRequestException",
             "You can't perform this operation on the secret because it was marked for deletion.",
-            f"restore it by `aws secretsmanager restore-secret --secret-id {ARN} --region eu-west-1`",
+            f"restore it with `aws secretsmanager restore-secret --secret-id {ARN} --region eu-west-1`",
         ),
         (
             ARN,

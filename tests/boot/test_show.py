@@ -131,13 +131,13 @@ def test_an_instance_without_a_document_has_none_to_show(agent, imds):
 def test_steps_that_are_not_due(desk, imds, tmp_path):
     agent, layers, over = desk
     checked = agent.run("check", f"{layers}/10-base.yaml", over)
-    assert checked.code == DONE and "files./etc/shop/b c is due where `{{eq values.role 'web'}}` is true" in checked.stdout, checked
+    assert checked.code == DONE and "files./etc/shop/b c is due if `{{eq values.role 'web'}}` is true" in checked.stdout, checked
     facts = tmp_path / "facts.yaml"
     facts.write_text("instance: { tags: { role: jobs } }\n")
     plan = agent.run("dry-run", "--facts", str(facts), f"{layers}/10-base.yaml", over)
     assert plan.code == DONE and "Not due, by `when:`: files./etc/shop/b c\n" in plan.stdout, plan
     plan = agent.run("dry-run", f"{layers}/10-base.yaml", over)
-    note = "note: files./etc/shop/b c counts as due, which it is where `{{eq values.role 'web'}}` is true; give the facts in --facts"
+    note = "note: files./etc/shop/b c counts as due, assuming that `{{eq values.role 'web'}}` is true; give the facts in --facts"
     assert plan.code == DONE and note in plan.stderr, plan
 
     text = document(files={"/etc/a": {"content": "a", "when": "{{eq instance.tags.role 'web'}}"}})

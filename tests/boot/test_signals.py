@@ -127,7 +127,7 @@ def test_the_deadline_is_told_and_a_sigterm_is_not(waited_for, aws):
     result = waited_for.boot(text, "--deadline", "5s")
     assert result.code == FAILED, result
     assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"]
-    assert "the boot's deadline of 5s passed, while it was waiting for /bin/sleep" in result.step("signals.stack")["changes"][0]
+    assert "the boot's deadline of 5s passed, while waiting for /bin/sleep" in result.step("signals.stack")["changes"][0]
 
 
 def test_a_hook_waits_for_as_long_as_a_boot_goes_on(agent, aws, imds, tmp_path):

@@ -78,7 +78,7 @@ def test_a_field_of_a_text_says_what_to_do(agent, aws):
     assert aws.count() == 0, "found before anything is asked for"
     aws.secret("prod/plain", PASSWORD)
     result = agent.boot(document({"plain": "{ secrets_manager: prod/plain }"}, {"f": "{{secrets.plain.password}}"}), *SOON)
-    failed(agent, result, "secrets.plain is one text, not a JSON object")
+    failed(agent, result, "secrets.plain is plain text, not a JSON object")
 
 
 def test_a_leaf_and_a_branch_of_one_name_are_refused_by_name(agent, aws):

@@ -19,7 +19,7 @@ from harness.aws.restore import TAGS, attaches, data, fails, made, one_volume, o
         ("AttachVolume", "denied", ["ec2:AttachVolume"]),
         ("CreateVolume", "expired", ["timedatectl"]),
         ("CreateVolume", "volume-limit", ["50 TiB", "delete unused volumes"]),
-        ("AttachVolume", "attachment-limit", ["27 volume attachments", "instance type that takes more"]),
+        ("AttachVolume", "attachment-limit", ["27 volume attachments", "instance type that supports more"]),
     ],
 )
 def test_a_refusal_is_said_at_once_and_the_next_boot_goes_on(instance, aws, operation, kind, words):

@@ -289,7 +289,7 @@ def test_a_second_one_of_the_same_name_is_refused(made, consumer):
     worker.begin()
     result = worker.running.wait()
     worker.running = first
-    assert result.code == USAGE and f"worker `jobs` runs already, as process {first.process.pid}" in result.stderr
+    assert result.code == USAGE and f"worker `jobs` is already running, as process {first.process.pid}" in result.stderr
     assert "hint: stop it first" in result.stderr
     assert worker.status()[0] == DONE and worker.stop().code == DONE
 

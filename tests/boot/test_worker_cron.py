@@ -317,14 +317,14 @@ def test_by_hand_it_tells_that_tasks_of_a_release_are_not_there(make, consumer):
     worker = {"queue": fleet.name, "to": f"http://127.0.0.1:{consumer.port}", "cron": "bundles.app"}
     bundles = {"app": {"s3": "s3://shop-releases/shop-1.tar.gz", "into": "/opt/shop"}}
     running = fleet.begin(document(claims=f"s3://shop-releases/{BELOW}", values=VALUES, bundles=bundles, workers={"jobs": worker}))
-    assert running.wait_for_line("no periodic tasks are sent: `cron` has none but those of a release")
+    assert running.wait_for_line("no periodic tasks are sent: `cron` only uses tasks of a release")
 
 
 def test_check_refuses_cron_without_claims(make):
     fleet = make()
     agent = fleet.agent()
     result = agent.run("check", str(agent.write("/boot.yaml", fleet.document([task()], claims=False))))
-    assert result.code == BAD_DOCUMENT and "says `cron`, and the document has no `claims:`" in result.stdout, result
+    assert result.code == BAD_DOCUMENT and "says `cron`, but the document has no `claims:`" in result.stdout, result
 
 
 def test_it_stops_with_its_long_poll_also_with_tasks(make):

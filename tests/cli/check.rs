@@ -154,7 +154,7 @@ fn the_layers_of_an_image_come_before_the_document() {
     write(&desk.path().join("image/30-more.yml"), "version: 1\n");
     write(&desk.path().join("image/templates/a.hbs"), "{{values.nev}}\n");
     write(&desk.path().join("user-data.yaml"), "#ingot\nversion: 1\ncredentials: { c: \"{{values.vne}}\" }\n");
-    let note = "image/30-more.yml is not read: a layer is not compressed, and its name ends in `.yaml`";
+    let note = "image/30-more.yml is not read: a layer must be uncompressed, and its name must end in `.yaml`";
     for arguments in [&["--layers", "image", "user-data.yaml"][..], &["image", "user-data.yaml"]] {
         let ran = Ingot::new(["check"]).args(arguments).directory(desk.path()).run().exits(78);
         let places = ["/etc/ingot/templates/a.hbs:1:3: ", "image/20-web.yaml:4:25: ", "user-data.yaml:3:22: "];

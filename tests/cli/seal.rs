@@ -275,7 +275,7 @@ fn an_allow_list_has_reasons() {
     assert!(ran.stderr.contains("/etc/ingot/seal.yaml:2:5: ") && ran.stderr.contains("reason"), "{ran}");
     image.write("/etc/ingot/seal.yaml", "allow:\n  - { path: /nowhere, rule: private-key, reason: none }\n");
     let ran = image.seal(&[]).exits(0);
-    assert!(ran.stdout.contains("note: /etc/ingot/seal.yaml: nothing at /nowhere is private-key"), "{ran}");
+    assert!(ran.stdout.contains("note: /etc/ingot/seal.yaml: no private-key finding at /nowhere"), "{ran}");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn status_says_of_what_image_a_machine_is_and_what_has_changed() {
     let text = status(&[]).stdout;
     assert!(text.starts_with("never ran\nimage: sealed 20") && text.ends_with(", debian 12, build golden-7\n"), "{text}");
     image.write("/etc/ingot/boot.d/10-shop.yaml", "version: 1\n");
-    assert!(status(&[]).stdout.ends_with("warning: /etc/ingot/boot.d/10-shop.yaml is not as it was sealed\n"));
+    assert!(status(&[]).stdout.ends_with("warning: /etc/ingot/boot.d/10-shop.yaml has changed since it was sealed\n"));
     assert_eq!(status(&["--json"]).json()["image"]["changed"], serde_json::json!(["/etc/ingot/boot.d/10-shop.yaml"]));
 }
 

@@ -12,7 +12,7 @@ const ORDERS: [&str; 25] = [
     "give ",
     "install ",
     "keep ",
-    "known here: ",
+    "expected one of: ",
     "look at ",
     "lower ",
     "make ",

@@ -152,7 +152,7 @@ def live(image, disks):
 
 def test_the_machine_itself_is_scrubbed_if_it_is_one_to_make_images_of(image, live):
     done = live("--scrub", user=1000)
-    assert done.returncode == USAGE and "hint: run it by sudo" in done.stderr, done
+    assert done.returncode == USAGE and "hint: run it with sudo" in done.stderr, done
 
     image.path("/etc/ingot").rename(image.path("/etc/elsewhere"))
     done = live("--scrub")
@@ -173,4 +173,4 @@ def test_the_machine_itself_is_scrubbed_if_it_is_one_to_make_images_of(image, li
     with open(image.path("/usr/bin/other"), "ab") as other:
         other.write(b"\0")
     done = live(program="/usr/bin/other")
-    assert done.returncode == FAILED and "/usr/bin/ingot: ingot-binary: it is not the ingot that runs now" in done.stdout, done
+    assert done.returncode == FAILED and "/usr/bin/ingot: ingot-binary: it is not the ingot that is running now" in done.stdout, done

@@ -217,7 +217,7 @@ def test_the_boot_is_over_before_and_another_neither_waits_nor_reads_twice(volum
     assert running.wait_for_line("rest: read the rest")
     status = volume.agent.run("status", "--root", str(volume.agent.root))
     assert status.code == 0, status
-    assert status.stdout.startswith("done in") and f"still at work: preload.{AT}" in status.stdout, status
+    assert status.stdout.startswith("done in") and f"still running: preload.{AT}" in status.stdout, status
     until("its rate", lambda: re.search(rf"running: preload.{AT}:rest reading .* MiB/s, ", volume.status()), running)
 
     second = volume.boot(preload)
@@ -286,7 +286,7 @@ def test_what_is_recorded_is_what_is_read_the_next_time(volume):
     volume.mount()
     (volume.at / "two\nlines").write_text("x")
     recording = volume.agent.start("record-preload", str(volume.at))
-    assert recording.wait_for_line("recording what is opened")
+    assert recording.wait_for_line("recording the files opened")
     must("cat", volume.at / "index/7.idx", volume.at / "db/deep/er/rows", volume.at / "two\nlines")
     must("cat", volume.at / "index/7.idx")
     with open(volume.at / "index/8.idx", "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
@@ -297,7 +297,7 @@ def test_what_is_recorded_is_what_is_read_the_next_time(volume):
     recorded = recording.wait()
     assert recorded.code == DONE, recorded
     assert recorded.stdout.splitlines() == ["index/7.idx", "db/deep/er/rows", "index/8.idx", "index/9.idx"]
-    assert "a list cannot hold its name" in recorded.stderr
+    assert "a list cannot contain its name" in recorded.stderr
 
     volume.again()
     volume.agent.write("/etc/ingot/preload/shop.list", recorded.stdout + "gone\n../etc/passwd\n")

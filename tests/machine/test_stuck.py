@@ -195,7 +195,7 @@ def tells_of_what_hangs(machine, running, stuck, aws, blocker):
     result = running.wait()
     assert result.code == FAILED and result.seconds < 20, result
     assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"], result
-    assert f"the boot's deadline of 4s passed, while it was waiting for the disk that has {blocker}" in result.stderr, result
+    assert f"the boot's deadline of 4s passed, while waiting for the disk that holds {blocker}" in result.stderr, result
     return result
 
 

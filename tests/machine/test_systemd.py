@@ -224,7 +224,7 @@ def test_cloud_init_that_calls_while_the_unit_is_at_work_waits_for_it(machine):
     said = cloud_init(machine, CLOUD_CONFIG.split("  commands:")[0] + slow)
     assert runs(machine) == 1, said
     serves(machine)
-    assert "just done this boot" in said
+    assert "just completed this boot" in said
     assert machine.wait_until_ended("ingot.service")["Result"] == "success"
 
 

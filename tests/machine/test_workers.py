@@ -296,7 +296,7 @@ def test_one_that_is_asked_to_stop_before_it_is_ready_stays_down(machine):
     machine.must("install", "--mode=644", "/dev/stdin", "/run/ingot/workers/late.json", stdin=json.dumps({**settings, "queue": "not-yet"}))
     unit = UNIT.replace("jobs", "late")
     machine.must("systemctl", "start", "--no-block", unit)
-    machine.wait_until(f"journalctl -u {unit} -o cat | grep -q 'not yet: '")
+    machine.wait_until(f"journalctl -u {unit} -o cat | grep -q 'the queue is not available yet: '")
     machine.must("systemctl", "kill", "--signal=SIGTERM", unit)
     machine.wait_for(lambda: machine.show(unit, "ActiveState")["ActiveState"] in ("inactive", "failed"), 20, machine.journal("-u", unit))
     # Longer than `RestartSec=`.

@@ -79,7 +79,7 @@ impl ImdsCredentials {
                 match self.fetch(REFRESH_BUDGET).await {
                     Ok(new) => *old = new,
                     Err(error) => {
-                        log::warn!(error = error.to_string().as_str(); "cannot refresh the credentials, the old ones still serve");
+                        log::warn!(error = error.to_string().as_str(); "cannot refresh the credentials; the old ones are still valid");
                         old.refresh = Instant::now() + REFRESH_AGAIN;
                     }
                 }

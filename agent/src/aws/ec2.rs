@@ -174,7 +174,7 @@ impl NewVolume {
         let of = match (&self.snapshot, self.size_gib) {
             (Some(snapshot), _) => format!("from {snapshot}"),
             (None, Some(size)) => format!("of {size} GiB"),
-            (None, None) => "of no size".into(),
+            (None, None) => "without a size".into(),
         };
         Call::new(SERVICE, "CreateVolume", of)
     }

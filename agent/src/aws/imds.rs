@@ -150,7 +150,7 @@ impl Imds {
         let text = text(ROLES, body)?;
         let role = text.lines().map(str::trim).find(|line| !line.is_empty()).ok_or_else(missing)?;
         if !is_role(role) {
-            return Err(ImdsError::Malformed { path: ROLES.into(), why: "no name of a role".into() });
+            return Err(ImdsError::Malformed { path: ROLES.into(), why: "not the name of a role".into() });
         }
         Ok(role.to_owned())
     }

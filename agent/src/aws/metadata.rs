@@ -106,7 +106,7 @@ pub(crate) enum ImdsError {
     NotFound { path: String },
     #[error("the instance metadata service refused {path} with status {status}")]
     Refused { path: String, status: u16 },
-    #[error("the instance metadata service answered {path} with something else: {why}")]
+    #[error("the instance metadata service gave an unexpected answer for {path}: {why}")]
     Malformed { path: String, why: String },
 }
 
@@ -122,7 +122,7 @@ impl Failure for ImdsError {
                 "find out what answers in place of IMDS, such as a proxy: `curl -v http://169.254.169.254/latest/`".into()
             }
             Self::Unreachable { impostor: false, .. } => {
-                "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
+                "check the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
             }
             Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),
             Self::NotFound { path } if path.contains("security-credentials") => "give the instance an instance profile with a role".into(),

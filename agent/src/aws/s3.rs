@@ -59,14 +59,14 @@ impl Source {
         if let Some(rest) = text.strip_prefix("s3://") {
             let wrong = |why: &str| Err(Objection::new(why, "write s3://BUCKET/KEY"));
             let Some((bucket, key)) = rest.split_once('/').filter(|(_, key)| !key.is_empty()) else {
-                return wrong(&format!("`{text}` names no key in its bucket"));
+                return wrong(&format!("`{text}` does not name a key in its bucket"));
             };
             let letters = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
             if !letters || !(3..=63).contains(&bucket.len()) || bucket.starts_with(['.', '-']) {
                 return wrong(&format!("`{bucket}` is not the name of a bucket"));
             }
             if key.split('/').any(|part| matches!(part, "." | "..")) {
-                return wrong("HTTP cannot ask for a key with `.` or `..` between slashes");
+                return wrong("HTTP cannot request a key with `.` or `..` between slashes");
             }
             return Ok(Self::S3 { bucket: bucket.into(), key: key.into(), version_id: None });
         }

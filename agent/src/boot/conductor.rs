@@ -173,7 +173,7 @@ impl Boot {
             match self.cloud().metadata().target_lifecycle_state().await {
                 Ok(Some(state)) if state == IN_SERVICE => return,
                 Ok(_) => {}
-                Err(error) => log::warn!("cannot tell whether this instance goes into service: {}", Explanation::of(&error)),
+                Err(error) => log::warn!("cannot tell whether this instance is in service: {}", Explanation::of(&error)),
             }
         }
     }

@@ -135,7 +135,7 @@ fn document_trouble(error: &DocumentError) -> Trouble {
     };
     let hint = match entries.as_slice() {
         [Entry { hint: Some(hint), .. }] => hint.clone(),
-        _ => "run `ingot check` on it where it is written, before it is launched".to_owned(),
+        _ => "run `ingot check` on the document before you launch an instance with it".to_owned(),
     };
     let causes = entries.into_iter().map(|entry| match (entry.file, entry.line, entry.column) {
         (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", entry.message),

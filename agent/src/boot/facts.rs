@@ -55,7 +55,7 @@ impl Boot {
             let (lines, left_out) = facts::environment_file(&instance);
             for fact in left_out {
                 self.note(&format!(
-                    "{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot hold"
+                    "{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot contain"
                 ));
             }
             self.needs_disk(FACTS_FILE);

@@ -55,7 +55,7 @@ impl Boot {
         };
         // Mounts are restored first, because the network may not be there.
         if let Some(record) = record.as_ref().filter(|_| self.request.is_whole()) {
-            self.waiting.replace(Some(("for the mounts of the last boot to come back".into(), false)));
+            self.waiting.replace(Some(("for the mounts of the last boot to be restored".into(), false)));
             let troubles = remembered::bring_back(record, host, Duration::ZERO).await;
             troubles.iter().for_each(|trouble| self.note(trouble));
             self.recorder.phase("mounts");

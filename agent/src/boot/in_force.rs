@@ -23,7 +23,7 @@ pub(crate) async fn in_force(request: Request, ground: Ground, audience: Rc<dyn 
         biased;
         read = boot.read_layers(None) => read?,
         () = boot.clock().sleep(limit) => {
-            return Err(Stop::Failed(boot.stopped(Explanation::new(format!("the document is not here after {limit:?}"), None))));
+            return Err(Stop::Failed(boot.stopped(Explanation::new(format!("the document was not read within {limit:?}"), None))));
         }
     };
     let warnings = boot.recorder.report().warnings.clone();

@@ -21,7 +21,7 @@ impl Boot {
         let (aws, clock) = (self.cloud().aws(), self.clock());
         let begun = clock.elapsed();
         self.including.set(true);
-        self.waiting.replace(Some(("for the documents that are included".into(), true)));
+        self.waiting.replace(Some(("for the included documents".into(), true)));
         for attempt in 1.. {
             let mut tried = Layers { nodes: layers.nodes.clone(), ..Layers::default() };
             let Err(error) = include::resolve(&mut tried, &aws.parameters, &*aws.documents).await else {
@@ -37,7 +37,7 @@ impl Boot {
             if !error.is_transient() || clock.elapsed() + pause > begun + PATIENCE {
                 return Err(error.into());
             }
-            let reason = format!("for a document that is included: {error}");
+            let reason = format!("for an included document: {error}");
             log::info!("waiting {reason}");
             self.waiting.replace(Some((reason.clone(), error.is_unreachable())));
             self.recorder.amend(|report| report.waiting = Some(reason));

@@ -99,17 +99,17 @@ impl Boot {
         let identity = identity?;
         let what = match user_data? {
             Some(bytes) => layers.add_user_data(&bytes),
-            None => Some("not there"),
+            None => Some("absent"),
         };
         if let Some(what) = what {
-            self.note(&format!("user data is {what}: the layers of the image are the whole document"));
+            self.note(&format!("user data is {what}: the document consists of the image's layers alone"));
         }
         Ok((layers, identity))
     }
 
     async fn layers_with_file(&self, named: &str, path: &Path) -> Result<Layers, Stop> {
         let mut layers = self.baked().await;
-        self.waiting.replace(Some((format!("for the disk that has {}", path.display()), false)));
+        self.waiting.replace(Some((format!("for the disk that holds {}", path.display()), false)));
         let found = self.ground.outside.read(path, SIZE_LIMIT).await?;
         self.waiting.take();
         let bytes =

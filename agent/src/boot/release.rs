@@ -62,8 +62,8 @@ impl Boot {
         let found = self.ground.host.files.read(Path::new(LAST), LIMIT).await.ok().flatten();
         let last = found.and_then(|bytes| of_bytes::<Last>(&bytes).ok());
         let Some(last) = last.filter(|last| last.boot_id == boot_id && last.asked_us > microseconds(asked)) else { return Ok(()) };
-        let then = if last.is_kept { "is in force" } else { "has failed after it had changed this instance" };
-        let message = format!("{} was asked for after {}, and {then}", last.release, asked.wanted);
+        let then = if last.is_kept { "is in force" } else { "failed after it had changed this instance" };
+        let message = format!("{} was requested after {}, and {then}", last.release, asked.wanted);
         Err(Stop::Superseded(Explanation::new(message, Some("request the wanted release again".into()))))
     }
 
@@ -161,8 +161,8 @@ impl Boot {
         self.mark_kept(None);
         let kept = match missing {
             Some(bundle) => {
-                let message = format!("{bundle} has failed, and is `required: false`: the release is not complete");
-                Err(Explanation::new(message, Some(format!("see why {bundle} has failed, and request the release again"))))
+                let message = format!("{bundle} failed and is `required: false`: the release is incomplete");
+                Err(Explanation::new(message, Some(format!("find out why {bundle} failed, and request the release again"))))
             }
             None => tokio::select! {
                 biased;
@@ -181,7 +181,7 @@ impl Boot {
             }
             Err(why) => {
                 let hint = why.hint.clone().or_else(|| Some("find out why, and request the release again".into()));
-                let message = format!("{wanted} is not kept, and a reboot goes back: {}", why.message);
+                let message = format!("{wanted} is not kept; a reboot returns to the previous release: {}", why.message);
                 self.amend_error(&Explanation { message, hint, ..why });
             }
         }
@@ -193,15 +193,15 @@ impl Boot {
         let Some((_, wanted, missing)) = self.in_hand() else { return };
         let is_kept = self.release.borrow().as_ref().and_then(|in_hand| in_hand.is_kept);
         if self.world().phase == Phase::Warm {
-            let why = "it is not kept, because this instance is in a warm pool: request it again once it is in service";
+            let why = "it is not kept, because this instance is in a warm pool: request it again once the instance is in service";
             let amend = |release: &mut ReleaseReport| release.not_kept = Some(why.to_owned());
             return self.recorder.amend(|report| report.release.iter_mut().for_each(amend));
         }
         let is_told = self.recorder.report().error.is_some();
         if !is_told && is_kept.is_none() {
-            self.not_known(&wanted, "the boot was ended while this was written");
+            self.not_known(&wanted, "the boot was stopped while this was being written");
         } else if !is_told && is_kept == Some(false) && !self.recorder.report().has_failed() {
-            let message = format!("{wanted} is not kept, and a reboot goes back: the boot was ended before");
+            let message = format!("{wanted} is not kept; a reboot returns to the previous release: the boot was stopped too early");
             self.amend_error(&Explanation::new(message, Some("request the release again".into())));
         }
         let has_changed = |report: &Report| report.steps.iter().any(|step| step.address.kind() != "signals" && !step.changes.is_empty());
@@ -277,7 +277,7 @@ impl Boot {
 
 /// The kept file was not written by ingot.
 fn damaged(path: &Path) -> Stop {
-    let message = format!("{}: this is not the layer of a release that ingot has written", path.display());
+    let message = format!("{} is not a release layer written by ingot", path.display());
     Stop::Document(mistake(message, "name the release: `ingot boot --release NAME@sha256:DIGEST`, or `--release launched`"))
 }
 

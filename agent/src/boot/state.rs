@@ -141,7 +141,7 @@ impl Boot {
 
     /// Notes that the boot is about to read `what` from disk: if the disk hangs, this is what the boot waited for.
     pub(super) fn needs_disk(&self, what: &str) {
-        self.waiting.replace(Some((format!("for the disk that has {what}"), false)));
+        self.waiting.replace(Some((format!("for the disk that holds {what}"), false)));
         self.hangs.set(true);
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn enough(within: Duration, clock: &dyn Clock, asked: Asked<'_>
     tokio::select! {
         biased;
         signal = asked => Halt::Asked(stopped_by(signal)),
-        () = clock.sleep(within) => Halt::Asked(Explanation::new(format!("AWS did not take it within {within:?}"), None)),
+        () = clock.sleep(within) => Halt::Asked(Explanation::new(format!("AWS did not accept it within {within:?}"), None)),
     }
 }
 
@@ -66,5 +66,5 @@ pub(super) fn unfilled(place: &Place, error: &TemplateError) -> Stop {
 }
 
 pub(super) fn stopped_by(signal: &str) -> Explanation {
-    Explanation::new(format!("stopped by {signal}"), Some("run `ingot boot` to go on where it was".into()))
+    Explanation::new(format!("stopped by {signal}"), Some("run `ingot boot` to resume".into()))
 }

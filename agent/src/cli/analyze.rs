@@ -94,7 +94,7 @@ async fn read(path: &Path) -> Result<Report, (Exit, String)> {
     let bytes = as_far_as_it_goes(&bytes, REPORT_LIMIT as usize);
     let kept = of_bytes(&bytes).map(|Evidence { report }| report.get().as_bytes());
     let (report, is_cut) = Report::read(kept.unwrap_or(&bytes)).map_err(|error| {
-        (Exit::Usage, format!("{shown} is not a report of ingot: {error}\n  hint: copy {REPORT} of the machine that was booted"))
+        (Exit::Usage, format!("{shown} is not an ingot report: {error}\n  hint: copy {REPORT} from the booted machine"))
     })?;
     if is_cut {
         talk(&format!("warning: {shown} is cut off, and only its beginning is shown"));
@@ -156,7 +156,7 @@ fn chain(report: &Report) -> String {
         // Between the end of what it waited for and its own start, ingot was busy with something else.
         let gap = links.get(depth + 1).map_or(0.0, |before| link.began() - before.ended());
         if gap >= 1.0 {
-            text.push_str(&format!(", begun {} late", spoken(gap)));
+            text.push_str(&format!(", started {} late", spoken(gap)));
         }
         text.push('\n');
     }

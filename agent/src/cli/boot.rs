@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         Ending::Unreachable => Exit::Unreachable,
         Ending::Document => Exit::Document,
         Ending::AlreadyDone => {
-            tell("done", "another ingot has just done this boot");
+            tell("done", "another ingot process has just completed this boot");
             environment::ready();
             Exit::Done
         }

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     let (steps, mistakes, missing) = match plan {
         Ok(plan) => {
             due.extend(plan.not_due.iter().map(|address| format!("{address} is not due: its `when:` is false")));
-            due.extend(plan.open.iter().map(|(address, when)| format!("{address} is due where `{when}` is true")));
+            due.extend(plan.open.iter().map(|(address, when)| format!("{address} is due if `{when}` is true")));
             (plan.nodes.len(), None, Vec::new())
         }
         Err(error) if whole => (0, Some(error), Vec::new()),
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         }
     };
     let missing = missing.into_iter().map(|mistake| match mistake.place {
-        Some(place) => format!("{place}: {}, unless what was not read brings it", mistake.message),
+        Some(place) => format!("{place}: {}, unless an unread document defines it", mistake.message),
         None => mistake.message,
     });
     let unmarked = unmarked.filter(|_| mistakes.is_none());

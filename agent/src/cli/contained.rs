@@ -12,7 +12,7 @@ use crate::host::successor;
 use crate::steps::application::container::words::expanded;
 use crate::template::environment_variables;
 
-/// Run the program of an image with the environment that stands on the standard input
+/// Run an image's program with the environment given on standard input
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// PORT inside the container
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     let text = match successor::input() {
         Ok(text) => text,
         Err(error) => {
-            talk(&format!("cannot read the environment: {error}"));
+            talk(&format!("cannot read the environment on standard input: {error}"));
             return Exit::Failed;
         }
     };

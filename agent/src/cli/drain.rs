@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, environment: &Environment) -> Exit {
     match drained {
         Ok(()) => Exit::Done,
         Err(why) => {
-            talk(&format!("this machine is not drained: {why}"));
+            talk(&format!("this machine was not drained: {why}"));
             if why.unreachable { Exit::Unreachable } else { Exit::Failed }
         }
     }

@@ -48,7 +48,7 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
     let unit = args.unit.clone().map(|unit| if unit.contains('.') { unit } else { format!("{unit}.service") });
     let mut recording = Recording::begin(&args.mount, unit).map_err(|error| explained(&error))?;
     let mut stop = pin!(stop(args.duration));
-    talk(&format!("recording what is opened below {}; SIGINT or SIGTERM ends it", args.mount.display()));
+    talk(&format!("recording the files opened below {}; send SIGINT or SIGTERM to stop", args.mount.display()));
     let (mut listed, mut left_out) = (Vec::new(), BTreeSet::new());
     while let Either::Left((paths, _)) = select(pin!(recording.next()), stop.as_mut()).await {
         for path in paths.map_err(|error| explained(&error))? {
@@ -63,7 +63,7 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
         output::json(&serde_json::json!({ "paths": listed }));
     }
     for path in left_out {
-        talk(&format!("warning: left out, since a list cannot hold its name: {path:?}"));
+        talk(&format!("warning: left out, because a list cannot contain its name: {path:?}"));
     }
     if recording.elsewhere > 0 {
         talk(&format!("warning: {} files of the same filesystem were opened by paths that are not below the mount", recording.elsewhere));

@@ -84,7 +84,7 @@ async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> R
         return Ok(None);
     }
     if !builder::is_root() {
-        return Ok(Some("only root sees all of this machine\nhint: run it by sudo, or give another image by --root".into()));
+        return Ok(Some("only root can read all of this machine\nhint: run it with sudo, or name another image with --root".into()));
     }
     if let Some(holder) = lock::holder(Path::new(lock::BOOT), files).await? {
         let who = holder.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
@@ -92,7 +92,7 @@ async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> R
     }
     let refused = if scrub { builder::objection(&Scrubber::open(root)?)? } else { None };
     Ok(refused.map(|why| {
-        format!("this machine is not scrubbed: {why}\nhint: run this on the machine that becomes the image, or give an image by --root")
+        format!("this machine is not scrubbed: {why}\nhint: run this on the machine that becomes the image, or name an image with --root")
     }))
 }
 

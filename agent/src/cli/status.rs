@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
             biased;
             looked = look(&files) => looked,
             () = clock.sleep(within) => {
-                talk(&format!("the disk that has {REPORT} has not answered for {within:?}"));
+                talk(&format!("the disk that holds {REPORT} has not answered for {within:?}"));
                 return Exit::Failed;
             }
         };
@@ -188,7 +188,7 @@ impl Image {
     fn text(&self) -> String {
         let mut text = format!("image: {}\n", self.attestation.summary());
         for path in &self.changed {
-            text.push_str(&format!("warning: {} is not as it was sealed\n", path.display()));
+            text.push_str(&format!("warning: {} has changed since it was sealed\n", path.display()));
         }
         text
     }

@@ -16,7 +16,7 @@ use crate::steps::application::watch::look;
 /// The time limit of one check, including the calls to Auto Scaling and IMDS. The next check follows soon.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Look at an application, and ask Auto Scaling to replace the instance where it stays down
+/// Check an application, and ask Auto Scaling to replace the instance if it stays down
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -61,6 +61,6 @@ async fn looked(application: &str, ground: &Ground) -> Result<(), Explanation> {
     tokio::select! {
         biased;
         asked = asked => asked,
-        () = host.clock.sleep(WITHIN) => Err(Explanation::new(format!("a look at applications.{application} took longer than {WITHIN:?}"), None)),
+        () = host.clock.sleep(WITHIN) => Err(Explanation::new(format!("the check of applications.{application} took longer than {WITHIN:?}"), None)),
     }
 }

@@ -74,7 +74,7 @@ async fn work(args: Args, environment: &Environment) -> Result<(), Ended> {
         && let Some(pid) = other(&args.name, &host).await
     {
         let hint = format!("stop it first, or give the worker another name: `systemctl stop {}`", unit(&args.name));
-        return Err((Exit::Usage, format!("worker `{}` runs already, as process {pid}\n  hint: {hint}", args.name)));
+        return Err((Exit::Usage, format!("worker `{}` is already running, as process {pid}\n  hint: {hint}", args.name)));
     }
     let name = QueueName::parse(&settings.queue).map_err(|wrong| (Exit::Document, format!("{}\n  hint: {}", wrong.message, wrong.hint)))?;
     let connection = connection(&args, &host, environment).await?;
@@ -89,11 +89,11 @@ async fn work(args: Args, environment: &Environment) -> Result<(), Ended> {
     };
     let Found { queue, name: queue_name, known_as } = found.map_err(|error| {
         let exit = if error.is_unreachable() { Exit::Unreachable } else { Exit::Failed };
-        (exit, format!("cannot work: {}", Explanation::of(&error)))
+        (exit, format!("cannot start the worker: {}", Explanation::of(&error)))
     })?;
     let objects = Rc::new(LiveObjects::new(connection.clone()));
     let cron = Cron::of(&settings, queue.clone(), (queue_name.clone(), &known_as), objects, host.clone()).await;
-    let cron = cron.map_err(|why| (Exit::Failed, format!("cannot work: {why}")))?;
+    let cron = cron.map_err(|why| (Exit::Failed, format!("cannot start the worker: {why}")))?;
     log::info!("working: {} to http://{}{}", settings.queue, settings.to.at, settings.to.path);
     environment::ready();
     let metrics = settings.metrics.then(|| Rc::new(CloudWatch::new(connection)));
@@ -153,7 +153,7 @@ async fn of_document(args: &Args, environment: &Environment) -> Result<Settings,
     let content = rehearsal.file(&path).ok_or_else(|| (Exit::Usage, format!("the document has no {address}")))?;
     let settings: Settings = of_bytes(content).map_err(|error| (Exit::Bug, format!("{}: {error}", path.display())))?;
     if settings.tasks.is_empty() && settings.claims.is_some() {
-        log::warn!("no periodic tasks are sent: `cron` has none but those of a release, which is not fetched here");
+        log::warn!("no periodic tasks are sent: `cron` only uses tasks of a release, which is not downloaded here");
     }
     Ok(settings)
 }

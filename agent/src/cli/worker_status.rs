@@ -86,7 +86,7 @@ fn text(status: Option<&Status>, exit: Exit, now: Timestamp) -> String {
         text.push_str(&format!("oldest message in hand: {} s\n", age.as_secs()));
     }
     if status.duplicates > 0 {
-        text.push_str(&format!("deleted {} messages of times that others were posted for\n", status.duplicates));
+        text.push_str(&format!("deleted {} duplicate messages of periodic tasks\n", status.duplicates));
     }
     for task in &status.tasks {
         let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());

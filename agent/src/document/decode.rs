@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(value, None);
         insta::assert_snapshot!(mistakes.join("\n"), @r#"
         x:2:7: `allways` is not one of instance, always (did you mean `always`?)
-        x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
+        x:3:8: `soon` is not a duration (write a number and its unit, as in 90s, 20m or 1h30m)
         x:4:9: unknown key `nam` (did you mean `name`?)
         x:5:1: unknown key `rum` (did you mean `run`?)
         "#);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_colon_in_a_value_does_not_split_the_message() {
         let (_, mistakes) = read("run: [a]\nlimit: 'a: b'\n");
-        assert_eq!(mistakes, ["x:2:8: `a: b` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)"]);
+        assert_eq!(mistakes, ["x:2:8: `a: b` is not a duration (write a number and its unit, as in 90s, 20m or 1h30m)"]);
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         insta::assert_snapshot!(mistakes.join("\n"), @r#"
         x:1:15: expected a string, found a list (write a string)
         x:2:7: expected a string, found a map (write a string)
-        x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
+        x:3:8: `soon` is not a duration (write a number and its unit, as in 90s, 20m or 1h30m)
         x:1:28: unknown key `nam` (did you mean `name`?)
         "#);
     }

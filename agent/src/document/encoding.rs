@@ -105,5 +105,5 @@ pub(crate) fn plain(bytes: &[u8]) -> Option<String> {
 
 /// The name of content for another program that an instance may run in addition to ingot.
 fn for_others(content: &[u8]) -> Option<&'static str> {
-    for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("a NodeConfig of EKS"))
+    for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("an EKS NodeConfig"))
 }

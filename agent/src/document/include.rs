@@ -98,7 +98,7 @@ pub(crate) fn take(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> Vec<Include
         Value::Null => Vec::new(),
         Value::Sequence(items) => items.iter().filter_map(|item| read(item, mistakes)).collect(),
         _ => {
-            let message = format!("`{KEY}` is a list, and this is {}", list.value.describe());
+            let message = format!("`{KEY}` must be a list, not {}", list.value.describe());
             mistakes.push(Mistake::at(&list.place, message, "write it as in `include: [s3://BUCKET/KEY, ssm:/NAME]`"));
             Vec::new()
         }
@@ -127,12 +127,12 @@ impl Include {
             OrMap::Map(Fields { s3, ssm, sha256 }) => (s3.map(raw), ssm.map(raw), sha256.map(raw)),
         };
         if [&s3, &ssm, &sha256].into_iter().flatten().any(|text| text.contains("{{")) {
-            return wrong("a document is included before anything is known that it could refer to", "write its place out");
+            return wrong("the location of an included document cannot contain references", "write the location itself");
         }
         let what = match (s3, ssm) {
             (Some(text), None) => match Source::parse(&text) {
                 Ok(source @ Source::S3 { .. }) => What::Object(source),
-                Ok(Source::Https(_)) => return wrong("documents are included from S3 and SSM only", "put it there"),
+                Ok(Source::Https(_)) => return wrong("documents can only be included from S3 and SSM", "upload it to one of them"),
                 Err(objection) if text.starts_with("s3://") => return Err(objection),
                 Err(_) => return wrong(&format!("`{text}` is not the location of a document"), "write s3://BUCKET/KEY or ssm:/NAME"),
             },
@@ -140,8 +140,8 @@ impl Include {
                 arn::check_nothing_but_parameter(&name)?;
                 What::Parameter(name)
             }
-            (None, Some(_)) => return wrong("this names no parameter", "write ssm:/NAME"),
-            _ => return wrong("a document has one place, `s3` or `ssm`", "give just one of the two"),
+            (None, Some(_)) => return wrong("this does not name a parameter", "write ssm:/NAME"),
+            _ => return wrong("an included document needs either `s3` or `ssm`", "give exactly one of the two"),
         };
         let sha256 = match sha256 {
             None => None,
@@ -167,8 +167,8 @@ pub(crate) fn set_aside(layers: &mut Layers) -> Vec<String> {
 
 /// The mistake for a document that was not read: a plan made without it is incomplete.
 pub(crate) fn unread(include: &Include) -> Mistake {
-    let hint = "look at the whole with `ingot dry-run --live`";
-    Mistake { may_come_later: true, ..Mistake::at(&include.place, format!("{include} is included, and was not read"), hint) }
+    let hint = "check the whole document with `ingot dry-run --live`";
+    Mistake { may_come_later: true, ..Mistake::at(&include.place, format!("{include} is included, but was not read"), hint) }
 }
 
 /// Reads all documents that layers include; those of one depth are read concurrently.
@@ -192,13 +192,13 @@ pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, object
             for include in list {
                 let Some(content) = fetched.next().transpose()?.flatten() else {
                     let message = format!("{include} is larger than {} MiB", SIZE_LIMIT >> 20);
-                    layers.mistakes.push(Mistake::at(&include.place, message, "move what is large in it into a bundle"));
+                    layers.mistakes.push(Mistake::at(&include.place, message, "move large content of it into a bundle"));
                     continue;
                 };
                 if let Some(sha256) = include.sha256
                     && Sha256::of(&content) != sha256
                 {
-                    let message = format!("{include} is another document: its SHA-256 is {}", Sha256::of(&content));
+                    let message = format!("the SHA-256 of {include} is {}, expected {sha256}", Sha256::of(&content));
                     layers.mistakes.push(Mistake::at(&include.place, message, "correct `sha256`, or find out who replaced the document"));
                     continue;
                 }
@@ -224,9 +224,9 @@ fn allowed(list: Vec<Include>, chain: &[String], layers: &mut Layers) -> Vec<Inc
         let name = include.to_string();
         if chain.contains(&name) {
             let message = format!("{name} includes itself: {way} → {name}");
-            layers.mistakes.push(Mistake::at(&include.place, message, "take one of them away"));
+            layers.mistakes.push(Mistake::at(&include.place, message, "remove one of the includes"));
         } else if chain.len() >= DEPTH {
-            let message = format!("documents include each other more than {DEPTH} deep: {way} → {name}");
+            let message = format!("documents include each other more than {DEPTH} levels deep: {way} → {name}");
             layers.mistakes.push(Mistake::at(&include.place, message, "include it further up"));
         } else {
             allowed.push(include);
@@ -317,7 +317,7 @@ mod tests {
             (0..9).map(|depth| (format!("s3://shop/{depth}"), format!("include: [s3://shop/{}]\n", depth + 1))).collect();
         let well: Vec<(&str, &str)> = well.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();
         let said = resolved("version: 1\ninclude: [s3://shop/0]\n", &well, &[]).await;
-        assert!(said.starts_with("s3://shop/3:1:11: documents include each other more than 4 deep: s3://shop/0 → "), "{said}");
+        assert!(said.starts_with("s3://shop/3:1:11: documents include each other more than 4 levels deep: s3://shop/0 → "), "{said}");
     }
 
     #[tokio::test]
@@ -327,7 +327,7 @@ mod tests {
         let right = format!("version: 1\ninclude: [{{ s3: s3://shop/a, sha256: {digest} }}]\n");
         assert_eq!(resolved(&right, &objects, &[]).await, r#"{"x":1}"#);
         let wrong = format!("version: 1\ninclude: [{{ s3: s3://shop/a, sha256: {} }}]\n", Sha256::of(b""));
-        assert!(resolved(&wrong, &objects, &[]).await.starts_with("doc:2:11: s3://shop/a is another document: its SHA-256 is "));
+        assert!(resolved(&wrong, &objects, &[]).await.starts_with("doc:2:11: the SHA-256 of s3://shop/a is "));
         let broken = resolved("version: 1\ninclude: [s3://shop/c]\n", &objects, &[]).await;
         assert!(broken.starts_with("s3://shop/c:1:"), "{broken}");
     }
@@ -364,14 +364,14 @@ include:
         let said: Vec<String> =
             layers.mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.as_ref().unwrap(), mistake.message)).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        doc:3:5: documents are included from S3 and SSM only
+        doc:3:5: documents can only be included from S3 and SSM
         doc:4:5: `shop/x` is not the location of a document
-        doc:5:5: `s3://shop` names no key in its bucket
-        doc:6:5: a document has one place, `s3` or `ssm`
+        doc:5:5: `s3://shop` does not name a key in its bucket
+        doc:6:5: an included document needs either `s3` or `ssm`
         doc:7:24: expected a string, found a number
         doc:8:5: `sha256` is not a SHA-256 digest
-        doc:9:5: a document is included before anything is known that it could refer to
-        doc:10:5: this names no parameter
+        doc:9:5: the location of an included document cannot contain references
+        doc:10:5: this does not name a parameter
         doc:11:18: unknown key `parameter`
         doc:12:5: `arn:aws:ssm:Frankfurt:123456789012:parameter/x` is not the ARN of a parameter
         ");

@@ -68,6 +68,6 @@ pub(crate) fn hint(name: &str, known: &[&str]) -> String {
         (_, Some((_, key, ""))) => format!("write `{key}:`"),
         (_, Some((_, _, hint))) => (*hint).to_owned(),
         (Some(near), None) => format!("did you mean `{near}`?"),
-        (None, None) => format!("known here: {}", known.join(", ")),
+        (None, None) => format!("expected one of: {}", known.join(", ")),
     }
 }

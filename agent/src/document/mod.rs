@@ -162,14 +162,14 @@ impl BootDocument {
             Value::String(place) => self.claims = Some(Text::at(place, node.place)),
             Value::Null => {}
             value => {
-                let message = format!("`{CLAIMS}` is a place in S3, and this is {}", value.describe());
+                let message = format!("`{CLAIMS}` must be a place in S3, not {}", value.describe());
                 self.mistakes.push(Mistake::at(&node.place, message, "write s3://BUCKET/PREFIX/"));
             }
         }
     }
 
     fn expected_map(&mut self, key: &Key, node: &Node) {
-        let message = format!("`{}` is a map, and this is {}", key.name, node.value.describe());
+        let message = format!("`{}` must be a map, not {}", key.name, node.value.describe());
         self.mistakes.push(Mistake::at(&node.place, message, "write `name: { … }` below it, one line for each"));
     }
 

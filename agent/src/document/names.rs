@@ -33,11 +33,11 @@ pub(crate) fn is_text(field: &str) -> bool {
 /// The mistake in the name of a step.
 pub(super) fn of_step(key: &Key) -> Option<Mistake> {
     if key.name.contains("{{") {
-        let message = format!("`{}` holds a reference, and the name of a step takes none", shown(&key.name));
+        let message = format!("`{}` contains a reference, but the name of a step cannot", shown(&key.name));
         return Some(Mistake::at(&key.place, message, "write the name itself, without braces"));
     }
     is_broken(&key.name).then(|| {
-        let message = format!("`{}` holds a line break or another control character", shown(&key.name));
+        let message = format!("`{}` contains a line break or another control character", shown(&key.name));
         Mistake::at(&key.place, message, "give the step a name of printable characters")
     })
 }
@@ -47,7 +47,7 @@ pub(super) fn of_step(key: &Key) -> Option<Mistake> {
 pub(super) fn check(node: &Node, text: Option<&str>, mistakes: &mut Vec<Mistake>) {
     match &node.value {
         Value::String(text) if is_broken(text) && is_broken(&without_templates(text)) => {
-            let message = format!("`{}` holds a line break or another control character", shown(text));
+            let message = format!("`{}` contains a line break or another control character", shown(text));
             mistakes.push(Mistake::at(&node.place, message, "remove it; in YAML, `>-` folds lines and drops the line break at the end"));
         }
         Value::Sequence(items) => items.iter().for_each(|item| check(item, None, mistakes)),

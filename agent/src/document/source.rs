@@ -77,7 +77,7 @@ impl Layers {
             if !name.ends_with(".yaml") {
                 if is_nearly_a_layer(name) {
                     let path = path.display();
-                    self.passed_over.push(format!("{path} is not read: a layer is not compressed, and its name ends in `.yaml`"));
+                    self.passed_over.push(format!("{path} is not read: a layer must be uncompressed, and its name must end in `.yaml`"));
                 }
                 continue;
             }
@@ -155,7 +155,7 @@ impl Layers {
             Value::Map(_) => self.push(node),
             Value::Null => self.mistakes.push(empty(&node.place.file)),
             _ => {
-                let message = format!("a boot document is a map, and this is {}", node.value.describe());
+                let message = format!("a boot document must be a map, not {}", node.value.describe());
                 self.mistakes.push(Mistake::at(&node.place, message, "begin with `version: 1`"));
             }
         }

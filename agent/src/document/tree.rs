@@ -179,7 +179,7 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, _) => {
                 if text.contains('\0') {
                     let hint = "remove it; for a file that contains it, use `encoding: base64`";
-                    self.mistakes.push(Mistake::at(&place, "a NUL character, which no name, path or variable can hold", hint));
+                    self.mistakes.push(Mistake::at(&place, "a NUL character, which no name, path or variable can contain", hint));
                 }
                 let is_key = matches!(self.stack.last(), Some(Open::Map { key: None, .. }));
                 if is_key {
@@ -240,7 +240,7 @@ impl Builder<'_> {
                 return Err(mistake);
             }
             let hint = "write a plain word as the key, and put `{{…}}` in quotes";
-            return Err(Mistake::at(place, "a list or a map is in place of a key", hint));
+            return Err(Mistake::at(place, "a list or a map is used as a key", hint));
         }
         self.stack.push(open);
         Ok(())
@@ -253,7 +253,7 @@ impl Builder<'_> {
             self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
         }
         if let Some(first) = earlier(entries, lines, &new) {
-            let message = format!("the key `{}` is here a second time; first in line {first}", new.name);
+            let message = format!("the key `{}` is defined twice; first in line {first}", new.name);
             self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
         }
         *key = Some(new);
@@ -273,7 +273,7 @@ impl Builder<'_> {
             Some(Open::Sequence { items, .. }) => items.push(node),
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 Some(key) => entries.push((key, node)),
-                None => return Err(Mistake::at(&node.place, "an alias is in place of a key", "write a plain word as the key")),
+                None => return Err(Mistake::at(&node.place, "an alias is used as a key", "write a plain word as the key")),
             },
         }
         Ok(())

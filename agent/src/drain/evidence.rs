@@ -32,9 +32,9 @@ impl Leaving<'_> {
             let why = tokio::select! {
                 biased;
                 written = self.testify(prefix, outlook) => written.err().map(|error| Explanation::of(&error).to_string()),
-                () = clock.sleep(WRITTEN_WITHIN) => Some(format!("S3 did not take it within {WRITTEN_WITHIN:?}")),
+                () = clock.sleep(WRITTEN_WITHIN) => Some(format!("S3 did not accept it within {WRITTEN_WITHIN:?}")),
             };
-            why.into_iter().for_each(|why| log::warn!("no evidence of the end in {prefix}: {why}"));
+            why.into_iter().for_each(|why| log::warn!("the evidence of the end was not written to {prefix}: {why}"));
         }
     }
 

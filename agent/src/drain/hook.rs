@@ -185,7 +185,7 @@ impl Waiting<'_> {
                 }
                 if self.seen.get() || *is_missing {
                     log::warn!(
-                        "{nobody}\n  hint: a heartbeat timeout of the hook that is shorter than `grace` needs autoscaling:RecordLifecycleActionHeartbeat"
+                        "{nobody}\n  hint: allow autoscaling:RecordLifecycleActionHeartbeat if the hook's heartbeat timeout is shorter than `grace`"
                     );
                     return Ok(Some(Completion::Gone));
                 }

@@ -224,7 +224,7 @@ impl<'a> Leaving<'a> {
             },
             () = self.ground.host.clock.sleep(RECORDED_WITHIN) => format!("the disk has not answered for {RECORDED_WITHIN:?}"),
         };
-        log::warn!("a drain that is cut off may do this again, since it is not on record: {name}: {trouble}");
+        log::warn!("{name} is not recorded, so an interrupted drain may repeat it: {trouble}");
     }
 
     /// A manual drain and one of a shutdown may run at the same time. The lock keeps them from

@@ -75,7 +75,7 @@ async fn look_until(settings: &Settings, ground: &Ground, rests: bool, mut enoug
             }
         };
         if let Some(why) = trouble {
-            told.warn(format!("nothing is known of the end of this instance: {why}"));
+            told.warn(format!("cannot tell whether this instance is about to end: {why}"));
         }
         match rests && looks > SETTLED {
             true => clock.rest(LOOK_EVERY).await,
@@ -95,7 +95,7 @@ async fn look(settings: &Settings, metadata: &dyn Metadata, clock: &dyn Clock, o
     let (state, (interruption, rebalance)) = join(state, notices).await;
     let mut judged = |notice: &Result<Option<String>, String>, judge: &dyn Fn(&str) -> Result<Sign, String>| {
         let text = notice.as_ref().ok()?.as_deref()?;
-        judge(text).map_err(|why| odd.warn(format!("the instance metadata service has a notice that drains nothing: {why}"))).ok()
+        judge(text).map_err(|why| odd.warn(format!("the instance metadata service has a notice that is ignored: {why}"))).ok()
     };
     let now = clock.now();
     let signs = Signs {

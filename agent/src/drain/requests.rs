@@ -58,25 +58,25 @@ impl Requests {
         let whole = |duration: Duration| Duration::from_secs(duration.as_secs());
         if left.is_zero() {
             return Turn::Over(match seen {
-                Seen::Listed(groups) => format!("the time is over; still listed: {}", groups.join(", ")),
-                Seen::Accepted(_) | Seen::Unknown => "the time is over".into(),
+                Seen::Listed(groups) => format!("time is up; still listed: {}", groups.join(", ")),
+                Seen::Accepted(_) | Seen::Unknown => "time is up".into(),
             });
         }
         match seen {
             Seen::Listed(groups) if groups.is_empty() => Turn::Over("no target group lists this instance".into()),
-            Seen::Listed(groups) => Turn::Wait(format!("the load balancer to let go of this instance: {}", groups.join(", "))),
-            Seen::Unknown => Turn::Wait("the end of the time for requests".into()),
+            Seen::Listed(groups) => Turn::Wait(format!("the load balancer to deregister this instance: {}", groups.join(", "))),
+            Seen::Unknown => Turn::Wait("the time for requests to end".into()),
             Seen::Accepted(count) => {
                 let (_, since) = *self.accepted.get_or_insert((count, now));
                 let since = if self.accepted.is_some_and(|(known, _)| known != count) { now } else { since };
                 self.accepted = Some((count, since));
                 if self.to_the_end {
-                    return Turn::Wait("the end of the time for requests".into());
+                    return Turn::Wait("the time for requests to end".into());
                 }
                 match (self.deregistration.saturating_sub(now), QUIET.saturating_sub(now - since)) {
                     (Duration::ZERO, Duration::ZERO) => Turn::Over(format!("no connection for {:?}", whole(now - since))),
                     (Duration::ZERO, _) => Turn::Wait(format!("{QUIET:?} without a new connection")),
-                    _ => Turn::Wait(format!("{:?} for load balancers to let go of this instance", self.deregistration)),
+                    _ => Turn::Wait(format!("{:?} for load balancers to deregister this instance", self.deregistration)),
                 }
             }
         }
@@ -108,9 +108,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                "wait for 30s for load balancers to let go of this instance",
-                "wait for 30s for load balancers to let go of this instance",
-                "wait for 30s for load balancers to let go of this instance",
+                "wait for 30s for load balancers to deregister this instance",
+                "wait for 30s for load balancers to deregister this instance",
+                "wait for 30s for load balancers to deregister this instance",
                 "wait for 10s without a new connection",
                 "wait for 10s without a new connection",
                 "over: no connection for 10s",
@@ -123,20 +123,20 @@ mod tests {
         let mut requests = requests();
         let draining = || Seen::Listed(vec!["web is draining (Target.DeregistrationInProgress)".into()]);
         let told = looked(&mut requests, 40, draining());
-        assert_eq!(told, "wait for the load balancer to let go of this instance: web is draining (Target.DeregistrationInProgress)");
+        assert_eq!(told, "wait for the load balancer to deregister this instance: web is draining (Target.DeregistrationInProgress)");
         assert_eq!(looked(&mut requests, 41, Seen::Listed(Vec::new())), "over: no target group lists this instance");
         // After an interruption, the load balancer may be done at the first look.
         assert_eq!(looked(&mut self::requests(), 0, Seen::Listed(Vec::new())), "over: no target group lists this instance");
         let late = requests.look(draining(), LEFT, Duration::ZERO);
-        assert_eq!(late, Turn::Over("the time is over; still listed: web is draining (Target.DeregistrationInProgress)".into()));
+        assert_eq!(late, Turn::Over("time is up; still listed: web is draining (Target.DeregistrationInProgress)".into()));
     }
 
     #[test]
     fn an_interrupted_machine_serves_as_long_as_it_can() {
         let mut requests = Requests::new(Duration::from_secs(30), true);
-        assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the end of the time for requests");
-        assert_eq!(requests.look(Seen::Accepted(1), LEFT, Duration::ZERO), Turn::Over("the time is over".into()));
+        assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the time for requests to end");
+        assert_eq!(requests.look(Seen::Accepted(1), LEFT, Duration::ZERO), Turn::Over("time is up".into()));
         // The same if nothing is known about requests.
-        assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the end of the time for requests");
+        assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the time for requests to end");
     }
 }

@@ -92,7 +92,7 @@ impl Leaving<'_> {
             Ok(identity) => identity.instance_id,
             Err(error) => {
                 let (is_unreachable, error) = (error.is_unreachable(), DrainError::Instance(error));
-                trouble.warn(format!("targets are not looked at: {}", Explanation::of(&error)));
+                trouble.warn(format!("cannot read target health: {}", Explanation::of(&error)));
                 return is_unreachable.then(|| vec![error.to_string()]);
             }
         };
@@ -104,10 +104,10 @@ impl Leaving<'_> {
             match look {
                 Ok(health) if health.lets_go(sick) => {}
                 Ok(health) => listed.push(format!("{name} is {health}")),
-                Err(error) if error.is_transient() => listed.push(format!("{name} is not known: {}", error.what)),
+                Err(error) if error.is_transient() => listed.push(format!("{name} is unknown: {}", error.what)),
                 Err(error) if error.kind == AwsErrorKind::NotFound || error.code == "TargetGroupNotFound" => {}
                 Err(error) => {
-                    trouble.warn(format!("targets are not looked at: {}", Explanation::of(&error)));
+                    trouble.warn(format!("cannot read target health: {}", Explanation::of(&error)));
                     is_open = true;
                 }
             }

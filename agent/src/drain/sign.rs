@@ -173,10 +173,10 @@ impl Sign {
     /// The sign as text for people.
     pub(super) fn sentence(self) -> &'static str {
         match self {
-            Self::Terminated => "Auto Scaling terminates this instance",
-            Self::Interrupted(_) => "EC2 interrupts this Spot Instance",
-            Self::Rebalance(_) => "EC2 recommends to replace this Spot Instance",
-            Self::Shutdown => "this machine shuts down",
+            Self::Terminated => "Auto Scaling is terminating this instance",
+            Self::Interrupted(_) => "EC2 is interrupting this Spot Instance",
+            Self::Rebalance(_) => "EC2 recommends replacing this Spot Instance",
+            Self::Shutdown => "this machine is shutting down",
             Self::ByHand => "`ingot drain --now` was run",
         }
     }

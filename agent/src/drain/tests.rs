@@ -308,7 +308,7 @@ async fn a_hook_that_nobody_may_complete_is_told_and_tried_again_by_the_next_pro
     *scene.told.state.borrow_mut() = Some("Terminated");
     scene.groups.refuse("CompleteLifecycleAction", "AccessDenied", 10);
     let error = scene.watch().await.unwrap_err().to_string();
-    assert!(error.starts_with("the lifecycle hook is not completed") && error.contains("autoscaling:CompleteLifecycleAction"), "{error}");
+    assert!(error.starts_with("the lifecycle hook was not completed") && error.contains("autoscaling:CompleteLifecycleAction"), "{error}");
     scene.groups.refuse("RecordLifecycleActionHeartbeat", "AccessDenied", 1);
     while scene.watch().await.is_err() {}
     assert_eq!(scene.completed(), [ActionResult::Continue]);

@@ -14,13 +14,13 @@ pub(crate) enum DrainError {
     NoSettings { path: PathBuf },
     #[error("{} is not valid: {why}", path.display())]
     Settings { path: PathBuf, why: String },
-    #[error("{instance} belongs to no Auto Scaling group")]
+    #[error("{instance} is not in an Auto Scaling group")]
     NoGroup { instance: String },
     #[error("the group {group} has {} termination hooks{}", names.len(), listed(names))]
     WhichHook { group: String, names: Vec<String> },
-    #[error("it was given up")]
+    #[error("the drain was cancelled")]
     GivenUp,
-    #[error("the lifecycle hook is not completed")]
+    #[error("the lifecycle hook was not completed")]
     Hook(#[source] AwsError),
     #[error("cannot find the Auto Scaling group and its termination hook")]
     FindHook(#[source] AwsError),
@@ -55,13 +55,13 @@ impl Failure for DrainError {
             Self::NoSettings { .. } => "run `ingot boot` with a document that has `drains:`".into(),
             Self::Settings { .. } => "run `ingot boot`, which writes it".into(),
             Self::GivenUp => "run `ingot boot`, which starts what was stopped".into(),
-            Self::NoGroup { .. } => "launch it from a group, or give `lifecycle_hook.group` in the document".into(),
+            Self::NoGroup { .. } => "launch it from an Auto Scaling group, or set `lifecycle_hook.group` in the document".into(),
             Self::WhichHook { names, .. } if names.is_empty() => {
-                "give the group a hook for EC2_INSTANCE_TERMINATING, or take `lifecycle_hook` out".into()
+                "add a hook for EC2_INSTANCE_TERMINATING to the group, or remove `lifecycle_hook`".into()
             }
             Self::WhichHook { .. } => "name one of them: `lifecycle_hook: { name: … }`".into(),
             Self::FindHook(error) if error.kind == AwsErrorKind::Denied => {
-                format!("allow autoscaling:{} on * in the instance's role, or give the group and the hook in the document", error.operation)
+                format!("allow autoscaling:{} on * in the instance's role, or name the group and the hook in the document", error.operation)
             }
             Self::Hook(error) | Self::FindHook(error) | Self::Evidence(error) => return error.hint(),
             Self::Instance(error) => return error.hint(),

@@ -261,7 +261,7 @@ async fn lock(sign: Sign, ground: &Ground) -> Held {
         };
         let waited = clock.elapsed() - begun;
         if sign == Sign::Shutdown || !matches!(error, LockError::Held { .. }) || waited > LOCKED_FOR + ENDED_WITHIN {
-            log::warn!("draining all the same: {}", Explanation::of(&error));
+            log::warn!("draining anyway: {}", Explanation::of(&error));
             return None;
         }
         if let LockError::Held { pid: Some(pid) } = error
@@ -307,7 +307,7 @@ async fn order(settings: &Settings, ground: &Ground) {
     ground.host.units.rest().await;
 }
 
-/// Whether this machine shuts down. If systemd does not answer, the result is false.
+/// Whether this machine is shutting down. If systemd does not answer, the result is false.
 async fn shuts_down(ground: &Ground) -> bool {
     let clock = &ground.host.clock;
     let begun = clock.elapsed();
@@ -317,7 +317,7 @@ async fn shuts_down(ground: &Ground) -> bool {
             Err(error) => error,
         };
         if clock.elapsed() - begun > TOLD_WITHIN {
-            log::warn!("cannot tell whether this machine shuts down: {}", Explanation::of(&error));
+            log::warn!("cannot tell whether this machine is shutting down: {}", Explanation::of(&error));
             return false;
         }
         clock.sleep(LOCK_EVERY).await;

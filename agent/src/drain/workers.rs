@@ -43,7 +43,7 @@ impl Leaving<'_> {
                     names.join(", ")
                 }
                 Err(error) => {
-                    told.warn(format!("cannot look at workers: {}", Explanation::of(error)));
+                    told.warn(format!("cannot read the state of workers: {}", Explanation::of(error)));
                     String::new()
                 }
             };
@@ -54,11 +54,11 @@ impl Leaving<'_> {
             }
             let now = clock.elapsed();
             if settled && left.is_zero() && now >= *until.get_or_insert(now + GIVEN_BACK_WITHIN) {
-                log::warn!("workers did not give back what is in hand within {GIVEN_BACK_WITHIN:?}: {why}");
+                log::warn!("workers did not return their messages within {GIVEN_BACK_WITHIN:?}: {why}");
                 return false;
             }
             if !why.is_empty() {
-                told.waiting(&format!("{why} to finish what is in hand"));
+                told.waiting(&format!("{why} to finish the messages in hand"));
             }
             clock.sleep(left.clamp(LOOK_EVERY / 5, LOOK_EVERY)).await;
         }

@@ -31,7 +31,7 @@ pub(crate) async fn testify(plan: &Plan, world: &World, recorder: &Recorder, loc
             let why = tokio::select! {
                 biased;
                 sent = signal.testify(Moment::End, &cx) => sent.err().map(|error| Explanation::of(&error).to_string()),
-                () = clock.sleep(WITHIN) => Some(format!("S3 did not take it within {WITHIN:?}")),
+                () = clock.sleep(WITHIN) => Some(format!("S3 did not accept it within {WITHIN:?}")),
             };
             why.map(|why| format!("{}: the evidence of the whole boot was not written: {why}", node.address))
         })

@@ -153,7 +153,7 @@ impl<'a> Execution<'a> {
         };
         match stopped {
             None if recorder.report().has_failed() => {
-                self.abort(&Explanation::new("the boot failed before this came to its end", None));
+                self.abort(&Explanation::new("the boot failed before this ended", None));
             }
             None => {}
             Some(Halt::Asked(why)) => {

@@ -145,7 +145,7 @@ async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, 
             break;
         }
         if round == ROUNDS {
-            let why = Explanation::new(format!("after {round} rounds of changes there is still another: {}", left.join(", ")), None);
+            let why = Explanation::new(format!("still not converged after {round} rounds of changes: {}", left.join(", ")), None);
             return Err(unit.members.iter().map(|at| MemberFailure { member: *at, error: Some(why.clone()) }).collect());
         }
     }

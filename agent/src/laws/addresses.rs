@@ -137,7 +137,7 @@ async fn what_ec2_refuses_changes_nothing_and_says_what_to_do() {
     foreign.ec2.fail("AssociateAddress", "OperationNotPermitted", 9);
     insta::assert_snapshot!(foreign.boot().await.error("addresses.public"), @r"
     AssociateAddress eipalloc-1: the request was not accepted: AssociateAddress was to fail with OperationNotPermitted
-      hint: name an address that no NAT gateway and no load balancer has: AWS does not let those be taken away
+      hint: name an address that no NAT gateway or load balancer uses: AWS does not move those away
     ");
     for instance in [&denied, &foreign] {
         assert_eq!(instance.ec2.holder(ID).as_deref(), Some(OTHER));

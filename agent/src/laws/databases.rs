@@ -204,8 +204,8 @@ async fn a_database_that_is_not_ours_never_gets_a_password() {
     let instance = beside("somebody else's");
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
-    SHOP refused user name and password (28P01: password authentication failed); read again, secrets.db has the same password
-      hint: correct user name and password in the secret, or in the database
+    SHOP refused the user name and password (28P01: password authentication failed); read again, secrets.db has the same password
+      hint: correct the user name and password in the secret, or in the database
     ");
     assert_eq!(instance.rds.count("ModifyDBInstance"), 0);
     // Read once more, in case it is being rotated at that moment.
@@ -376,7 +376,7 @@ async fn a_database_that_starts_is_waited_for_and_one_that_never_does_is_named()
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
     waited 600s for shop to accept logins (SHOP is starting up or shutting down (57P03: the database system is starting up); RDS: available)
-      hint: look at the server's log: it does not come to its end
+      hint: check the server's log: its start-up does not finish
     ");
     instance.machine.network().change(ENDPOINT, |server| server.refusal = None);
     assert_eq!(instance.boot_well().await.changed(), [""; 0]);

@@ -63,7 +63,7 @@ async fn unanswered(first: Option<FakeSecretsManager>) -> Booted {
 async fn a_secret_that_never_comes() {
     let booted = unanswered(None).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
-    it did not end within 30s, while it was waiting for secret prod/db
+    it did not end within 30s, while waiting for secret prod/db
       hint: give it a longer `timeout:`, or find out what it waits for
     ");
     assert!(took(&booted, "secrets.db") <= 31.0);
@@ -73,7 +73,7 @@ async fn a_secret_that_never_comes() {
 async fn a_secret_that_is_refused_once_and_then_never_comes() {
     let booted = unanswered(Some(FakeSecretsManager::default().throttled(1))).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
-    it did not end within 30s, while it was waiting for secret prod/db; the last try failed: GetSecretValue prod/db: throttled: Rate exceeded (after 2 tries)
+    it did not end within 30s, while waiting for secret prod/db; the last try failed: GetSecretValue prod/db: throttled: Rate exceeded (after 2 tries)
       hint: raise the account's quota for GetSecretValue, or let fewer instances start at once
     ");
 }
@@ -169,7 +169,7 @@ services: { shop.service: {} }
     changed files./etc/x
     skipped services.shop.service
     ");
-    assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while it was waiting for /bin/slow to end");
+    assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while waiting for /bin/slow to end");
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     assert_eq!(instance.boot_well().await.changed(), ["commands.behind", "commands.slow", "services.shop.service"]);
 }

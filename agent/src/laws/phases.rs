@@ -111,8 +111,8 @@ commands:
 services: { x.service: {}, y.service: { restart_on: [files./etc/a, files./etc/b] } }
 ";
     insta::assert_snapshot!(mistakes(text).join("\n"), @r"
-    files./etc/b is of phase warm, and needs files./etc/a, which is of phase serve
-    commands.a is of phase warm, and needs services.x.service, which is of phase serve
-    commands.b is of phase warm, and needs commands.c, which is of phase serve
+    files./etc/b has phase warm, but needs files./etc/a, which has phase serve
+    commands.a has phase warm, but needs services.x.service, which has phase serve
+    commands.b has phase warm, but needs commands.c, which has phase serve
     ");
 }

@@ -251,7 +251,7 @@ async fn a_boot_that_is_stopped_before_the_last_look_has_its_end_is_not_done() {
     let unit = FakeUnit::new("x.service").reloads(Duration::MAX);
     let booted = halted(TWO, unit, Duration::from_secs(8), Halt::Asked).await;
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
-    assert_eq!(booted.error("services.x.service"), "it was stopped, while it was waiting to see whether it is still up");
+    assert_eq!(booted.error("services.x.service"), "it was stopped, while waiting to see whether it is still up");
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,7 +263,7 @@ async fn a_deadline_that_passes_while_something_optional_runs_has_its_last_look(
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
 
     let booted = halted(&text, FakeUnit::new("x.service").reloads(Duration::MAX), at, Halt::Deadline).await;
-    assert_eq!(booted.error("services.x.service"), "it was stopped, while it was waiting to see whether it is still up");
+    assert_eq!(booted.error("services.x.service"), "it was stopped, while waiting to see whether it is still up");
 
     let booted = halted(&text, FakeUnit::new("x.service"), at, Halt::Deadline).await;
     assert_eq!(booted.report.outcome, BootOutcome::Degraded);

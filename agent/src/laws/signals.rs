@@ -203,7 +203,7 @@ async fn a_deadline_that_passes_is_told_with_what_the_boot_waited_for() {
         assert_eq!(told(&instance), expected);
         if halts {
             let line = "signal FAILURE to stack shop, resource Web: commands.slow: the boot's deadline of 60s passed, \
-                        while it was waiting for /bin/slow to end";
+                        while waiting for /bin/slow to end";
             assert_eq!(changes(&booted, "signals.stack"), [line]);
         }
     }
@@ -277,7 +277,7 @@ async fn whom_it_goes_to_is_found_without_tags_in_metadata() {
     insta::assert_snapshot!(booted.error("signals.stack") + "\n" + &booted.error("signals.hook"), @r"
     this instance has no tag aws:cloudformation:stack-name
       hint: launch it from a stack, or give `stack` and `resource` in the document
-    i-0123456789abcdef0 belongs to no Auto Scaling group
+    i-0123456789abcdef0 is not in an Auto Scaling group
       hint: launch it from a group, or give `group` in the document
     ");
     instance.ec2.tag_instance("aws:cloudformation:stack-name", "shop");

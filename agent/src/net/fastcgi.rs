@@ -60,7 +60,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), para
     loop {
         let mut header = [0; 8];
         stream.read_exact(&mut header).await.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::other("it closed the connection without an answer to FastCGI"),
+            io::ErrorKind::UnexpectedEof => io::Error::other("it closed the connection without a FastCGI answer"),
             _ => error,
         })?;
         if header[0] != 1 {
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(answered(noisy).await.unwrap(), 302);
         assert_eq!(answered(record(END, &[0; 8])).await.unwrap_err().to_string(), "its answer has no status");
         assert_eq!(answered(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await.unwrap_err().to_string(), "it does not speak FastCGI");
-        assert_eq!(answered(Vec::new()).await.unwrap_err().to_string(), "it closed the connection without an answer to FastCGI");
+        assert_eq!(answered(Vec::new()).await.unwrap_err().to_string(), "it closed the connection without a FastCGI answer");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct NetProbes {
 impl NetProbes {
     fn client(&self) -> Result<&reqwest::Client, String> {
         if self.client.get().is_none() {
-            let made = client().map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+            let made = client().map_err(|error| format!("cannot create an HTTP client: {error}"))?;
             let _ = self.client.set(made);
         }
         self.client.get().ok_or_else(|| "no HTTP client can be made".to_owned())
@@ -94,7 +94,7 @@ impl Probes for NetProbes {
         let connect = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut stream = tokio::time::timeout(timeout, connect).await.map_err(|_| late())?.map_err(|error| in_short(&error))?;
         match tokio::time::timeout(STAYS, stream.read(&mut [0; 1])).await {
-            Ok(Ok(0) | Err(_)) => Err("the connection was closed at once: nothing listens inside yet".to_owned()),
+            Ok(Ok(0) | Err(_)) => Err("the connection was closed at once: nothing is listening inside yet".to_owned()),
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
@@ -254,7 +254,7 @@ mod tests {
         let probes = NetProbes::default();
         let accepted = async { drop(listener.accept().await.unwrap()) };
         let (probed, ()) = tokio::join!(probes.published(port, SOON), accepted);
-        assert_eq!(probed, Err("the connection was closed at once: nothing listens inside yet".to_owned()));
+        assert_eq!(probed, Err("the connection was closed at once: nothing is listening inside yet".to_owned()));
         assert_eq!(probes.tcp(&format!("127.0.0.1:{port}"), SOON).await, Ok(()));
         // Services that wait for a request keep the connection open.
         assert_eq!(NetProbes::default().published(server("").await, SOON).await, Ok(()));

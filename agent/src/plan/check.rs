@@ -59,7 +59,7 @@ impl<'a> Checker<'a> {
                 if matches!(reference.root(), "instance" | "values") {
                     self.resolve(reference, &values, || spot(&text.place, &text.raw, &text.template, reference));
                 } else {
-                    let hint = "refer to it where it is used; values know facts and other values only";
+                    let hint = "refer to it where it is used; values can refer only to facts and other values";
                     let wrong = Wrong::new(format!("a value cannot refer to {reference}"), hint);
                     self.mistakes.push(wrong.at(spot(&text.place, &text.raw, &text.template, reference)));
                 }
@@ -98,7 +98,7 @@ impl<'a> Checker<'a> {
             };
             let hint = error.and_then(|error| error.hint.clone());
             let hint =
-                hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
+                hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ next to the document".into());
             let place = item.written.as_ref().and_then(|node| node.get("template")).map_or(&item.place, |node| &node.place);
             self.mistakes.push(Mistake::at(place, message, hint));
         }
@@ -254,8 +254,8 @@ impl<'a> Checker<'a> {
         let mut open: Vec<(Address, &Text)> = used.filter_map(|used| Some((used.clone(), self.items.get(&used)?.when.as_ref()?))).collect();
         open.dedup();
         for (used, when) in open.iter().filter(|(_, when)| item.when.as_ref().map(Text::raw) != Some(when.raw())) {
-            let message = format!("{address} uses {used}, which is only there where `{}` is true", when.raw());
-            advice.push(Mistake::at(&item.place, message, "give both the same `when:`, unless one follows from the other"));
+            let message = format!("{address} uses {used}, which exists only if `{}` is true", when.raw());
+            advice.push(Mistake::at(&item.place, message, "give both the same `when:`, unless one implies the other"));
         }
     }
 
@@ -289,11 +289,11 @@ impl<'a> Checker<'a> {
     /// Checks that a whole step that is named exists. A step that is not due is accepted unless it is needed.
     fn names(&mut self, target: &Address, place: &Place, own: &Address, is_needed: bool) {
         if target == own {
-            self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
+            self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "remove it"));
         } else if let Some(shape) = self.shapes.get(target) {
             let late = shape.order == Order::AfterEverything;
             let message = late.then(|| format!("{own} cannot wait for {target}, which comes after everything"));
-            self.mistakes.extend(message.map(|message| Mistake::at(place, message, "take it away")));
+            self.mistakes.extend(message.map(|message| Mistake::at(place, message, "remove it")));
         } else if !self.is_declared(target) && (is_needed || !self.not_due.contains(target)) {
             let (hint, known) = self.nearest_address(target);
             let wrong = match self.not_due.contains(target) {
@@ -366,7 +366,7 @@ impl<'a> Checker<'a> {
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
             _ if offers.is_empty() => {
-                Some(Wrong::new(format!("{address} offers nothing to refer to"), "remove the reference; `after:` waits for a step"))
+                Some(Wrong::new(format!("{address} offers nothing to refer to"), "remove the reference; use `after:` to wait for a step"))
             }
             _ => Some(Wrong::new(format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
         }

@@ -32,11 +32,12 @@ pub(crate) fn check(
         let Some(Claiming { says, values: needed }) = shape.claims else { continue };
         let why = match (says, claims) {
             (Some(says), Some(_)) => format!("says {says}, which needs"),
-            (None, Some(_)) => "needs, with `claims:` of the document,".to_owned(),
+            (None, Some(_)) => "is used with `claims:`, and therefore needs".to_owned(),
             (None, None) => continue,
             (Some(says), None) => {
-                let message = format!("{address} says {says}, and the document has no `claims:`");
-                let hint = "add `claims: s3://BUCKET/PREFIX/` at the top, where the instances of this environment may read and write";
+                let message = format!("{address} says {says}, but the document has no `claims:`");
+                let hint =
+                    "add `claims: s3://BUCKET/PREFIX/` at the top, with a prefix that the instances of this environment can read and write";
                 mistakes.push(Mistake { may_come_later: true, ..Mistake::at(&item.place, message, hint) });
                 continue;
             }

@@ -145,7 +145,7 @@ fn truth(text: &str) -> Result<Decision, Objection> {
         "false" => Ok(Decision::NotDue),
         other => {
             let other: String = shown_on_a_line(other).chars().take(60).collect();
-            let hint = "write true, false or a template that becomes one of them, as in \"{{eq values.env `prod`}}\"".replace('`', "'");
+            let hint = "write true, false or a template that renders to one of them, as in \"{{eq values.env `prod`}}\"".replace('`', "'");
             Err(Objection::new(format!("`when:` is `{other}`, which is neither true nor false"), hint))
         }
     }

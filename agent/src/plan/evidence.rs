@@ -29,8 +29,12 @@ pub(crate) fn check(items: &BTreeMap<Address, Item>, values: &Values, mistakes: 
         let place = rendered.as_ref().map_or(prefix.raw(), |rendered| rendered.expose()).trim_end_matches('/').to_owned();
         let by = *taken.entry(place).or_insert(address);
         if by != *address {
-            let message = format!("{address} writes its evidence to the key of {by}");
-            mistakes.push(Mistake::at(&item.place, message, "keep one of the two, with the `logs` of both, or give one another prefix"));
+            let message = format!("{address} writes its evidence to the same key as {by}");
+            mistakes.push(Mistake::at(
+                &item.place,
+                message,
+                "keep one of the two, with the `logs` of both, or give one of them another prefix",
+            ));
         }
     }
 }

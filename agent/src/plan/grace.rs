@@ -15,7 +15,7 @@ pub(super) fn advise(items: &BTreeMap<Address, Item>, advice: &mut Vec<Mistake>)
     for (address, item) in items {
         let Some(needed) = item.step.any().downcast_ref::<Worker>().map(Worker::drain).filter(|needed| *needed > grace) else { continue };
         let message = format!(
-            "{address} gives its messages {needed:?} to end, and `grace` of {drain} is {grace:?}: at scale-in, \
+            "{address} gives its messages {needed:?} to finish, but `grace` of {drain} is {grace:?}: at scale-in, \
              a message that takes longer is cut off and delivered again"
         );
         let hint = format!("write `grace: {needed:?}` for {drain}, or `drain: {grace:?}` for {address} if its messages are shorter");
@@ -35,7 +35,7 @@ mod tests {
     /// warning.
     #[test]
     fn a_worker_that_may_need_longer_than_the_machine_has_is_named() {
-        let message = "workers.jobs gives its messages 3600s to end, and `grace` of drains.leave is 120s: at scale-in, a message that \
+        let message = "workers.jobs gives its messages 3600s to finish, but `grace` of drains.leave is 120s: at scale-in, a message that \
                        takes longer is cut off and delivered again";
         let hint = "write `grace: 3600s` for drains.leave, or `drain: 120s` for workers.jobs if its messages are shorter";
         assert_eq!(advised("", "drains: { leave: {} }"), [format!("{message} / {hint}")]);

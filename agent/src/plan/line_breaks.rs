@@ -47,7 +47,7 @@ impl Plan {
         }
         let (names, logging_in, databases) = (names.join(" and "), databases.len(), databases.join(" and "));
         let verb = if logging_in == 1 { "logs" } else { "log" };
-        Some(format!("{databases} {verb} in with {names} as stored, line break at the end included: store it without the line break"))
+        Some(format!("{databases} {verb} in with {names} as stored, including the line break at the end: store it without the line break"))
     }
 
     fn uses_untrimmed(&self, node: &PlanNode, path: &[String]) -> bool {
@@ -106,8 +106,7 @@ mod tests {
     fn says_which_login_gets_a_line_break() {
         let database = "databases: { main: { instance: shop, credentials: secrets.db } }";
         let value = json!({"username": "shop", "password": "hunter2\n", "engine": "postgres\n"});
-        let login =
-            "databases.main logs in with secrets.db.password as stored, line break at the end included: store it without the line break";
+        let login = "databases.main logs in with secrets.db.password as stored, including the line break at the end: store it without the line break";
         assert_eq!(told_of(database, &value).as_deref(), Some(login));
         let both = format!("{database}\nfiles: {{ /etc/a: {{ content: '{{{{secrets.db.password}}}}' }} }}");
         let said = told_of(&both, &value).unwrap();

@@ -343,7 +343,7 @@ mod tests {
             mistake(&format!("  a: {{ bundle: bundles.app {one} }}\n  b: {{ bundle: bundles.app, port: 6000, proxy: none {other} }}"))
         };
         let found = two("", ", build: [[make]]");
-        assert!(found.contains("applications.b builds bundles.app by other commands than applications.a"), "{found}");
+        assert!(found.contains("applications.b builds bundles.app with other commands than applications.a"), "{found}");
         assert_eq!(two(", build: [[make]]", ", build: [[make]]"), "");
     }
 

@@ -89,7 +89,7 @@ fn database(name: &str) -> Option<Objection> {
         Some((first, rest)) if rest.contains(".rds.") => format!("write its name, not its endpoint: {first}"),
         _ => "use letters, digits and single hyphens, with a letter first".to_owned(),
     };
-    (!is_name).then(|| Objection::new(format!("`{name}` cannot be the name of a database in RDS"), hint))
+    (!is_name).then(|| Objection::new(format!("`{name}` cannot be the name of an RDS database"), hint))
 }
 
 /// Names made by AWS contain an exclamation mark as well, as in `rds!db-…`.
@@ -117,7 +117,7 @@ fn parameter(name: &str) -> Option<Objection> {
     } else if path.contains('/') && !rooted {
         format!("begin it with a slash: /{name}")
     } else if (begin.starts_with("aws") || begin.starts_with("ssm")) && !is_of_aws {
-        "begin it with something other than `aws` and `ssm`, which AWS keeps for itself".to_owned()
+        "begin it with something other than `aws` and `ssm`, which AWS reserves".to_owned()
     } else {
         return None;
     };

@@ -52,6 +52,6 @@ fn culprit<'a>(
 
 fn too_early(address: &Address, item: &Item, culprit: Option<&Address>) -> Mistake {
     let culprit = culprit.map_or_else(|| "another step".to_owned(), ToString::to_string);
-    let message = format!("{address} is of phase warm, and needs {culprit}, which is of phase serve");
+    let message = format!("{address} has phase warm, but needs {culprit}, which has phase serve");
     Mistake::at(&item.place, message, format!("give {culprit} `phase: warm` as well, or remove it here"))
 }

@@ -19,13 +19,13 @@ pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
             let by = *alone.entry(what).or_insert(address);
             if by != address {
                 let message = format!("{address} {what}, and so does {by}");
-                mistakes.push(Mistake::at(&item.place, message, "keep it in one of the two"));
+                mistakes.push(Mistake::at(&item.place, message, "keep it in only one of the two"));
             }
         }
         if let Some((of, how)) = &shape.makes {
             let (first, by) = *made.entry(*of).or_insert((how, address));
             if first != how {
-                let message = format!("{address} builds {of} by other commands than {by}, and both have its one directory");
+                let message = format!("{address} builds {of} with other commands than {by}, but both use the same directory");
                 let hint = "give both the same `build`, or each its own bundle with another `into`";
                 mistakes.push(Mistake::at(&item.place, message, hint));
             }

@@ -123,7 +123,7 @@ impl Values {
             let rendered = text.template.render(&scope).map_err(|error| (text.place.clone(), error))?;
             total += rendered.expose().len();
             if total > SIZE_LIMIT {
-                let what = format!("makes the values larger than {} MiB together", SIZE_LIMIT >> 20);
+                let what = format!("makes the values larger than {} MiB in total", SIZE_LIMIT >> 20);
                 return Err((text.place.clone(), TemplateError::too_large(what)));
             }
             let slot = text.path.iter().try_fold(&mut tree, |value, segment| match value {
@@ -227,7 +227,7 @@ mod tests {
         let (values, mistakes) = values(&format!("v0: x\n{doubled}"));
         assert!(mistakes.is_empty());
         let (place, error) = values.resolve(&Json::Null).unwrap_err();
-        assert_eq!(error.to_string(), "what this template becomes makes the values larger than 16 MiB together");
+        assert_eq!(error.to_string(), "the result of this template makes the values larger than 16 MiB in total");
         assert_eq!(place.line, 25);
     }
 

@@ -43,7 +43,7 @@ pub(super) fn in_fields(reference: &Reference, address: &Address, fields: HasFie
     let field = reference.segments.get(2);
     match fields {
         HasFields::Never(hint) if reference.usage != Usage::Tested && field.is_some_and(|field| field.parse::<usize>().is_err()) => {
-            Some(Wrong::new(format!("`{reference}` is a field, and {address} is read as one text"), hint))
+            Some(Wrong::new(format!("`{reference}` is a field, but {address} is read as plain text"), hint))
         }
         HasFields::Always if reference.usage == Usage::Printed && field.is_none() => {
             let hint = format!("name one of its fields, as in {reference}.NAME, or use a helper: {{{{json {reference}}}}}");
@@ -65,7 +65,7 @@ pub(super) fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
                 let near = nearest(segment, known.iter().copied());
                 let hint = match near {
                     Some(near) => format!("did you mean {parent}.{near}?"),
-                    None => format!("define it under `values:`, or give {{{{default {reference} …}}}} a second choice"),
+                    None => format!("define it under `values:`, or give it a default: {{{{default {reference} …}}}}"),
                 };
                 let message = format!("`{reference}` refers to nothing");
                 return Some(Wrong { message, hint, may_come_later: near.is_none() });
@@ -80,7 +80,7 @@ pub(super) fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
     };
     (reference.usage == Usage::Printed).then(|| {
         let hint = match at {
-            Json::Null => format!("give it a value, or a second choice: {{{{default {reference} …}}}}"),
+            Json::Null => format!("give it a value, or a default: {{{{default {reference} …}}}}"),
             _ => format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}"),
         };
         Wrong::new(format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
@@ -89,11 +89,11 @@ pub(super) fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
 
 pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
     let Some(name) = reference.segments.get(1) else {
-        return Some(Wrong::new("`instance` alone names no fact", "name one, as in instance.id"));
+        return Some(Wrong::new("`instance` alone does not name a fact", "name one, as in instance.id"));
     };
     if name == facts::TAGS && reference.segments.len() == 2 {
         // Each tag is a separate request to IMDS, so only tags that are named are read.
-        return Some(Wrong::new("`instance.tags` alone names no tag", "name one, as in instance.tags.Name"));
+        return Some(Wrong::new("`instance.tags` alone does not name a tag", "name one, as in instance.tags.Name"));
     }
     let known = || facts::FACTS.iter().map(|(name, _)| *name).chain([facts::TAGS]);
     if known().any(|known| known == name) {

@@ -77,7 +77,7 @@ pub(super) async fn diffs(rendered: &[Rendered], directory: &Path, redactor: &Re
             let unreadable = file.secret
                 && (std::str::from_utf8(&file.content).is_err() || found.as_ref().is_some_and(|bytes| std::str::from_utf8(bytes).is_err()));
             diffs.push(match unreadable {
-                true => format!("{} differs; it holds bytes of a secret", file.path.display()),
+                true => format!("{} differs; it contains a binary secret", file.path.display()),
                 false => diff(&file.path, &before, &after, file.secret, redactor),
             });
         }
@@ -97,7 +97,7 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
         _ if index < 2 => line.to_owned(),
         Some(b'@') => line.to_owned(),
         // The old line may contain a secret that the redactor does not know.
-        Some(b'-') => "-[redacted: a line of a file with secrets goes]".to_owned(),
+        Some(b'-') => "-[redacted: a removed line of a file with secrets]".to_owned(),
         _ => redacted(line, redactor),
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -124,7 +124,7 @@ mod tests {
         +++ b/etc/x
         @@ -1,2 +1,2 @@
          a
-        -[redacted: a line of a file with secrets goes]
+        -[redacted: a removed line of a file with secrets]
         +password [redacted]
         ");
         redactor.learn(&serde_json::json!({ "pin": "4711", "tls": true }), &[]);

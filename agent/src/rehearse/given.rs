@@ -50,7 +50,7 @@ impl Given {
             None | Some(Value::Null) => Map::new(),
             _ => {
                 let hint = "begin with `instance:` or `secrets:`".to_owned();
-                return Err(wrong(vec![Mistake::of_a_file(format!("{name}: facts are a map"), Some(hint))]));
+                return Err(wrong(vec![Mistake::of_a_file(format!("{name}: facts must be a map"), Some(hint))]));
             }
         };
         for key in tree.keys() {
@@ -58,7 +58,7 @@ impl Given {
             if !known().any(|known| known == key) {
                 let hint = match nearest(key, known()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
+                    None => format!("expected one of: {}", known().collect::<Vec<_>>().join(", ")),
                 };
                 return Err(wrong(vec![Mistake::of_a_file(format!("{name}: unknown key `{key}`"), Some(hint))]));
             }
@@ -162,11 +162,11 @@ mod tests {
     fn a_mistake_has_its_line_and_shows_no_secret() {
         let wrong = |text: &str| Given::parse("facts.yaml", text).unwrap_err().to_string();
         let said = wrong("secrets:\n  db: hunter2\n  db: hunter2\n");
-        assert_eq!(said, "facts.yaml:3:3: the key `db` is here a second time; first in line 2\n hint: keep one of the two");
+        assert_eq!(said, "facts.yaml:3:3: the key `db` is defined twice; first in line 2\n hint: keep one of the two");
         let said = wrong("secrets:\n  db: {{hunter2}}secret\n");
         assert!(said.contains("put the whole value in quotes") && !said.contains("hunter2"), "{said}");
         assert!(wrong("secrets: [\n").starts_with("facts.yaml:"));
-        assert!(wrong("- a\n").contains("facts are a map"));
+        assert!(wrong("- a\n").contains("facts must be a map"));
         assert!(Given::parse("facts.yaml", "# nothing\n").is_ok());
     }
 }

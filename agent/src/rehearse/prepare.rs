@@ -39,8 +39,8 @@ pub(crate) struct Prepared {
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>, given: Option<&Given>) -> Result<Prepared, AwsError> {
     let Read { mut layers, unmarked, misspelled } = read(documents, files).await;
     if let ([directory], true, true) = (documents, layers.nodes.is_empty(), layers.mistakes.is_empty()) {
-        let message = format!("no document is in {}", directory.display());
-        layers.mistakes.push(Mistake::of_a_file(message, Some("name a document, or a directory with a `*.yaml` in it".into())));
+        let message = format!("{} contains no document", directory.display());
+        layers.mistakes.push(Mistake::of_a_file(message, Some("name a document, or a directory that contains a `*.yaml` file".into())));
     }
     let passed_over = std::mem::take(&mut layers.passed_over);
     let unread = match aws {
@@ -90,7 +90,7 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
             continue;
         }
         if path.as_os_str() == "-" && documents[..index].contains(path) {
-            let message = "standard input is named twice, and can be read once".to_owned();
+            let message = "standard input is named twice, but can only be read once".to_owned();
             layers.mistakes.push(Mistake::of_a_file(message, Some("name `-` once".into())));
             continue;
         }

@@ -46,7 +46,7 @@ impl Preview<'_> {
         let steps = if plan.nodes.len() == 1 { "1 step".to_owned() } else { format!("{} steps", plan.nodes.len()) };
         let mut lines = vec![Style::Strong.line(format!("Plan: {steps}, {} at once", at_once(plan, self.order)))];
         if plan.heeds_phase {
-            let text = "In a warm pool: all but what is marked (serve), which waits until the instance goes into service";
+            let text = "In a warm pool: everything except steps marked (serve), which wait until the instance goes into service";
             lines.push(Style::Plain.line(text));
         }
         for unit in self.order {

@@ -112,7 +112,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     let open = plan
         .open
         .iter()
-        .map(|(address, when)| format!("{address} counts as due, which it is where `{when}` is true; give the facts in --facts"));
+        .map(|(address, when)| format!("{address} counts as due, assuming that `{when}` is true; give the facts in --facts"));
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
     let notes = unread.into_iter().map(unread_note).chain(warnings).chain(open).chain(standing_in);
@@ -126,12 +126,12 @@ async fn has_directories(request: &Request, desk: &DiskFiles) -> Result<(), Refu
         let Some(path) = path else { continue };
         let real = desk.resolved(&absolute(path)).await.unwrap_or_else(|_| absolute(path));
         let what = match desk.stat(&real).await {
-            Ok(Some(found)) if found.kind != FileKind::Directory => "not a directory",
-            Ok(None) if !may_be_new => "not found",
+            Ok(Some(found)) if found.kind != FileKind::Directory => "is not a directory",
+            Ok(None) if !may_be_new => "does not exist",
             // Other problems are reported for the file that cannot be read or written.
             _ => continue,
         };
-        return Err(Refusal::usage(format!("{} is {what}", path.display()), &format!("correct the path of {option}")));
+        return Err(Refusal::usage(format!("{} {what}", path.display()), &format!("correct the path of {option}")));
     }
     Ok(())
 }

@@ -242,7 +242,7 @@ fn remarks(out: &mut String, word: &str, remarks: &[Remark]) {
 }
 
 fn hook(hook: &Hook) -> String {
-    let bit = if hook.lacks_run_bit { "no run bit" } else { "run bit" };
+    let bit = if hook.lacks_run_bit { "no executable bit" } else { "executable bit" };
     let lines = match hook.form {
         Form::Script { crlf: true } => ", CR LF",
         Form::Script { crlf: false } => ", LF",

@@ -115,7 +115,7 @@ pub(crate) fn summary(report: &Report) -> String {
         BootOutcome::NoDocument => "no document after",
     };
     let going_on: Vec<&str> = report.going_on().map(|step| step.address.as_str()).collect();
-    let going_on = if going_on.is_empty() { String::new() } else { format!("; still at work: {}", going_on.join(", ")) };
+    let going_on = if going_on.is_empty() { String::new() } else { format!("; still running: {}", going_on.join(", ")) };
     // The rest of the document runs later.
     let phase = if report.phase == Some(Phase::Warm) { ", phase warm" } else { "" };
     format!("{word} {seconds:.3} s{phase}{counts}{going_on}")

@@ -102,7 +102,7 @@ impl fmt::Display for ReleaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.wanted == self.in_force {
             true => f.write_str(&self.wanted),
-            false => write!(f, "{} is in force, {} was asked for", self.in_force, self.wanted),
+            false => write!(f, "{} is in force, {} was requested", self.in_force, self.wanted),
         }?;
         self.not_kept.as_ref().map_or(Ok(()), |why| write!(f, "; {why}"))
     }

@@ -111,7 +111,7 @@ impl Screen<'_> {
         let left = self.report.steps.iter().filter(|step| self.is_cut_off() && step.outcome == Outcome::Pending);
         let left: Vec<&str> = left.map(|step| step.address.as_str()).collect();
         if !left.is_empty() {
-            lines.push(named(Style::Notice, "not begun", format!("{}: {}", counted(left.len()), listed(&left))));
+            lines.push(named(Style::Notice, "not started", format!("{}: {}", counted(left.len()), listed(&left))));
         }
         lines
     }
@@ -148,7 +148,7 @@ impl Screen<'_> {
             Exit::Running if has_failed => Some("follow the hint; `ingot status --wait` waits for the end of this boot"),
             Exit::Running => Some("`ingot status --wait` waits for the end of this boot"),
             _ if self.is_cut_off() || self.beside == Some(false) => {
-                Some("run `ingot boot` to resume; `journalctl -b -t ingot` shows how far it came")
+                Some("run `ingot boot` to resume; `journalctl -b -t ingot` shows how far it got")
             }
             _ if has_failed => Some("follow the hint, then run `ingot boot` again; `journalctl -b -t ingot` shows every line of the boot"),
             Exit::NoDocument => Some("put a document into user data, or layers into /etc/ingot/boot.d"),
@@ -199,7 +199,7 @@ fn doing(step: &StepReport) -> String {
 fn spoken_ago(seconds: i64) -> String {
     match seconds {
         // The clock may have been wrong when the boot started.
-        ..0 => "in the future by the clock of now".into(),
+        ..0 => "in the future, by the current clock".into(),
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..172_800 => format!("{} h ago", seconds / 3600),

@@ -47,15 +47,15 @@ fn objections_to(allowed: &Allowed, node: &Node) -> Vec<Mistake> {
         mistakes.push(Mistake::at(place, message, hint));
     };
     if !Path::new(&allowed.path).is_absolute() {
-        object("path", "this is not an absolute path", "write the whole path from / on, as the image has it");
+        object("path", "this is not an absolute path", "write the absolute path in the image");
     } else if glob::Pattern::new(&allowed.path).is_err() {
-        object("path", "this is not a pattern", "write `*` and `?` within a name, and `**` for whole names");
+        object("path", "this is not a valid pattern", "use `*` and `?` within a name, and `**` for whole names");
     }
     if allowed.rule.trim().is_empty() {
-        object("rule", "this names no rule", "write the rule of the finding, such as `authorized-keys`");
+        object("rule", "no rule is named", "write the rule of the finding, such as `authorized-keys`");
     }
     if allowed.reason.trim().is_empty() {
-        object("reason", "there is no reason", "write why it is no harm: it goes into the attestation");
+        object("reason", "no reason is given", "write why it is harmless: the reason goes into the attestation");
     }
     mistakes
 }
@@ -77,12 +77,12 @@ mod tests {
         /etc/ingot/seal.yaml:2:11: this is not an absolute path
             2 |   - path: etc/x
               |           ^
-         hint: write the whole path from / on, as the image has it
+         hint: write the absolute path in the image
 
-        /etc/ingot/seal.yaml:4:13: there is no reason
+        /etc/ingot/seal.yaml:4:13: no reason is given
             4 |     reason: ''
               |             ^
-         hint: write why it is no harm: it goes into the attestation
+         hint: write why it is harmless: the reason goes into the attestation
         ");
         assert!(wrong("allow:\n  - { path: /a, rule: x }\n").contains("reason"));
         assert!(wrong("alow: []\n").contains("did you mean `allow`?"));

@@ -115,7 +115,7 @@ impl Sealing<'_> {
         let most = scan.skipped.len().min(SKIPPED);
         sealed.notes.extend(scan.skipped[..most].iter().cloned());
         if scan.skipped.len() > most {
-            sealed.notes.push(format!("{} more files are not searched for secrets", scan.skipped.len() - most));
+            sealed.notes.push(format!("{} more files were not searched for secrets", scan.skipped.len() - most));
         }
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
@@ -135,7 +135,7 @@ impl Sealing<'_> {
         for (index, entry) in self.allow.allow.iter().enumerate() {
             match used.contains(&index) {
                 true => sealed.allowed.push(entry.clone()),
-                false => sealed.notes.push(format!("{}: nothing at {} is {}", allow::PATH, entry.path, entry.rule)),
+                false => sealed.notes.push(format!("{}: no {} finding at {}", allow::PATH, entry.rule, entry.path)),
             }
         }
         if self.scrub == Scrub::List {
@@ -194,7 +194,7 @@ impl Sealing<'_> {
             if !trace.is_removable() || self.allow.covering(&trace.finding).is_some() {
                 continue;
             }
-            let says = format!("{}, and is there again after it was removed", trace.finding.says);
+            let says = format!("{}, which came back after it was removed", trace.finding.says);
             sealed.findings.push(Finding { says, hint: "stop what writes it, and seal again".into(), ..trace.finding });
         }
         Ok(())

@@ -132,7 +132,7 @@ impl Reader for Scanner {
     fn skipped(&self, path: &Path, why: String) {
         if self.published.holds(path).is_none() {
             let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-            skipped.push(format!("{} is not searched for secrets: {why}", path.display()));
+            skipped.push(format!("{} was not searched for secrets: {why}", path.display()));
         }
     }
 
@@ -142,7 +142,7 @@ impl Reader for Scanner {
             line: None,
             rule: "unreadable".into(),
             says: format!("cannot be searched for secrets: {error}"),
-            hint: "run `ingot seal` as root, and look for errors of the disk".into(),
+            hint: "run `ingot seal` as root, and check the disk for errors".into(),
         }]);
     }
 }

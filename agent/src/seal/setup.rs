@@ -64,7 +64,7 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     }
     for program in &asked.programs {
         if !asked.brings(program) && image.head(&Spot::of(program), 1)?.is_none() {
-            setup.notes.push(format!("{} is run by a layer, and is not in the image", program.display()));
+            setup.notes.push(format!("a layer runs {}, which is not in the image", program.display()));
         }
     }
     Ok(setup)
@@ -83,14 +83,14 @@ fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
     for maker in makers {
         is_made = is_made || !image.matching(maker)?.is_empty();
     }
-    Ok((!is_made).then(|| "nothing in the image makes new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
+    Ok((!is_made).then(|| "nothing in the image creates new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
 }
 
 /// A finding if a unit of ingot's own does not exist.
 fn not_there(name: &str, unit: &Unit, hint: String) -> Option<Finding> {
     let installed = Path::new("/usr/lib/systemd/system").join(name);
     let Some(file) = &unit.file else {
-        return Some(finding(installed, None, "unit-missing", format!("there is no {name} in the image"), hint));
+        return Some(finding(installed, None, "unit-missing", format!("{name} is not in the image"), hint));
     };
     unit.masked.then(|| finding(file, None, "unit-masked", format!("{name} is masked"), format!("run `systemctl unmask {name}`")))
 }
@@ -114,11 +114,11 @@ fn wrong_with_worker(name: &str, unit: &Unit) -> Vec<Finding> {
     let (path, says, hint) = match &unit.file {
         None => (
             Path::new("/usr/lib/systemd/system").join(TEMPLATE),
-            format!("there is no {TEMPLATE} in the image, and {name} is to be started"),
+            format!("{TEMPLATE} is not in the image, but ingot has to start {name}"),
             format!("install {TEMPLATE} of the release in /usr/lib/systemd/system; do not enable it"),
         ),
         Some(file) if unit.masked => {
-            (file.clone(), format!("it is masked, and {name} is to be started"), format!("run `systemctl unmask {name} {TEMPLATE}`"))
+            (file.clone(), format!("it is masked, but ingot has to start {name}"), format!("run `systemctl unmask {name} {TEMPLATE}`"))
         }
         Some(_) => return wrong_with(name, unit, &Asked::default()),
     };
@@ -130,22 +130,22 @@ fn wrong_with_worker(name: &str, unit: &Unit) -> Vec<Finding> {
 fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
     let Some(file) = &unit.file else {
         let path = Path::new("/etc/systemd/system").join(name);
-        let says = format!("services.{name} is to be started, and there is no such unit in the image");
-        let hint = "install the package that has it, or put the unit into /etc/systemd/system";
+        let says = format!("ingot has to start services.{name}, but there is no such unit in the image");
+        let hint = "install the package that contains it, or put the unit into /etc/systemd/system";
         return if asked.brings_unit(name) { Vec::new() } else { vec![finding(path, None, "unit-missing", says, hint)] };
     };
     if unit.masked {
-        let says = format!("{name} is masked, and services.{name} is to be started");
+        let says = format!("{name} is masked, but ingot has to start services.{name}");
         return vec![finding(file, None, "unit-masked", says, format!("run `systemctl unmask {name}`"))];
     }
     let mut findings = Vec::new();
     if let Some(link) = &unit.enabled_by {
-        let says = format!("{name} is enabled by itself, and may start before ingot has made ready what it needs");
+        let says = format!("{name} is enabled on its own, and may start before ingot has prepared what it needs");
         findings.push(finding(link, None, "unit-enabled", says, format!("run `systemctl disable {name}`: ingot starts it")));
     } else if unit.enabled_by_preset {
         let says = format!("no preset disables {name}, and /etc/machine-id asks for a first boot, which enables it");
         let hint =
-            "make /etc/machine-id an empty file, as `ingot seal --scrub` does with one that is there; or disable the unit by a preset";
+            "make /etc/machine-id an empty file, as `ingot seal --scrub` does with an existing file, or disable the unit with a preset";
         findings.push(finding(file, None, "unit-enabled", says, hint));
     }
     findings
@@ -176,7 +176,7 @@ fn wrong_in_company(name: &str, unit: &Unit, start: &Start<'_>) -> Result<Vec<Fi
                 deadlock.chain[..deadlock.chain.len() - 1].join(" after ")
             ),
         };
-        findings.push(finding(path, Some(line), "unit-after-ingot", says, format!("take {after} out of this line")));
+        findings.push(finding(path, Some(line), "unit-after-ingot", says, format!("remove {after} from this line")));
     }
     Ok(findings)
 }

@@ -39,7 +39,7 @@ impl std::str::FromStr for TimeLimit {
     type Err = Objection;
 
     fn from_str(text: &str) -> Result<Self, Objection> {
-        let refuse = || Objection::new(format!("`{text}` is not a length of time"), "write a number and its unit, as in 90s, 20m or 1h30m");
+        let refuse = || Objection::new(format!("`{text}` is not a duration"), "write a number and its unit, as in 90s, 20m or 1h30m");
         // jiff does not parse days, which are not all equally long on the wall clock.
         let (days, rest) = match text.split_once('d') {
             Some((days, rest)) if days.bytes().all(|byte| byte.is_ascii_digit()) => (days.parse().map_err(|_| refuse())?, rest.trim()),
@@ -56,7 +56,7 @@ impl std::str::FromStr for TimeLimit {
 
 impl<'de> Deserialize<'de> for TimeLimit {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Spelled("a length of time", PhantomData))
+        deserializer.deserialize_str(Spelled("a duration", PhantomData))
     }
 }
 
@@ -68,7 +68,7 @@ impl JsonSchema for TimeLimit {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "A length of time: a number and its unit, as in 90s, 20m or 1h30m.",
+            "description": "A duration: a number and its unit, as in 90s, 20m or 1h30m.",
             "pattern": r"^[0-9]+(\.[0-9]+)? ?[a-z]"
         })
     }

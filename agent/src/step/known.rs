@@ -183,8 +183,8 @@ impl Known {
         let missing = template.references().iter().find(|reference| reference.to_string() == path)?;
         let address = missing.address().filter(|address| address.kind() == "secrets" && missing.segments.len() > 2)?;
         let is = match self.outputs.borrow().get(&address)?.0.get(&[])? {
-            serde_json::Value::String(text) if text.trim_start().starts_with('{') => "is not JSON, though it begins like a JSON object",
-            serde_json::Value::String(text) if !text.trim_start().starts_with('[') => "is one text, not a JSON object",
+            serde_json::Value::String(text) if text.trim_start().starts_with('{') => "is not JSON, although it begins like a JSON object",
+            serde_json::Value::String(text) if !text.trim_start().starts_with('[') => "is plain text, not a JSON object",
             serde_json::Value::String(_) | serde_json::Value::Array(_) => "is a JSON list, not a JSON object",
             _ => return None,
         };

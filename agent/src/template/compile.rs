@@ -38,7 +38,7 @@ const ROOTS: [&str; 12] = [
 
 pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
     if let Some(offset) = too_deep(source) {
-        let reason = format!("this is nested more than {DEEPEST} deep");
+        let reason = format!("this is nested more than {DEEPEST} levels deep");
         return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
     // Most texts in a document are short, or long and without blocks.
@@ -138,7 +138,7 @@ impl Compiler<'_> {
             BlockKind::Each => 2,
         };
         if parameters.len() > most {
-            return Err(wrong_use(name, "does not take as many block parameters", at));
+            return Err(wrong_use(name, "does not take that many block parameters", at));
         }
 
         let subject = self.parameter(subject, at)?;
@@ -220,7 +220,7 @@ impl Compiler<'_> {
         let refuse = |reason, hint| TemplateError::Path { written: written.to_owned(), reason, hint, position };
         let mut path = Written::parse(written);
         let Some(depth) = self.levels.len().checked_sub(path.up) else {
-            return Err(refuse("goes above the top of the template", "take away one `../`: only `each` and `with` add a level"));
+            return Err(refuse("goes above the top of the template", "remove one `../`: only `each` and `with` add a level"));
         };
         let (base, mut segments) = if path.local {
             (self.local(&path, depth).map_err(|(reason, hint)| refuse(reason, hint))?, Vec::new())
@@ -236,7 +236,7 @@ impl Compiler<'_> {
             segments.append(&mut path.segments);
         }
         if base == Base::Root && segments.is_empty() {
-            return Err(refuse("is everything there is", "name the value, as in {{values.domain}}"));
+            return Err(refuse("refers to all values at once", "name the value, as in {{values.domain}}"));
         }
         Ok(Path { base, segments, written: written.to_owned(), position })
     }

@@ -30,13 +30,13 @@ pub(crate) enum TemplateError {
     #[error("{path} is missing: {whole} {is}")]
     NoFields { path: String, whole: String, is: &'static str, position: Position },
 
-    #[error("{path} is {found}, and {needs}")]
+    #[error("{path} is {found}, but {needs}")]
     WrongType { path: String, found: &'static str, needs: String, position: Position },
 
     #[error("{path} cannot be written by `{helper}`: it {reason}")]
     Unwritable { path: String, helper: &'static str, reason: &'static str, hint: Option<&'static str>, position: Position },
 
-    #[error("what this template becomes {what}")]
+    #[error("the result of this template {what}")]
     TooLarge { what: String, position: Position },
 }
 
@@ -80,7 +80,7 @@ impl Failure for TemplateError {
         Some(match self {
             Self::Syntax { hint: Some(hint), .. } => hint.clone(),
             Self::Syntax { .. } => r"close every `{{` and every block; to print `{{` itself, write `\{{`".into(),
-            Self::Unsupported { .. } => "write the text out here, or go over a list with {{#each}}".into(),
+            Self::Unsupported { .. } => "write the text out here, or iterate over a list with {{#each}}".into(),
             Self::UnknownHelper { name, .. } if BLOCKS.contains(&name.as_str()) => {
                 format!("write the block {{{{#{name} …}}}} … {{{{/{name}}}}}")
             }
@@ -105,7 +105,7 @@ impl Failure for TemplateError {
             Self::Path { hint, .. } => (*hint).into(),
             Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
             // This is not a path that `has` could test, but the result of a helper.
-            Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
+            Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a default: {{default (lookup …) …}}".into(),
             Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::NoFields { whole, .. } => format!("store a JSON object in it, or write {{{{{whole}}}}} for all of its text"),
             Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
@@ -113,7 +113,7 @@ impl Failure for TemplateError {
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { needs, .. } if needs.contains("a list") => "write a list, as in [a, b]".into(),
             Self::WrongType { .. } => "give it a value of that type".into(),
-            Self::TooLarge { .. } => "go over shorter lists, or over fewer of them within each other".into(),
+            Self::TooLarge { .. } => "iterate over shorter lists, or nest fewer of them".into(),
             Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {
                 format!("write a number that large as a string, as in \"{{{{{path}}}}}\"")
             }

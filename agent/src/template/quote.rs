@@ -87,7 +87,7 @@ pub(super) fn yaml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
 pub(super) fn shell(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains('\0') {
-        return Err(Refusal::of_content("holds a NUL, which no program can be given"));
+        return Err(Refusal::of_content("contains a NUL, which no program can be given"));
     }
     out.push('\'');
     for (n, part) in text.split('\'').enumerate() {

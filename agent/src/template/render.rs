@@ -94,7 +94,7 @@ impl Renderer<'_> {
                     let found = self.evaluate(expression)?;
                     let value = self.there(expression, &found)?;
                     let text = quote::scalar(value)
-                        .map_err(|_| wrong_type(expression, value, "only a string, a number or a boolean is printed as it is"))?;
+                        .map_err(|_| wrong_type(expression, value, "only a string, a number or a boolean can be printed as it is"))?;
                     out.push_str(&text);
                     fits(expression, out)?;
                 }
@@ -119,10 +119,10 @@ impl Renderer<'_> {
                 self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-                Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
+                Err(wrong_type(&block.subject, value, "`each` iterates over a list or a map"))
             }
             (BlockKind::Each, Value::Null) if block.otherwise.is_none() => {
-                Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
+                Err(wrong_type(&block.subject, value, "`each` iterates over a list or a map"))
             }
             _ => self.nodes(block.otherwise.as_deref().unwrap_or_default(), out),
         }

@@ -63,9 +63,9 @@ pub(super) fn split(value: &Value, separator: &Value) -> Result<Wiped, Refusal> 
 /// The second argument, which must be a non-empty string.
 fn not_empty(text: &Value) -> Result<&str, Refusal> {
     match text {
-        Value::String(text) if text.is_empty() => Err(Refusal::of_content("is empty, so it would be found everywhere").at(1)),
+        Value::String(text) if text.is_empty() => Err(Refusal::of_content("is empty, so it would match everywhere").at(1)),
         Value::String(text) => Ok(text),
-        _ => Err(Refusal::of_type(text, "a string as what to look for").at(1)),
+        _ => Err(Refusal::of_type(text, "a string to look for").at(1)),
     }
 }
 

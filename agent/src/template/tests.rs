@@ -141,7 +141,7 @@ fn refuses_to_render_what_is_not_there() {
 
 #[test]
 fn refuses_to_print_what_is_no_text() {
-    let only = "only a string, a number or a boolean is printed as it is";
+    let only = "only a string, a number or a boolean can be printed as it is";
     for (source, path, found) in [
         ("{{values.hosts}}", "values.hosts", "a list"),
         ("{{{values.hosts}}}", "values.hosts", "a list"),
@@ -156,11 +156,11 @@ fn refuses_to_print_what_is_no_text() {
         assert_eq!(message(source), format!("{path} is {found}, and {only}"), "{source}");
     }
     for (source, expected) in [
-        ("{{join values.domain \",\"}}", "values.domain is a string, and `join` takes a list"),
-        ("{{shell values.hosts}}", "values.hosts is a list, and `shell` takes a string, a number or a boolean"),
-        ("{{base64 values.nothing}}", "values.nothing is null, and `base64` takes a string, a number or a boolean"),
-        ("{{#each values.domain}}{{/each}}", "values.domain is a string, and `each` goes over a list or a map"),
-        ("{{#each values.nothing}}{{/each}}", "values.nothing is null, and `each` goes over a list or a map"),
+        ("{{join values.domain \",\"}}", "values.domain is a string, but `join` takes a list"),
+        ("{{shell values.hosts}}", "values.hosts is a list, but `shell` takes a string, a number or a boolean"),
+        ("{{base64 values.nothing}}", "values.nothing is null, but `base64` takes a string, a number or a boolean"),
+        ("{{#each values.domain}}{{/each}}", "values.domain is a string, but `each` iterates over a list or a map"),
+        ("{{#each values.nothing}}{{/each}}", "values.nothing is null, but `each` iterates over a list or a map"),
         ("{{toml values.nothing}}", "values.nothing cannot be written by `toml`: it is null or has a null in it"),
         ("{{join values.holes \",\"}}", "values.holes cannot be written by `join`: it has an item that is not a string, number or boolean"),
     ] {
@@ -179,12 +179,12 @@ fn lists_within_each_other_do_not_take_all_memory() {
     };
     let error = |body: &str| Explanation::of(&nested(body).render(&scope).unwrap_err()).to_string();
     insta::assert_snapshot!(error("x"), @r"
-    what this template becomes takes more than 10000000 parts
-    hint: go over shorter lists, or over fewer of them within each other
+    the result of this template takes more than 10000000 parts
+    hint: iterate over shorter lists, or nest fewer of them
     ");
     insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @r"
-    what this template becomes is larger than 16 MiB
-    hint: go over shorter lists, or over fewer of them within each other
+    the result of this template is larger than 16 MiB
+    hint: iterate over shorter lists, or nest fewer of them
     ");
     assert!(nested("").multiplies());
     assert!(!Template::parse("{{#each values.l}}x{{/each}}{{#each values.l}}y{{/each}}").unwrap().multiplies());
@@ -211,24 +211,24 @@ fn refuses_to_parse_what_can_never_render() {
         (
             "{{> header}}",
             "1:1",
-            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or go over a list with {{#each}}",
+            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or iterate over a list with {{#each}}",
         ),
         (
             "{{#*inline \"x\"}}{{/inline}}",
             "1:1",
-            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or go over a list with {{#each}}",
+            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or iterate over a list with {{#each}}",
         ),
         (
             "x {{../values.x}}",
             "1:5",
-            "`../values.x` goes above the top of the template\nhint: take away one `../`: only `each` and `with` add a level",
+            "`../values.x` goes above the top of the template\nhint: remove one `../`: only `each` and `with` add a level",
         ),
         (
             "{{#if values.x}}{{../values.x}}{{/if}}",
             "1:19",
-            "`../values.x` goes above the top of the template\nhint: take away one `../`: only `each` and `with` add a level",
+            "`../values.x` goes above the top of the template\nhint: remove one `../`: only `each` and `with` add a level",
         ),
-        ("{{json this}}", "1:8", "`this` is everything there is\nhint: name the value, as in {{values.domain}}"),
+        ("{{json this}}", "1:8", "`this` refers to all values at once\nhint: name the value, as in {{values.domain}}"),
         ("{{@index}}", "1:3", "`@index` has a value only inside `each`\nhint: move it into an {{#each}} block"),
         (
             "{{#each values.x}}{{@foo}}{{/each}}",
@@ -325,7 +325,7 @@ fn an_error_of_rendering_has_its_place_and_what_was_meant() {
     hint: write values.domain, or test with (has …)
     ");
     insta::assert_snapshot!(Explanation::of(&render("{{values.hosts}}").unwrap_err()), @r"
-    values.hosts is a list, and only a string, a number or a boolean is printed as it is
+    values.hosts is a list, but only a string, a number or a boolean can be printed as it is
     hint: use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`
     ");
 }

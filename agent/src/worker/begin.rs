@@ -44,7 +44,7 @@ impl Begin<'_> {
     pub(crate) async fn find(self) -> Result<Found, AwsError> {
         let begun = self.clock.elapsed();
         let call = Call::new(SERVICE, "GetQueueUrl", &self.name.written);
-        let mut last = call.error(AwsErrorKind::Unreachable, "neither IMDS nor AWS answers in time");
+        let mut last = call.error(AwsErrorKind::Unreachable, "neither IMDS nor AWS answered in time");
         for tries in 1.. {
             let left = (begun + UNREACHABLE_FOR).saturating_sub(self.clock.elapsed());
             let found = tokio::select! {
@@ -61,7 +61,7 @@ impl Begin<'_> {
             if left.is_zero() {
                 return Err(last);
             }
-            log::info!("not yet: {last}");
+            log::info!("the queue is not available yet: {last}");
             self.clock.sleep(backoff.pause(tries, last.retry_after).min(left)).await;
         }
         unreachable!("it is tried until it ends")

@@ -236,7 +236,7 @@ impl Course {
         let mut leaving = leaving;
         if now >= leaving.until && !leaving.has_cut_off {
             if self.hand.handling() > 0 {
-                log::warn!("{} messages are not done in time: others get them now", self.hand.handling());
+                log::warn!("{} messages were not finished in time and go back to the queue", self.hand.handling());
             }
             leaving.has_cut_off = true;
             self.hand.give_all_back();

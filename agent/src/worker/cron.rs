@@ -214,7 +214,7 @@ impl Cron {
         let Missed { count, first, last } = missed;
         let times = if count == 1 { format!("{last} was") } else { format!("{count} times, {first} to {last}, were") };
         self.note(task, |status| {
-            log::warn!("task {}: {times} missed, and not sent; `catch_up` says how late a time may be sent", status.name);
+            log::warn!("task {}: {times} missed, and not sent; `catch_up` sets how late a time may be sent", status.name);
             status.missed += count;
             status.last_missed = Some(last.to_string());
         });

@@ -269,7 +269,7 @@ impl Daemon {
         if let Err(error) = done
             && !std::mem::replace(&mut told.is_lost, true)
         {
-            log::warn!("`ingot status worker {}` shows nothing new: {error}", self.name);
+            log::warn!("`ingot status worker {}` is out of date: {error}", self.name);
         }
     }
 

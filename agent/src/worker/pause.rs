@@ -49,7 +49,7 @@ impl Pause {
         let Some(again) = rejected.iter().find(|rejected| rejected.transient) else { return self.worked() };
         self.tries += 1;
         (self.failed, self.until) = (now, now + Backoff::CALL.pause(self.tries, None));
-        self.told = format!("SQS has not done all of a batch: {}", again.code);
+        self.told = format!("SQS rejected part of a batch: {}", again.code);
     }
 
     pub(super) fn worked(&mut self) {

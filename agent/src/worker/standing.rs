@@ -56,7 +56,7 @@ impl Standing {
         let Some(socket) = socket else { return Self(None) };
         let holding = Holding::listen(socket);
         if let Err(error) = &holding {
-            log::warn!("no switch of the application waits for this worker: cannot listen at {}: {error}", socket.display());
+            log::warn!("deployments will not wait for this worker: cannot listen at {}: {error}", socket.display());
         }
         Self(holding.ok())
     }

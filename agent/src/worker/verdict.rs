@@ -53,7 +53,7 @@ pub(super) fn named(answered: &Answered) -> String {
         Answered::Status { status, .. } => status.to_string(),
         Answered::Refused(_) => "refused".into(),
         Answered::CutOff(_) => "cut off".into(),
-        Answered::Silent => "no byte in time".into(),
+        Answered::Silent => "no response in time".into(),
         Answered::TooLong => "too long".into(),
         Answered::Foreign => "not HTTP".into(),
         Answered::Hindered(why) => format!("not sent: {why}"),

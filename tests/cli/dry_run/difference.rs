@@ -57,7 +57,7 @@ fn a_difference_shows_neither_the_old_secret_nor_the_new_one() {
     +++ b/etc/a.toml
     @@ -1,2 +1,2 @@
      port = 1
-    -[redacted: a line of a file with secrets goes]
+    -[redacted: a removed line of a file with secrets]
     +password = "[redacted]"
 
     2 steps: 1 to change, 1 unchanged; 1 file differs

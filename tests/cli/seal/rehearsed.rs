@@ -104,8 +104,8 @@ fn archives_and_the_history_of_git_are_searched_or_named() {
     for finding in [
         "/opt/app/s.tar.gz: github-pat: a GitHub Personal Access Token, in line 1 of s/token\n",
         "/opt/app/t.gz: github-pat: a GitHub Personal Access Token, in line 1 of t\n",
-        ".pack: github-pat: a GitHub Personal Access Token, in the history of git\n",
-        "note: /opt/app/other.tar.xz is not searched for secrets: it is an xz file\n",
+        ".pack: github-pat: a GitHub Personal Access Token, in the git history\n",
+        "note: /opt/app/other.tar.xz was not searched for secrets: it is an xz file\n",
     ] {
         assert!(ran.stdout.contains(finding), "{finding}: {ran}");
     }

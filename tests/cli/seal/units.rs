@@ -139,12 +139,12 @@ fn the_unit_of_a_worker_has_to_be_there_and_started_by_nobody_else() {
     };
     assert_eq!(says(&|image| image.write(template, unit)), Vec::<String>::new());
     let missing =
-        format!("{template}: unit-missing: there is no ingot-worker@.service in the image, and ingot-worker@jobs.service is to be started");
+        format!("{template}: unit-missing: ingot-worker@.service is not in the image, but ingot has to start ingot-worker@jobs.service");
     assert_eq!(says(&|_| ()), [missing]);
     let masked = says(&|image| image.link("/dev/null", "/etc/systemd/system/ingot-worker@.service"));
     assert_eq!(
         masked,
-        ["/etc/systemd/system/ingot-worker@.service: unit-masked: it is masked, and ingot-worker@jobs.service is to be started"]
+        ["/etc/systemd/system/ingot-worker@.service: unit-masked: it is masked, but ingot has to start ingot-worker@jobs.service"]
     );
     let enabled = says(&|image| {
         image.write(template, unit);
@@ -173,7 +173,7 @@ fn units_that_ingot_brings_and_starts_are_missed() {
     let found = about_units(&image);
     assert_eq!(found.len(), 2, "{found:?}");
     for (line, name) in found.iter().zip(names) {
-        assert!(line.contains(&format!("unit-missing: there is no {name} in the image")), "{found:?}");
+        assert!(line.contains(&format!("unit-missing: {name} is not in the image")), "{found:?}");
         image.write(&format!("/usr/lib/systemd/system/{name}"), "[Unit]\nDescription=x\n");
     }
     assert_eq!(about_units(&image), [""; 0]);

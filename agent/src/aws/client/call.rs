@@ -63,7 +63,7 @@ impl Call {
         }
         certificate_refusal(error).map(|kind| match kind {
             AwsErrorKind::Untimely => {
-                self.error(kind, format!("by this machine's clock, its certificate is not valid now: {}", reason(error)))
+                self.error(kind, format!("according to this machine's clock, its certificate is not valid now: {}", reason(error)))
             }
             _ => self.error(kind, reason(error)),
         })

@@ -53,14 +53,14 @@ pub(crate) async fn resolve(service: &str, region: &str, variant: Variant, own: 
     match (own, found.url().strip_prefix("https://ssm")) {
         (Some(own), _) => Ok(own.to_owned()),
         (None, Some(rest)) => Ok(format!("https://{service}{rest}")),
-        (None, None) => Err(none(format!("the rules have changed: {}", found.url()))),
+        (None, None) => Err(none(format!("the endpoint rules have changed: {}", found.url()))),
     }
 }
 
 /// Why the endpoint of a service is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndpointError {
-    #[error("{name} is {value:?}, and can only be true or false")]
+    #[error("{name} is {value:?}, but must be true or false")]
     Switch { name: &'static str, value: String },
     #[error("{service} has no such endpoint in {region}: {why}")]
     None { service: String, region: String, why: String },
@@ -119,6 +119,6 @@ mod tests {
         assert_eq!(of("true"), Ok(FIPS));
         assert_eq!(of("True"), Ok(FIPS));
         assert_eq!((of("false"), of(""), Variant::of(&BTreeMap::new())), (Ok(PLAIN), Ok(PLAIN), Ok(PLAIN)));
-        assert_eq!(of("1").unwrap_err().to_string(), "AWS_USE_FIPS_ENDPOINT is \"1\", and can only be true or false");
+        assert_eq!(of("1").unwrap_err().to_string(), "AWS_USE_FIPS_ENDPOINT is \"1\", but must be true or false");
     }
 }

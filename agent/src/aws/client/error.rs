@@ -130,7 +130,7 @@ impl AwsError {
         let region = arn.as_ref().map(|arn| format!(" --region {}", arn.region)).unwrap_or_default();
         if what.contains("deletion") {
             return format!(
-                "restore it by `aws {service} restore-secret --secret-id {resource}{region}`, or correct its name in the document"
+                "restore it with `aws {service} restore-secret --secret-id {resource}{region}`, or correct its name in the document"
             );
         }
         if what.contains("staging label") || what.contains("VersionId") {
@@ -140,9 +140,7 @@ impl AwsError {
         match arn {
             Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),
             None if ["secretsmanager", "ssm"].contains(&service.name) => {
-                format!(
-                    "create {resource} in this account and region, or correct its name in the document: its ARN if it is in another region"
-                )
+                format!("create {resource} in this account and region, or correct its name in the document (in another region: its ARN)")
             }
             None => format!("create {resource} in this account and region, or correct its name in the document"),
         }
@@ -186,7 +184,7 @@ impl Failure for AwsError {
                 "name the certificate of your private CA in AWS_CA_BUNDLE, or find out what answers in place of AWS".into()
             }
             AwsErrorKind::Untimely => {
-                "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
+                "check this machine's clock with `timedatectl`: according to it, the certificate of the endpoint is not valid now".into()
             }
             // A secret of another account that is encrypted with that account's default key, which cannot be shared.
             AwsErrorKind::Invalid if self.what.contains("default KMS service key") => format!(

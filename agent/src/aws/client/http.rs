@@ -196,7 +196,7 @@ fn roots(bundle: Option<&[u8]>) -> Result<rustls::RootCertStore, HttpError> {
         roots.add(certificate).map_err(|error| HttpError::Bundle { why: error.to_string() })?;
     }
     if roots.len() == known {
-        return Err(HttpError::Bundle { why: "it holds no certificate".into() });
+        return Err(HttpError::Bundle { why: "it contains no certificate".into() });
     }
     Ok(roots)
 }
@@ -268,7 +268,7 @@ pub(super) fn certificate_refusal<'e>(error: &'e (dyn Error + 'static)) -> Optio
 pub(crate) enum HttpError {
     #[error("the CA bundle cannot be used: {why}")]
     Bundle { why: String },
-    #[error("the HTTP client cannot be made: {why}")]
+    #[error("the HTTP client cannot be created: {why}")]
     Build { why: String },
 }
 
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_ca_bundle_that_cannot_be_used_is_named() {
-        for (bundle, why) in [("", "it holds no certificate"), ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "")] {
+        for (bundle, why) in [("", "it contains no certificate"), ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "")] {
             let error = Http::new(Some(bundle.into())).client().unwrap_err();
             assert!(error.to_string().starts_with(&format!("the CA bundle cannot be used: {why}")), "{error}");
         }

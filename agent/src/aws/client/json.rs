@@ -70,7 +70,7 @@ impl Connection {
         operation: Option<FrozenLayer>,
         input: Input,
     ) -> Result<Output, AwsError> {
-        let no_operation = || call.error(AwsErrorKind::Invalid, "the SDK cannot write it");
+        let no_operation = || call.error(AwsErrorKind::Invalid, "the SDK cannot serialize it");
         let operation = operation.ok_or_else(no_operation)?;
         let (writer, reader) = (operation.load::<SharedRequestSerializer>(), operation.load::<SharedResponseDeserializer>());
         let (writer, reader) = writer.zip(reader).ok_or_else(no_operation)?;

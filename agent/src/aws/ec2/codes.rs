@@ -9,7 +9,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
     if is_held(error) {
         let hint =
-            "wait until whatever has the address is gone: AWS does not take it from a NAT gateway or a load balancer; or name another";
+            "remove the address from what uses it (AWS does not move it away from a NAT gateway or a load balancer), or name another";
         return Some(hint.into());
     }
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
@@ -54,11 +54,11 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "MaxIOPSLimitExceeded" => "ask for fewer `iops:`, or raise the account's quota of provisioned IOPS",
         "VolumeIOPSLimit" => "ask for fewer `iops:`, or for a larger `size:`",
         "ResourceLimitExceeded" => "read in the message which of the account's limits is reached, and raise its quota",
-        "AttachmentLimitExceeded" => "use an instance type that takes more volumes, or attach fewer",
+        "AttachmentLimitExceeded" => "use an instance type that supports more volumes, or attach fewer",
         "InsufficientVolumeCapacity" | "VolumeTypeNotAvailableInZone" => "ask for another volume type, or launch in another zone",
         "UnknownVolumeType" => "correct the volume type: gp3, gp2, io2, io1, st1, sc1 or standard",
         "InvalidVolume.ZoneMismatch" | "InvalidVolumeID.ZoneMismatch" => {
-            "name a volume of this instance's zone; to copy its data here, restore a snapshot of it"
+            "name a volume in this instance's zone; to copy its data here, restore a snapshot of it"
         }
         "InvalidZone.NotFound" => "launch the instance in another zone: this account has no volumes in this one",
         "VolumeInUse" => "detach the volume from the other instance first, or name one that is free",
@@ -69,13 +69,13 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "InvalidAttachment.NotFound" => "find out where the volume is attached: `aws ec2 describe-volumes`",
         "EncryptedVolumesNotSupported" => "use an instance type that supports EBS encryption, or a volume without it",
         "UnsupportedOperation" => "read in the message what this type of instance or volume cannot do, and correct the document",
-        "InvalidParameterCombination" => "correct the fields that the message names: together this type of volume does not take them",
+        "InvalidParameterCombination" => "correct the fields that the message names: this volume type does not accept them together",
         "InvalidParameterValue" if said.contains("already in use") => "give the volume a device name that is free, or none",
         "InvalidParameterValue" if said.contains("smaller than") => "ask for at least the size of the snapshot",
         "IdempotentParameterMismatch" => {
-            "boot under the document that first asked for this volume, or delete the volume that was made then"
+            "boot with the document that first asked for this volume, or delete the volume that was created then"
         }
-        "InvalidSnapshot.NotFound" => "name a snapshot of this region that is this account's, or shared with it",
+        "InvalidSnapshot.NotFound" => "name a snapshot in this region that this account owns or that is shared with it",
         "InvalidVolume.NotFound" => "name a volume of this account and region",
         "InvalidAllocationID.NotFound" | "InvalidAllocationID.Malformed" => {
             "name an elastic IP address of this account and region by its allocation ID: `aws ec2 describe-addresses` shows it"
@@ -84,11 +84,11 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
             "name an elastic IP address of this account: it cannot be moved between accounts"
         }
         "OperationNotPermitted" if said.contains("address") || said.contains("interface") => {
-            "name an address that no NAT gateway and no load balancer has: AWS does not let those be taken away"
+            "name an address that no NAT gateway or load balancer uses: AWS does not move those away"
         }
-        "TagLimitExceeded" => "give fewer tags: a resource takes 50",
-        "TagPolicyViolation" => "give the tags that the organization's tag policy asks for",
-        "OptInRequired" => "have the account subscribed to EC2 in this region",
+        "TagLimitExceeded" => "use fewer tags: a resource can have at most 50",
+        "TagPolicyViolation" => "add the tags that the organization's tag policy requires",
+        "OptInRequired" => "enable this region for the account",
         _ => return None,
     })
 }
@@ -171,9 +171,9 @@ mod tests {
         let table = [
             ("VolumeLimitExceeded", "", "delete unused volumes"),
             ("MaxIOPSLimitExceeded", "", "ask for fewer `iops:`"),
-            ("AttachmentLimitExceeded", "", "use an instance type that takes more volumes"),
+            ("AttachmentLimitExceeded", "", "use an instance type that supports more volumes"),
             ("InsufficientVolumeCapacity", "", "ask for another volume type"),
-            ("InvalidVolume.ZoneMismatch", "", "name a volume of this instance's zone"),
+            ("InvalidVolume.ZoneMismatch", "", "name a volume in this instance's zone"),
             ("VolumeInUse", "vol-1 is already attached to an instance", "detach the volume from the other instance"),
             ("IncorrectState", "vol-1 is not 'available'.", "wait until the volume is available"),
             ("IncorrectState", "Instance 'i-0' is not 'running'.", "wait until this instance is running"),
@@ -182,7 +182,7 @@ mod tests {
             ("InvalidParameterCombination", "", "correct the fields"),
             ("InvalidParameterValue", "Attachment point /dev/sdf is already in use", "give the volume a device name that is free"),
             ("InvalidParameterValue", "size is odd", "correct what the message names"),
-            ("InvalidSnapshot.NotFound", "", "name a snapshot of this region"),
+            ("InvalidSnapshot.NotFound", "", "name a snapshot in this region"),
             ("InvalidKmsKey.InvalidState", "", "enable the volume's KMS key"),
             ("QuotaExceeded", "The cumulative volume initialization rate is reached", "ask for a lower initialization rate"),
             ("RequestLimitExceeded", "", "raise the account's quota for CreateVolume"),

@@ -72,7 +72,7 @@ impl Ec2 for LiveEc2 {
         let call = Call::new(SERVICE, "identity", "document");
         let identity = self.metadata.identity().await.map_err(|error| unknown(&call, error))?;
         if identity.availability_zone.is_empty() {
-            return Err(call.malformed("it does not say this instance's zone"));
+            return Err(call.malformed("it does not contain this instance's zone"));
         }
         Ok(Here { instance: identity.instance_id, zone: identity.availability_zone, private_ip: identity.private_ip })
     }
@@ -202,7 +202,7 @@ fn literal(value: &str) -> String {
 }
 
 fn incomplete(call: &Call) -> AwsError {
-    call.malformed("the answer lacks what every such answer has")
+    call.malformed("the answer lacks required fields")
 }
 
 fn snapshot(element: &Element) -> Option<Snapshot> {

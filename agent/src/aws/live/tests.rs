@@ -80,7 +80,7 @@ async fn the_hint_for_an_arn_names_its_region() {
         (
             "InvalidRequestException",
             "it was marked for deletion.",
-            format!("restore it by `aws secretsmanager restore-secret --secret-id {arn} --region eu-west-1`"),
+            format!("restore it with `aws secretsmanager restore-secret --secret-id {arn} --region eu-west-1`"),
         ),
         ("ResourceNotFoundException", "", format!("create {arn} in eu-west-1")),
     ] {

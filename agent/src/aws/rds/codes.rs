@@ -39,7 +39,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
 fn by_code(code: &str, said: &str) -> Option<&'static str> {
     Some(match code {
         "DBSnapshotNotFound" | "DBSnapshotNotFoundFault" | "DBClusterSnapshotNotFoundFault" => {
-            "name a snapshot of this region that is this account's, or the ARN of one that is shared with it"
+            "name a snapshot in this region that this account owns, or the ARN of one that is shared with it"
         }
         "InvalidDBSnapshotState" | "InvalidDBClusterSnapshotStateFault" => "wait until the snapshot is available, or name one that is",
         "DBSubnetGroupNotFoundFault" => "correct `subnet_group:`, or create it in this region",
@@ -56,20 +56,20 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
             "add `serverless:` with a range of capacity to `restore_from:`; for an existing cluster, run `aws rds modify-db-cluster`"
         }
         "InvalidParameterCombination" if said.contains("instance class") || said.contains("dbinstanceclass") => {
-            "ask for a `class:` that this engine and version have"
+            "choose a `class:` that this engine and version support"
         }
         "InvalidParameterCombination" if said.contains("masteruserpassword") || said.contains("secrets manager") => {
-            "set `credentials: managed`, or stop having RDS manage the master password"
+            "set `credentials: managed`, or turn off RDS's management of the master password"
         }
         "InvalidParameterValue" if said.contains("password") => {
-            "give the secret a password that RDS takes: 8 to 41 printable characters, without /, @, quotes and spaces"
+            "give the secret a password that RDS accepts: 8 to 41 printable characters, without /, @, quotes and spaces"
         }
         "KMSKeyNotAccessibleFault" => {
             "enable the snapshot's KMS key, and allow kms:CreateGrant and kms:DescribeKey on it in the instance's role and in the \
              key's policy"
         }
         "InvalidDBInstanceState" | "InvalidDBClusterStateFault" => {
-            "look at its status with `aws rds describe-db-instances` or `describe-db-clusters`"
+            "check its status with `aws rds describe-db-instances` or `describe-db-clusters`"
         }
         _ => return None,
     })
@@ -167,7 +167,7 @@ mod tests {
             ("DBSnapshotNotFound", "no", "name a snapshot", false),
             ("InstanceQuotaExceeded", "no", "delete unused databases", false),
             ("InsufficientDBInstanceCapacity", "no", "ask for another `class:`", true),
-            ("InvalidDBInstanceState", "not available", "look at its status", true),
+            ("InvalidDBInstanceState", "not available", "check its status", true),
             ("AccessDenied", "no", "allow rds:RestoreDBInstanceFromDBSnapshot on the database", false),
             ("InvalidParameterValue", "The parameter MasterUserPassword is not a valid password", "give the secret a password", false),
             ("InvalidParameterValue", "Invalid subnet", "correct what the message names", false),

@@ -48,11 +48,13 @@ pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
     let resource = &error.resource;
     Some(match error.kind {
         AwsErrorKind::NotFound => format!("correct the URL in the document, or publish {resource}"),
-        AwsErrorKind::Denied => "give a URL that anybody may read, such as one that is presigned and not over".into(),
+        AwsErrorKind::Denied => "give a URL that anyone can read, such as a presigned URL that has not expired".into(),
         AwsErrorKind::Throttled => "let fewer instances start at once, or put a copy into S3".into(),
         AwsErrorKind::Unreachable => "check the route and the name: `curl -I` from a machine of the same subnet".into(),
-        AwsErrorKind::Untrusted => "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers".into(),
-        _ => "look at what the server answers with `curl -I`".into(),
+        AwsErrorKind::Untrusted => {
+            "name the certificate of your private CA in AWS_CA_BUNDLE, or find out what answers in place of the server".into()
+        }
+        _ => "check what the server answers with `curl -I`".into(),
     })
 }
 
@@ -63,10 +65,10 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     let arn = format!("arn:aws:s3:::{place}");
     Some(match (error.code.as_str(), error.kind) {
         ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
-        ("NoSuchVersion", _) => "correct `version_id`, which the bucket must still keep".into(),
+        ("NoSuchVersion", _) => "correct `version_id`: the bucket must still have that version".into(),
         (NO_KEY, _) => format!("upload {resource}, or correct the key in the document"),
         (CONFLICT | ABORTED, _) => "if this persists, find out what else writes to this key at the same time".into(),
-        (UNKNOWN, _) => "use a bucket of S3, or a store that writes on the conditions If-None-Match and If-Match".into(),
+        (UNKNOWN, _) => "use an S3 bucket, or a store that supports If-None-Match and If-Match on writes".into(),
         (CONDITION, _) if operation == PUT => "find out what else writes to this key".into(),
         (CHANGED, _) => "publish each release under its own key, and never overwrite one".into(),
         ("InvalidObjectState", _) => "restore the object from Glacier first: `aws s3api restore-object`".into(),

@@ -85,7 +85,7 @@ impl Refusal {
     pub(super) fn error(self, call: &Call) -> AwsError {
         match self {
             Self::Final(error) | Self::Region(_, error) | Self::Clock(error) => error,
-            Self::Location(_) => call.error(AwsErrorKind::Invalid, "the server sends us to yet another place"),
+            Self::Location(_) => call.error(AwsErrorKind::Invalid, "the server redirects too often"),
             Self::Empty => changed(call),
         }
     }
@@ -106,7 +106,7 @@ impl Requester {
             StatusCode::PARTIAL_CONTENT => {
                 let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).and_then(content_range);
                 let Some((_, length)) = range.filter(|(first, _)| *first == span.first) else {
-                    return Err(call.malformed("it is another range than was asked for").into());
+                    return Err(call.malformed("it is not the requested range").into());
                 };
                 if version.is_some_and(|version| *version != answered) {
                     return Err(changed(call).into());
@@ -193,7 +193,7 @@ impl Requester {
             if let Some(location) = location.filter(|_| status.is_redirection()) {
                 return match self.url.join(location) {
                     Ok(url) if url.scheme() == "https" => Refusal::Location(url),
-                    _ => call.error(AwsErrorKind::Invalid, "the server sends us to a place that is not https").into(),
+                    _ => call.error(AwsErrorKind::Invalid, "the server redirects to a URL that is not https").into(),
                 };
             }
             return of_a_server(call, status, retry_after(text(RETRY_AFTER.as_str()))).into();
@@ -243,7 +243,7 @@ fn as_s3_signs() -> SigningSettings {
 }
 
 fn changed(call: &Call) -> AwsError {
-    AwsError { code: CHANGED.into(), ..call.error(AwsErrorKind::Unreachable, "it was replaced by another while it came") }
+    AwsError { code: CHANGED.into(), ..call.error(AwsErrorKind::Unreachable, "it was replaced while it was being downloaded") }
 }
 
 /// Parses the first byte and the total length from `bytes 0-99/1234`.

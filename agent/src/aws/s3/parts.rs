@@ -130,7 +130,7 @@ impl Object for Parts {
                             self.coming = Coming::Over;
                             continue;
                         }
-                        Ok(None) => call.malformed("the answer is shorter than it says"),
+                        Ok(None) => call.malformed("the answer is shorter than announced"),
                         Err(error) => call.unsent(&error),
                     };
                     let span = Span { first: *at, last: None };
@@ -190,7 +190,7 @@ async fn receive(
         None => requester.get(left, Some(version)).await.map_err(|refusal| refusal.error(call))?,
     };
     if !answer.is_part {
-        return Err(call.malformed("it gave ranges before, and now the whole"));
+        return Err(call.malformed("it sent ranges before, but now the whole object"));
     }
     while *length < wanted {
         let Some(bytes) = answer.response.chunk().await.map_err(|error| call.unsent(&error))? else {

@@ -182,7 +182,7 @@ mod tests {
             (404, "NoSuchBucket", NotFound, false, "correct the bucket's name in the document"),
             (301, "PermanentRedirect", Invalid, false, "find the bucket's region"),
             (503, "SlowDown", Throttled, false, "raise the account's quota"),
-            (501, "NotImplemented", Invalid, false, "use a bucket of S3"),
+            (501, "NotImplemented", Invalid, false, "use an S3 bucket"),
         ];
         for (status, code, kind, is_condition, hint) in table {
             let error = refused(refusal(status, code)).await;

@@ -104,7 +104,7 @@ impl LiveQueue {
         let mut connection = elsewhere.unwrap_or_else(|| connection.clone());
         if let Some(endpoint) = queue.endpoint().filter(|_| connection.endpoint(VARIABLE).is_none()) {
             if endpoint.strip_prefix("http://").is_some_and(|authority| !is_of_this_machine(authority)) {
-                let why = format!("its URL is not an https URL, and AWS_ENDPOINT_URL_{VARIABLE} does not say that it may be");
+                let why = format!("its URL is not an https URL, and AWS_ENDPOINT_URL_{VARIABLE} does not allow that");
                 return Err(call.error(AwsErrorKind::Invalid, why));
             }
             if endpoint.contains("//sqs-fips.") {
@@ -122,7 +122,7 @@ impl LiveQueue {
             }
             let Found { queue_url } = found.ask("GetQueueUrl", "AmazonSQS.GetQueueUrl", &asked).await?;
             if queue_url.is_empty() {
-                return Err(call.malformed("the answer holds no URL"));
+                return Err(call.malformed("the answer contains no URL"));
             }
             found.url = queue_url;
         }
@@ -152,7 +152,7 @@ impl LiveQueue {
             }
         };
         let answer = self.connection.json_1_0(&call, place, target, Bytes::from(asked.to_string())).await?;
-        of_bytes(&answer).map_err(|_| call.malformed("the answer is not the JSON of this call"))
+        of_bytes(&answer).map_err(|_| call.malformed("the answer is not the expected JSON"))
     }
 
     async fn batch(&self, operation: &'static str, target: &'static str, entries: Vec<Value>) -> Result<Vec<Rejected>, AwsError> {

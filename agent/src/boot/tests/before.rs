@@ -62,7 +62,7 @@ async fn sigterm_and_the_deadline_end_a_wait_for_the_metadata_service() {
         site.waiting = Some("for IMDS: no answer, 9 tries, 2 s".into());
         let request = Request { deadline: Duration::from_secs(deadline), ..request() };
         assert_eq!(site.boot_until(request, site.asked_after(seconds)).await, Ending::Unreachable);
-        assert_eq!(site.error(), format!("{why}, while it was waiting for IMDS: no answer, 9 tries, 2 s"));
+        assert_eq!(site.error(), format!("{why}, while waiting for IMDS: no answer, 9 tries, 2 s"));
         assert_eq!(site.said().last().unwrap(), &format!("failed: {}", site.error()));
         assert_eq!(site.on_disk().unwrap().error, site.report().error);
         assert!((site.report().elapsed_ms / 1e3 - seconds.min(deadline) as f64).abs() < 0.1, "{}", site.report().elapsed_ms);
@@ -71,12 +71,12 @@ async fn sigterm_and_the_deadline_end_a_wait_for_the_metadata_service() {
 
 #[tokio::test(start_paused = true)]
 async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
-    for (user_data, what) in [(Some("#!/bin/sh\n"), "a shell script"), (None, "not there")] {
+    for (user_data, what) in [(Some("#!/bin/sh\n"), "a shell script"), (None, "absent")] {
         let user_data = user_data.map(|text| text.as_bytes().to_vec());
         let site = Site::of(Rc::new(FakeMetadata { user_data, ..metadata() }));
         site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
         assert_eq!(site.boot().await, Ending::Done);
-        let note = format!("user data is {what}: the layers of the image are the whole document");
+        let note = format!("user data is {what}: the document consists of the image's layers alone");
         assert_eq!(site.report().warnings, [note]);
         assert!(site.machine.file("/etc/x").is_some());
     }

@@ -48,10 +48,7 @@ async fn a_lock_that_stays_held_fails_the_boot_at_the_deadline_without_a_report(
     let _lock = site.machine.lock_by(7).unwrap();
     let request = Request { deadline: Duration::from_secs(9), ..request() };
     assert_eq!(site.boot_as(request).await, Ending::Failed);
-    assert_eq!(
-        site.error(),
-        "the boot's deadline of 9s passed, while it was waiting for the lock: another ingot process is running (pid 7)"
-    );
+    assert_eq!(site.error(), "the boot's deadline of 9s passed, while waiting for the lock: another ingot process is running (pid 7)");
     assert!(site.on_disk().is_none() && site.machine.file("/etc/x").is_none());
 }
 
@@ -63,7 +60,7 @@ async fn who_asked_for_a_release_is_told_to_ask_for_it_again() {
     let request = Request { release: Some(Asked { wanted: Wanted::Launched, at: Duration::from_secs(1) }), ..request() };
     assert_eq!(site.boot_until(request, site.asked_after(5)).await, Ending::Failed);
     let error = site.report().error.unwrap();
-    assert_eq!(error.message, "stopped by SIGTERM, while it was waiting for the lock: another ingot process is running (pid 7)");
+    assert_eq!(error.message, "stopped by SIGTERM, while waiting for the lock: another ingot process is running (pid 7)");
     assert_eq!(error.hint.as_deref(), Some("request the release again"));
 }
 

@@ -111,7 +111,7 @@ async fn a_release_that_is_not_there_or_another_changes_nothing() {
         assert_eq!(site.machine.snapshot().without("/run").to_string(), before, "{name}");
         assert_eq!(site.outcomes(), ["failed bundles.app", "skipped commands.prove", "skipped files./etc/app/release"]);
         let shown = site.report().release.unwrap().to_string();
-        assert_eq!(shown, format!("{} is in force, {} was asked for", wanted("v2"), wanted(name)));
+        assert_eq!(shown, format!("{} is in force, {} was requested", wanted("v2"), wanted(name)));
         site.boot().await;
         assert_eq!(found(&site), whole("v2", "v2"));
     }
@@ -180,7 +180,7 @@ async fn of_several_requests_the_last_one_wins() {
     assert_eq!(site.boot_as(asked("v3", 20)).await, Ending::Done);
     let reported = site.reported();
     let ending = waiting(&site, asked("v2", 10)).await;
-    let why = format!("{} was asked for after {}, and is in force", wanted("v3"), wanted("v2"));
+    let why = format!("{} was requested after {}, and is in force", wanted("v3"), wanted("v2"));
     assert!(matches!(&ending, Ending::Superseded(said) if said.starts_with(&why)), "{ending:?}");
     assert_eq!((found(&site), site.reported()), (whole("v3", "v3"), reported));
     assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
@@ -203,7 +203,7 @@ async fn one_that_changed_nothing_overtakes_nobody() {
     site.machine.on_command("prove", |_, _| crate::fake::machine::Outcome::Ends(End::Exited(1)));
     assert_eq!(site.boot_as(asked("v3", 30)).await, Ending::Failed);
     let ending = waiting(&site, asked("launched", 25)).await;
-    let why = format!("{} was asked for after launched, and has failed after it had changed this instance", wanted("v3"));
+    let why = format!("{} was requested after launched, and failed after it had changed this instance", wanted("v3"));
     assert!(matches!(&ending, Ending::Superseded(said) if said.starts_with(&why)), "{ending:?}");
 }
 
@@ -221,7 +221,7 @@ async fn in_a_warm_pool_nothing_is_kept_and_the_process_ends() {
     assert_eq!((ending.ok(), site.reported()), (Some(Ending::Done), 1));
     assert_eq!(found(&site).2, "launched");
     let shown = site.report().release.unwrap().to_string();
-    let expected = format!("launched is in force, {} was asked for; it is not kept, because this instance is in a warm pool", wanted("v2"));
+    let expected = format!("launched is in force, {} was requested; it is not kept, because this instance is in a warm pool", wanted("v2"));
     assert!(shown.starts_with(&expected), "{shown}");
     // Such a request does not supersede others either: which release serves is decided later.
     *slow.states.borrow_mut() = vec![Some("InService")];

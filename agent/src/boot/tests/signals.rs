@@ -126,7 +126,7 @@ async fn the_deadline_is_signalled_and_sigterm_is_not() {
         site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
         let request = Request { deadline: Duration::from_secs(deadline), ..request() };
         assert_eq!(site.boot_until(request, site.asked_after(seconds)).await, Ending::Failed);
-        let waiting = "while it was waiting for a document that is included: ";
+        let waiting = "while waiting for an included document: ";
         assert!(site.error().contains(waiting), "{}", site.error());
         assert_eq!(site.signals(), signals);
     }

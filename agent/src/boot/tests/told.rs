@@ -149,5 +149,9 @@ async fn a_hook_that_went_on_is_not_told_to_give_up() {
 async fn a_release_whose_boot_was_ended_is_certainly_not_kept() {
     let site = site("slow: { run: [/bin/hangs], timeout: 1h, required: false, after: [bundles.app] }", "");
     assert_eq!(site.boot_until(asked(1_800), site.asked_after(30)).await, Ending::Failed);
-    assert!(site.error().ends_with("is not kept, and a reboot goes back: the boot was ended before"), "{}", site.error());
+    assert!(
+        site.error().ends_with("is not kept; a reboot returns to the previous release: the boot was stopped too early"),
+        "{}",
+        site.error()
+    );
 }

@@ -31,7 +31,7 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
         && let Some((field, value)) = text.split_once(':').filter(|(field, value)| has(field) && !value.starts_with("//"))
     {
         let value = if is_shown(value) { value } else { "…" };
-        return format!("put a space behind the colon: `{field}: {value}`");
+        return format!("put a space after the colon: `{field}: {value}`");
     }
     let form = match found {
         _ if fields.is_empty() => Some("{}".to_owned()),
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(of("http://a/?X-Amz-Signature=hunter2", &["http", "tcp", "exec"]), "write `{ http: \"…\" }`");
         assert_eq!(of("a\npassword=hunter2\n", &["content"]), "write `{ content: \"…\" }`");
         assert_eq!(of(&"a".repeat(101), &["content"]), "write `{ content: \"…\" }`");
-        assert_eq!(of("content:a?hunter2", &["content"]), "put a space behind the colon: `content: …`");
+        assert_eq!(of("content:a?hunter2", &["content"]), "put a space after the colon: `content: …`");
         assert_eq!(list("curl 'http://a/?X-Amz-Signature=hunter2'"), "[/bin/sh, -c, \"…\"]");
         assert_eq!(of("http://127.0.0.1/", &["http", "tcp", "exec"]), "write `{ http: \"http://127.0.0.1/\" }`");
     }

@@ -128,7 +128,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         match &self.at.node.value {
             // Only a [`Text`](crate::text::Text) is rendered.
             Value::String(text) if !self.is_verbatim && self.reading.is_of_a_step() && is_reference(text) => Err(DecodeError::new(
-                format!("`{text}` is a reference, and this field takes none"),
+                format!("`{text}` is a reference, but this field does not accept references"),
                 "write the value itself, without braces".into(),
             )),
             _ => match self.scalar() {

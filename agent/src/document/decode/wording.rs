@@ -27,7 +27,7 @@ impl<'a> Wanted<'a> {
             "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => Self::Whole("a whole number"),
             _ if expected.starts_with("a whole number") => Self::Whole(expected),
             "a file mode" => Self::Mode,
-            "a length of time" => Self::Length,
+            "a duration" => Self::Length,
             "a boolean" => Self::Truth,
             "a sequence" => Self::List,
             _ if expected.starts_with("struct ") => Self::Map,
@@ -42,7 +42,7 @@ impl<'a> Wanted<'a> {
             Self::Whole(_) => "a whole number",
             Self::Text => "a string",
             Self::Mode => "a file mode in quotes",
-            Self::Length => "a length of time",
+            Self::Length => "a duration",
             Self::Truth => "true or false",
             Self::List => "a list",
             Self::Map => "a map",
@@ -78,14 +78,14 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
         },
         (Wanted::Mode, _) => "write it in octal and in quotes, as in \"0640\"".into(),
         (Wanted::Length, Value::Number(written)) if number::whole(written).is_some_and(|whole| whole > 0) => {
-            format!("write its unit, too: {written}s, {written}m or {written}h")
+            format!("add its unit: {written}s, {written}m or {written}h")
         }
         (Wanted::Length, _) => "write a number and its unit, as in 90s, 20m or 1h30m".into(),
         (Wanted::Whole(_), Value::String(written)) if number::is_number(&without_marks(written)) => {
             format!("write {}, without quotes", without_marks(written))
         }
         (Wanted::Whole(_), Value::String(written)) if without_unit(written).is_some() => {
-            format!("write {}: the name of the field says the unit", without_unit(written).unwrap_or_default())
+            format!("write {}: the unit is in the name of the field", without_unit(written).unwrap_or_default())
         }
         (Wanted::Whole(range), _) => format!("write {range}"),
         (Wanted::Truth, Value::String(written)) => match written.to_ascii_lowercase().as_str() {
@@ -170,7 +170,7 @@ mod tests {
         expected a whole number, found a string; write 100, without quotes
         expected a whole number, found a string; write 1000, without quotes
         expected a whole number, found a string; write a whole number from 0 to 255
-        expected a whole number, found a string; write 100: the name of the field says the unit
+        expected a whole number, found a string; write 100: the unit is in the name of the field
         expected a whole number, found a string; write a whole number from 0 to 4294967295
         expected true or false, found a string; write true, without quotes
         expected true or false, found a number; write true or false
@@ -190,6 +190,6 @@ mod tests {
         for written in ["0x1a4", "999", "6.44", "0o77777"] {
             assert!(said(written, "a file mode").ends_with("as in \"0640\""), "{written}");
         }
-        assert_eq!(said("90", "a length of time"), "expected a length of time, found a number; write its unit, too: 90s, 90m or 90h");
+        assert_eq!(said("90", "a duration"), "expected a duration, found a number; add its unit: 90s, 90m or 90h");
     }
 }

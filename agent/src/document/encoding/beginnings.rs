@@ -17,7 +17,7 @@ const CLOUD_INIT: [(&str, &str); 10] = [
     ("#cloud-boothook", "a cloud boothook"),
     ("#include", "a cloud-init include list"),
     ("#include-once", "a cloud-init include list"),
-    ("#part-handler", "a part handler of cloud-init"),
+    ("#part-handler", "a cloud-init part handler"),
     ("#upstart-job", "an upstart job"),
     ("## template:", TEMPLATE),
 ];

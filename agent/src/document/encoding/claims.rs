@@ -100,7 +100,7 @@ pub(super) fn unmarked(text: &str) -> Slip {
         return slip;
     }
     let slip = if let Some(keys) = keys(text) {
-        let message = "here are the keys of a boot document, without the marker `#ingot` before them";
+        let message = "these are the keys of a boot document, but the marker `#ingot` before them is missing";
         Slip::at(keys.at, message, "begin user data with the line `#ingot`")
     } else if let Some((line, first)) = first_line(text) {
         if for_cloud_init(first.as_bytes()).is_some() || begins_as_message(first.trim_ascii().as_bytes()) {
@@ -111,7 +111,7 @@ pub(super) fn unmarked(text: &str) -> Slip {
         let hint = "begin a boot document with the line `#ingot`, a script with `#!`, and a cloud-config with `#cloud-config`";
         Slip::at((line, 1), message, hint)
     } else {
-        let message = "user data holds nothing but comments, without the marker `#ingot`";
+        let message = "user data contains nothing but comments, without the marker `#ingot`";
         Slip::at((1, 1), message, "launch the instance with a boot document that begins with `#ingot`, or without user data")
     };
     Slip { only_unmarked: true, ..slip }
@@ -143,15 +143,15 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
         }
         if let Some(keys) = keys(text).filter(|keys| keys.ours) {
             let hint = "put `#ingot` in place of `#cloud-config`, or the document under a top-level `ingot:` key";
-            return Some(Slip::at(keys.at, "here are the keys of a boot document, but this is a #cloud-config", hint));
+            return Some(Slip::at(keys.at, "these are the keys of a boot document, but this is a #cloud-config", hint));
         }
     } else if let Some(at) = names_ours(text).or_else(|| key_inside(text)) {
         let hint = "put the boot document under a top-level `ingot:` key, and correct the YAML";
-        return Some(Slip::at(at, "this may be the key of a boot document, and the #cloud-config is not a map", hint));
+        return Some(Slip::at(at, "this may be the key of a boot document, but the #cloud-config is not a map", hint));
     }
     match head(text) {
         Head::Slip(slip) if text.lines().nth(slip.line - 1) == Some(MARKER) => {
-            let hint = "remove one of the two lines: the other decides who reads this user data";
+            let hint = "remove one of the two lines: the other decides which program reads this user data";
             Some(Slip::at((slip.line, slip.column), "the marker `#ingot` is inside a #cloud-config", hint))
         }
         _ => None,
@@ -258,7 +258,7 @@ pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
         _ => return None,
     };
     let message = format!("this names a boot document inside {what}, where ingot does not read it");
-    let hint = "send the boot document in a part of the type `text/x-ingot` of a MIME message";
+    let hint = "send the boot document in a MIME message, in a part of the type `text/x-ingot`";
     Some(Slip::at(at, message, hint))
 }
 
@@ -301,7 +301,7 @@ fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
     let found = found.or_else(|| is_generic(kind).then(in_text).flatten()).or_else(|| type_at(text));
     let kind = if kind.is_empty() { "without a type".to_owned() } else { format!("of the type `{}`", shown(kind)) };
     found.map(|at| {
-        let message = format!("this is a part {kind}, and holds a boot document");
+        let message = format!("this part {kind} contains a boot document");
         Slip::at(at, message, "give the part the type `text/x-ingot`; in Terraform, `content_type = \"text/x-ingot\"`")
     })
 }

@@ -34,7 +34,7 @@ pub(crate) enum EncodingError {
     #[error("{part} is wrapped in gzip, zstd or base64 more than {most} times", most = MAX_LAYERS)]
     TooDeep { part: String },
 
-    #[error("{part} goes beyond the {} MiB that user data may be once unwrapped", MAX_UNWRAPPED >> 20)]
+    #[error("{part} is larger than {} MiB once unwrapped, which is the limit for user data", MAX_UNWRAPPED >> 20)]
     TooLarge { part: String },
 
     #[error("{part} is {encoding} that is damaged or cut short")]
@@ -66,14 +66,14 @@ impl Failure for EncodingError {
             }
             Self::TooLarge { part } => {
                 format!(
-                    "move what is large in {part} into a bundle on S3; if zstd wrote it, compress with level 19 or lower and without --long"
+                    "move large content of {part} into a bundle in S3; if zstd wrote it, compress with level 19 or lower and without --long"
                 )
             }
             Self::Corrupt { encoding: Encoding::Gzip, .. } => {
-                "make it again with `gzip --stdout FILE`, and send the bytes unchanged".into()
+                "create it again with `gzip --stdout FILE`, and send the bytes unchanged".into()
             }
             Self::Corrupt { encoding: Encoding::Zstd, .. } => {
-                "make it again with `zstd --stdout FILE`, and send the bytes unchanged".into()
+                "create it again with `zstd --stdout FILE`, and send the bytes unchanged".into()
             }
             Self::Corrupt { encoding: Encoding::Base64, .. } => {
                 "encode it again with `base64 --wrap=0 FILE`, and send the whole output".into()

@@ -114,7 +114,7 @@ impl Walk {
         let Cut { head, body, ended } = cut(entity);
         let headers = Headers::parse(head)?;
         match &headers.kind {
-            Kind::Multipart { .. } | Kind::Message if depth == MAX_DEPTH => Err(broken("multiparts are nested too deep")),
+            Kind::Multipart { .. } | Kind::Message if depth == MAX_DEPTH => Err(broken("multiparts are nested too deeply")),
             Kind::Message => self.entity(body, depth + 1, boundary),
             Kind::Multipart { boundary } => {
                 let known = self.documents.len();

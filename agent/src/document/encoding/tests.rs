@@ -203,8 +203,8 @@ fn stops_at_bombs() {
     for bomb in bombs {
         insta::allow_duplicates! {
             insta::assert_snapshot!(explain(&bomb), @r"
-            user data goes beyond the 16 MiB that user data may be once unwrapped
-            hint: move what is large in user data into a bundle on S3; if zstd wrote it, compress with level 19 or lower and without --long
+            user data is larger than 16 MiB once unwrapped, which is the limit for user data
+            hint: move large content of user data into a bundle in S3; if zstd wrote it, compress with level 19 or lower and without --long
             ");
         }
     }
@@ -238,7 +238,7 @@ fn checks_length_and_checksum_of_a_frame() {
     checksum[last] ^= 1;
     insta::assert_snapshot!(explain(&checksum), @r"
     user data is zstd that is damaged or cut short: Restored data doesn't match checksum
-    hint: make it again with `zstd --stdout FILE`, and send the bytes unchanged
+    hint: create it again with `zstd --stdout FILE`, and send the bytes unchanged
     ");
     let mut length = zstd(DOCUMENT);
     length[5] += 1;

@@ -178,7 +178,7 @@ pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault
         other => *other,
     }));
     // The decoder's own message would quote the offending byte.
-    let corrupt = |_| Fault::Corrupt(Encoding::Base64, "it stops between two bytes, or holds what base64 does not".into());
+    let corrupt = |_| Fault::Corrupt(Encoding::Base64, "it ends within a byte, or contains characters that are not base64".into());
     let decoded = STANDARD_PAD_INDIFFERENT.decode(&standard).map_err(corrupt)?;
     if decoded.len() > limit { Err(Fault::TooLarge) } else { Ok(decoded) }
 }

@@ -141,12 +141,12 @@ fn what_is_for_another_program_is_left_to_it() {
         ("#include-once\nhttps://example.com/boot\n".into(), "is a cloud-init include list"),
         ("#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/runcmd\", \"value\": []}]\n".into(), "is a JSON patch of a cloud-config"),
         ("#cloud-boothook\n#!/bin/sh\n".into(), "is a cloud boothook"),
-        ("#part-handler\ndef list_types():\n".into(), "is a part handler of cloud-init"),
+        ("#part-handler\ndef list_types():\n".into(), "is a cloud-init part handler"),
         ("#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    packages: []\n".into(), "is a cloud-config archive"),
         ("## template: jinja\n#cloud-config\npackages: []\n".into(), "is a cloud-init template"),
-        ("---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\n".into(), "is a NodeConfig of EKS"),
-        ("kind: NodeConfig\napiVersion: \"node.eks.aws/v1alpha1\"\n".into(), "is a NodeConfig of EKS"),
-        ("{\"kind\": \"NodeConfig\",\n  \"apiVersion\": \"node.eks.aws/v1alpha1\"}\n".into(), "is a NodeConfig of EKS"),
+        ("---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\n".into(), "is an EKS NodeConfig"),
+        ("kind: NodeConfig\napiVersion: \"node.eks.aws/v1alpha1\"\n".into(), "is an EKS NodeConfig"),
+        ("{\"kind\": \"NodeConfig\",\n  \"apiVersion\": \"node.eks.aws/v1alpha1\"}\n".into(), "is an EKS NodeConfig"),
         (
             format!("## template: jinja\n#cloud-config\nwrite_files:\n- path: /a\n  content: |\n    #ingot\n    values: {{id: {{{{ v1 }}}}}}\n{NAMED}"),
             "is a cloud-init template",
@@ -187,7 +187,7 @@ fn what_is_for_another_program_is_left_to_it() {
 /// A layer needs no marker, so `check` only says that the document is one.
 #[test]
 fn keys_without_a_marker_are_a_mistake_of_user_data_alone() {
-    let missing = "here are the keys of a boot document, without the marker `#ingot` before them";
+    let missing = "these are the keys of a boot document, but the marker `#ingot` before them is missing";
     for (user_data, place) in [
         (KEYS.to_owned(), "1:1"),
         (KEYS.replace('\n', "\r\n"), "1:1"),
@@ -272,7 +272,7 @@ async fn what_is_nearly_called_a_layer_is_noted() {
     layers.add_directory(Path::new(LAYERS), &machine).await;
     assert_eq!(told(&layers), "runs values");
     let said = ["20.yml", "30.YAML", "40.yaml.gz", "50.yaml.txt"];
-    let said = said.map(|name| format!("{LAYERS}/{name} is not read: a layer is not compressed, and its name ends in `.yaml`"));
+    let said = said.map(|name| format!("{LAYERS}/{name} is not read: a layer must be uncompressed, and its name must end in `.yaml`"));
     assert_eq!(layers.passed_over, said);
 }
 
@@ -333,7 +333,7 @@ fn a_document_that_says_nothing_is_a_mistake() {
         ("a part in comments", mime(&[&part("text/x-ingot", "#ingot\n# version: 1")]).into(), "user data, part 1: this document is empty"),
     ]);
     for comments in ["# nothing\n", "#version: 1\n#files: {}\n"] {
-        let expected = "user data:1:1: user data holds nothing but comments, without the marker `#ingot`";
+        let expected = "user data:1:1: user data contains nothing but comments, without the marker `#ingot`";
         assert_eq!((instance(comments).as_str(), desk(comments).as_str()), (expected, "layer: user data: this document is empty"));
     }
 }
@@ -345,10 +345,10 @@ fn a_key_of_a_cloud_config_that_comes_near_is_a_mistake() {
         ("Ingot: { version: 1 }\n", "2:1: `Ingot` is not the key `ingot` [version]"),
         ("x-ingot: { version: 1 }\n", "2:1: `x-ingot` is not the key `ingot` [version]"),
         ("  ingots: { version: 1 }\n", "2:3: `ingots` is not the key `ingot` [version]"),
-        ("version: 1\nfiles: {}\n", "2:1: here are the keys of a boot document, but this is a #cloud-config [version files]"),
-        ("credentials: { a: x }\n", "2:1: here are the keys of a boot document, but this is a #cloud-config [credentials]"),
+        ("version: 1\nfiles: {}\n", "2:1: these are the keys of a boot document, but this is a #cloud-config [version files]"),
+        ("credentials: { a: x }\n", "2:1: these are the keys of a boot document, but this is a #cloud-config [credentials]"),
         ("#ingot\npackages: []\n", "2:1: the marker `#ingot` is inside a #cloud-config"),
-        ("- ingot: { version: 1 }\n", "2:3: this may be the key of a boot document, and the #cloud-config is not a map"),
+        ("- ingot: { version: 1 }\n", "2:3: this may be the key of a boot document, but the #cloud-config is not a map"),
     ] {
         holds(&[(cloud_config, format!("#cloud-config\n{cloud_config}").into(), &format!("user data:{expected}"))]);
     }

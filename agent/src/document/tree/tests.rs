@@ -42,10 +42,7 @@ fn remembers_where_things_stand() {
 fn names_every_duplicate_key() {
     assert_eq!(
         mistakes("a: 1\na: 2\nb: {c: 1, c: 2}\n"),
-        [
-            "x.yaml:2:1: the key `a` is here a second time; first in line 1",
-            "x.yaml:3:11: the key `c` is here a second time; first in line 3"
-        ]
+        ["x.yaml:2:1: the key `a` is defined twice; first in line 1", "x.yaml:3:11: the key `c` is defined twice; first in line 3"]
     );
 }
 

@@ -36,9 +36,9 @@ pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usi
             ("a bracket before this is not closed, or a comma is missing", "close the `{` or `[`, or put a comma between its entries")
         }
         _ if ["mapping values", "expected key", "simple key"].iter().any(|part| info.contains(part)) => {
-            ("this line does not fit those above it", "indent it like the lines around it, as `key: value`")
+            ("this line does not fit the lines above it", "indent it like the lines around it, as `key: value`")
         }
-        _ => (info, "look at the indentation, the quotes and the brackets of this line and the one before"),
+        _ => (info, "check the indentation, the quotes and the brackets of this line and the one before"),
     };
     said(&place, what, hint)
 }

@@ -37,7 +37,7 @@ async fn while_the_next_one_is_proven() {
     assert!(!is_up(&instance, "shop.web-2.service"), "{}", instance.machine.snapshot());
     assert_eq!(told(&booted), ["applications.shop: shop shop-1 (generation 1) serves again"]);
     let error = booted.error("applications.shop");
-    assert!(error.starts_with("the deadline passed, while it was waiting for shop shop-2 (generation 2) to be ready"), "{error}");
+    assert!(error.starts_with("the deadline passed, while waiting for shop shop-2 (generation 2) to be ready"), "{error}");
     assert_eq!(current(&instance.machine), "shop-1");
 }
 

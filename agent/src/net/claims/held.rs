@@ -129,7 +129,7 @@ impl<'a> Held<'a> {
             if is_final || self.by.clock.elapsed() + pause >= self.by.until {
                 return Err(ClaimError::Untold { name: self.by.store.name(), why: why.into() });
             }
-            (self.by.waiting)(format!("for {} to take the result: {}", self.by.store.name(), why.message));
+            (self.by.waiting)(format!("for {} to accept the result: {}", self.by.store.name(), why.message));
             self.by.clock.sleep(pause).await;
         }
         unreachable!("it is tried until it ends")
@@ -286,7 +286,7 @@ mod tests {
         store.written.take();
         store.first.set((u32::MAX, Answer::NotSo));
         let gone = ours.during(&|_| {}, pin!(pending())).await.unwrap_err();
-        assert_eq!(gone.to_string(), "the claim s3://bucket/claim was removed or overwritten, so what it is for was stopped");
+        assert_eq!(gone.to_string(), "the claim s3://bucket/claim was removed or overwritten, so the work that it protects was stopped");
         assert!(matches!(ours.end(Ending::Done).await, Err(ClaimError::Gone { .. })));
     }
 

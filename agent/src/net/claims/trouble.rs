@@ -17,18 +17,18 @@ pub(crate) enum ClaimError {
     NotAClaim { name: String },
     #[error("{holder} still holds the claim {name}, after {waited:?}")]
     Held { name: String, holder: String, waited: Duration },
-    #[error("the claim {name} could not be renewed for {after:?}, so what it is for was stopped")]
+    #[error("the claim {name} could not be renewed for {after:?}, so the work that it protects was stopped")]
     Lost {
         name: String,
         after: Duration,
         #[source]
         why: Refusal,
     },
-    #[error("{by} has taken over the claim {name}, so what it is for was stopped")]
+    #[error("{by} has taken over the claim {name}, so the work that it protects was stopped")]
     TakenOver { name: String, by: String },
-    #[error("the claim {name} was removed or overwritten, so what it is for was stopped")]
+    #[error("the claim {name} was removed or overwritten, so the work that it protects was stopped")]
     Gone { name: String },
-    #[error("it has ended, and the claim {name} could not be told so")]
+    #[error("the work has ended, but the claim {name} could not be marked as ended")]
     Untold {
         name: String,
         #[source]
@@ -42,10 +42,10 @@ impl Failure for ClaimError {
             Self::Refused { why, .. } | Self::Untold { why, .. } => why.0.hint.clone(),
             Self::NotAClaim { name } => Some(format!("delete it with `aws s3 rm {name}` if nothing else needs it, or change `claims:`")),
             Self::Held { holder, .. } => Some(format!("look at {holder}, or give the step a longer `timeout:`")),
-            Self::Lost { .. } => Some("check the route to S3; another instance does it again, from the start".into()),
-            Self::Gone { .. } => Some("delete claims only once they have ended; the next boot does it again, from the start".into()),
+            Self::Lost { .. } => Some("check the route to S3; another instance does the work again, from the start".into()),
+            Self::Gone { .. } => Some("delete claims only once they have ended; the next boot does the work again, from the start".into()),
             Self::TakenOver { .. } => {
-                Some("check whether this machine was paused; the other instance does it again, from the start".into())
+                Some("check whether this machine was paused; the other instance does the work again, from the start".into())
             }
         }
     }

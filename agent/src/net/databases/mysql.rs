@@ -215,7 +215,7 @@ impl Packets {
 }
 
 fn malformed(wire: &Wire) -> Refusal {
-    wire.odd("sends what does not belong here")
+    wire.odd("sends an unexpected message")
 }
 
 fn said(wire: &Wire, packet: &[u8], capabilities: CapabilityFlags) -> Refusal {

@@ -200,12 +200,12 @@ async fn next(wire: &mut Wire) -> Result<Message, Refusal> {
 }
 
 fn malformed(wire: &Wire) -> Refusal {
-    wire.odd("sends what does not belong here")
+    wire.odd("sends an unexpected message")
 }
 
 fn written(wire: &Wire, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let mut out = BytesMut::new();
-    write(&mut out).map_err(|_| wire.odd("cannot be sent a name or password with a NUL in it"))?;
+    write(&mut out).map_err(|_| wire.odd("cannot be sent a name or password that contains a NUL"))?;
     let sent = Zeroizing::new(out.to_vec());
     out.fill(0);
     Ok(sent)

@@ -20,13 +20,13 @@ pub(crate) enum Refusal {
     Refused { at: String },
     #[error("{at} does not answer")]
     Silent { at: String },
-    #[error("{at} takes connections and says nothing")]
+    #[error("{at} accepts connections but sends nothing")]
     Mute { at: String },
     #[error("the connection to {at} broke: {why}")]
     Broken { at: String, why: String },
     #[error("{at} does not speak the protocol of its engine, but {what}")]
     Other { at: String, what: String },
-    #[error("{at} offers no TLS")]
+    #[error("{at} does not offer TLS")]
     NoTls { at: String },
     #[error("TLS with {at} failed: {why}")]
     Tls { at: String, why: String },
@@ -42,7 +42,7 @@ pub(crate) enum Refusal {
     Guessable { at: String },
     #[error("{at} asks for a login by {method}")]
     Method { at: String, method: String },
-    #[error("{at} could not show that it knows the password, too")]
+    #[error("{at} could not prove that it knows the password")]
     Impostor { at: String },
     /// Anything that answers at this address could claim this.
     #[error("{at} accepts the login without asking for the password, and its identity is not verified")]
@@ -91,10 +91,10 @@ impl Said {
             Verdict::Starting => "is starting up or shutting down",
             Verdict::Detached => "has no connection to the database behind it",
             Verdict::Full => "has too many connections",
-            Verdict::WrongPassword => "refused user name and password",
-            Verdict::NotAllowed => "does not let this user in from here",
+            Verdict::WrongPassword => "refused the user name and password",
+            Verdict::NotAllowed => "does not allow this user to log in from here",
             Verdict::NoDatabase => "has no such database",
-            Verdict::NeedsTls => "takes encrypted connections only",
+            Verdict::NeedsTls => "accepts only encrypted connections",
             Verdict::Blocked => "has blocked this machine after too many broken connections",
             Verdict::Locked => "has locked this user",
             Verdict::Unknown => "refused the login",
@@ -210,11 +210,11 @@ impl Refusal {
 impl Failure for Refusal {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Name { .. } => "correct the name, or look at the name servers in /etc/resolv.conf".into(),
+            Self::Name { .. } => "correct the name, or check the name servers in /etc/resolv.conf".into(),
             Self::Refused { .. } | Self::Broken { .. } | Self::Mute { .. } => {
-                "look whether the server runs, and whether this is its port".into()
+                "check that the server is running and that this is its port".into()
             }
-            Self::Silent { .. } => "open its port in the database's security group for this instance, and look at its route".into(),
+            Self::Silent { .. } => "open its port in the database's security group for this instance, and check the route to it".into(),
             Self::Other { .. } => "correct `port:` or `engine:`".into(),
             Self::NoTls { .. } => "turn TLS on in the server, or set `tls: prefer`".into(),
             Self::Tls { .. } => "read the server's log, or set `tls: disable` if the network is trusted".into(),
@@ -229,24 +229,25 @@ impl Failure for Refusal {
                  /etc/ingot/rds-ca.pem)"
             ),
             Self::Guessable { .. } => format!(
-                "give the user a password by SCRAM-SHA-256, or set `tls: verify`, with the certificate authorities of the \
+                "store the user's password as SCRAM-SHA-256, or set `tls: verify`, with the certificate authorities of the \
                  server in `ca:` (RDS's: {BUNDLE}, as /etc/ingot/rds-ca.pem)"
             ),
-            Self::Method { .. } => "give the user a password by SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
+            Self::Method { .. } => "store the user's password as SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
             Self::Impostor { .. } => "find out what answers in place of the database".into(),
             Self::Unasked { .. } => {
-                "have the server ask for the password, set `tls: verify`, or remove `credentials:` if it needs none".into()
+                "configure the server to ask for the password, set `tls: verify`, or remove `credentials:` if it needs none".into()
             }
             Self::Said(said) => match said.verdict {
-                Verdict::Starting => "look at the server's log: it does not come to its end".into(),
+                Verdict::Starting => "check the server's log: its start-up does not finish".into(),
                 Verdict::Detached => "check that the database behind this pooler or proxy is running and reachable from it".into(),
                 Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
                 // MySQL and MariaDB give no other error to a user who must connect with TLS.
                 Verdict::WrongPassword if said.open && said.code == "1045" => {
-                    "correct user name and password in the secret, or in the database; if it requires encryption, set `tls: require`".into()
+                    "correct the user name and password in the secret, or in the database; if it requires encryption, set `tls: require`"
+                        .into()
                 }
-                Verdict::WrongPassword => "correct user name and password in the secret, or in the database".into(),
-                Verdict::NotAllowed => "let the user in from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),
+                Verdict::WrongPassword => "correct the user name and password in the secret, or in the database".into(),
+                Verdict::NotAllowed => "allow the user from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),
                 Verdict::NoDatabase => "correct `dbname` in the secret, or create the database".into(),
                 Verdict::NeedsTls => "set `tls: require` or `tls: verify`".into(),
                 Verdict::Blocked => "run `mysqladmin flush-hosts` against it, or raise max_connect_errors".into(),

@@ -35,7 +35,7 @@ pub(super) struct Proven {
 impl Scram {
     pub(super) fn new() -> Result<Self, &'static str> {
         let mut bytes = [0; 18];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| "the system gives no random numbers")?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| "the system provides no random numbers")?;
         Ok(Self { nonce: STANDARD.encode(bytes) })
     }
 
@@ -54,19 +54,19 @@ impl Scram {
     ///
     /// A short description of what is wrong with that message.
     pub(super) fn answer(&self, challenge: &[u8], password: &[u8]) -> Result<Proven, &'static str> {
-        const WRONG: &str = "its SCRAM challenge is not one";
+        const WRONG: &str = "its SCRAM challenge is not valid";
         let challenge = std::str::from_utf8(challenge).map_err(|_| WRONG)?;
         let mut fields = challenge.split(',');
         let nonce = fields.next().and_then(|field| field.strip_prefix("r=")).ok_or(WRONG)?;
         let salt = fields.next().and_then(|field| field.strip_prefix("s=")).ok_or(WRONG)?;
         let rounds = fields.next().and_then(|field| field.strip_prefix("i=")).ok_or(WRONG)?;
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
-            return Err("its SCRAM challenge answers another client");
+            return Err("its SCRAM challenge is for another client");
         }
         let salt = STANDARD.decode(salt).map_err(|_| WRONG)?;
         let rounds: NonZeroU32 = rounds.parse().map_err(|_| WRONG)?;
         if rounds.get() > MOST_ROUNDS {
-            return Err("it asks for too many rounds of SCRAM");
+            return Err("it asks for too many SCRAM rounds");
         }
         let mut salted = Zeroizing::new([0; 32]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &mut *salted);

@@ -274,5 +274,5 @@ async fn a_ca_that_cannot_be_read_is_named() {
     });
     let ca = Some(Path::new("/etc/hostname").to_owned());
     let refusal = knock(&Target { ca, ..target(Engine::Postgres, port, Tls::Verify) }).await.unwrap_err();
-    assert_eq!(refusal.to_string(), "cannot use the certificate authorities in /etc/hostname: it holds no certificate");
+    assert_eq!(refusal.to_string(), "cannot use the certificate authorities in /etc/hostname: it contains no certificate");
 }

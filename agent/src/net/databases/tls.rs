@@ -107,7 +107,7 @@ impl Roots {
         let found = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
         roots.add_parsable_certificates(found);
         if roots.is_empty() {
-            return Err(wrong("it holds no certificate".into()));
+            return Err(wrong("it contains no certificate".into()));
         }
         Ok(Some(Trusted { roots: Arc::new(roots), from: from.clone() }))
     }

@@ -89,9 +89,9 @@ fn a_boot_that_runs_has_run_until_now() {
       instance i-0abc123def4567890
       started  2026-11-01T00:00:00Z, 4 min ago
       slowest  110.0 ms secrets.db, 15.0 ms secrets.token, 3.0 ms files./etc/shop/shop.toml
-    not begun 1 step: secrets.db
+    not started 1 step: secrets.db
     cut off: services.shop.service waiting for http://127.0.0.1:8080/health to answer 200
-    next: run `ingot boot` to resume; `journalctl -b -t ingot` shows how far it came
+    next: run `ingot boot` to resume; `journalctl -b -t ingot` shows how far it got
     ");
 }
 
@@ -124,7 +124,7 @@ fn a_failure_before_the_steps_and_many_skipped_steps() {
 #[test]
 fn ages_are_in_the_unit_that_fits() {
     let ages = [-5, 3, 59, 61, 7200, 172_801].map(spoken_ago);
-    assert_eq!(ages, ["in the future by the clock of now", "3 s ago", "59 s ago", "1 min ago", "2 h ago", "2 days ago"]);
+    assert_eq!(ages, ["in the future, by the current clock", "3 s ago", "59 s ago", "1 min ago", "2 h ago", "2 days ago"]);
 }
 
 #[test]

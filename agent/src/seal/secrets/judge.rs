@@ -95,14 +95,14 @@ impl Notes {
 
 fn finding(file: &Seen<'_>, line: u64, rule: &str, says: &str) -> Finding {
     let hint = match rule {
-        _ if file.member == Some("") => "deploy without `.git`; what was ever committed should be replaced",
+        _ if file.member == Some("") => "deploy without `.git`; replace every secret that was ever committed",
         "shadow-password" => "lock the account with `passwd --lock`, or remove its password with `usermod --password '!'`",
         _ if line == 0 => "remove the file and have a `secrets:` or `files:` step write it at boot",
-        _ => "remove it and have a `secrets:` step fetch it at boot; what was ever in an image should be replaced",
+        _ => "remove it and have a `secrets:` step fetch it at boot; replace every secret that was ever in an image",
     };
     let within = match file.member {
         None => String::new(),
-        Some("") => ", in the history of git".into(),
+        Some("") => ", in the git history".into(),
         Some(name) if line == 0 => format!(", in {name}"),
         Some(name) => format!(", in line {line} of {name}"),
     };
@@ -111,7 +111,7 @@ fn finding(file: &Seen<'_>, line: u64, rule: &str, says: &str) -> Finding {
         line: (line > 0 && file.member.is_none()).then_some(line),
         rule: rule.into(),
         says: format!("{says}{within}"),
-        hint: format!("{hint}; if it is no secret, allow it with a reason in /etc/ingot/seal.yaml"),
+        hint: format!("{hint}; if it is not a secret, allow it with a reason in /etc/ingot/seal.yaml"),
     }
 }
 

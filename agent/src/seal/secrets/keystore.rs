@@ -36,7 +36,7 @@ const KEYTAB: &[u8] = b"\x05\x02\0\0";
 /// certificate store, whose entries may be encrypted just like keys.
 pub(super) fn recognised(bytes: &[u8], is_for_trust: bool) -> Option<&'static str> {
     if bytes.starts_with(KEYTAB) && bytes.len() > 16 {
-        return Some("a keytab, which holds keys of Kerberos");
+        return Some("a keytab with Kerberos keys");
     }
     java(bytes).or_else(|| {
         let fields = sequence(bytes)?;
@@ -89,7 +89,7 @@ fn pkcs12(fields: &[u8], is_for_trust: bool) -> Option<&'static str> {
     match (has_key, holds(ENCRYPTED_DATA) && !is_for_trust) {
         (true, _) => Some("a PKCS #12 file with a private key"),
         // If the file had keys as well as certificates, the keys would have been visible.
-        (false, true) => Some("a PKCS #12 file whose entries are encrypted, and may be keys"),
+        (false, true) => Some("a PKCS #12 file with encrypted entries, which may be keys"),
         (false, false) => None,
     }
 }

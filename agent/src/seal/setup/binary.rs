@@ -41,22 +41,22 @@ pub(super) fn check(image: &Scrubber, systemd: Option<&[u8]>, live: bool) -> Res
         return Ok(wrong("ingot-missing", "there is no ingot in the image".into(), "install the binary of the release there, mode 0755"));
     }
     if image.mode(&spot)?.is_some_and(|mode| mode & 0o111 != 0o111) {
-        return Ok(wrong("ingot-binary", "not everybody may run it".into(), "run `chmod 0755 /usr/bin/ingot`"));
+        return Ok(wrong("ingot-binary", "it is not executable for everyone".into(), "run `chmod 0755 /usr/bin/ingot`"));
     }
     let header = image.head(&spot, HEADER)?.unwrap_or_default();
     let Some(own) = machine(&header) else {
         return Ok(wrong(
             "ingot-binary",
-            "it is no program of Linux (ELF)".into(),
+            "it is not a Linux program (ELF)".into(),
             "install the binary of the release there, not its archive",
         ));
     };
     if let Some(of_image) = systemd.and_then(machine).filter(|of_image| *of_image != own) {
-        let says = format!("it is built for {}, and the image is one for {}", named(own), named(of_image));
+        let says = format!("it is built for {}, but the image is for {}", named(own), named(of_image));
         return Ok(wrong("ingot-binary", says, "install the binary of the image's architecture"));
     }
     if live && image.read(&spot, BINARY_LIMIT)? != scrub::running_program()? {
-        let says = "it is not the ingot that runs now".to_owned();
+        let says = "it is not the ingot that is running now".to_owned();
         return Ok(wrong("ingot-binary", says, "seal the image with its own ingot: `/usr/bin/ingot seal`"));
     }
     Ok(None)
@@ -77,7 +77,7 @@ fn named(machine: u16) -> String {
         183 => "arm64".into(),
         3 => "i386".into(),
         40 => "arm".into(),
-        other => format!("machine {other} of ELF"),
+        other => format!("ELF machine {other}"),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn read(files: &dyn Files, setup: &mut Setup) -> Result<Asked, 
     setup.layers = layers.sources.keys().map(|name| PathBuf::from(&**name)).collect();
     setup.notes.append(&mut layers.passed_over);
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
-        setup.notes.push(format!("there is no layer in {LAYERS}: all is up to user data"));
+        setup.notes.push(format!("there is no layer in {LAYERS}: the boot document comes from user data alone"));
         return Ok(Asked::default());
     }
     let document = BootDocument::of(layers);
@@ -66,7 +66,7 @@ pub(super) async fn read(files: &dyn Files, setup: &mut Setup) -> Result<Asked, 
         error.entries().into_iter().for_each(|mistake| judge(mistake, setup));
     }
     for path in in_directory(Path::new(TEMPLATES), files).await?.into_iter().filter(|path| !named.contains(path)) {
-        setup.notes.push(format!("no layer names the template {}", path.display()));
+        setup.notes.push(format!("no layer uses the template {}", path.display()));
     }
     Ok(asked)
 }
@@ -76,7 +76,7 @@ fn judge(mistake: Entry, setup: &mut Setup) {
     let file = file.unwrap_or_else(|| LAYERS.into());
     if may_come_later {
         let place = line.map_or_else(String::new, |line| format!(":{line}"));
-        setup.notes.push(format!("{file}{place}: {message}, unless user data brings it"));
+        setup.notes.push(format!("{file}{place}: {message}, unless user data defines it"));
         return;
     }
     let says = column.map_or_else(|| message.clone(), |column| format!("column {column}: {message}"));

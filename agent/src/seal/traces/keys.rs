@@ -27,7 +27,7 @@ pub(super) fn find(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<F
         let action = if is_of_launch { Action::RemoveLine { line: line.into(), whole: true } } else { Action::Nothing };
         let mut key = one(trace, spot.clone(), Some(number), action);
         if is_of_launch {
-            key.finding.says = "a key that the launch of the build machine put there".into();
+            key.finding.says = "a key that was added at the launch of the build machine".into();
         } else {
             key.finding.hint = "remove the line, or allow it in /etc/ingot/seal.yaml with a reason".into();
         }
@@ -50,7 +50,7 @@ pub(super) fn elsewhere(trace: &Trace, homes: &[PathBuf], image: &Scrubber) -> R
     }
     let mut found: Vec<Found> = spots.into_iter().map(|spot| one(trace, spot, None, Action::Nothing)).collect();
     for key in &mut found {
-        key.finding.says = "a link that sshd follows to keys".into();
+        key.finding.says = "a link to keys, which sshd follows".into();
     }
     for place in configured(image)? {
         for spot in image.matching(&place)? {
@@ -154,8 +154,8 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "/root/.ssh: authorized-keys: a link that sshd follows to keys",
-                "/etc/ssh/operators/root:2: authorized-keys: a key that may log in"
+                "/root/.ssh: authorized-keys: a link to keys, which sshd follows",
+                "/etc/ssh/operators/root:2: authorized-keys: a key that can log in"
             ]
         );
         assert!(found.iter().filter(|found| found.finding.rule == "authorized-keys").all(|found| !found.is_removable()));

@@ -35,13 +35,13 @@ pub(super) fn named(trace: &Trace, spot: &Spot, goes: bool, image: &Scrubber) ->
     let is_named = |line: &str| line.split(is_between).any(is_given_by_ec2);
     if !goes {
         let mut found = lines(trace, spot, false, image, is_named)?;
-        found.iter_mut().for_each(|found| found.finding.hint = "write a name that holds for every instance, or none".into());
+        found.iter_mut().for_each(|found| found.finding.hint = "write a name that is valid on every instance, or remove it".into());
         return Ok(found);
     }
     let mut found = lines(trace, spot, true, image, |line| is_named(line) && has_no_other(line))?;
     // `127.0.0.1 localhost` is needed.
     let mut others = lines(trace, spot, false, image, |line| is_named(line) && !has_no_other(line))?;
-    others.iter_mut().for_each(|found| found.finding.hint = "take the name out of the line, which has others".into());
+    others.iter_mut().for_each(|found| found.finding.hint = "remove the name from the line, which has other names".into());
     found.append(&mut others);
     Ok(found)
 }
@@ -82,9 +82,7 @@ pub(super) fn engine_id(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<
     let has_users = String::from_utf8_lossy(&content).lines().any(|line| line.starts_with("usmUser"));
     let mut found = lines(trace, spot, !has_users, image, |line| line.starts_with("oldEngineID"))?;
     if has_users {
-        found
-            .iter_mut()
-            .for_each(|found| found.finding.hint = format!("remove {}, and have its users made at boot", spot.path().display()));
+        found.iter_mut().for_each(|found| found.finding.hint = format!("remove {}, and create its users at boot", spot.path().display()));
     }
     Ok(found)
 }

@@ -23,8 +23,8 @@ pub(super) fn find(trace: &Trace, image: &Scrubber) -> Result<Vec<Found>, HostEr
             if !is_file(&source) {
                 let mut partition = one(trace, spot.clone(), Some(number), Action::Nothing);
                 partition.finding.rule = "swap-partition".into();
-                partition.finding.says = format!("swap on {source}, which may hold memory of the build machine");
-                partition.finding.hint = "make the image without it, and swap on an instance store by `mounts:`".into();
+                partition.finding.says = format!("swap on {source}, which may contain memory of the build machine");
+                partition.finding.hint = "build the image without it, and put swap on an instance store with `mounts:`".into();
                 found.push(partition);
                 continue;
             }

@@ -15,7 +15,7 @@ pub(crate) enum SignalError {
     NoTag { tag: &'static str },
     #[error("cannot read the tags of this instance")]
     FindTags(#[source] AwsError),
-    #[error("{instance} belongs to no Auto Scaling group")]
+    #[error("{instance} is not in an Auto Scaling group")]
     NoGroup { instance: String },
     #[error("cannot find the Auto Scaling group of this instance")]
     FindGroup(#[source] AwsError),

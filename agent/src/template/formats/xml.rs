@@ -18,7 +18,7 @@ const UNREADABLE: &str = "does not parse";
 /// The first position where the text is not well-formed.
 pub(super) fn check(text: &str) -> Result<(), Mistake> {
     if let Some((at, _)) = text.char_indices().find(|(_, character)| !is_character(*character)) {
-        return Err((at, "has a character that XML cannot hold"));
+        return Err((at, "has a character that XML cannot contain"));
     }
     let text_from = text.len() - text.trim_start_matches('\u{feff}').len();
     let mut reader = Reader::from_str(&text[text_from..]);

@@ -104,21 +104,21 @@ pub(in crate::template) fn is_for_systemd_only(value: &Value) -> bool {
 /// The quote with which every reader reads the text back, if it needs one; or why there is none.
 fn common_form(text: &str) -> Result<Option<char>, &'static str> {
     if text.contains('\r') {
-        return Err("holds a carriage return, which dotenv libraries read as a line break");
+        return Err("contains a carriage return, which dotenv libraries read as a line break");
     }
     if interpolates(text) {
-        return Err("holds `${…}`, which python-dotenv replaces even in quotes");
+        return Err("contains `${…}`, which python-dotenv replaces even in quotes");
     }
     if is_plain(text) {
         return Ok(None);
     }
     if !text.contains('\'') {
         let misread = text.contains(r"\\") || text.ends_with('\\');
-        let why = "holds two backslashes in a row or ends with one, which dotenv libraries read differently";
+        let why = "contains two backslashes in a row or ends with one, which dotenv libraries read differently";
         return if misread { Err(why) } else { Ok(Some('\'')) };
     }
     if text.contains(['"', '$', '`']) || escapes(text) {
-        return Err("holds a single quote together with `\"`, `$`, `` ` `` or a backslash, which node's dotenv cannot read");
+        return Err("contains a single quote together with `\"`, `$`, `` ` `` or a backslash, which node's dotenv cannot read");
     }
     Ok(Some('"'))
 }
@@ -138,7 +138,9 @@ fn for_systemd(text: &str, out: &mut Buffer) {
 /// Unquoted: docker and podman take everything up to the end of the line as the value.
 fn for_docker(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     if text.contains(['\n', '\r', '\0']) {
-        return Err(Refusal::of_content("holds a line break or a NUL, which `--env-file` cannot hold").hint("pass it in a separate file"));
+        return Err(
+            Refusal::of_content("contains a line break or a NUL, which `--env-file` cannot contain").hint("pass it in a separate file")
+        );
     }
     if text.len() > LONGEST_FOR_DOCKER {
         return Err(Refusal::of_content("is longer than the 64 KiB that docker reads of a line").hint("pass it in a separate file"));
@@ -150,10 +152,10 @@ fn for_docker(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
 /// No reader can put a NUL into a variable, and systemd ignores the whole file if it contains a noncharacter.
 fn refuse_what_systemd_does(text: &str) -> Result<(), Refusal> {
     if text.contains('\0') {
-        return Err(Refusal::of_content("holds a NUL, which no variable can hold"));
+        return Err(Refusal::of_content("contains a NUL, which no variable can contain"));
     }
     if text.chars().any(is_noncharacter) {
-        return Err(Refusal::of_content("holds a character that systemd refuses in an environment file"));
+        return Err(Refusal::of_content("contains a character that systemd refuses in an environment file"));
     }
     Ok(())
 }

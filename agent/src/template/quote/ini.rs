@@ -21,7 +21,7 @@ use crate::template::scope::Buffer;
 pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains(|character: char| character.is_control() && character != '\t') {
-        return Err(Refusal::of_content("holds a line break or another control character, which INI cannot hold"));
+        return Err(Refusal::of_content("contains a line break or another control character, which INI cannot contain"));
     }
     match reader.map(|reader| reader.as_str().unwrap_or_default()) {
         None | Some("python") => for_python(&text, out),
@@ -37,8 +37,8 @@ pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut 
 
 fn for_python(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
     if text.trim() != text {
-        return Err(Refusal::of_content("begins or ends with a blank, which Python's configparser drops")
-            .hint("remove the blanks with `trim`, or write {{ini x \"mysql\"}} if the reader undoes quotes"));
+        return Err(Refusal::of_content("begins or ends with whitespace, which Python's configparser drops")
+            .hint("remove the whitespace with `trim`, or write {{ini x \"mysql\"}} if the reader undoes quotes"));
     }
     for character in text.chars() {
         if character == '%' {

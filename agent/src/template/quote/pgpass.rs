@@ -19,7 +19,7 @@ use crate::template::scope::Buffer;
 pub(in crate::template) fn pgpass(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains(['\n', '\r', '\0']) {
-        return Err(Refusal::of_content("holds a line break or a NUL, which a password file cannot hold"));
+        return Err(Refusal::of_content("contains a line break or a NUL, which a password file cannot contain"));
     }
     for character in text.chars() {
         if matches!(character, ':' | '\\') || text.as_str() == "*" {

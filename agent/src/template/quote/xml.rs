@@ -24,7 +24,9 @@ pub(in crate::template) fn xml(value: &Value, out: &mut Buffer) -> Result<(), Re
             '\t' => out.push_str("&#9;"),
             '\n' => out.push_str("&#10;"),
             '\r' => out.push_str("&#13;"),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => return Err(Refusal::of_content("holds a character that XML 1.0 cannot hold")),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {
+                return Err(Refusal::of_content("contains a character that XML 1.0 cannot contain"));
+            }
             _ => out.push(character),
         }
     }

@@ -134,7 +134,7 @@ impl Course {
                 Some(rejected) if rejected.transient => self.hand.still_there(*ticket, now),
                 Some(rejected) => {
                     // Another worker has received it in the meantime, or the queue was purged.
-                    log::warn!("message {} was handled, and SQS does not delete it: {}", self.hand.id(*ticket), rejected.code);
+                    log::warn!("message {} was handled, but SQS did not delete it: {}", self.hand.id(*ticket), rejected.code);
                     self.hand.deleted(*ticket, now);
                 }
                 None => self.hand.deleted(*ticket, now),

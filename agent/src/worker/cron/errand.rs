@@ -87,7 +87,7 @@ impl Cron {
         match errand.sent {
             None if is_over => self.missed(task, Missed::one(at)),
             Some(_) if is_over => self.note(task, |status| {
-                log::warn!("task {}: {at} was sent, and is not marked as sent: another instance may send it again", status.name);
+                log::warn!("task {}: {at} was sent, but is not marked as sent: another instance may send it again", status.name);
             }),
             _ => {}
         }

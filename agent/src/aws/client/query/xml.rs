@@ -86,7 +86,7 @@ impl Tree {
     fn open(&mut self, name: &str) -> Result<(), &'static str> {
         self.elements += 1;
         if self.open.len() == DEPTH_LIMIT || self.elements > ELEMENT_LIMIT {
-            return Err("the answer is too large a tree");
+            return Err("the answer has too many elements");
         }
         if self.root.is_some() {
             return Err("the answer continues after its end");
@@ -167,8 +167,8 @@ mod tests {
             ("<a/>tail", "the answer is not XML"),
             ("<a>&nbsp;</a>", "the answer has an unknown entity"),
             ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "the answer has a document type"),
-            (&deep, "the answer is too large a tree"),
-            (&wide, "the answer is too large a tree"),
+            (&deep, "the answer has too many elements"),
+            (&wide, "the answer has too many elements"),
         ];
         for (text, why) in table {
             assert_eq!(parse(text), Err(why), "{}", &text[..text.len().min(40)]);

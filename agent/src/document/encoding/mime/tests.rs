@@ -84,7 +84,7 @@ fn what_is_wrong_with_a_part_names_the_part() {
     hint: save user data, part 2 (db.yaml) as UTF-8
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: base64", b"a: 1"), @r"
-    user data, part 2 is base64 that is damaged or cut short: it stops between two bytes, or holds what base64 does not
+    user data, part 2 is base64 that is damaged or cut short: it ends within a byte, or contains characters that are not base64
     hint: encode it again with `base64 --wrap=0 FILE`, and send the whole output
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: quoted-printable", b"a=4"), @r"
@@ -97,7 +97,7 @@ fn what_is_wrong_with_a_part_names_the_part() {
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot", b"\x1f\x8b"), @r"
     user data, part 2 is gzip that is damaged or cut short: unexpected end of file
-    hint: make it again with `gzip --stdout FILE`, and send the bytes unchanged
+    hint: create it again with `gzip --stdout FILE`, and send the bytes unchanged
     ");
     insta::assert_snapshot!(with("Content-Type: multipart/mixed", b"#ingot"), @r"
     user data is a broken MIME message: a multipart has no boundary
@@ -136,7 +136,7 @@ fn multiparts_nest_only_so_deep() {
         })
     };
     assert_eq!(parts_of(&nested(8)), [("user data, part 1".into(), "#ingot\n".into())]);
-    assert!(explain(&nested(9)).contains("nested too deep"));
+    assert!(explain(&nested(9)).contains("nested too deeply"));
     assert!(recognise(&nested(5000)).is_err());
 }
 

@@ -23,7 +23,7 @@ fn a_part_whose_headers_do_not_end_is_a_mistake() {
         (
             "of a part without a type",
             mime(&[&format!("MIME-Version: 1.0\n#ingot\n{KEYS}")]).into(),
-            "user data, part 1:1:1: this is a part without a type, and holds a boot document [version files services]",
+            "user data, part 1:1:1: this part without a type contains a boot document [version files services]",
         ),
         (
             "of a message",
@@ -39,7 +39,7 @@ fn a_part_whose_headers_do_not_end_is_a_mistake() {
 #[test]
 fn a_document_in_a_part_of_another_type_is_a_mistake() {
     let at = |number: usize, place: &str, kind: &str| {
-        format!("user data, part {number}:{place}: this is a part {kind}, and holds a boot document [version files services]")
+        format!("user data, part {number}:{place}: this part {kind} contains a boot document [version files services]")
     };
     for kind in
         ["text/plain", "text/plain; charset=us-ascii", "text/cloud-config", "text/x-shellscript", "text/yaml", "application/octet-stream"]
@@ -69,7 +69,7 @@ fn a_document_in_a_part_of_another_type_is_a_mistake() {
         (
             "after an empty line",
             mime(&[&format!("\n{}", part("text/x-ingot", "#ingot\nversion: 1\n"))]).into(),
-            "user data, part 1:3:1: this is a part without a type, and holds a boot document [Content-Type version]",
+            "user data, part 1:3:1: this part without a type contains a boot document [Content-Type version]",
         ),
         ("in base64 of gzip", mime(&[&encoded]).into(), &at(1, "1:1", "of the type `text/plain`")),
         ("in quoted-printable", mime(&[&quoted]).into(), &at(1, "1:1", "of the type `text/plain`")),
@@ -82,7 +82,7 @@ fn a_document_in_a_part_of_another_type_is_a_mistake() {
         (
             "as a message of one part",
             part("text/plain", &format!("#ingot\n{KEYS}")).into(),
-            "user data:1:1: this is a part of the type `text/plain`, and holds a boot document [version files services]",
+            "user data:1:1: this part of the type `text/plain` contains a boot document [version files services]",
         ),
     ]);
 }
@@ -90,17 +90,14 @@ fn a_document_in_a_part_of_another_type_is_a_mistake() {
 #[test]
 fn a_document_in_a_cloud_config_part_is_a_mistake() {
     for (cloud_config, expected) in [
-        (
-            "#cloud-config\ningot:\n  version: 1\n",
-            "2:1: this is a part of the type `text/cloud-config`, and holds a boot document [version]",
-        ),
+        ("#cloud-config\ningot:\n  version: 1\n", "2:1: this part of the type `text/cloud-config` contains a boot document [version]"),
         (
             "#cloud-config\npackages: []\nIngot: { version: 1 }\n",
-            "3:1: this is a part of the type `text/cloud-config`, and holds a boot document [version]",
+            "3:1: this part of the type `text/cloud-config` contains a boot document [version]",
         ),
         (
             "#cloud-config\nversion: 1\nfiles: {}\n",
-            "2:1: this is a part of the type `text/cloud-config`, and holds a boot document [version files]",
+            "2:1: this part of the type `text/cloud-config` contains a boot document [version files]",
         ),
     ] {
         holds(&[(cloud_config, mime(&[&part("text/cloud-config", cloud_config)]).into(), &format!("user data, part 1:{expected}"))]);
@@ -144,7 +141,7 @@ const NOTHING: &str = "is a MIME message without a text/x-ingot part";
 
 #[test]
 fn a_cloud_config_is_one_by_its_type_too() {
-    let held = |kind: &str| format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document [version]");
+    let held = |kind: &str| format!("user data, part 1:1:1: this part of the type `{kind}` contains a boot document [version]");
     for kind in ["text/cloud-config", "text/plain"] {
         holds(&[(kind, mime(&[&part(kind, "ingot:\n  version: 1\n")]).into(), &held(kind))]);
     }
@@ -176,14 +173,14 @@ fn keys_of_another_program_are_left_to_it() {
         ("values: {}\nfiles: {}\n", "values files"),
         ("version: 1\nvalues: { a: 1 }\ninclude: [ssm:/a]\n", "version values"),
     ] {
-        let expected = format!("user data, part 1:1:1: this is a part of the type `text/plain`, and holds a boot document [{keys}]");
+        let expected = format!("user data, part 1:1:1: this part of the type `text/plain` contains a boot document [{keys}]");
         holds(&[(body, mime(&[&part("text/plain", body)]).into(), &expected)]);
     }
 }
 
 #[test]
 fn a_damaged_document_in_a_part_of_another_type_is_a_mistake() {
-    let at = |kind: &str| format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document");
+    let at = |kind: &str| format!("user data, part 1:1:1: this part of the type `{kind}` contains a boot document");
     let (head, tail) = (b"--b\nContent-Type: text/plain\n\n".as_slice(), b"\n--b--\n".as_slice());
     let around = b"Content-Type: multipart/mixed; boundary=b\n\n".as_slice();
     let latin = [around, head, b"#ingot\nversion: 1\nvalues: {}\n# caf\xe9\n", tail].concat();
@@ -223,7 +220,7 @@ fn compressed_content_that_is_cut_short_in_a_part_of_another_type_is_a_mistake_i
     let many: String = (0..200).map(|number| format!("# {:x}\n", number * 7919 + number * number)).collect();
     let damaged = "user data: user data, part 1 is gzip that is damaged or cut short: ";
     for kind in ["text/plain", "text/cloud-config", "text/x-shellscript", "application/octet-stream", "application/gzip"] {
-        let ours = format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document");
+        let ours = format!("user data, part 1:1:1: this part of the type `{kind}` contains a boot document");
         let whole = gzipped(&format!("#ingot\nversion: 1\n{many}"));
         let cut = &whole[..whole.len() / 2];
         assert!(with(kind, cut).starts_with(&ours), "{kind}: {}", with(kind, cut));
@@ -358,7 +355,7 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
         let said = instance(format!("{head}{template}"));
         assert!(said.contains("this names a boot document inside a cloud-init template"), "{said}");
         let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
-        assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
+        assert!(said.contains("this part of the type `text/jinja2` contains a boot document"), "{said}");
     }
     let patch = "#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/ingot\", \"value\": {}}]\n";
     let said = instance(patch);
@@ -374,7 +371,7 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
 fn keys_that_no_other_program_has_are_ours_with_a_mistake_in_them() {
     let misspelt = "files:\n  /etc/a: { contnet: a }\n";
     let said = instance(mime(&[&part("text/plain", misspelt)]));
-    assert!(said.starts_with("user data, part 1:1:1: this is a part of the type `text/plain`, and holds a boot document"), "{said}");
+    assert!(said.starts_with("user data, part 1:1:1: this part of the type `text/plain` contains a boot document"), "{said}");
     for other in ["services:\n  web: { image: nginx }\n", "services: { web: { image: a } }\nvolumes: { a: {} }\n", "values: { a: 1 }\n"] {
         assert_eq!(instance(mime(&[&part("text/plain", other)])), "is a MIME message without a text/x-ingot part", "{other}");
     }
