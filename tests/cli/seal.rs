@@ -289,7 +289,7 @@ fn a_root_that_is_not_there_is_named() {
 fn new_host_keys_have_to_come_from_somewhere() {
     let image = Image::new();
     image.program("/usr/sbin/sshd", &PROGRAM);
-    let says = "note: nothing in the image makes new host keys";
+    let says = "note: nothing in the image creates new host keys";
     assert!(image.seal(&[]).exits(0).stdout.contains(says));
     image.write("/usr/lib/systemd/system/sshd-keygen@.service", "[Service]\n");
     assert!(!image.seal(&[]).exits(0).stdout.contains(says));

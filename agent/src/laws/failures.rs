@@ -59,7 +59,7 @@ services:
     assert!(skipped_for.contains(&"secrets.gone".to_owned()), "{skipped_for:?}");
     insta::assert_snapshot!(booted.error("secrets.gone"), @r"
     GetSecretValue gone: not found: Secrets Manager can't find the specified secret.
-      hint: create gone in this account and region, or correct its name in the document (in another region: its ARN)
+      hint: create gone in this account and region, or correct its name in the document: its ARN if it is in another region
     ");
 }
 

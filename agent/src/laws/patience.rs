@@ -169,7 +169,7 @@ services: { shop.service: {} }
     changed files./etc/x
     skipped services.shop.service
     ");
-    assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while waiting for /bin/slow to end");
+    assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while waiting for /bin/slow to finish");
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     assert_eq!(instance.boot_well().await.changed(), ["commands.behind", "commands.slow", "services.shop.service"]);
 }

@@ -203,7 +203,7 @@ async fn a_deadline_that_passes_is_told_with_what_the_boot_waited_for() {
         assert_eq!(told(&instance), expected);
         if halts {
             let line = "signal FAILURE to stack shop, resource Web: commands.slow: the boot's deadline of 60s passed, \
-                        while waiting for /bin/slow to end";
+                        while waiting for /bin/slow to finish";
             assert_eq!(changes(&booted, "signals.stack"), [line]);
         }
     }

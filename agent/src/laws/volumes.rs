@@ -348,7 +348,7 @@ async fn a_snapshot_that_the_document_no_longer_names_is_not_asked_for_again() {
     let booted = instance.boot_well().await;
     assert!(booted.changed().is_empty());
     let warning = booted.report.warnings.join("; ");
-    assert!(warning.contains("was made from snap-2, and the document now says: from snap-1. It is kept"), "{warning}");
+    assert!(warning.contains("was created from snap-2, and the document now says: from snap-1. It is kept"), "{warning}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,7 +153,7 @@ fn refuses_to_print_what_is_no_text() {
         ("{{lookup values.users 0}}", "values.users.0", "a map"),
         ("{{default values.missing values.ports}}", "the result of `default`", "a map"),
     ] {
-        assert_eq!(message(source), format!("{path} is {found}, and {only}"), "{source}");
+        assert_eq!(message(source), format!("{path} is {found}, but {only}"), "{source}");
     }
     for (source, expected) in [
         ("{{join values.domain \",\"}}", "values.domain is a string, but `join` takes a list"),

@@ -150,7 +150,7 @@ fn the_unit_of_a_worker_has_to_be_there_and_started_by_nobody_else() {
         image.write(template, unit);
         image.link(template, "/etc/systemd/system/multi-user.target.wants/ingot-worker@jobs.service");
     });
-    assert!(enabled.len() == 1 && enabled[0].contains("unit-enabled: ingot-worker@jobs.service is enabled by itself"), "{enabled:?}");
+    assert!(enabled.len() == 1 && enabled[0].contains("unit-enabled: ingot-worker@jobs.service is enabled on its own"), "{enabled:?}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ mod tests {
     fn an_address_may_be_let_go() {
         let held = error("AssociateAddress", "AuthFailure", "You do not have permission to access the specified resource.");
         assert_eq!(held.to_string(), "AssociateAddress vol-1: access denied: You do not have permission to access the specified resource.");
-        assert!(held.hint().unwrap().starts_with("wait until whatever has the address is gone"), "{:?}", held.hint());
+        assert!(held.hint().unwrap().starts_with("remove the address from what uses it"), "{:?}", held.hint());
         assert!(held.is_transient());
         let foreign = error("AssociateAddress", "AuthFailure", "The address 'eipalloc-1' does not belong to you.");
         assert!(!foreign.is_transient());

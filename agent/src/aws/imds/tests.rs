@@ -188,8 +188,8 @@ async fn interim_responses_without_an_end_are_not_imds() {
             "more than 100 interim responses (status 1xx) and no final one: this is not IMDS",
             "find out what answers in place of IMDS",
         ),
-        (busy.url.clone(), "status 503", "look at the network"),
-        (format!("http://{nobody}"), "connection refused", "look at the network"),
+        (busy.url.clone(), "status 503", "check the network"),
+        (format!("http://{nobody}"), "connection refused", "check the network"),
     ] {
         let patience = Patience { budget: Duration::from_millis(300), ..QUICK };
         let error = Imds::new(Http::new(None), Some(&url), patience).unwrap().user_data().await.unwrap_err();

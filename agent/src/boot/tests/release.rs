@@ -239,7 +239,7 @@ async fn a_release_is_kept_before_anybody_is_told() {
     let site = site_with(&format!("{}{SIGNAL}", document()));
     site.machine.add_directory(&KEPT.replace("release.yaml", ".ingot-staged.release.yaml"));
     assert_eq!(site.boot_as(asked("v2", 1)).await, Ending::Failed);
-    assert!(site.error().contains("is not kept, and a reboot goes back"), "{}", site.error());
+    assert!(site.error().contains("is not kept; a reboot returns to the previous release"), "{}", site.error());
     assert_eq!(site.signals(), [SignalStatus::Failure]);
     let kept = site_with(&format!("{}{SIGNAL}", document()));
     assert_eq!(kept.boot_as(asked("v2", 1)).await, Ending::Done);
@@ -269,7 +269,7 @@ async fn a_bundle_that_is_optional_and_failed_leaves_the_release_incomplete() {
     let document = document().replace("into: /opt/app", "required: false, into: /opt/app");
     let site = site_with(&document[..document.find("files:").unwrap()]);
     assert_eq!(site.boot_as(asked("v9", 1)).await, Ending::Failed);
-    assert!(site.error().contains("bundles.app has failed, and is `required: false`"), "{}", site.error());
+    assert!(site.error().contains("bundles.app failed and is `required: false`"), "{}", site.error());
     assert_eq!(found(&site).2, "launched");
 }
 

@@ -377,7 +377,7 @@ fn what_nobody_is_known_to_read_is_a_mistake() {
         ("# web\n#cloud-config\npackages: []\n", "2:1: other lines come before the marker"),
         ("# web\n#!/bin/sh\n", "2:1: other lines come before the marker"),
         ("\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n--b--\n", "2:1: other lines come before the marker"),
-        ("    Content-Type: text/x-ingot\n    \n    version: 1\n", "3:5: here are the keys of a boot document"),
+        ("    Content-Type: text/x-ingot\n    \n    version: 1\n", "3:5: these are the keys of a boot document"),
     ] {
         assert!(instance(user_data).starts_with(&format!("user data:{expected}")), "{user_data}: {}", instance(user_data));
         // A map is read on a dev box, and its keys are reported as unknown.

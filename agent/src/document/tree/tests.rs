@@ -56,7 +56,7 @@ fn refuses_what_has_no_place_in_a_document() {
     let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
     assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
     assert!(mistakes("{{values.x}}: 1")[0].contains("must be in quotes"));
-    assert!(mistakes("{[x]: 1}")[0].contains("in place of a key"));
+    assert!(mistakes("{[x]: 1}")[0].contains("used as a key"));
 }
 
 #[test]

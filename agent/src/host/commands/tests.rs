@@ -93,7 +93,7 @@ async fn says_what_could_not_be_run() {
     ");
     assert!(matches!(run(&missing("/etc/passwd")).await.0, Err(HostError::Spawn { .. })));
     let nowhere = Invocation { directory: "/no/such".into(), ..sh("true") };
-    assert_eq!(run(&nowhere).await.0.unwrap_err().to_string(), "cannot work in /no/such");
+    assert_eq!(run(&nowhere).await.0.unwrap_err().to_string(), "cannot start a program in /no/such");
 }
 
 #[tokio::test]

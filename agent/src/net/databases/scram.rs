@@ -119,10 +119,10 @@ mod tests {
         for (challenge, why) in [
             ("r=other,s=AAAA,i=1", "another client"),
             ("r=mine,s=AAAA,i=1", "another client"),
-            ("r=minex,s=!,i=1", "not one"),
-            ("r=minex,s=AAAA,i=0", "not one"),
+            ("r=minex,s=!,i=1", "not valid"),
+            ("r=minex,s=AAAA,i=0", "not valid"),
             ("r=minex,s=AAAA,i=4000000000", "too many"),
-            ("", "not one"),
+            ("", "not valid"),
         ] {
             let refused = scram.answer(challenge.as_bytes(), b"p").err().unwrap_or("taken");
             assert!(refused.contains(why), "{challenge}: {refused}");

@@ -73,8 +73,8 @@ pub(crate) struct Application {
     /// Whether the release's `.platform/hooks`, `.platform/confighooks` and `.ebextensions` run, as root. Default: true.
     #[serde(default = "yes")]
     pub(super) hooks: bool,
-    /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default:
-    /// true.
+    /// Whether processes can reach the instance metadata service, and with it the credentials of the instance.
+    /// Default: true.
     #[serde(default = "yes")]
     pub(super) aws: bool,
     /// `beanstalk` provides the paths, the user and `get-config` that an application written for Elastic Beanstalk

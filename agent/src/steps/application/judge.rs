@@ -304,7 +304,7 @@ mod tests {
         Some("Procfile"):Some(2)
         Some("package.json"):Some(1)
         "#);
-        assert_eq!(examined.warnings.iter().filter(|warning| warning.to_string().contains("run bit")).count(), 1);
+        assert_eq!(examined.warnings.iter().filter(|warning| warning.to_string().contains("executable bit")).count(), 1);
     }
 
     #[test]

@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(lines_of(&release(0o644), 3, there("shop.jar", FileKind::File, 0o644)), "");
         assert_eq!(
             lines_of(&release(0o640), 3, there("shop.jar", FileKind::File, 0o644)),
-            "give /app/releases/1/shop.jar to 0:0, mode 0640"
+            "set owner of /app/releases/1/shop.jar to 0:0, mode to 0640"
         );
         let again = "download s3://shop/x.tar as shop.jar to /app/releases/1, replacing what is there";
         assert_eq!(lines_of(&release(0o644), 3, there("old.jar", FileKind::File, 0o644)), again);

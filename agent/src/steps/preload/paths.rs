@@ -223,6 +223,6 @@ mod tests {
         let preload = preload(json!({ "paths": ["db", "index/*.idx"], "list": "/etc/ingot/preload/shop.list" }));
         let shown = Shown { device: None, identity: String::new() };
         let change = Change { what: preload.what(&|text| text.raw().to_owned()), mount: preload.mount.clone(), shown };
-        assert_eq!(change.to_string(), "read db, index/*.idx, what /etc/ingot/preload/shop.list lists below /srv/shop");
+        assert_eq!(change.to_string(), "read db, index/*.idx, the paths in /etc/ingot/preload/shop.list below /srv/shop");
     }
 }

@@ -339,7 +339,7 @@ fn comments_that_come_near_are_left_to_other_programs() {
     }
     for (word, body) in [("#ignot", "hello\n"), ("#Ingot", "hello\n"), ("#inngott", KEYS), ("#info", KEYS)] {
         let said = instance(mime(&[&part("text/plain", &format!("{word}\n{body}"))]));
-        assert!(said.starts_with("user data, part 1:1:1: this is a part of the type `text/plain`"), "{word}: {said}");
+        assert!(said.starts_with("user data, part 1:1:1: this part of the type `text/plain` contains a boot document"), "{word}: {said}");
     }
 }
 
