@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     /// The command failed: a required step failed, or the machine is not fit to be imaged. For
     /// `status`: the boot failed.
     Failed,
-    /// The command line is wrong (clap uses 2 itself), or names a file that does not exist.
+    /// The command line is wrong (clap uses 2 itself), names a file that does not exist, or needs Linux elsewhere.
     Usage,
     /// `status` only: the boot is degraded.
     Degraded,

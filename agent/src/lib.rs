@@ -29,6 +29,12 @@
 //! of it: words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan`
 //! ← `report` ← `execute` ← `boot rehearse seal worker drain` ← `cli`. `laws` tests all of them with every example,
 //! `measured` exposes the pure parts to the benchmarks, and `desk` and `bundled` are the parts that `ingot-fleet` uses.
+//!
+//! On a system other than Linux, what needs Linux is replaced by files in `elsewhere/` of `host` and `image`.
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, unused_imports, reason = "what only a boot needs is compiled on every system, to have few places that differ")
+)]
 
 mod address;
 mod aws;

@@ -87,6 +87,20 @@ enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether this works only on a machine that ingot can boot. The others read and write files, and rehearse on a
+    /// machine in memory: they also run on a developer's Mac.
+    fn needs_linux(&self) -> bool {
+        match self {
+            Self::DryRun(_) | Self::Check(_) | Self::Show(_) | Self::Analyze(_) => false,
+            Self::Schema | Self::Completions { .. } | Self::Man => false,
+            Self::Boot(_) | Self::Status(_) | Self::RecordPreload(_) | Self::Seal(_) | Self::Worker(_) | Self::Drain(_) => true,
+            Self::RestoreMounts(_) | Self::RestoreApplications(_) | Self::WatchApplication(_) => true,
+            Self::GetConfig(_) | Self::Contained(_) => true,
+        }
+    }
+}
+
 /// How many files a boot must be able to open at the same time: at least those of a single step.
 const FILES: usize = 32;
 
@@ -97,6 +111,11 @@ pub(crate) fn run() -> Exit {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
+    if !cfg!(target_os = "linux") && cli.command.needs_linux() {
+        let system = std::env::consts::OS;
+        talk(&format!("this command works only on Linux, and this is {system}\n  hint: rehearse the boot with `ingot dry-run`"));
+        return Exit::Usage;
+    }
     // Comes first: the program that this process becomes inherits the limits and the memory.
     if let Command::Contained(args) = &cli.command {
         return contained::run(args);
@@ -214,10 +233,43 @@ fn report_bugs() {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::collections::BTreeSet;
+
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    /// Nothing that a document is written with needs Linux, and everything that touches the machine does.
+    #[test]
+    fn only_commands_that_need_no_machine_run_on_another_system() {
+        let anywhere = ["dry-run x", "check x", "show x", "analyze", "schema", "completions zsh", "man"];
+        let on_linux = [
+            "boot",
+            "status",
+            "record-preload /srv",
+            "restore-mounts",
+            "restore-applications",
+            "worker jobs",
+            "drain",
+            "watch-application shop",
+            "get-config --from /x environment",
+            "seal",
+            "contained --port 1 -- x",
+        ];
+        let commands = anywhere.map(|line| (line, false)).into_iter().chain(on_linux.map(|line| (line, true)));
+        let mut named = BTreeSet::new();
+        for (line, needs_linux) in commands {
+            let cli = Cli::try_parse_from(["ingot"].into_iter().chain(line.split(' '))).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(cli.command.needs_linux(), needs_linux, "{line}");
+            named.extend(line.split(' ').next());
+        }
+        let command = Cli::command();
+        let all: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(named, all);
     }
 }

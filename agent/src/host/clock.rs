@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use super::resident;
+use super::{calls, resident};
 
 /// Time. Durations come from the monotonic clock; the wall clock is for display only.
 #[async_trait(?Send)]
@@ -60,7 +60,7 @@ impl Clock for SystemClock {
         resident::release();
         // Done by the kernel alone: a sleep through the runtime would map most of the program into memory again. A
         // signal interrupts it because it runs on the first thread of the process, which receives the signals.
-        let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &duration.into());
+        calls::rest(duration);
     }
 }
 
@@ -88,10 +88,9 @@ fn numbers(text: &str, separator: char) -> Option<[i16; 3]> {
 
 /// How long this machine has been suspended since it was booted.
 fn suspended() -> Duration {
-    let time = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     // The larger clock is read first, so that the time between the two reads is not counted.
-    let all = time(ClockId::CLOCK_BOOTTIME);
-    all.saturating_sub(time(ClockId::CLOCK_MONOTONIC))
+    let all = calls::since_boot().unwrap_or_default();
+    all.saturating_sub(clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //!
 //! `--root` has no effect here: programs come from the running system and see its files.
 
+// A lease is kept by a cgroup and a timer of Linux.
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/lease.rs")]
 mod lease;
 
 use std::io::{self, PipeReader};
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Gid, Pid, Uid, getppid, setgid, setgroups, setsid, setuid};
+use nix::unistd::{Gid, Pid, Uid, getppid, setgid, setsid, setuid};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
@@ -29,6 +31,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::blocking::{Kind, Threads};
+use super::calls;
 use super::error::HostError;
 use super::lines::{Lines, OnLine};
 use super::users::User;
@@ -270,13 +273,13 @@ fn become_alone(command: &mut Command, user: Option<&User>, entry: Option<Entry>
             entry.enter()?;
         }
         if let Some((uid, gid, groups)) = &user {
-            setgroups(groups)?;
+            calls::set_groups(groups)?;
             setgid(*gid)?;
             setuid(*uid)?;
         }
         // Last, because a change of user clears it. It is tied to the thread that spawned the program, which is why
         // that thread lives as long as ingot, and it covers the program only, not its children.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        calls::die_with_parent()?;
         if getppid() != parent {
             return Err(io::ErrorKind::Interrupted.into());
         }

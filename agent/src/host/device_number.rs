@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::calls;
+
 /// A block device's number, which does not change while the device is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeviceNumber {
@@ -13,7 +15,8 @@ impl DeviceNumber {
     /// From a field of stat(2) (`st_rdev`, `st_dev`).
     pub(in crate::host) fn of(device: u64) -> Self {
         let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
-        Self { major: number(nix::sys::stat::major(device)), minor: number(nix::sys::stat::minor(device)) }
+        let (major, minor) = calls::numbers(device);
+        Self { major: number(major), minor: number(minor) }
     }
 
     /// Parses the kernel's notation: `259:1`.

@@ -4,17 +4,22 @@
 //! kernel's name: names change from boot to boot, and links in /dev/disk/by-id can be stale. A disk to be written to or
 //! mounted is passed as a [`Device`], whose identity is checked again just before it is used.
 
+// Disks are found in /sys and by netlink(7), and held by their numbers, which only Linux has.
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/disks.rs")]
 pub(super) mod attached;
 mod content;
 mod disk;
 mod filesystem;
 mod find;
+#[cfg(target_os = "linux")]
 mod identity;
 mod mounted_xfs;
 mod nvme;
 mod signature;
 mod sysfs;
+#[cfg(target_os = "linux")]
 mod tools;
+#[cfg(target_os = "linux")]
 mod watch;
 
 use std::path::Path;
@@ -27,9 +32,11 @@ pub(crate) use self::disk::Partition;
 pub(crate) use self::disk::{Device, Disk, Origin, Wanted};
 pub(crate) use self::filesystem::{Filesystem, NewFilesystem};
 pub(crate) use self::find::find;
+#[cfg(target_os = "linux")]
 pub(super) use self::identity::{hold, owner, replaced};
 pub(crate) use self::signature::{Content, Signature, State};
 pub(super) use self::sysfs::number_of;
+#[cfg(target_os = "linux")]
 pub(super) use self::tools::run_tool;
 pub(crate) use super::device_number::DeviceNumber;
 use super::error::HostError;

@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::calls;
 use super::error::HostError;
 use super::files::Files;
 use crate::gather::Gather as _;
@@ -230,7 +231,7 @@ pub(crate) fn age_of_ingot(pid: u32) -> Option<Duration> {
     // The name is in parentheses and may contain any character. The start time is the 22nd field: see proc_pid_stat(5).
     let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     let per_second = u64::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??).ok()?;
-    let now = Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?);
+    let now = calls::since_boot().ok()?;
     Some(now.saturating_sub(Duration::from_millis(ticks * 1000 / per_second.max(1))))
 }
 
@@ -263,7 +264,7 @@ pub(crate) fn harden() {
     // Neither call fails unless a sandbox forbids it; a boot continues without.
     let hard = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
     let limited = setrlimit(Resource::RLIMIT_CORE, 0, hard);
-    if let Err(errno) = limited.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
+    if let Err(errno) = limited.and_then(|()| calls::forbid_dumps()) {
         log::warn!("cannot disable core dumps: {errno}");
     }
 }

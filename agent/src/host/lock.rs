@@ -9,10 +9,12 @@
 //! another user may have it open. Other users learn from the kernel's own list whether the lock is held (`/proc/locks`,
 //! see proc_locks(5)).
 
+mod words;
+
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use nix::errno::Errno;
@@ -25,7 +27,8 @@ use super::environment::end_ingot;
 use super::error::HostError;
 use super::files::{DiskFiles, Now};
 use super::tree::failed;
-use crate::failure::Failure;
+
+pub(crate) use self::words::{BOOT, BootLock, Holder, LockError};
 
 /// How often a lock file may be replaced during one attempt to take the lock.
 const REPLACED: u32 = 8;
@@ -36,18 +39,9 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Errors of opening something that is not a file of this process's user.
 const NO_FILE_OF_OURS: [Errno; 3] = [Errno::ELOOP, Errno::EACCES, Errno::ENXIO];
 
-/// The holder of this lock is the process that boots this machine.
-pub(crate) const BOOT: &str = "/run/ingot/lock";
-
 /// A lock, held until this is dropped or the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
-
-/// The process that holds the lock. Its id is unknown for the moment until it has written it to the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Holder {
-    pub(crate) pid: Option<u32>,
-}
 
 impl Lock {
     /// Takes the lock, without waiting for it.
@@ -173,27 +167,6 @@ fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
 }
 
-/// The boot lock, of this machine or of a machine in memory.
-#[async_trait(?Send)]
-pub(crate) trait BootLock {
-    /// Takes the lock without waiting. It is held until the returned value is dropped, or the process dies.
-    ///
-    /// # Errors
-    ///
-    /// [`LockError::Held`] if another process holds it.
-    async fn take(&self) -> Result<Box<dyn Any>, LockError>;
-
-    /// Whether no process is known to hold it.
-    async fn is_free(&self) -> bool;
-
-    /// Asks the process `pid`, named in the lock file as its holder, to exit.
-    ///
-    /// # Errors
-    ///
-    /// If the process has exited, or is not ingot.
-    async fn end(&self, pid: u32) -> io::Result<()>;
-}
-
 /// The lock [`BOOT`], below the root of `files`.
 pub(crate) struct LockFile(DiskFiles);
 
@@ -255,24 +228,6 @@ fn pid_in(file: &mut File) -> Option<u32> {
 /// A write lock on the whole file. OFD locks do not belong to a process, so `l_pid` has to be 0.
 fn whole_file() -> libc::flock {
     libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
-}
-
-/// Why the lock was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LockError {
-    #[error("another ingot process is running{}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
-    Held { pid: Option<u32> },
-    #[error("cannot take the lock {}", path.display())]
-    Open { path: PathBuf, source: HostError },
-}
-
-impl Failure for LockError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Held { .. } => Some("run `ingot status --wait` to wait for it".into()),
-            Self::Open { source, .. } => source.hint(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,16 @@
 //! Each part is a trait with two implementations: the real one, in the file of that name or below it, and one in
 //! [`fake::machine`](crate::fake::machine), which keeps a whole machine in memory for `ingot dry-run` and the tests.
 //! This module makes no decisions; the steps do.
+//!
+//! On a system other than Linux, where ingot checks and rehearses documents but boots nothing, a file in `elsewhere/`
+//! takes the place of each file that is made of Linux's own calls. Both have the same names in them, so nothing else
+//! differs; the attributes that choose are at `mod` lines of this file and of five below it.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod attributes;
 pub(crate) mod blocking;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/calls.rs")]
+pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod commands;
 mod device_number;
@@ -16,10 +22,13 @@ mod error;
 pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/lock.rs")]
 pub(crate) mod lock;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/memory.rs")]
 mod memory;
 mod mountinfo;
 pub(crate) mod mounts;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/opened.rs")]
 pub(crate) mod opened;
 pub(crate) mod outlet;
 pub(crate) mod reading;
@@ -28,6 +37,7 @@ pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod successor;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/tree.rs")]
 pub(crate) mod tree;
 pub(crate) mod units;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static", panic = "abort"))]

@@ -1,6 +1,9 @@
 //! Mounts and swap areas.
 
+// mount(2) is Linux's own.
+#[cfg(target_os = "linux")]
 mod call;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/mounts.rs")]
 pub(super) mod kernel;
 mod kernel_log;
 
@@ -8,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::mount::MsFlags;
 
+pub(crate) use super::calls::MsFlags;
 use super::device_number::DeviceNumber;
 use super::disks::Device;
 use super::error::HostError;

@@ -8,8 +8,12 @@ mod fiemap;
 mod pace;
 pub(crate) mod selection;
 mod tally;
+// Reading bypasses the cache with calls of Linux.
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/reading.rs")]
 pub(super) mod threads;
+#[cfg(target_os = "linux")]
 mod walk;
+#[cfg(target_os = "linux")]
 mod workers;
 
 use std::fmt;

@@ -8,15 +8,16 @@
 
 pub(super) mod marks;
 mod owned;
+mod portable;
 mod way;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
@@ -25,6 +26,9 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
 
+use self::portable::content;
+pub(super) use self::portable::{Growth, Tree};
+pub(crate) use self::portable::{failed, found, outlives_the_boot};
 use self::way::Foreign;
 use super::attributes::{Attributes, FileKind, Stat};
 use super::error::HostError;
@@ -32,21 +36,7 @@ use super::wanted::still_wanted;
 
 use crate::sorting::Sort as _;
 
-/// The files of this machine, or of the tree below `root`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tree {
-    pub(super) root: Option<PathBuf>,
-}
-
 impl Tree {
-    /// The real location of `path`, for code that opens it by name.
-    pub(crate) fn located(&self, path: &Path) -> PathBuf {
-        match &self.root {
-            Some(root) => root.join(below(path)),
-            None => path.to_owned(),
-        }
-    }
-
     /// `path` without symbolic links, as far as it exists.
     pub(crate) fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
         self.resolved_by(path, &|known| self.open(known, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))
@@ -122,26 +112,7 @@ impl Tree {
         // Non-blocking: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let Some(fd) = found(self.open(path, flags, 0)).map_err(failed)? else { return Ok(None) };
-        let file = File::from(fd);
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(failed(Errno::EISDIR.into()));
-        }
-        if !metadata.is_file() {
-            return Err(failed(io::Error::other("it is not a regular file")));
-        }
-        let too_large = || HostError::TooLarge { path: path.to_owned(), limit };
-        if metadata.len() > limit {
-            return Err(too_large());
-        }
-        // Allocated at full size, because growing would leave copies of a secret behind. Files in /proc report a size
-        // of 0.
-        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).max(4096) + 1));
-        file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
-        if content.len() as u64 > limit {
-            return Err(too_large());
-        }
-        Ok(Some(content))
+        content(File::from(fd), path, limit).map(Some)
     }
 
     pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -296,14 +267,6 @@ impl Tree {
     }
 }
 
-/// The progress of creating a directory in another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Growth {
-    Begins,
-    Created,
-    Failed,
-}
-
 /// Sets owner and mode of a new, empty file before anyone else can open it, then writes it. The caller decides whether
 /// it has to be synced.
 pub(crate) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<File> {
@@ -319,11 +282,6 @@ pub(crate) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> 
         fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
     }
     Ok(file)
-}
-
-/// Whether a file at `path` should survive a crash of the machine. /run, which is in memory, does not.
-pub(crate) fn outlives_the_boot(path: &Path) -> bool {
-    !path.starts_with("/run")
 }
 
 fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
@@ -359,30 +317,4 @@ pub(crate) fn described(stat: &FileStat) -> Stat {
 /// A path by which other calls can refer to an open descriptor.
 pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
-}
-
-pub(crate) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-pub(crate) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
-    HostError::Path { operation, path: path.to_owned(), source }
-}
-/// `path` without its leading slash and without `..`, for joining to a root.
-fn below(path: &Path) -> PathBuf {
-    let mut below = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => below.push(name),
-            Component::ParentDir => {
-                below.pop();
-            }
-            _ => {}
-        }
-    }
-    below
 }

@@ -8,6 +8,8 @@
 //!
 //! `bundles:` decides which archive is unpacked, and when its directory becomes current.
 
+// Only openat2(2) of Linux keeps an archive in its directory. Archives are judged on every system.
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere/directories.rs")]
 pub(crate) mod disk;
 mod entry;
 mod error;
@@ -20,6 +22,7 @@ mod members;
 mod read;
 mod sink;
 mod tar;
+#[cfg(target_os = "linux")]
 mod write;
 mod zip;
 

@@ -140,7 +140,9 @@ impl AwsError {
         match arn {
             Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),
             None if ["secretsmanager", "ssm"].contains(&service.name) => {
-                format!("create {resource} in this account and region, or correct its name in the document: its ARN if it is in another region")
+                format!(
+                    "create {resource} in this account and region, or correct its name in the document: its ARN if it is in another region"
+                )
             }
             None => format!("create {resource} in this account and region, or correct its name in the document"),
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::errno::Errno;
-use nix::mount::MsFlags;
 
 use super::FakeMachine;
 use super::storage::{named, replaced};
@@ -14,7 +13,7 @@ use crate::host::HostError;
 use crate::host::disks::{
     self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
 };
-use crate::host::mounts::{MountCall, Mounted, Mounts};
+use crate::host::mounts::{MountCall, Mounted, Mounts, MsFlags};
 
 impl FakeMachine {
     /// A [`rehearsal`](FakeMachine::rehearsal) whose disks have names that no real disk has.

@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use nix::mount::MsFlags;
-
 use crate::gather::Gather as _;
 use crate::host::HostError;
 use crate::host::disks::{Content, Device, DeviceNumber, Disk, Origin, Wanted};
-use crate::host::mounts::Mounted;
+use crate::host::mounts::{Mounted, MsFlags};
 
 /// The kernel's major number of NVMe disks and partitions ("blkext").
 const BLOCK_EXTENDED: u32 = 259;

@@ -5,6 +5,10 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+// For `EUCLEAN`.
+#[cfg(not(target_os = "linux"))]
+use crate::host::calls::OfLinux as _;
+
 /// The package that contains a program; its name is the same in all distributions.
 pub(super) fn package(program: &str) -> Option<&'static str> {
     Some(match program {

@@ -16,8 +16,7 @@ use super::format::{self, BEGINNING, Format};
 use super::limit::Limit;
 use super::links::Links;
 use super::read::unpack;
-use super::sink::Sink;
-use super::write::{CHUNK, Op};
+use super::sink::{CHUNK, Op, Sink};
 use super::{Form, Unpacking};
 use crate::host::attributes::Attributes;
 

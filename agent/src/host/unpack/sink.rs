@@ -10,7 +10,40 @@ use super::entry;
 use super::error::{UnpackError, broken, damaged, refused};
 use super::limit::Limit;
 use super::links::Links;
-use super::write::{CHUNK, Op};
+
+/// How many bytes of a file are passed on at a time.
+pub(super) const CHUNK: usize = 128 << 10;
+
+/// Something to create. Paths are relative and have been checked.
+#[derive(Debug)]
+pub(super) enum Op {
+    Directory {
+        path: PathBuf,
+        mode: u32,
+    },
+    File {
+        path: PathBuf,
+        mode: u32,
+        modified: Option<TimeSpec>,
+        chunk: Vec<u8>,
+        length: usize,
+        is_last: bool,
+    },
+    /// Continues the last file.
+    More {
+        chunk: Vec<u8>,
+        length: usize,
+        is_last: bool,
+    },
+    Symlink {
+        path: PathBuf,
+        target: Vec<u8>,
+    },
+    HardLink {
+        path: PathBuf,
+        to: PathBuf,
+    },
+}
 
 /// Accepts entries as long as they are permitted in a release.
 pub(super) struct Sink {

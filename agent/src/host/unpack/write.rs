@@ -21,41 +21,8 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, 
 use super::entry;
 use super::error::UnpackError;
 use super::links::Links;
+use super::sink::{CHUNK, Op};
 use crate::host::tree::failed;
-
-/// How many bytes of a file are passed on at a time.
-pub(super) const CHUNK: usize = 128 << 10;
-
-/// Something to create. Paths are relative and have been checked.
-#[derive(Debug)]
-pub(super) enum Op {
-    Directory {
-        path: PathBuf,
-        mode: u32,
-    },
-    File {
-        path: PathBuf,
-        mode: u32,
-        modified: Option<TimeSpec>,
-        chunk: Vec<u8>,
-        length: usize,
-        is_last: bool,
-    },
-    /// Continues the last file.
-    More {
-        chunk: Vec<u8>,
-        length: usize,
-        is_last: bool,
-    },
-    Symlink {
-        path: PathBuf,
-        target: Vec<u8>,
-    },
-    HardLink {
-        path: PathBuf,
-        to: PathBuf,
-    },
-}
 
 pub(super) struct Writer {
     root: OwnedFd,

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use nix::libc;
 
+use crate::host::calls::NO_ATIME;
+
 /// The maximum size of a list that is read, in bytes.
 const LIST: u64 = 64 << 20;
 
@@ -15,7 +17,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     // Non-blocking: what was a file a moment ago may be a FIFO now.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     let mut options = fs::OpenOptions::new();
-    let opened = match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
+    let opened = match options.read(true).custom_flags(flags | NO_ATIME).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.custom_flags(flags).open(path),
         opened => opened,
     }?;

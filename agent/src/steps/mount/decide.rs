@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use nix::mount::MsFlags;
-
 use super::change::Change;
 use super::fields::{Mount, What, render};
 use super::options::Options;
 use super::trouble::MountError;
 use crate::host::disks::{Content, Device, Filesystem, Signature, State};
-use crate::host::mounts::{self, MountCall, Mounted};
+use crate::host::mounts::{self, MountCall, Mounted, MsFlags};
 use crate::host::{Attributes, FileKind, HostError, Stat};
 use crate::step::Context;
 

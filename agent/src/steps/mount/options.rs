@@ -2,7 +2,7 @@
 //!
 //! Source: mount(8), "filesystem-independent mount options", and the table of util-linux' libmount.
 
-use nix::mount::MsFlags;
+use crate::host::mounts::MsFlags;
 
 /// Options, by what they apply to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,14 +7,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::mount::MsFlags;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{Mount, What, render};
 use super::trouble::MountError;
 use crate::failure::Explanation;
 use crate::host::disks::{Content, Device, State, Wanted};
-use crate::host::mounts::{self, MountCall, Mounted};
+use crate::host::mounts::{self, MountCall, Mounted, MsFlags};
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Host, HostError};
 use crate::step::Context;
