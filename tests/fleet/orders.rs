@@ -1,7 +1,7 @@
 //! What a hint has to be: something that can be done.
 
 /// How a hint begins.
-const ORDERS: [&str; 25] = [
+const ORDERS: [&str; 26] = [
     "add ",
     "begin ",
     "change ",
@@ -24,6 +24,7 @@ const ORDERS: [&str; 25] = [
     "set ",
     "shorten ",
     "split ",
+    "store ",
     "take ",
     "use ",
     "write ",

@@ -1,7 +1,7 @@
 //! Reads the files that hold option settings.
 //!
 //! - A saved configuration (`eb config save`) and `env.yaml`: `OptionSettings`, a map of namespaces. A namespace may be
-//! prefixed   with a resource: `AWSEBAutoScalingScaleUpPolicy.aws:autoscaling:trigger`.
+//!   prefixed with a resource: `AWSEBAutoScalingScaleUpPolicy.aws:autoscaling:trigger`.
 //!   <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/environment-cfg-manifest.html>
 //! - `.ebextensions/*.config`: `option_settings`, a map of namespaces or a list. A list entry without a namespace is an
 //!   environment property. <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/ebextensions-optionsettings.html>

@@ -20,8 +20,8 @@ pub(crate) struct Database {
     pub(crate) storage_gib: Option<Whole<20, 65536>>,
     /// Name of the database. Takes effect only at creation. Default: app.
     pub(crate) name: Option<Word<DatabaseName>>,
-    /// Master user of a new database; RDS generates and rotates the password. Takes effect only at creation. Default:
-    /// app.
+    /// Master user of a new database; RDS generates and rotates the password. Takes effect only at creation.
+    /// Default: app.
     pub(crate) user: Option<Word<DatabaseUser>>,
     /// Whether a standby runs in another zone. Default: false.
     pub(crate) multi_az: Option<bool>,

@@ -27,8 +27,8 @@ pub(crate) struct Deployment {
     pub(crate) bake: Option<Length>,
     /// Names of additional CloudWatch alarms that roll a deployment back, at most five. Default: none.
     pub(crate) alarms: Vec<Word<Alarm>>,
-    /// How many failed boots fail a deployment: only 1, since CloudFormation ends an update at the first one. Default:
-    /// 1.
+    /// How many failed boots fail a deployment: only 1, since CloudFormation ends an update at the first one.
+    /// Default: 1.
     pub(crate) stop_after: Option<Whole<1, 1000>>,
 }
 
