@@ -5,8 +5,24 @@ use crate::program::{fleet, fleet_in, read, tests, write};
 
 const SAVED: &str = "documents/fleet/beanstalk/saved.cfg.yml";
 /// How advice begins, beside what hints begin with.
-const ORDERS: [&str; 13] =
-    ["bake ", "choose ", "deploy ", "end ", "hand ", "leave it out", "list ", "log in ", "mount ", "run ", "say ", "serve ", "subscribe "];
+const ORDERS: [&str; 16] = [
+    "bake ",
+    "choose ",
+    "deploy ",
+    "leave ",
+    "list ",
+    "log in ",
+    "look up ",
+    "mount ",
+    "pass ",
+    "point ",
+    "read ",
+    "rename ",
+    "restore ",
+    "run ",
+    "subscribe ",
+    "terminate ",
+];
 const SOURCE: &str = "documents/fleet/beanstalk/source";
 
 #[test]
