@@ -291,8 +291,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
             self.in_place().turn_back(&kept.record, &why, &mut seen.hand).await?;
             return Ok(None);
         }
-        // It was refused, so nothing runs and nothing was replaced, unless another follower has requested something
-        // since.
+        // It was refused: nothing was replaced, unless another follower has requested something since.
         match self.records.end(&ordered, State::Failed, Timestamp::now(), Some(why.sentence())).await? {
             Some(_) => Err(why),
             None => Ok(None),
