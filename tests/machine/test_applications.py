@@ -121,7 +121,7 @@ def test_status_shows_what_serves_and_what_did_before(machine, serving):
     text = machine.must("ingot", "status")
     assert "applications.shop: shop-2 since " in text and ", previously shop-1 until " in text and "\n  web: active since " in text, text
     # What is remembered of applications is root's.
-    assert "before it" not in machine.must("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ingot", "status")
+    assert "previously" not in machine.must("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ingot", "status")
 
 
 def test_going_back_to_a_kept_release_downloads_and_builds_nothing(machine):

@@ -98,17 +98,17 @@ REFUSED = {
     "two filesystems": (
         lambda p: patched(small(p, "ext4"), (64 << 10, superblock("btrfs", p.parent)[64 << 10 : 68 << 10])),
         "ext4",
-        "ext4 and btrfs at once",
+        "ext4 and btrfs at the same time",
     ),
     "garbage": (lambda p: patched(p, (0, GARBAGE)), "ext4", "unrecognized content"),
     "one byte in the first mebibyte": (lambda p: patched(p, (777_777, b"\x2a")), "ext4", r"2a\w* at byte 777777\b"),
     "one byte at the end": (lambda p: patched(p, (-1, b"\x2a")), "ext4", r"\(2a at byte 67108863\)"),
-    "an ext4 without its magic number": (lambda p: patched(small(p, "ext4"), (1080, b"\0\0")), "ext4", "unknown"),
-    "an xfs without its magic number": (lambda p: patched(small(p, "xfs"), (0, bytes(4))), "xfs", "unknown"),
+    "an ext4 without its magic number": (lambda p: patched(small(p, "ext4"), (1080, b"\0\0")), "ext4", "unrecognized content"),
+    "an xfs without its magic number": (lambda p: patched(small(p, "xfs"), (0, bytes(4))), "xfs", "unrecognized content"),
     "a btrfs without its magic number": (
         lambda p: patched(small(p, "btrfs"), ((64 << 10) + 64, bytes(8))),
         "btrfs",
-        "unknown",
+        "unrecognized content",
     ),
     "an ext4 with a wrong checksum": (lambda p: patched(small(p, "ext4"), (1144, b"X")), "ext4", "damaged.*checksum"),
     "an xfs with a wrong checksum": (lambda p: patched(small(p, "xfs"), (108, b"X")), "xfs", "damaged.*checksum"),
@@ -117,9 +117,9 @@ REFUSED = {
         "btrfs",
         "damaged.*checksum",
     ),
-    "an ext4 that is cut": (lambda p: cut(p, "ext4"), "ext4", "damaged: it says 33554432 bytes.* 25165824"),
-    "an xfs that is cut": (lambda p: cut(p, "xfs"), "xfs", "damaged: it says"),
-    "a btrfs that is cut": (lambda p: cut(p, "btrfs"), "btrfs", "damaged: it says"),
+    "an ext4 that is cut": (lambda p: cut(p, "ext4"), "ext4", "damaged: its size is 33554432 bytes.* 25165824"),
+    "an xfs that is cut": (lambda p: cut(p, "xfs"), "xfs", "damaged: its size is"),
+    "a btrfs that is cut": (lambda p: cut(p, "btrfs"), "btrfs", "damaged: its size is"),
 }
 
 

@@ -100,7 +100,7 @@ def test_what_a_creation_needs_once_is_counted(tmp_path, region):
         region.engine.quotas = before
     region.engine.quotas[GROUPS] = 0
     refused = operator("create", "prod", "--release", "v1")
-    assert refused.code == BAD_DOCUMENT and "prod needs one Auto Scaling group more than the account may have" in refused.stderr, refused
+    assert refused.code == BAD_DOCUMENT and "prod needs one more Auto Scaling group than the account may have" in refused.stderr, refused
     assert f"raise the quota {GROUPS}" in refused.stderr and operator.states() == [], refused
     del region.engine.quotas[GROUPS]
     for _ in range(5):
@@ -108,7 +108,7 @@ def test_what_a_creation_needs_once_is_counted(tmp_path, region):
     single = plain.replace("    tier: web\n", "    tier: web\n    mode: single_instance\n").replace(", min: 2, max: 6", "")
     operator.write("fleet.yaml", single.replace("policy: rolling, batch: 1", "policy: rolling"))
     refused = operator("create", "prod", "--release", "v1")
-    assert refused.code == BAD_DOCUMENT and "prod needs one elastic IP address more than the account may have" in refused.stderr, refused
+    assert refused.code == BAD_DOCUMENT and "prod needs one more elastic IP address than the account may have" in refused.stderr, refused
     assert f"raise the quota {ADDRESSES}" in refused.stderr and operator.states() == [], refused
     operator.write("fleet.yaml", plain.replace("m7i.large", "m99.large"))
     unknown = operator("create", "prod", "--release", "v1")

@@ -36,7 +36,7 @@ def test_what_replaces_or_ends_instances_asks_first(tmp_path, region):
     assert asked.code == USAGE and "would replace v1 with v2 in prod: 2 instances, with the policy rolling" in asked.stderr, asked
     assert "--yes" in asked.stderr and operator.states() == ["good"], asked
     code, said = operator.at_a_terminal("n", "deploy", "prod", "--release", "v2")
-    assert code == FAILED and "replace v1 by v2 in prod" in said and "nothing was changed" in said, said
+    assert code == FAILED and "replace v1 with v2 in prod" in said and "nothing was changed" in said, said
     code, said = operator.at_a_terminal("y", "deploy", "prod", "--release", "v2")
     assert code == DONE and operator.states() == ["good", "good"], said
     back = operator("rollback", "prod")
@@ -155,7 +155,7 @@ def test_what_is_frozen_stays_as_it_is(region, operator, policy):
     assert back.code == DONE and "and stays frozen" in back.stderr, (back, region.told())
     # Of a group that is new, all processes are suspended that were not suspended by others.
     assert region.group().suspended >= SUSPENDED - {"AZRebalance"}
-    assert "went on" not in operator("status", "prod").stdout
+    assert "were resumed" not in operator("status", "prod").stdout
 
     ended = operator("freeze", "prod", "--off")
     assert ended.code == DONE and region.group().suspended <= {"AZRebalance"}, ended
@@ -245,7 +245,7 @@ def test_fleet_yaml_is_as_before_where_properties_do_not_work(tmp_path):
             (("prod", "LEVEL"), USAGE, "expected KEY=VALUE"),
             (("prod", "LOG-LEVEL=debug"), USAGE, "is not the name of an environment variable"),
             (("stage", "LEVEL=debug"), USAGE, "there is no environment `stage`"),
-            (("prod", "DB_PASSWORD=hunter2"), USAGE, "put it into Secrets Manager"),
+            (("prod", "DB_PASSWORD=hunter2"), USAGE, "store it in Secrets Manager"),
             (("prod", "GONE="), USAGE, "`prod` has no property `GONE`"),
         ]:
             result = operator("set", *given)

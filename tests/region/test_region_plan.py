@@ -233,7 +233,7 @@ def test_a_database_is_kept_whatever_fleet_yaml_says(operator, region):
         operator,
         BAD_DOCUMENT,
         f"the database {identifier} (Database) would be removed",
-        "fleet.yaml:5: `database.class` was db.t4g.micro and is nothing",
+        "fleet.yaml:5: `database.class` was db.t4g.micro and is now nothing",
     )
     # Another class is a change in place.
     edit(operator, "batch: 1 }\n", "batch: 1 }\n    database: { class: db.t4g.small, multi_az: true }\n")
