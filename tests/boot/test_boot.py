@@ -277,7 +277,7 @@ def test_a_second_boot_waits_for_the_first(agent, tmp_path):
     running = agent.start_boot(document(commands={"slow": {"run": waits_for(over)}}))
     assert running.wait_for_line("slow"), running.lines
     second = agent.start_boot(DOCUMENT)
-    assert second.wait_for_line(f"process {running.process.pid}.*waiting"), second.lines
+    assert second.wait_for_line(f"pid {running.process.pid}.*waiting"), second.lines
     assert agent.run("status", "--root", str(agent.root)).code == 3
     assert not agent.path("/etc/motd").exists()
     over.touch()
