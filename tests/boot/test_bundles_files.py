@@ -157,9 +157,9 @@ def test_killed_while_a_file_comes(machine, store, after):
         ({"unpack": False, "links": {"a": "/srv/a"}}, "`strip_components` and `links` apply to archives"),
         ({"links": {"../a": "/srv/a"}}, "`../a` is not the path of a link in the release"),
         ({"links": {"/a": "/srv/a"}}, "`/a` is not the path of a link in the release"),
-        ({"links": {"a": "srv/a"}}, "`srv/a` is not an absolute path"),
-        ({"links": {"a": "/srv/../etc"}}, "`/srv/../etc` is not an absolute path"),
-        ({"links": {"a": "/"}}, "`/` is not an absolute path"),
+        ({"links": {"a": "srv/a"}}, "`srv/a` is not an absolute file path"),
+        ({"links": {"a": "/srv/../etc"}}, "`/srv/../etc` is not an absolute file path"),
+        ({"links": {"a": "/"}}, "`/` is not an absolute file path"),
     ],
 )
 def test_fields_that_contradict_each_other_are_mistakes(machine, store, fields, said):
