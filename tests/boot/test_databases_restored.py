@@ -233,7 +233,7 @@ def test_a_state_that_becomes_hopeless_ends_the_wait(agent, aws, postgres):
     until("creating", lambda: "(creating)" in waiting(agent), running)
     aws.rds(hidden=0, status="failed")
     result = running.wait()
-    assert result.code == FAILED and "shop-prod is failed" in result.failure("databases.main"), result
+    assert result.code == FAILED and "RDS reports shop-prod as failed" in result.failure("databases.main"), result
 
 
 def test_a_wrong_password_of_a_database_that_is_not_ours_is_final(agent, aws, postgres):

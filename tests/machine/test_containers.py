@@ -128,7 +128,8 @@ def test_a_stop_reaches_the_process_of_the_image(machine):
     machine.succeed(shop("shop:asked", stop={"grace": "20s"}))
     [unit] = machine.units()
     machine.must("systemctl", "stop", unit)
-    assert "was asked" in machine.journal("-u", unit)
+    # The journal may get the last lines of a unit after it has stopped.
+    machine.wait_for(lambda: "was asked" in machine.journal("-u", unit), 20, "the last line of the container")
     assert machine.containers() == []
 
 
