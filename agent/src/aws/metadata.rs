@@ -114,7 +114,7 @@ impl Failure for ImdsError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Disabled => {
-                "launch the instance with metadata enabled: `aws ec2 modify-instance-metadata-options --http-endpoint enabled`".into()
+                "enable the metadata service: `aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled`".into()
             }
             Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),

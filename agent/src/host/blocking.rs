@@ -15,7 +15,6 @@
 //!
 //! An operation of several system calls checks [`still_wanted`](super::wanted::still_wanted) before each call that
 //! changes something. After its step has failed, the call that hangs may still take effect, but no later call does.
-//! failed, the call that hangs may still take effect, and no later one does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -190,7 +190,7 @@ impl Database {
         // The database may have changed since it was inspected, and the outputs used from here on must not be
         // placeholders.
         if !self.has_credentials(&name.id, &found)? {
-            return Err(Unsuitable::SecretNotMade { id: name.id.clone() }.into());
+            return Err(Unsuitable::SecretNotMade { kind: name.kind, id: name.id.clone() }.into());
         }
         let login = self.login(Some((&name.id, &found)), cx).await?;
         let (endpoint, port) = found.endpoint.ok_or_else(missing)?;

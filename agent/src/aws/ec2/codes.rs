@@ -52,7 +52,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         }
         "VolumeLimitExceeded" => "delete unused volumes, or raise the account's quota of storage for this volume type",
         "MaxIOPSLimitExceeded" => "ask for fewer `iops:`, or raise the account's quota of provisioned IOPS",
-        "VolumeIOPSLimit" => "ask for fewer `iops:`, or for a larger `size:`",
+        "VolumeIOPSLimit" => "lower `iops:`, or raise `size_gib:`",
         "ResourceLimitExceeded" => "read in the message which of the account's limits is reached, and raise its quota",
         "AttachmentLimitExceeded" => "use an instance type that supports more volumes, or attach fewer",
         "InsufficientVolumeCapacity" | "VolumeTypeNotAvailableInZone" => "ask for another volume type, or launch in another zone",

@@ -52,7 +52,7 @@ pub(crate) enum Unsuitable {
     #[error("RDS does not manage the master password of {id}")]
     NotManaged { id: String },
     #[error("RDS has not created the secret of {id} yet")]
-    SecretNotMade { id: String },
+    SecretNotMade { kind: Kind, id: String },
     #[error("{why}")]
     Host { why: Objection },
     #[error("{secret} changed during this boot, and {} already used its old value", join(.users))]
@@ -66,6 +66,13 @@ pub(super) fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
 
 fn join(addresses: &[Address]) -> String {
     addresses.iter().map(Address::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The command that shows the events of the last 24 hours; without `--duration`, AWS shows those of one hour.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeEvents.html>
+pub(super) fn events(kind: Kind, id: &str) -> String {
+    format!("aws rds describe-events --source-identifier {id} --source-type db-{} --duration 1440", word(kind))
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -95,7 +102,7 @@ impl Failure for Unsuitable {
                 "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`, or \
                  modify-db-cluster), or name a secret in `credentials:`"
             ),
-            Self::SecretNotMade { id } => format!("run `aws rds describe-events --source-identifier {id}` to see what delays it"),
+            Self::SecretNotMade { kind, id } => format!("run `{}` to see what delays it", events(*kind, id)),
             Self::Host { why } => why.hint.clone(),
             Self::Stale { database, .. } => {
                 format!("boot again; to have a step wait for the password that is accepted, refer to `{database}.password`")
@@ -116,11 +123,8 @@ fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
         }
         "incompatible-parameters" => "correct its parameter group, or give it another".into(),
         "incompatible-network" => "give its subnets free addresses and its VPC DNS host names, or restore it elsewhere".into(),
-        _ if restored => format!(
-            "run `aws rds describe-events --source-identifier {id} --source-type db-{}` to see why, delete it, and boot again to restore it",
-            word(kind)
-        ),
-        _ => format!("run `aws rds describe-events --source-identifier {id} --source-type db-{}` to see why", word(kind)),
+        _ if restored => format!("run `{}` to see why, delete it, and run `ingot boot` again to restore it", events(kind, id)),
+        _ => format!("run `{}` to see why", events(kind, id)),
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::future::{Either, select};
 
 use super::decide;
 use super::fields::Database;
-use super::trouble::{DatabaseError, Unsuitable, clean};
+use super::trouble::{DatabaseError, Unsuitable, clean, events};
 use crate::aws::rds::{self, Member, Name, Restore};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
@@ -174,12 +174,7 @@ pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<
             Some(_) if !database.has_credentials(&name.id, &found)? => format!("RDS to create the secret of {}", name.id),
             _ => format!("RDS to create {} ({})", name.id, found.status),
         };
-        let hint = || {
-            Some(format!(
-                "run `aws rds describe-events --source-identifier {}` to see what delays it, or give it a longer `timeout:`",
-                name.id
-            ))
-        };
+        let hint = || Some(format!("run `{}` to see what delays it, or set a longer `timeout:`", events(name.kind, &name.id)));
         wait.pause(&what, &hint, pauses.next()).await?;
     }
 }

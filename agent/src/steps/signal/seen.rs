@@ -29,7 +29,7 @@ impl Seen {
             ("unhealthy", _) => "compare the health check of the target group, its path, port and codes, with what this instance answers",
             ("initial", _) => "give the signal a longer `timeout:`, or the target group a shorter interval or a lower threshold",
             ("draining" | "unhealthy.draining", _) => "find out what removes this instance from the target group",
-            _ => "run `aws elbv2 describe-target-health` to see what the target group waits for",
+            _ => "see what the target group waits for: `aws elbv2 describe-target-health --target-group-arn ARN`",
         }
     }
 }
