@@ -67,7 +67,7 @@ def test_a_setting_that_is_gone_is_a_change_and_max_is_not_below_what_runs(tmp_p
     region.in_service(4)
     operator.write("fleet.yaml", plain.replace("max: 6 }", "max: 3 }"))
     result = operator("deploy", "prod", "--release", "v2")
-    assert result.code == BAD_DOCUMENT and "prod has 4 instances, more than `max`, which is 3" in result.stderr, result
+    assert result.code == BAD_DOCUMENT and "prod has 4 instances, more than its `max` of 3" in result.stderr, result
     assert "ingot-fleet scale prod 3" in result.stderr and operator.states() == ["good", "good"]
 
 
@@ -106,7 +106,7 @@ def test_a_network_that_an_environment_cannot_be_in_is_refused(tmp_path, region)
     for wrong, said in (
         (plain.replace(vpc, elsewhere), f"is a subnet of {vpc}, but `network.vpc` of prod is {elsewhere}"),
         (plain.replace(other, "subnet-0123456789abcdef0"), "`network:` names a subnet that is not in"),
-        (plain.replace(other, twin), f"all of `network.subnets` of prod are in {zone}"),
+        (plain.replace(other, twin), f"all subnets in `network.subnets` of prod are in {zone}"),
         (f"{plain}    load_balancer: {{ certificate: '{certificate}' }}\n", "the certificate of prod is in us-east-1"),
     ):
         operator.write("fleet.yaml", wrong)
