@@ -212,7 +212,7 @@ def test_a_volume_that_is_attached_already_is_waited_for(instance, aws, by):
     aws.volume({"role": "mine"}, zone="eu-central-1b")
     source = id if by == "id" else {"with_tags": {"role": "mine"}}
     said = fails(instance, from_({"volume": source}, timeout="3s"))
-    assert f"for the disk of {id} (attach" in said and "dmesg" in said, said
+    assert f"for the disk of {id} (EC2 reports it as attach" in said and "dmesg" in said, said
     assert aws.count("AttachVolume") == 0 and own(aws)[0] == "/dev/sdk"
 
 
