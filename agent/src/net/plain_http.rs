@@ -37,8 +37,8 @@ pub(super) const INTERIM_LIMIT: usize = 100;
 /// The maximum number of idle connections that are kept: callers read several items at the same time.
 const IDLE_LIMIT: usize = 4;
 
-/// How long a connection is kept idle. One that has died without a word, because a firewall forgot it or the machine
-/// hibernated, would cost the time limit of a request.
+/// How long a connection is kept idle. One that died without a word, because a firewall forgot it, costs the time limit
+/// of a request.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// Sends requests. A connection whose response was read to its end serves another request to the same server, so that
@@ -73,8 +73,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SendError`]. A request is sent a second time, on a new connection, only if an idle connection turns out to be
-    /// closed: `request` must be idempotent.
+    /// [`SendError`]. If the exchange fails on a connection that was idle, the request is sent a second time, on a new
+    /// connection: `request` must be idempotent.
     pub(crate) async fn send(
         &self,
         mut request: Request<String>,

@@ -206,12 +206,13 @@ async fn a_connection_is_not_used_for_another_server_nor_after_a_long_time() {
         };
         let (stream, answer) = tokio::join!(serve, ask);
         assert_eq!(answer, (b"abc".to_vec(), true));
-        kept.push((stream, url.parse::<Uri>().unwrap()));
+        // While the listener is open, the other server has another port.
+        kept.push((listener, stream, url.parse::<Uri>().unwrap()));
     }
     assert!(client.taken(&Uri::from_static("http://127.0.0.1:1/")).is_none());
-    let first = client.taken(&kept[0].1).unwrap();
-    assert_eq!(first.to.as_ref(), kept[0].1.authority());
+    let first = client.taken(&kept[0].2).unwrap();
+    assert_eq!(first.to.as_ref(), kept[0].2.authority());
     let long_ago = Instant::now().checked_sub(IDLE_TIME).unwrap();
     client.idle.lock().unwrap().iter_mut().for_each(|one| one.since = long_ago);
-    assert!(client.taken(&kept[1].1).is_none());
+    assert!(client.taken(&kept[1].2).is_none());
 }
