@@ -23,6 +23,7 @@ from pathlib import Path
 from harness.agent import PATIENCE
 from harness.aws.account import Aws
 
+from .cgroup import Cgroup
 from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
 NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter")
@@ -102,6 +103,7 @@ class Machine(Systemd):
         assert self.nspawn is None, "it runs already"
         begun = time.monotonic()
         self.console_file = open(self.console_path, "ab")
+        self.cgroup = Cgroup(self.netns)
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
             + [f"--network-namespace-path=/run/netns/{self.netns}", "--console=read-only", "--machine=machine"]
@@ -110,6 +112,7 @@ class Machine(Systemd):
             stdout=self.console_file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=self.cgroup.enter,
             env={**os.environ, **self.environment},
         )
         self.leader = self.wait_for(self.find_leader, timeout, "PID 1 of the container")
@@ -154,6 +157,7 @@ class Machine(Systemd):
 
     def ended(self) -> None:
         self.nspawn = self.leader = None
+        self.cgroup.remove()
         self.console_file.close()
 
     def reboot(self) -> float:

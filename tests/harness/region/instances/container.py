@@ -4,8 +4,7 @@
 
 `image` puts into a root what the AMI has besides ingot. Each instance has a network namespace with a wire to the
 region's bridge, an IMDS of its own at the far end of another wire (so that port 80 of every address in it is its own),
-and a cgroup of its own: two containers that are started in one cgroup would share it, and each systemd would take the
-other's processes for its own. Needs root.
+and a cgroup of its own. Needs root.
 """
 
 import contextlib
@@ -16,7 +15,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from harness.agent import PATIENCE
 from harness.aws.imds import Imds
 from harness.aws.proxy import ACCOUNT, REGION
 from harness.host import container
+from harness.host.cgroup import Cgroup
 from harness.host.container import Machine
 from harness.host.systemd import AWS_PORT, IMDS_ADDRESS, Done, NotInTime, must
 
@@ -51,33 +50,6 @@ def containers(image: Callable = lambda instance: None):
 
 def golden_root() -> str:
     return os.environ.get(ROOT) or must(str(Path(container.__file__).with_name("debian-root"))).strip()
-
-
-class Cgroup:
-    """One in each hierarchy that matters."""
-
-    def __init__(self, name: str):
-        root = Path("/sys/fs/cgroup")
-        unified = [root] if (root / "cgroup.controllers").exists() else [root / "unified"]
-        legacy = [root / kind for kind in ("systemd", "cpuacct", "memory", "pids")]
-        self.own = [hierarchy / name for hierarchy in (*unified, *legacy) if hierarchy.is_dir()]
-        for directory in self.own:
-            directory.mkdir()
-
-    def enter(self) -> None:
-        """In the child, before exec."""
-        for directory in self.own:
-            (directory / "cgroup.procs").write_text("0")
-
-    def remove(self) -> None:
-        for directory in self.own:
-            for below in sorted(directory.glob("**/"), key=lambda path: -len(path.parts)):
-                end = time.monotonic() + 5
-                while below.exists() and time.monotonic() < end:
-                    with contextlib.suppress(OSError):
-                        below.rmdir()
-                        break
-                    time.sleep(0.02)
 
 
 class Container(Machine):
