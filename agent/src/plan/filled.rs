@@ -195,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn what_prints_a_long_value_too_often_is_told() {
+        let (value, printed) = ("x".repeat(1 << 20), "{{values.v}}");
+        for (times, is_told) in [(15, false), (17, true)] {
+            let said = mistakes(&format!("values: {{ v: {value} }}\nfiles: {{ /etc/a: {{ content: '{}' }} }}", printed.repeat(times)));
+            assert_eq!(said.contains("the result of this template is larger than 16 MiB"), is_told, "{times}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_yet_is_left_alone() {
         for text in [
             "values: { h: '{{instance.region}}:1' }\ndatabases: { d: { host: '{{values.h}}', engine: postgres } }",

@@ -113,7 +113,7 @@ impl Failure for TemplateError {
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { needs, .. } if needs.contains("a list") => "write a list, as in [a, b]".into(),
             Self::WrongType { .. } => "give it a value of that type".into(),
-            Self::TooLarge { .. } => "iterate over shorter lists, or nest fewer of them".into(),
+            Self::TooLarge { .. } => "use shorter values, or loops over fewer items".into(),
             Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {
                 format!("write a number that large as a string, as in \"{{{{{path}}}}}\"")
             }

@@ -180,11 +180,11 @@ fn lists_within_each_other_do_not_take_all_memory() {
     let error = |body: &str| Explanation::of(&nested(body).render(&scope).unwrap_err()).to_string();
     insta::assert_snapshot!(error("x"), @r"
     the result of this template takes more than 10000000 parts
-    hint: iterate over shorter lists, or nest fewer of them
+    hint: use shorter values, or loops over fewer items
     ");
     insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @r"
     the result of this template is larger than 16 MiB
-    hint: iterate over shorter lists, or nest fewer of them
+    hint: use shorter values, or loops over fewer items
     ");
     assert!(nested("").multiplies());
     assert!(!Template::parse("{{#each values.l}}x{{/each}}{{#each values.l}}y{{/each}}").unwrap().multiplies());
