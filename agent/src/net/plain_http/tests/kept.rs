@@ -129,6 +129,9 @@ async fn a_connection_is_used_for_one_server_only() {
     let mut to_second = second.connected(&client).await;
     first.reused(&client, &mut to_first).await;
     second.reused(&client, &mut to_second).await;
+    drop(to_first);
+    first.connected(&client).await;
+    second.reused(&client, &mut to_second).await;
 }
 
 #[tokio::test]
@@ -202,6 +205,29 @@ async fn requests_at_the_same_time_share_connections_from_the_second_time_on() {
     .await;
     // Two, four more for six at a time, and the two of these that were not kept once more.
     assert_eq!(accepted.load(Ordering::Relaxed), 2 + 4 + 2);
+}
+
+#[tokio::test]
+async fn of_five_connections_the_one_that_was_idle_first_is_not_kept() {
+    let (server, client) = (Server::start().await, Client::default());
+    let serve = async {
+        let mut streams = Vec::new();
+        for _ in 0..5 {
+            streams.push(server.accept().await);
+        }
+        for stream in &mut streams {
+            answer(stream, WHOLE).await;
+            // The client has read that before the next.
+            assert!(is_open(stream).await);
+        }
+        streams
+    };
+    let one = || asked(&client, &server.url);
+    let (_, _, _, _, _, mut streams) = soon(async { tokio::join!(one(), one(), one(), one(), one(), serve) }).await;
+    assert!(is_closed(&mut streams[0]).await);
+    for stream in &mut streams[1..] {
+        assert!(is_open(stream).await);
+    }
 }
 
 #[tokio::test]
