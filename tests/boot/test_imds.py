@@ -130,6 +130,17 @@ def test_slow_is_waited_for(agent, imds):
     booted(agent, agent.boot())
 
 
+def test_a_connection_on_which_no_answer_comes_costs_a_second(agent, imds):
+    """Regression: it cost the five seconds that a request may take."""
+    # Tags are read once the document is known, on a connection that has served another item.
+    tag = "/latest/meta-data/tags/instance/app"
+    text = DOCUMENT.replace("{{instance.type}}", "{{instance.tags.app}}")
+    imds.configure(user_data=text, tags={"app": "m7g.large"}, faults=[{"path": tag, "kind": "hang", "times": 1}])
+    booted(agent, agent.boot())
+    first, second = imds.requests(path=tag)
+    assert 0.9 < second["time"] - first["time"] < 3
+
+
 def test_a_late_role_is_waited_for(agent, imds, aws):
     aws.secret("s", "x")
     text = "#ingot\nversion: 1\nsecrets:\n  s: { secrets_manager: s }\nfiles:\n  /etc/s: { content: '{{secrets.s}}' }\n"

@@ -10,9 +10,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -29,6 +29,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::resolver::SystemResolver;
+use crate::host::Clock;
+use crate::host::clock::SystemClock;
 
 /// The maximum number of interim responses to one request. A server needs only a handful: `100 Continue`, early hints,
 /// and progress notices.
@@ -37,19 +39,35 @@ pub(super) const INTERIM_LIMIT: usize = 100;
 /// The maximum number of idle connections that are kept: callers read several items at the same time.
 const IDLE_LIMIT: usize = 4;
 
-/// How long a connection is kept idle. One that died without a word, because a firewall forgot it, costs the time limit
-/// of a request.
+/// How long a connection is kept idle.
 const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// How long the head of a response may take on a connection that was idle. The connection may have died without a word,
+/// because a firewall forgot it, which should not cost the time limit of a request. IMDS answers within milliseconds.
+const IDLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long no connection is kept after a response took longer than [`IDLE_PATIENCE`]. A server that is slow, not dead,
+/// receives that request twice, and should not receive every request twice.
+const DISTRUST: Duration = Duration::from_mins(1);
 
 /// Sends requests. A connection whose response was read to its end serves another request to the same server, so that
 /// regular requests do not count as new connections on a machine whose metadata service is a local program.
-#[derive(Default)]
 pub(crate) struct Client {
-    idle: Mutex<Vec<Idle>>,
+    clock: Box<dyn Clock + Send + Sync>,
+    kept: Mutex<Kept>,
+}
+
+/// Times are those of [`passed`](Clock::passed), because a connection also ages while the machine is suspended.
+#[derive(Default)]
+struct Kept {
+    /// The most recently used last.
+    idle: Vec<Idle>,
+    /// Until when no connection is kept.
+    distrust: Duration,
 }
 
 struct Idle {
-    since: Instant,
+    since: Duration,
     connection: Connection,
 }
 
@@ -67,14 +85,20 @@ pub(crate) struct Received {
     connection: Option<Connection>,
 }
 
+impl Default for Client {
+    fn default() -> Self {
+        Self { clock: Box::new(SystemClock::start()), kept: Mutex::default() }
+    }
+}
+
 impl Client {
     /// Sends `request`, whose URI is absolute, and returns the response as soon as its head has arrived. Only the time to
     /// connect is limited.
     ///
     /// # Errors
     ///
-    /// [`SendError`]. If the exchange fails on a connection that was idle, the request is sent a second time, on a new
-    /// connection: `request` must be idempotent.
+    /// [`SendError`]. If the exchange on a connection that was idle fails or is late, the request is sent a second time,
+    /// on a new connection: `request` must be idempotent.
     pub(crate) async fn send(
         &self,
         mut request: Request<String>,
@@ -83,10 +107,11 @@ impl Client {
     ) -> Result<Received, SendError> {
         let uri = request.uri().clone();
         address(&mut request);
-        if let Some(connection) = self.reusable(&uri).await {
-            match connection.exchange(request.clone()).await {
-                Err(SendError::Exchange(_)) => {}
-                sent => return sent,
+        if let Some(connection) = self.taken(&uri) {
+            match timeout(IDLE_PATIENCE, connection.exchange_again(request.clone())).await {
+                Ok(Err(SendError::Exchange(_))) => self.close_idle(&uri, Duration::ZERO),
+                Ok(sent) => return sent,
+                Err(_) => self.close_idle(&uri, DISTRUST),
             }
         }
         Connection::open(&uri, resolver, connect_timeout).await?.exchange(request).await
@@ -101,29 +126,40 @@ impl Client {
             }
         }
         if let Some(connection) = received.connection.take() {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() == IDLE_LIMIT {
-                idle.remove(0);
-            }
-            idle.push(Idle { since: Instant::now(), connection });
+            self.keep(connection);
         }
         Ok(None)
     }
 
-    /// The connection to the server of `uri` that became idle last, if it is still open.
-    async fn reusable(&self, uri: &Uri) -> Option<Connection> {
-        let mut connection = self.taken(uri)?;
-        // Lets the runtime notice that the server has closed the connection.
-        yield_now().await;
-        connection.sender.ready().await.ok()?;
-        Some(connection)
+    fn keep(&self, connection: Connection) {
+        let (since, mut kept) = (self.clock.passed(), self.kept());
+        if since < kept.distrust {
+            return;
+        }
+        if kept.idle.len() == IDLE_LIMIT {
+            kept.idle.remove(0);
+        }
+        kept.idle.push(Idle { since, connection });
     }
 
+    /// The connection to the server of `uri` that became idle last.
     fn taken(&self, uri: &Uri) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|one| one.since.elapsed() < IDLE_TIME);
-        let last = idle.iter().rposition(|one| one.connection.to.as_ref() == uri.authority())?;
-        Some(idle.remove(last).connection)
+        let (now, mut kept) = (self.clock.passed(), self.kept());
+        kept.idle.retain(|one| now.saturating_sub(one.since) < IDLE_TIME);
+        let last = kept.idle.iter().rposition(|one| one.connection.to.as_ref() == uri.authority())?;
+        Some(kept.idle.remove(last).connection)
+    }
+
+    /// Closes the idle connections to the server of `uri`, since what ended one of them has probably ended all, and keeps
+    /// none for as long as `distrust`.
+    fn close_idle(&self, uri: &Uri, distrust: Duration) {
+        let (now, mut kept) = (self.clock.passed(), self.kept());
+        kept.idle.retain(|one| one.connection.to.as_ref() != uri.authority());
+        kept.distrust = kept.distrust.max(now + distrust);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,6 +174,14 @@ impl Connection {
         // The task ends when the sender and the response are dropped, or when the server closes the connection.
         tokio::spawn(connection);
         Ok(Self { to: to.authority().cloned(), sender, interim })
+    }
+
+    /// As [`exchange`](Self::exchange), on a connection that was idle.
+    async fn exchange_again(mut self, request: Request<String>) -> Result<Received, SendError> {
+        // Lets the runtime notice that the server has closed the connection.
+        yield_now().await;
+        self.sender.ready().await.map_err(SendError::Exchange)?;
+        self.exchange(request).await
     }
 
     async fn exchange(mut self, mut request: Request<String>) -> Result<Received, SendError> {

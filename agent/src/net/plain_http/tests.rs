@@ -1,4 +1,6 @@
-//! One client, and servers that keep, close and confuse connections.
+//! One request on a new connection. What happens to connections afterwards is in [`kept`].
+
+mod kept;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -6,7 +8,13 @@ use tokio::net::TcpListener;
 use super::*;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For everything that depends on the client. One that is broken should fail a test, not hang it.
+const TEST_LIMIT: Duration = Duration::from_secs(10);
 const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
+async fn soon<T>(whole: impl Future<Output = T>) -> T {
+    timeout(TEST_LIMIT, whole).await.expect("everything happens within the limit")
+}
 
 async fn sent(client: &Client, request: http::request::Builder) -> Result<Received, SendError> {
     client.send(request.body(String::new()).unwrap(), &SystemResolver::default(), CONNECT_TIMEOUT).await
@@ -42,7 +50,7 @@ async fn answered(request: &str, interim: &str, times: usize, last: &str) -> (Re
         (heard, sent)
     };
     let client = Client::default();
-    let (response, (heard, length)) = tokio::join!(sent(&client, request), serve);
+    let (response, (heard, length)) = soon(async { tokio::join!(sent(&client, request), serve) }).await;
     (response, heard, length)
 }
 
@@ -67,7 +75,7 @@ async fn a_body_comes_whole_or_fails() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", false),
     ] {
         let mut response = answered("GET", "", 0, text).await.0.unwrap();
-        let (body, is_whole) = body(&Client::default(), &mut response).await;
+        let (body, is_whole) = soon(body(&Client::default(), &mut response)).await;
         assert_eq!((body.as_slice(), is_whole), (b"abc".as_slice(), whole), "{text}");
     }
 }
@@ -100,119 +108,7 @@ async fn interim_responses_without_an_end_fail_the_request_at_once() {
 async fn without_a_connection_there_is_no_exchange() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for host in [nobody.to_string(), "localhost:1".into(), "[::1]:1".into()] {
-        let error = sent(&Client::default(), Request::get(format!("http://{host}/"))).await.err().unwrap();
+        let error = soon(sent(&Client::default(), Request::get(format!("http://{host}/")))).await.err().unwrap();
         assert!(error.is_connect(), "{host}: {error:?}");
     }
-}
-
-/// Serves one connection with `texts`, a request each, and closes it.
-async fn served(listener: &TcpListener, texts: &[&str]) {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    for text in texts {
-        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
-        stream.write_all(text.as_bytes()).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_connection_is_used_again_only_after_a_whole_response_of_a_server_that_keeps_it() {
-    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
-    let closes = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
-    let hints = format!("{}{whole}", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(INTERIM_LIMIT));
-    // For each connection the responses on it.
-    for connections in
-        [vec![vec![whole; 3]], vec![vec![&*hints; 3]], vec![vec![whole, closes], vec![whole]], vec![vec![whole], vec![whole, whole]]]
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (client, url) = (Client::default(), format!("http://{}/", listener.local_addr().unwrap()));
-        let serve = async {
-            for texts in &connections {
-                served(&listener, texts).await;
-            }
-        };
-        let ask = async {
-            for _ in 0..3 {
-                let mut response = sent(&client, Request::get(&url)).await.unwrap();
-                assert_eq!(body(&client, &mut response).await, (b"abc".to_vec(), true), "{connections:?}");
-            }
-        };
-        tokio::join!(serve, ask);
-    }
-    // A response that is dropped half read.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, url) = (Client::default(), format!("http://{}/", listener.local_addr().unwrap()));
-    let serve = async {
-        served(&listener, &[whole]).await;
-        served(&listener, &[whole]).await;
-    };
-    let ask = async {
-        drop(sent(&client, Request::get(&url)).await.unwrap());
-        let mut response = sent(&client, Request::get(&url)).await.unwrap();
-        assert_eq!(body(&client, &mut response).await, (b"abc".to_vec(), true));
-    };
-    tokio::join!(serve, ask);
-}
-
-#[tokio::test]
-async fn requests_at_the_same_time_share_connections_from_the_second_time_on() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, url) = (Client::default(), format!("http://{}/", listener.local_addr().unwrap()));
-    let accepted = AtomicUsize::new(0);
-    let serve = async {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            accepted.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                while stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {
-                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc").await.unwrap();
-                }
-            });
-        }
-    };
-    let one = async || {
-        let mut response = sent(&client, Request::get(&url)).await.unwrap();
-        assert_eq!(body(&client, &mut response).await, (b"abc".to_vec(), true));
-    };
-    let ask = async {
-        for _ in 0..5 {
-            tokio::join!(one(), one());
-        }
-        for _ in 0..2 {
-            tokio::join!(one(), one(), one(), one(), one(), one());
-        }
-    };
-    tokio::select! {
-        () = serve => {}
-        () = ask => {}
-    }
-    // Two, four more for six at a time, and the two of these that were not kept once more.
-    assert_eq!(accepted.load(Ordering::Relaxed), 2 + 4 + 2);
-}
-
-#[tokio::test]
-async fn a_connection_is_not_used_for_another_server_nor_after_a_long_time() {
-    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
-    let client = Client::default();
-    let mut kept = Vec::new();
-    for _ in 0..2 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let ask = async { body(&client, &mut sent(&client, Request::get(&url)).await.unwrap()).await };
-        let serve = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
-            stream.write_all(whole.as_bytes()).await.unwrap();
-            stream
-        };
-        let (stream, answer) = tokio::join!(serve, ask);
-        assert_eq!(answer, (b"abc".to_vec(), true));
-        // While the listener is open, the other server has another port.
-        kept.push((listener, stream, url.parse::<Uri>().unwrap()));
-    }
-    assert!(client.taken(&Uri::from_static("http://127.0.0.1:1/")).is_none());
-    let first = client.taken(&kept[0].2).unwrap();
-    assert_eq!(first.to.as_ref(), kept[0].2.authority());
-    let long_ago = Instant::now().checked_sub(IDLE_TIME).unwrap();
-    client.idle.lock().unwrap().iter_mut().for_each(|one| one.since = long_ago);
-    assert!(client.taken(&kept[1].2).is_none());
 }
