@@ -106,6 +106,18 @@ def test_instances_that_are_launched_meanwhile_are_brought_along(region, operato
     assert on(region) == ["slow"] * 5 and tags(region) == [("2", "slow")] * 5
 
 
+def test_instances_that_a_refresh_launches_meanwhile_are_brought_along(region, operator):
+    process = operator.start(*DEPLOY, "slow")
+    region.poll(lambda: "slow" in on(region), "the first one")
+    region.client("autoscaling").start_instance_refresh(AutoScalingGroupName=region.group().name)
+    refresh = region.group().refreshes[0]
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == DONE, (stdout, stderr, region.told())
+    region.wait(lambda: not refresh.active, "the end of the refresh")
+    region.in_service(3)
+    assert refresh.status == "Successful" and on(region) == ["slow"] * 3, region.told()
+
+
 def mixed(region) -> bool:
     return len(set(on(region))) > 1
 

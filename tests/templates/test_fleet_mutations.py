@@ -11,6 +11,8 @@ LAUNCH = ("Resources", "Launch", "Properties", "LaunchTemplateData")
 USER_DATA = (*LAUNCH, "UserData", "Fn::Base64", "Fn::Join", 1)
 GROUP = ("Resources", "Group")
 ROLLING = (*GROUP, "UpdatePolicy", "AutoScalingRollingUpdate", "Fn::If", 1)
+REFRESHES = ("Resources", "Refreshes", "Properties")
+REFRESHER = ("Resources", "Refresher", "Properties")
 DATABASE_DOOR = ("Resources", "DatabaseSecurityGroup", "Properties", "SecurityGroupIngress", 0)
 ANYWHERE = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0"}
 
@@ -83,6 +85,18 @@ WEB = {
     ),
     "a role without its boundary": (drop(*ROLE, "PermissionsBoundary"), rights.roles_are_bounded),
     "a role outside of /ingot/": (drop(*ROLE, "Path"), rights.roles_are_bounded),
+    "a schedule that refreshes every group": (
+        put({"Fn::Sub": GROUPS + "*"}, *REFRESHER, "Policies", 0, "PolicyDocument", "Statement", 0, "Resource"),
+        rights.the_schedule_refreshes_its_group,
+    ),
+    "a schedule that may scale": (
+        put("autoscaling:SetDesiredCapacity", *REFRESHER, "Policies", 0, "PolicyDocument", "Statement", 0, "Action"),
+        rights.the_schedule_refreshes_its_group,
+    ),
+    "schedules of other accounts": (
+        drop(*REFRESHER, "AssumeRolePolicyDocument", "Statement", 0, "Condition"),
+        rights.the_schedule_refreshes_its_group,
+    ),
     "a database that goes with the stack": (
         drop("Resources", "Database", "DeletionPolicy"),
         protection.data_stays,
@@ -158,6 +172,10 @@ WEB = {
         put(["HealthCheck", "Launch"], *ROLLING, "SuspendProcesses"),
         engine.rolling_updates_wait_for_signals,
     ),
+    "a refresh in the middle of an update": (
+        put(["HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"], *ROLLING, "SuspendProcesses"),
+        engine.rolling_updates_wait_for_signals,
+    ),
     "rolling that keeps nothing": (
         put(0, *ROLLING, "MinInstancesInService"),
         engine.rolling_updates_wait_for_signals,
@@ -223,6 +241,12 @@ WEB = {
         drop(*GROUP, "Properties", "Tags", 3),
         engine.tags_say_what_runs,
     ),
+    "a refresh that nobody asked for": (drop("Resources", "Refreshes", "Condition"), engine.instances_are_replaced_on_a_schedule),
+    "a refresh that ends instances first": (
+        put({"Fn::Sub": '{"AutoScalingGroupName":"${Group}","Preferences":{"MinHealthyPercentage":0}}'}, *REFRESHES, "Target", "Input"),
+        engine.instances_are_replaced_on_a_schedule,
+    ),
+    "a refresh of some hour": (put("rate(1 hour)", *REFRESHES, "ScheduleExpression"), engine.instances_are_replaced_on_a_schedule),
     "an alarm without an entry": (
         put({"Fn::Sub": "Errors. ${Runbook}#nothing"}, "Resources", "Errors", "Properties", "AlarmDescription"),
         engine.alarms_lead_to_the_runbook,

@@ -31,6 +31,7 @@ MORE = {
     "Policy": "immutable",
     "FirstSchedule": "0 22 * * *",
     "SecondSchedule": "0 6 * * *",
+    "Refresh": "cron(0 3 ? * TUE *)",
     "AlarmEmail": "ops@example.com",
     "ExtraSecurityGroups": THERE,
     "CacheNode": "cache.t4g.small",

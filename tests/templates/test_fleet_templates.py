@@ -50,7 +50,8 @@ LARGEST = 51_200
 SAME = (
     "SecretRights ParameterRights KeyRights DatabaseRights CacheRights Profile InstanceSecurityGroup ToDatabase "
     "ToCache Pool FirstScheduled SecondScheduled DatabaseSecurityGroup DatabaseSubnets Database CacheSecurityGroup "
-    "CacheSubnets CacheToken Cache Topic Subscription FailedLaunch FailedLaunches FailedLaunchesPolicy Launches"
+    "CacheSubnets CacheToken Cache Topic Subscription FailedLaunch FailedLaunches FailedLaunchesPolicy Launches "
+    "Refreshes Refresher"
 ).split()
 
 

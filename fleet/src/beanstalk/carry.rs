@@ -80,6 +80,7 @@ pub(crate) fn import(described: Vec<Described>, named: Named) -> Imported {
     carry.queue();
     carry.database();
     carry.deployment();
+    carry.refresh();
     carry.alarms();
     carry.notes.push("write a boot document that runs the application, and name it in `document:`".into());
     if let Some(platform) = platform {

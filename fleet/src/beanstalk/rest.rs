@@ -19,7 +19,7 @@ pub(crate) struct Left {
 
 /// Options by namespace and name, with Elastic Beanstalk's default and the advice. The first match wins; a trailing `*`
 /// matches any rest. An option with its default value is not mentioned.
-const REST: [(&str, &str, &str, &str); 87] = [
+const REST: [(&str, &str, &str, &str); 88] = [
     ("aws:autoscaling:asg", "Cooldown", "360", "leave it out: target tracking sets its own pace"),
     ("aws:autoscaling:asg", "Availability Zones", "Any", ZONES),
     ("aws:autoscaling:asg", "Custom Availability Zones", "", ZONES),
@@ -162,6 +162,7 @@ const REST: [(&str, &str, &str, &str); 87] = [
     ("aws:elasticbeanstalk:cloudwatch:logs:health", "*", "", "leave it out: `ingot-fleet status` shows health"),
     ("aws:elasticbeanstalk:hostmanager", "*", "", "leave it out: logs of failed instances are kept as evidence"),
     ("aws:elasticbeanstalk:managedactions", "*", "", "bake and deploy images regularly, with the pipeline in packer/"),
+    ("aws:elasticbeanstalk:managedactions:platformupdate", "InstanceRefreshEnabled", "false", "write `refresh: weekly`, or leave it out"),
     ("aws:elasticbeanstalk:managedactions:platformupdate", "*", "", "bake and deploy images regularly, with the pipeline in packer/"),
     ("aws:elasticbeanstalk:monitoring", "*", "", "leave it out: the group replaces unhealthy instances"),
     ("aws:elasticbeanstalk:control", "*", "", "leave it out: a failed creation is rolled back"),

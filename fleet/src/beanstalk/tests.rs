@@ -126,6 +126,20 @@ fn defaults_of_elastic_beanstalk_are_not_mentioned() {
 }
 
 #[test]
+fn instances_that_are_replaced_each_week_stay_so() {
+    let updates = |enabled: &str| {
+        of(&format!("  aws:elasticbeanstalk:managedactions:platformupdate: {{ InstanceRefreshEnabled: {enabled}, UpdateLevel: minor }}\n"))
+    };
+    let imported = updates("true");
+    assert!(imported.text.contains("refresh: weekly\n"), "{}", imported.text);
+    assert_eq!(open(&imported), [""; 0], "{}", imported.text);
+    assert!(advice(&imported, "UpdateLevel").starts_with("bake "));
+    let imported = updates("false");
+    assert!(!imported.text.contains("refresh"), "{}", imported.text);
+    assert_eq!(imported.left.len(), 1, "{:#?}", imported.left);
+}
+
+#[test]
 fn schedules_set_the_minimum() {
     let action = |name: &str, cron: &str, min: &str| {
         format!("  {name}.aws:autoscaling:scheduledaction: {{ Recurrence: '{cron}', MinSize: {min}, MaxSize: 4 }}\n")

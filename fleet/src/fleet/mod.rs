@@ -35,7 +35,7 @@ pub(crate) use self::length::Length;
 pub(crate) use self::names::Releases;
 pub(crate) use self::reading::{Read, read};
 pub(crate) use self::secretive::looks_secret;
-pub(crate) use self::settings::{EdgeSettings, Policy, Settings};
+pub(crate) use self::settings::{EdgeSettings, Policy, Refresh, Settings};
 pub(crate) use self::site::{Mode, Site, Tier};
 pub(crate) use self::words::has_form;
 use crate::deployment::slot::Slot;

@@ -8,7 +8,7 @@ use crate::fleet::origin::{Origin, origin};
 use crate::stack::outcome::Stack;
 
 /// Parameters that have their default if fleet.yaml omits a setting, and that setting.
-const LEFT_OUT: [(&str, &str); 26] = [
+const LEFT_OUT: [(&str, &str); 27] = [
     ("AlarmEmail", "alarms.email"),
     ("CacheNode", "cache.node"),
     ("CacheReplicas", "cache.replicas"),
@@ -29,6 +29,7 @@ const LEFT_OUT: [(&str, &str); 26] = [
     ("MessagesPerInstance", "instances.scale_on"),
     ("MinSize", "instances.min"),
     ("OnDemandPercent", "instances.spot"),
+    ("Refresh", "refresh"),
     ("RequestsPerTarget", "instances.scale_on"),
     ("RootDevice", "instances.root_device"),
     ("SecondInstanceType", "instances.types.1"),
@@ -183,6 +184,21 @@ pub(super) mod tests {
         let expected = [("alarms.error_percent", "5", "7", "fleet.yaml:11"), ("metadata_hops", "1", "2", "fleet.yaml:12")]
             .map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned()));
         assert_eq!(found.iter().map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_refresh_is_a_schedule_of_the_stack() {
+        let before = standing(&stack(&environment("web", "")));
+        for (word, schedule) in [("daily", "cron(0 3 * * ? *)"), ("weekly", "cron(0 3 ? * TUE *)"), ("monthly", "cron(0 3 1 * ? *)")] {
+            let after = environment("web", &format!("    refresh: {word}\n"));
+            let found = differing(&stack(&after), &after, &wanted(&stack(&after)), &[], &before);
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((one.setting.as_deref(), one.from.as_deref(), one.to.as_str()), (Some("refresh"), Some(""), schedule));
+            let without = environment("web", "");
+            let found = differing(&stack(&without), &without, &wanted(&stack(&without)), &[], &standing(&stack(&after)));
+            let [one] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((one.from.as_deref(), one.to.as_str(), one.near.as_str()), (Some(schedule), "", "fleet.yaml:5"));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Environment, Length, Mode, Policy, Settings, Tier};
+use crate::fleet::{Environment, Length, Mode, Policy, Refresh, Settings, Tier};
 use crate::stack::known::{ACCOUNT, Known, REGION};
 use crate::stack::template::Template;
 
@@ -99,6 +99,7 @@ pub(super) fn of(known: &Known<'_>, template: &Template) -> Vec<Parameter> {
     of_the_end(known, &mut collected);
     of_the_rights(settings, &mut collected);
     of_the_schedule(settings, &mut collected);
+    of_the_refresh(settings, &mut collected);
     of_the_data(settings, &mut collected);
     of_the_queue(settings, &mut collected);
     collected.perhaps("AlarmEmail", "alarms.email", settings.alarms.email.as_ref().map(|email| email.as_str()));
@@ -221,6 +222,10 @@ fn of_the_schedule(settings: &Settings, to: &mut Collected<'_>) {
         to.known(cron, of_cron, schedule.cron.split_whitespace().collect::<Vec<_>>().join(" "));
         to.known(min, of_min, schedule.min.0);
     }
+}
+
+fn of_the_refresh(settings: &Settings, to: &mut Collected<'_>) {
+    to.perhaps("Refresh", "refresh", settings.refresh.map(Refresh::expression));
 }
 
 fn of_the_data(settings: &Settings, to: &mut Collected<'_>) {

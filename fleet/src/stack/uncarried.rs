@@ -9,7 +9,6 @@ pub(super) fn notes(environment: &Environment) -> Vec<String> {
     let said = [
         ("load_balancer.redirect_http: false", balancer.redirect_http == Some(false) && balancer.certificate.is_some()),
         ("queue.url", settings.queue.url.is_some()),
-        ("refresh", settings.refresh.is_some()),
         ("on_rotation", !settings.on_rotation.is_empty()),
         ("deployment.policy: traffic_splitting", settings.deployment.policy() == Policy::TrafficSplitting),
     ];

@@ -23,7 +23,14 @@ ROLLING = {
     "WaitOnResourceSignals": True,
     "PauseTime": "PT5M",
     "MinSuccessfulInstancesPercent": 100,
-    "SuspendProcesses": ["HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"],
+    "SuspendProcesses": [
+        "HealthCheck",
+        "ReplaceUnhealthy",
+        "AZRebalance",
+        "AlarmNotification",
+        "ScheduledActions",
+        "InstanceRefresh",
+    ],
 }
 REPLACING = {"AutoScalingReplacingUpdate": {"WillReplace": True}}
 

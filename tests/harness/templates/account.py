@@ -35,7 +35,7 @@ NOT_CALLED = {
     "notifications of groups": ["autoscaling:*NotificationConfiguration"],
     "traffic sources of groups": ["autoscaling:*TrafficSources"],
     "load balancers of the former kind": ["autoscaling:*LoadBalancers"],
-    "refreshes": ["autoscaling:StartInstanceRefresh", "autoscaling:CancelInstanceRefresh"],
+    "refreshes of CloudFormation": ["autoscaling:StartInstanceRefresh", "autoscaling:CancelInstanceRefresh"],
     "managed fleets, VPC Lattice": ["managed-fleets:*", "vpc-lattice:*"],
     "images by SSM parameters, requirements of instances": ["ssm:Get[*]", "ec2:Get[*]"],
     "changed descriptions": ["ec2:UpdateSecurityGroupRuleDescriptions*"],
@@ -152,7 +152,7 @@ def roles_are_made_with_the_boundary(template: dict) -> list[str]:
             wrong.append(f"{sorted(actions & BOUNDED)} without the boundary")
         wrong += [f"the service role may {action}" for action in actions if ESCAPES.fullmatch(action)]
         for resource in several(statement["Resource"]):
-            own = (":role/ingot/*", ":instance-profile/ingot/*", ":role/aws-service-role/*")
+            own = (":role/ingot/*", ":role/ingot/*-Refresher-*", ":instance-profile/ingot/*", ":role/aws-service-role/*")
             if any(action.startswith("iam:") for action in actions) and not resource["Fn::Sub"].endswith(own):
                 wrong.append(f"the service role reaches {resource['Fn::Sub']}")
     for name in ("ServiceRole", "ServiceRights", "Boundary", "Deployer", "Reader", "BreakGlass"):

@@ -6,7 +6,7 @@ import re
 from . import Chosen, depends_on, resources, runbook, several, texts
 
 # What would work against an update is suspended; what the update itself needs is not.
-SUSPENDED = {"HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"}
+SUSPENDED = {"HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions", "InstanceRefresh"}
 
 # The longest PauseTime of CloudFormation is an hour, and cfn-lint does not know.
 TAKEN = ["PT15M", "PT59M", "PT1H"]
@@ -24,6 +24,18 @@ ROLLING = {
     ("all_at_once", "single_instance"): (0, 100),
 }
 MODES = ("highly_available", "single_instance")
+
+REFRESHES = ("Refreshes", "Refresher")
+EXPRESSIONS = {
+    "": True,
+    "cron(0 3 ? * TUE *)": True,
+    "cron(0/30 3 1 * ? 2027)": True,
+    "rate(7 days)": True,
+    "weekly": False,
+    "0 3 * * *": False,
+    "at(2026-12-01T03:00:00)": False,
+    'cron(0 3 ? * TUE *)"': False,
+}
 
 HOOKS = [
     ("ready", "autoscaling:EC2_INSTANCE_LAUNCHING", "ABANDON"),
@@ -209,6 +221,28 @@ def tags_say_what_runs(template: dict) -> list[str]:
     return [] if wanted.items() <= tags.items() else [f"instances carry {sorted(tags)}"]
 
 
+def instances_are_replaced_on_a_schedule(template: dict) -> list[str]:
+    """As the group replaces any instance, so without preferences, and only if it is asked for.
+
+    <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html>
+    """
+    wrong = [f"{name} is there without Refresh" for name in REFRESHES if Chosen(template).is_there(name)]
+    chosen = Chosen(template, Refresh="rate(7 days)")
+    wrong += [f"there is no {name}" for name in REFRESHES if not chosen.is_there(name)]
+    found = chosen.resource("Refreshes")["Properties"]
+    if found["ScheduleExpression"] != "rate(7 days)":
+        wrong.append(f"instances are replaced at {found['ScheduleExpression']}")
+    target = found["Target"]
+    called = {"Fn::Sub": "arn:${AWS::Partition}:scheduler:::aws-sdk:autoscaling:startInstanceRefresh"}
+    if (target["Arn"], target["RoleArn"]) != (called, {"Fn::GetAtt": ["Refresher", "Arn"]}):
+        wrong.append(f"the schedule calls {target['Arn']} as {target['RoleArn']}")
+    if json.loads(target["Input"]["Fn::Sub"]) != {"AutoScalingGroupName": "${Group}"}:
+        wrong.append(f"the schedule says {target['Input']}")
+    pattern = template["Parameters"]["Refresh"]["AllowedPattern"]
+    wrong += [f"Refresh {text!r}" for text, fits in EXPRESSIONS.items() if bool(re.fullmatch(pattern, text)) != fits]
+    return wrong
+
+
 def alarms_lead_to_the_runbook(template: dict) -> list[str]:
     """Each alarm that tells somebody has an entry there."""
     anchors = runbook.entries("Alarms")
@@ -254,6 +288,7 @@ RULES = [
     versions_are_numbers,
     first_boots_find_everything,
     tags_say_what_runs,
+    instances_are_replaced_on_a_schedule,
     alarms_lead_to_the_runbook,
     the_dashboard_is_json,
 ]

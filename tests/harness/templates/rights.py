@@ -18,6 +18,15 @@ RELEASES = "s3:::${ReleasesBucket}/${ReleasesPrefix}${Application}/releases/*"
 ENVIRONMENT = "s3:::${ReleasesBucket}/${ReleasesPrefix}${Application}/environments/${Environment}"
 DOCUMENTS, CLAIMS = f"{ENVIRONMENT}/documents/*.yaml", f"{ENVIRONMENT}/claims/*"
 GROUP = "autoscaling:${AWS::Region}:${AWS::AccountId}:autoScalingGroup:*:autoScalingGroupName/${AWS::StackName}-Group-*"
+OWN_GROUP = GROUP.removesuffix("${AWS::StackName}-Group-*") + "${Group}"
+BY_SCHEDULES = [
+    {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+    }
+]
 BELOW_CLAIMS = {"Fn::Sub": "${ReleasesPrefix}${Application}/environments/${Environment}/claims/*"}
 TAGGED = {
     "aws:ResourceTag/ingot:application": {"Ref": "Application"},
@@ -97,10 +106,20 @@ def instances_may_do_what_the_list_says(template: dict) -> list[str]:
     return [
         f"{where} allows {action} on {said(resource)} with {statement.get('Condition', {})}"
         for where, statement in allowed(template)
+        if not where.startswith("Refresher.")
         for action in several(statement["Action"])
         for resource in several(statement["Resource"])
         if statement.get("Condition", {}) not in OF_INSTANCES.get(action, {}).get(said(resource), [])
     ]
+
+
+def the_schedule_refreshes_its_group(template: dict) -> list[str]:
+    """And can do nothing else; its role is for schedules of this account."""
+    role = template["Resources"]["Refresher"]
+    found = [(one["Effect"], one["Action"], said(one["Resource"])) for one in statements(role)]
+    wrong = [] if found == [("Allow", "autoscaling:StartInstanceRefresh", OWN_GROUP)] else [f"schedules may {found}"]
+    assumed = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    return wrong if assumed == BY_SCHEDULES else [*wrong, f"the role of schedules is assumed by {assumed}"]
 
 
 def actions_are_named(template: dict) -> list[str]:
@@ -142,6 +161,7 @@ def roles_are_bounded(template: dict) -> list[str]:
 
 RULES = [
     instances_may_do_what_the_list_says,
+    the_schedule_refreshes_its_group,
     no_role_has_a_managed_policy,
     roles_are_bounded,
 ]

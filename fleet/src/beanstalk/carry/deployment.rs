@@ -3,10 +3,11 @@
 use ingot::desk::Value;
 
 use super::super::options::Setting;
-use super::{Carry, string, whole};
+use super::{Carry, boolean, string, whole};
 use crate::fleet::Mode;
 
 const COMMAND: &str = "aws:elasticbeanstalk:command";
+const UPDATES: &str = "aws:elasticbeanstalk:managedactions:platformupdate";
 const TOPICS: &str = "aws:elasticbeanstalk:sns:topics";
 
 impl Carry {
@@ -91,6 +92,15 @@ impl Carry {
                 format!("`deployment.policy` is {fitting}: {policy} with batches of {batch} does not work with {min} to {max} instances");
             self.notes.push(message);
             self.draft.set("deployment.policy", string(fitting));
+        }
+    }
+
+    /// Converts the weekly replacement of instances. Its time is not one of the user's.
+    pub(super) fn refresh(&mut self) {
+        let Some(setting) = self.options.take(UPDATES, "InstanceRefreshEnabled") else { return };
+        match boolean(&setting.value) {
+            Some(true) => self.carry(setting, "refresh", string("weekly")),
+            _ => self.options.add(setting),
         }
     }
 

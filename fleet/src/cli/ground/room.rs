@@ -177,13 +177,15 @@ impl Needs {
         let database = settings.database.as_ref().filter(|_| output("Database").is_none());
         let cache = settings.cache.as_ref().filter(|_| output("Cache").is_none());
         let count = |is_needed: bool| u64::from(is_needed);
+        let is_refreshed = settings.refresh.is_some();
+        let has_refreshed = !is_new && standing.and_then(|standing| standing.parameter("Refresh")).is_some_and(|at| !at.is_empty());
         let storage = settings.database.as_ref().and_then(|database| database.storage_gib).map_or(0, |gib| u64::from(gib.0));
         let stored = standing.filter(|_| database.is_none()).and_then(|standing| standing.parameter("DatabaseStorageGib"));
         Self {
             stacks: count(standing.is_none()),
             security_groups: count(is_new) + count(is_new && is_balanced) + count(database.is_some()) + count(cache.is_some()),
             of_an_instance: 1 + settings.network.security_groups.len() as u64,
-            roles: count(is_new),
+            roles: count(is_new) + count(is_refreshed && !has_refreshed),
             databases: count(database.is_some()),
             storage_gib: storage.saturating_sub(stored.and_then(|gib| gib.parse().ok()).unwrap_or(0)),
             cache_nodes: cache.map_or(0, |cache| 1 + cache.replicas.map_or(0, |replicas| u64::from(replicas.0))),

@@ -78,7 +78,8 @@ pub(crate) struct Settings {
     pub(crate) deployment: Deployment,
     /// Stopped instances that are started when the group scales out. Default: none.
     pub(crate) warm_pool: Option<WarmPool>,
-    /// How often instances are replaced without a deployment. Default: never.
+    /// How often instances are replaced without a deployment, between 03:00 and 04:00 UTC: each day, on Tuesdays, or on
+    /// the first of each month. Default: never.
     pub(crate) refresh: Option<Refresh>,
     /// What happens when a secret is rotated, by the name of the secret. Default: nothing.
     pub(crate) on_rotation: BTreeMap<String, OnRotation>,
@@ -100,6 +101,19 @@ pub(crate) enum Refresh {
     Daily,
     Weekly,
     Monthly,
+}
+
+impl Refresh {
+    /// The schedule, as EventBridge Scheduler takes it. It starts within an hour.
+    ///
+    /// Source: <https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#cron-based>
+    pub(crate) fn expression(self) -> &'static str {
+        match self {
+            Self::Daily => "cron(0 3 * * ? *)",
+            Self::Weekly => "cron(0 3 ? * TUE *)",
+            Self::Monthly => "cron(0 3 1 * ? *)",
+        }
+    }
 }
 
 impl Settings {

@@ -5,12 +5,17 @@
 <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RefreshPreferences.html>:
 
 - MinHealthyPercentage of the desired capacity, rounded up, stays in service; MaxHealthyPercentage bounds all of them.
-  Where both leave no room, one is launched first if MaxHealthyPercentage was given, and terminated first if not.
+  Where both leave no room, one is launched first if MaxHealthyPercentage was given, and terminated first if not. What
+  the preferences do not give is that of the group's maintenance policy.
+- Nothing is replaced while the process InstanceRefresh is suspended:
+  <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html>
+  Whether one may then be started is not documented. Here it may, and goes on afterwards.
 - A new instance counts once it is in service and healthy in its target groups.
 - On success the group takes the desired configuration; a failed refresh leaves what it has replaced, unless
   AutoRollback.
 - One that makes no progress for an hour fails:
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>
+  That what is being launched then is terminated is ours: AWS does not say.
 
 Not here: instance warm-up, standby and protected instances, alarms.
 """
@@ -44,8 +49,12 @@ class Refresh:
     def active(self) -> bool:
         return self.status in ACTIVE
 
+    @property
+    def suspended(self) -> bool:
+        return "InstanceRefresh" in self.group.suspended
+
     def percent(self, name: str, usual: int) -> int:
-        return int(self.preferences.get(name, usual))
+        return int(self.preferences.get(name, self.group.maintenance.get(name, usual)))
 
     def describe(self) -> dict:
         said = {
@@ -75,6 +84,9 @@ class Refresh:
             if good:
                 return self.succeed()
             if not (self.rolls_back or self.chosen("AutoRollback")):
+                for one in self.group.members:
+                    if one.since is None:
+                        one.leave(activities.OF_REFRESH)
                 return self.end("Failed")
             self.status, self.rolls_back = "RollbackInProgress", False
             self.group.refreshing = None
@@ -117,18 +129,18 @@ class Refresh:
         least = math.ceil(capacity * self.percent("MinHealthyPercentage", 90) / 100)
         most = max(capacity, capacity * self.percent("MaxHealthyPercentage", 100) // 100)
         if least >= capacity == most:
-            given = "MaxHealthyPercentage" in self.preferences
+            given = "MaxHealthyPercentage" in {**self.group.maintenance, **self.preferences}
             least, most = (least, most + 1) if given else (least - 1, most)
-        group.surplus = min(len(old), most - capacity)
         self.total, self.done = len(old), 0
         points = [int(point) for point in self.preferences.get("CheckpointPercentages") or []]
         moved = time.monotonic()
         while old and not (self.cancelled or self.rolls_back or self.engine.over):
-            gone = self.next_of(old, least)
+            gone = [] if self.suspended else self.next_of(old, least)
+            old = [one for one in old if one not in gone]
+            if not self.suspended:
+                group.surplus = min(len(old), most - capacity)
             if gone:
                 moved = time.monotonic()
-                old = [one for one in old if one not in gone]
-                group.surplus = min(group.surplus, len(old))
                 self.done = self.total - len(old)
                 points = self.stop_at(points)
             elif time.monotonic() > moved + PATIENCE / self.engine.pace.patience:

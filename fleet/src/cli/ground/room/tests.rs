@@ -28,6 +28,7 @@ async fn an_environment_needs_what_its_template_creates() {
     for (lines, security_groups) in [
         (format!("    tier: web\n{NETWORK}{INSTANCES}"), 2),
         (format!("    tier: web\n{NETWORK}{INSTANCES}{DATA}"), 4),
+        (format!("    tier: web\n{NETWORK}{INSTANCES}    refresh: weekly\n"), 2),
         (format!("    tier: worker\n{NETWORK}{INSTANCES}    queue: {{ visibility: 5m }}\n"), 1),
         (single.to_owned(), 1),
     ] {
@@ -69,6 +70,13 @@ fn existing_resources_are_not_counted_again() {
     assert_eq!(larger, Needs { storage_gib: 20, ..all.clone() });
     let added = Needs::of(&environment, Some(&stands(&["Group"], "20")));
     assert_eq!(added, Needs { security_groups: 2, databases: 1, storage_gib: 100, cache_nodes: 3, ..all });
+    let refreshed = self::environment("    refresh: daily\n");
+    let roles = |at: &str| {
+        let mut standing = stands(&["Group"], "20");
+        standing.parameters.insert("Refresh".into(), at.into());
+        Needs::of(&refreshed, Some(&standing)).roles
+    };
+    assert_eq!((roles(""), roles("rate(7 days)")), (1, 0));
     // A stack whose creation failed is deleted before the next creation.
     let rolled_back = Needs::of(&environment, Some(&stands(&[], "100")));
     assert_eq!((rolled_back.stacks, rolled_back.security_groups, rolled_back.roles), (0, 4, 1));

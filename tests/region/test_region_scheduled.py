@@ -1,0 +1,139 @@
+"""Instances that a schedule of their environment replaces: `refresh:` of fleet.yaml, with scripted instances and all times
+of AWS shortened. That the schedule is due is the test's to say. All times are those of a stand-in.
+"""
+
+import os
+import time
+
+import pytest
+from harness.agent import DONE
+from harness.region import Outcome, Region
+from harness.region.delays import Pace
+from harness.region.group import activities
+from harness.region.group import refresh as refreshes
+from harness.region.instances.scripted import release_of, scripted
+from harness.region.operated import Operator, load, runs
+from harness.region.schedules import due
+from harness.region.small import FAST
+from harness.region.verbs import needs_binary
+
+# The template's listener has port 80.
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
+
+# 30 s of draining are 3 s, and requests of 10 s are one of 1 s.
+TENTH = Pace(schedule=50, patience=10)
+LONGEST = 1.0
+
+TUESDAYS = "cron(0 3 ? * TUE *)"
+
+
+@pytest.fixture(autouse=True)
+def binary():
+    needs_binary()
+
+
+def created(directory, region, *releases: str) -> Operator:
+    operator = Operator(directory, region, prod={"refresh": "weekly"})
+    for release in ("v1", *releases):
+        operator.release(release)
+    result = operator("create", "prod", "--release", "v1")
+    assert result.code == DONE, (result, region.told())
+    region.in_service(2)
+    return operator
+
+
+def members(region) -> set[str]:
+    with region.engine.lock:
+        return {one.id for one in region.group().members if one.in_service}
+
+
+def ended(region) -> str:
+    """The status of the newest refresh, once it has ended."""
+    refresh = region.group().refreshes[0]
+    region.wait(lambda: not refresh.active, "the end of the refresh")
+    return refresh.status
+
+
+def test_every_instance_is_replaced_and_no_request_is_lost(tmp_path):
+    with Region(scripted(lambda spec: Outcome(), 80), pace=TENTH) as region:
+        operator = created(tmp_path, region)
+        schedule = region.stack("shop-prod").resources["Refreshes"]
+        assert schedule.properties["ScheduleExpression"] == TUESDAYS
+        before = members(region)
+        with load(region, "prod", tmp_path, LONGEST) as told:
+            due(region, "shop-prod")
+            assert ended(region) == "Successful"
+            region.in_service(2)
+            time.sleep(LONGEST)
+        assert not members(region) & before and runs(region) == ["v1", "v1"]
+        assert told["lost"] == 0 and told["sent"] > 100, (told["losses"][:10], region.told())
+        assert operator.states() == ["good"], "it is no deployment"
+        said = operator("events", "prod").stdout
+        assert "instance refresh: Successful" in said and "an instance refresh" in said, said
+
+
+def test_instances_stay_if_their_successors_do_not_boot(tmp_path, monkeypatch):
+    monkeypatch.setattr(refreshes, "PATIENCE", 100)
+    broken: list[str] = []
+    with Region(scripted(lambda spec: Outcome("abandons") if broken else Outcome(), 80), pace=TENTH) as region:
+        operator = created(tmp_path, region)
+        before = members(region)
+        broken.append("a secret that is gone")
+        with load(region, "prod", tmp_path, LONGEST) as told:
+            due(region, "shop-prod")
+            assert ended(region) == "Failed"
+            time.sleep(LONGEST)
+        assert members(region) == before and told["lost"] == 0, (told["losses"][:10], region.told())
+        assert "instance refresh: Failed" in operator("events", "prod").stdout
+
+
+def test_what_is_frozen_is_not_replaced(tmp_path):
+    with Region(scripted(lambda spec: Outcome(), 80), pace=FAST) as region:
+        operator = created(tmp_path, region)
+        assert operator("freeze", "prod").code == DONE
+        before = members(region)
+        due(region, "shop-prod")
+        time.sleep(2)
+        assert members(region) == before and len(region.group().members) == 2
+        assert operator("freeze", "prod", "--off").code == DONE
+        assert ended(region) == "Successful"
+        region.in_service(2)
+        assert not members(region) & before
+
+
+def test_an_update_goes_first(tmp_path):
+    """An instance that a refresh launches would signal, too, and be taken for one of the batch."""
+    with Region(scripted(lambda spec: Outcome(boot=2 if release_of(spec) == "v2" else 0.1), 80), pace=TENTH) as region:
+        operator = created(tmp_path, region, "v2")
+        with load(region, "prod", tmp_path, LONGEST) as told:
+            deployment = operator.start("deploy", "prod", "--release", "v2", "--yes")
+            region.wait(lambda: "InstanceRefresh" in region.group().suspended, "the rolling update")
+            due(region, "shop-prod")
+            _, said = deployment.communicate(timeout=operator.patience)
+            assert deployment.returncode == DONE, (said, region.told())
+            assert ended(region) == "Successful"
+            region.in_service(2)
+            time.sleep(LONGEST)
+        assert runs(region) == ["v2", "v2"] and operator.states() == ["good", "good"]
+        assert told["lost"] == 0, (told["losses"][:10], region.told())
+        updated = max(one.at for one in region.stack("shop-prod").events if (one.logical, one.status) == ("Group", "UPDATE_COMPLETE"))
+        early = [one for one in region.group().activities if activities.OF_REFRESH in one.cause and one.begun < updated]
+        assert early == [], region.told()
+
+
+def test_the_schedule_is_that_of_the_group_and_ends_with_its_setting(tmp_path):
+    with Region(scripted(lambda spec: Outcome(), 80), pace=FAST) as region:
+        operator = created(tmp_path, region, "v2", "v3")
+        former = region.group().name
+        assert operator("deploy", "prod", "--release", "v2", "--policy", "immutable", "--yes").code == DONE
+        region.in_service(2)
+        assert region.group().name != former
+        before = members(region)
+        due(region, "shop-prod")
+        assert ended(region) == "Successful" and not members(region) & before
+        text = (tmp_path / "fleet.yaml").read_text()
+        operator.write("fleet.yaml", text.replace("    refresh: weekly\n", ""))
+        planned = operator("plan", "prod", "--release", "v3").stdout
+        assert "refresh" in planned and TUESDAYS in planned, planned
+        assert operator("deploy", "prod", "--release", "v3", "--yes").code == DONE
+        assert not {"Refreshes", "Refresher"} & region.stack("shop-prod").resources.keys()
