@@ -70,9 +70,13 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
         ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
         ("NoSuchVersion", _) => "correct `version_id`: the bucket must still have that version".into(),
         (NO_KEY, _) => format!("upload {resource}, or correct the key in the document"),
-        (CONFLICT | ABORTED, _) => "if this persists, look up PutObject in the CloudTrail data events of the bucket: something else writes to this key at the same time".into(),
+        (CONFLICT | ABORTED, _) => "if this persists, look up PutObject in the CloudTrail data events of the bucket: something else \
+                                    writes to this key at the same time"
+            .into(),
         (UNKNOWN, _) => "use an S3 bucket, or a store that supports If-None-Match and If-Match on writes".into(),
-        (CONDITION, _) if operation == PUT => "look up PutObject in the CloudTrail data events of the bucket: something else writes to this key".into(),
+        (CONDITION, _) if operation == PUT => {
+            "look up PutObject in the CloudTrail data events of the bucket: something else writes to this key".into()
+        }
         (CHANGED, _) => "publish each release under its own key, and never overwrite one".into(),
         ("InvalidObjectState", _) => format!(
             "restore the object from Glacier first: `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`"

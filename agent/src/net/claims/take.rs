@@ -111,7 +111,8 @@ impl<'a> Claimant<'a> {
 }
 
 fn not_taken() -> Explanation {
-    let hint = "look up PutObject in the CloudTrail data events of its bucket to see what else writes to it; a store other than S3 must support If-None-Match and If-Match";
+    let hint = "look up PutObject in the CloudTrail data events of its bucket to see what else writes to it; a store other than S3 \
+                must support If-None-Match and If-Match";
     Explanation { transient: true, ..Explanation::new("it was changed in the meantime", Some(hint.into())) }
 }
 

@@ -66,8 +66,7 @@ struct Fields {
     s3: Option<Text>,
     /// ARNs of target groups. SUCCESS is signaled once all of them find this instance healthy. Default: none.
     targets: Option<Vec<Text>>,
-    /// Units whose journal since the start of the machine is part of the evidence; `shop-*` names several. Default:
-    /// none.
+    /// Units whose journal since the machine's start is part of the evidence; `shop-*` names several. Default: none.
     logs: Option<Vec<Text>>,
     /// Which boots leave evidence. Default: `failure`.
     on: Option<On>,
