@@ -61,7 +61,7 @@ impl Hasher {
     }
 
     pub(crate) fn finish(self) -> Sha256 {
-        Sha256(self.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        Sha256(self.0.finish().as_ref().try_into().expect("SHA-256 is 32 bytes long"))
     }
 }
 

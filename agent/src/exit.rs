@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     NeverRan,
     /// `status` only: the boot had no document, so nothing was configured.
     NoDocument,
-    /// A bug of ingot.
+    /// A bug in ingot.
     Bug,
     /// AWS or the instance metadata service could not be reached in time.
     Unreachable,

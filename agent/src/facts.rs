@@ -12,11 +12,11 @@ use crate::aws::Identity;
 
 /// Every fact except tags, with its description.
 pub(crate) const FACTS: [(&str, &str); 8] = [
-    ("id", "the instance id, i-…"),
+    ("id", "the instance ID, i-…"),
     ("region", "such as eu-central-1"),
     ("zone", "the availability zone, such as eu-central-1a"),
-    ("account", "the account id, twelve digits"),
-    ("image", "the id of the AMI it was launched from"),
+    ("account", "the account ID, twelve digits"),
+    ("image", "the ID of the AMI it was launched from"),
     ("type", "such as m7g.large"),
     ("architecture", "x86_64 or arm64"),
     ("private_ip", "its private IPv4 address"),

@@ -103,7 +103,7 @@ impl fmt::Display for Explanation {
             write!(f, ": {cause}")?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
+            write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
     }
@@ -185,6 +185,6 @@ mod tests {
     #[test]
     fn prints_message_cause_and_hint_each_once() {
         let error = Outer(std::io::Error::other("permission denied"));
-        assert_eq!(Explanation::of(&error).to_string(), "cannot read /etc/x: permission denied\nhint: run as root");
+        assert_eq!(Explanation::of(&error).to_string(), "cannot read /etc/x: permission denied\n  hint: run as root");
     }
 }

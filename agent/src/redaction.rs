@@ -35,7 +35,7 @@ const MARK: &str = "[redacted]";
 /// The longest line of output that is kept, in bytes. A line of this length was cut, and may end within a secret.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024;
 
-/// How much of the last character a cut may remove, in bytes.
+/// A line that was cut is up to this many bytes shorter than the limit, so that it does not end within a character.
 const CUT_CHARACTER: usize = 3;
 
 /// The longest notation of a single character, in bytes: `\ud83d\ude00`.
@@ -44,7 +44,8 @@ const LONGEST_ESCAPE: usize = 12;
 /// How much of a broken escape may be left when it is read as plain text, in bytes.
 const BROKEN_ESCAPE: usize = 6;
 
-/// The shortest beginning of a secret that is not there by chance, in bytes.
+/// The shortest beginning of a secret that is recognized at the end of a cut line, in bytes: a shorter one may be there
+/// by chance.
 const SURELY_BEGUN: usize = 4;
 
 /// Lines of a binary secret that are shorter than this do not count as text, in bytes.
@@ -65,7 +66,7 @@ struct Known {
     bare: Needles,
     /// Whole secrets, to recognize pieces of them, because programs break long lines.
     pieces: Pieces,
-    /// Texts that may be printed although they occur in a secret.
+    /// Texts that are not secret although they occur in a secret, such as its user name.
     public: BTreeSet<String>,
     /// Scalars of secrets that are [too common](common) to be removed from a log.
     common: BTreeSet<String>,

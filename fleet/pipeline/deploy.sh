@@ -1,19 +1,20 @@
 #!/bin/bash
-# From a build to production: makes a release, and takes it through environments, one after the other. Each is deployed and
-# smoke-tested. What fails to deploy goes back by itself; what fails its smoke test is rolled back here. Either ends it, and
-# the environments after it are not touched.
+# From a build to production: makes a release, and takes it through environments, one after the other. Each is deployed
+# and smoke-tested. What fails to deploy goes back by itself; what fails its smoke test is rolled back here. Either ends
+# it, and the environments after it are not touched.
 #
 #   deploy.sh DIR|ARCHIVE ENV…
 #
 # Wants ingot-fleet, python3, fleet.yaml in the current directory, and in its environment:
 #
-#   SMOKE          program that tests an environment: gets its name as argument, the release as $RELEASE, and fails if it is bad
+#   SMOKE          program that tests an environment: gets its name as argument and the release as $RELEASE, and
+#                  fails if the environment is bad
 #   SMOKE_TIMEOUT  how long that may take, such as 300 (seconds; the default) or 10m
 #   RELEASE        name of the release; without it that of git describe
 #   TIMEOUT        how long a deployment is followed, such as 30m; 35m without it
 #
-# Exit codes: 0 all environments run the release, 1 one of them does not, 4 a deployment still goes on; 2, 75 and 78 are those
-# of ingot-fleet.
+# Exit codes: 0 all environments run the release, 1 one of them does not, 4 a deployment still goes on; 2, 75 and 78 are
+# those of ingot-fleet.
 set -euo pipefail
 
 : "${SMOKE:?is not set: the program that tests an environment}"

@@ -106,7 +106,7 @@ def main() -> None:
         troubles += [f"{region}: cannot read {one['source']}" for one in found["unreadable"]]
         troubles += [f"{region}: cannot change {one['id']}" for one in found["decisions"] if one["failed"]]
     if troubles:
-        hint = "see the causes above; packer/pipeline/housekeeping.yaml has the permissions; then run this again"
+        hint = "see the causes above; packer/pipeline/housekeeping.yaml has the permissions; then run the same command again"
         raise Failure("; ".join(troubles), hint)
 
 

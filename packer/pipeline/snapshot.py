@@ -131,7 +131,7 @@ def wait_until_completed(ec2: Any, snapshots: list[str], timeout_s: int, clock: 
     while snapshots:
         states = {one["SnapshotId"]: one["State"] for one in ec2.describe_snapshots(SnapshotIds=snapshots)["Snapshots"]}
         if "error" in states.values():
-            raise Failure(f"a snapshot failed: {states}", "run this again")
+            raise Failure(f"a snapshot failed: {states}", "run the same command again")
         if set(states.values()) == {"completed"}:
             return
         if clock.now() - begun >= timeout_s:

@@ -180,7 +180,8 @@ def main() -> None:
         for policy, release in zip(arguments.policies, releases[1:]):
             found.append(measured(operator, policy, release, Path(directory)))
             region.in_service(count)
-        # Afterwards: an update that goes back leaves another version of the launch template behind, and the next one begins with it.
+        # Afterwards: an update that goes back leaves another version of the launch template behind, and the next one
+        # begins with it.
         for figures in found:
             figures["told_after"] = told_after(operator, figures["policy"])
             region.in_service(count)

@@ -1,5 +1,6 @@
-//! The least that a boot with secrets can take: the same exchanges as ingot makes, as deep as they depend on each other,
-//! of about the same bytes, and nothing else. No TLS, no JSON, no document. `rustc --edition=2024 -O floor.rs`, standard library only.
+//! The least that a boot with secrets can take: the same exchanges as ingot makes, as deep as they depend on each
+//! other, of about the same bytes, and nothing else. No TLS, no JSON, no document. `rustc --edition=2024 -O floor.rs`,
+//! standard library only.
 //!
 //! Usage: floor IMDS_HOST:PORT AWS_HOST:PORT SECRETS PARAMETERS DATE, such as 20260101T000000Z
 

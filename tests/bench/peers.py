@@ -27,8 +27,8 @@ from bench.first_boot import FILES, PARAMETERS, SCRIPT_TAIL, SECRETS, document  
 from harness.agent import LAUNCHER  # noqa: E402
 from harness.host import container  # noqa: E402
 
-# Of the first kind, systemd knows when they are up, as of nginx. Those of the second say nothing of themselves: ingot looks
-# at such a unit once more a tenth of a second after its start, which nobody else does.
+# Of the first kind, systemd knows when they are up, as of nginx. Those of the second say nothing of themselves: ingot
+# looks at such a unit once more a tenth of a second after its start, which nobody else does.
 SERVICES = ("bench-a.service", "bench-b.service")
 SILENT = ("bench-c.service", "bench-d.service")
 UNIT = "[Service]\nType=forking\nExecStart=/bin/sh -c 'sleep infinity &'\n"

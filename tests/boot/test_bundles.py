@@ -493,6 +493,6 @@ def test_a_range_that_nobody_sends_is_told_at_the_deadline(machine, store):
     # Far longer than a call may be silent.
     store.fault = range_of({"stall": 1, "seconds": 60})
     silent = machine.boot(bundle(), "--deadline", "20s")
-    assert silent.code == UNREACHABLE and "no answer in time" in silent.failure("bundles.app"), silent
+    assert silent.code == UNREACHABLE and "no response in time" in silent.failure("bundles.app"), silent
     store.fault = range_of(None)
     assert machine.boot(bundle()).code == DONE

@@ -198,7 +198,7 @@ def test_a_holder_that_is_cut_off_stops_in_time(fleet, work, aws):
     result = cut.wait()
     assert 25 < time.monotonic() - began < 50
     failure = result.failure("commands.migrate")
-    assert result.code == UNREACHABLE and "could not be renewed for 40s" in failure and "no answer within" in failure, result
+    assert result.code == UNREACHABLE and "could not be renewed for 40s" in failure and "no response within" in failure, result
     work.was_killed()
     work.let()
     assert other.boot(work.document()).code == DONE and work.begun == 2

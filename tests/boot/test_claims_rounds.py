@@ -31,12 +31,14 @@ INSTANCES = 20
 AT_ONCE = 40
 ORDERS = list(permutations(("kill", "pause", "cut")))
 
-# In seconds: how long one is paused; how long after its last renewal a claim may be taken over, and the program has to be dead.
+# In seconds: how long one is paused; how long after its last renewal a claim may be taken over, and the program has to
+# be dead.
 PAUSED = 120
 STALE = 60
 DEAD = 45
 
-# Says who runs, and that it could not be alone; starts a daemon that has left its session and its parent; goes on until it is let.
+# Says who runs, and that it could not be alone; starts a daemon that has left its session and its parent; goes on until
+# it is let.
 PROGRAM = """
 trap '' TERM HUP INT
 exec 9>>{0}/lock

@@ -61,7 +61,7 @@ class Drain:
 
     def is_left(self):
         """Waits until it has nothing to do but to hold the lock, and ends it as systemd does."""
-        assert self.running.wait_for_line("drained; no boot starts anything again until this machine ends")
+        assert self.running.wait_for_line("drained; no boot starts anything again until this machine stops")
         self.running.process.send_signal(signal.SIGTERM)
         return self.ends()
 
@@ -194,7 +194,7 @@ def test_a_hook_that_begins_to_wait_after_the_load_balancer_let_go_is_completed(
 def test_no_boot_begins_on_a_machine_that_is_terminated(drain, agent):
     drain.begin()
     drain.terminate()
-    assert drain.running.wait_for_line("drained; no boot starts anything again until this machine ends")
+    assert drain.running.wait_for_line("drained; no boot starts anything again until this machine stops")
     boot = agent.start_boot("#ingot\nversion: 1\nfiles:\n  /etc/motd: { content: hello }\n")
     assert boot.wait_for_line("waiting for it to end")
     assert not (agent.root / "etc/motd").exists()
@@ -238,7 +238,7 @@ def test_one_by_hand_that_is_given_up_leaves_no_mark(drain, agent):
     drain.running = agent.start("drain", "--now", *drain.root)
     until("the mark for the proxy", drain.is_hidden, drain.running)
     drain.running.process.send_signal(signal.SIGTERM)
-    assert "the drain was cancelled" in drain.ends(FAILED).stderr and not drain.is_hidden()
+    assert "the drain was canceled" in drain.ends(FAILED).stderr and not drain.is_hidden()
 
 
 def test_by_hand_it_drains_at_once_and_says_what_it_waits_for(drain, aws):

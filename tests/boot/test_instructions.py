@@ -20,8 +20,8 @@ from harness.host import sized
 KNOWN = Path(__file__).with_name("instructions.json")
 # What another order of functions in the binary makes. What is worse, or so much better that it is to be kept, fails.
 DRIFT = 0.02
-# Threads read what a file is compared with. How often they wait for each other is up to the machine: less so on one processor,
-# and in the best of three runs.
+# Threads read what a file is compared with. How often they wait for each other is up to the machine: less so on one
+# processor, and in the best of three runs.
 WITH_THREADS = {"render": 0.15}
 # What is left of the machine, and of chance.
 NOISE = 0.002

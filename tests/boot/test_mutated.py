@@ -9,8 +9,8 @@ from harness.agent import BAD_DOCUMENT, DONE, REPOSITORY, USAGE, binary
 from harness.chance import seed
 
 DOCUMENTS = REPOSITORY / "tests/documents"
-# So many are checked by one shell, which hands its limits on: KiB of memory, seconds of CPU. 152 is its word for who took
-# more of those, 134 for an abort, which is what becomes of who took more memory; a panic is ingot's 70.
+# So many are checked by one shell, which hands its limits on: KiB of memory, seconds of CPU. 152 is its word for who
+# took more of those, 134 for an abort, which is what becomes of who took more memory; a panic is ingot's 70.
 BATCH = 500
 SHELL = """
 ulimit -d 131072; ulimit -t 5

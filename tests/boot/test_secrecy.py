@@ -65,7 +65,8 @@ def test_no_secret_shows_in_any_of_its_spellings(agent, aws):
         spelled |= {f"base64 {at}": packed, f"unpadded {at}": packed.rstrip("="), f"url {at}": packed.replace("+", "-").replace("/", "_")}
     text = "\n".join(f"{name}: {spelling}" for name, spelling in spelled.items())
     script = f"cat <<'X'\n{text}\nX"
-    # What is printed has to be known before the secret is: the document holds it, so it is not part of what is looked at.
+    # What is printed has to be known before the secret is: the document holds it, so it is not part of what is looked
+    # at.
     result = agent.boot(printing(script))
     assert result.code == FAILED, result
     lines = [line.removeprefix("commands.x| ") for line in result.stderr.splitlines() if line.startswith("commands.x| ")]

@@ -104,7 +104,7 @@ services:
     boot.yaml:8:3: warning: plain.service can be reloaded only if the image has an ExecReload= for it: /etc/systemd/system/plain.service has none
         8 |   plain.service: { reload_on: [files./etc/plain.conf] }
           |   ^
-     hint: give /etc/systemd/system/plain.service an ExecReload=, if no drop-in of the image has one
+      hint: give /etc/systemd/system/plain.service an ExecReload=, if no drop-in of the image has one
 
     no mistakes in 6 steps, 1 warning
     --- stderr ---
@@ -117,7 +117,7 @@ services:
 fn a_document_that_is_not_there_is_named() {
     insta::assert_snapshot!(Ingot::new(["check", "nowhere.yaml"]).run().exits(78), @r"
     nowhere.yaml does not exist
-     hint: correct the path
+      hint: correct the path
     --- exit code 78 ---
     ");
 }
@@ -132,12 +132,12 @@ fn several_documents_are_layers_and_each_mistake_names_its_own() {
     base.yaml:4:25: `values.evn` refers to nothing
         4 |   /etc/a: { content: "{{values.evn}}" }
           |                         ^
-     hint: did you mean values.env?
+      hint: did you mean values.env?
 
     top.yaml:4:25: `values.prot` refers to nothing
         4 |   /etc/b: { content: "{{values.prot}}" }
           |                         ^
-     hint: did you mean values.port?
+      hint: did you mean values.port?
     --- exit code 78 ---
     "#);
 }
@@ -299,7 +299,7 @@ fn a_marker_that_an_instance_does_not_accept_is_shown_with_its_line() {
     boot.yaml:2:3: the marker `#ingot` is not at the start of its line
         2 |   #ingot
           |   ^
-     hint: write `#ingot` at the start of its line; in Terraform, `<<-` removes the indentation of a heredoc
+      hint: write `#ingot` at the start of its line; in Terraform, `<<-` removes the indentation of a heredoc
     --- exit code 78 ---
     ");
 }

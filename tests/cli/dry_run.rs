@@ -154,7 +154,7 @@ fn a_template_that_is_missing_is_a_mistake_of_the_document() {
     boot.yaml:3:23: the template file /etc/ingot/templates/a.hbs does not exist
         3 |   /etc/a: { template: a.hbs }
           |                       ^
-     hint: bake it into the image there; on a dev box, put it into templates/ next to the document
+      hint: bake it into the image there; on a dev box, put it into templates/ next to the document
     --- exit code 78 ---
     ");
 }

@@ -73,7 +73,8 @@ fn every_verb_says_what_json_it_prints() {
     let section = |verb: &str| page.split(&format!("\n## {verb}\n")).nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
     let told = |verb: &str| section(verb).rsplit("<!-- end -->").next().unwrap_or_default().contains("With `--json`: ");
     let silent: Vec<String> = commands().into_iter().filter(|verb| !told(verb) && section(verb).contains("<!-- help")).collect();
-    // Schema, completions and man pages have forms of their own. `render` and `plan` have theirs between other paragraphs.
+    // Schema, completions and man pages have forms of their own. `render` and `plan` have theirs between other
+    // paragraphs.
     assert_eq!(silent, ["completions", "man", "schema"]);
 }
 

@@ -25,7 +25,7 @@ def release(fleet, **env):
         ({"kind": "throttled", "operation": "PutObject"}, UNREACHABLE, "SlowDown"),
         ({"kind": "internal", "operation": "GetObject"}, UNREACHABLE, "InternalError"),
         ({"kind": "unavailable", "operation": "PutObject"}, UNREACHABLE, "ServiceUnavailable"),
-        ({"kind": "reset", "operation": "GetObject"}, UNREACHABLE, "AWS gave no answer"),
+        ({"kind": "reset", "operation": "GetObject"}, UNREACHABLE, "AWS sent no response"),
         ({"kind": "error", "type": "ExpiredToken", "message": "The provided token has expired.", "status": 400}, FAILED, "aws sso login"),
         ({"kind": "error", "type": "InvalidAccessKeyId", "message": "No such key.", "status": 403}, FAILED, "not valid"),
         ({"kind": "elsewhere", "operation": "GetObject"}, FAILED, "in another region"),
@@ -75,7 +75,7 @@ def test_no_region_and_no_credentials(app):
 
 def test_nobody_answers(app):
     result = release(app, AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    assert result.code == UNREACHABLE and "AWS gave no answer" in result.stderr, result
+    assert result.code == UNREACHABLE and "AWS sent no response" in result.stderr, result
 
 
 @pytest.mark.parametrize("verb", [("release", "app", "--name", "v1"), ("releases",), ("releases", "prune", "--yes"), ("config", "prod"), ("render", "prod")])

@@ -246,7 +246,7 @@ def test_a_launch_template_that_gets_another_version_during_the_look_is_a_source
     answer = images_calls.describe_launch_templates(account, {})
     account.templates[id]["versions"][2] = {"ImageId": account.image(PIPELINE)}
     account.answers["DescribeLaunchTemplates"] = answer
-    assert look(account)["unreadable"][0]["why"] == f"{id} was changed during the look; run this again"
+    assert look(account)["unreadable"][0]["why"] == f"{id} was changed during the look; run the same command again"
 
 
 @pytest.mark.parametrize(

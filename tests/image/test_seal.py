@@ -152,7 +152,7 @@ def live(image, disks):
 
 def test_the_machine_itself_is_scrubbed_if_it_is_one_to_make_images_of(image, live):
     done = live("--scrub", user=1000)
-    assert done.returncode == USAGE and "hint: run it with sudo" in done.stderr, done
+    assert done.returncode == USAGE and "hint: run this command with sudo" in done.stderr, done
 
     image.path("/etc/ingot").rename(image.path("/etc/elsewhere"))
     done = live("--scrub")

@@ -36,7 +36,8 @@ def renamed(text: str, name: str) -> str:
 
 
 def nothing_lost(result: dict, *generations: str) -> None:
-    # nginx before 1.27.4 closes idle connections when it is reloaded; a client that sends at that moment sees them closed.
+    # nginx before 1.27.4 closes idle connections when it is reloaded; a client that sends at that moment sees them
+    # closed.
     assert [loss for loss in result["losses"] if "status" in loss["why"]] == [], result["losses"]
     assert result["lost"] < result["sent"] / 100, result["losses"]
     assert result["sent"] > 300 and set(result["generations"]) == set(generations), result["generations"]

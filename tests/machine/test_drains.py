@@ -118,7 +118,8 @@ def test_messages_in_hand_are_finished_or_visible_at_once(machine):
     machine.wait_for(lambda: machine.messages("came") == "20", 60, "20 messages in hand")
     begun = machine.terminate()
     machine.wait_for(lambda: machine.depth() == (10, 0), 40, f"ten messages to be visible\n{machine.journal('-u', UNIT, '-u', WORKER)}")
-    # Noticed within 5 s, and what is not done within `grace` is others' within a second; moto and this test take their time.
+    # Noticed within 5 s, and what is not done within `grace` is others' within a second; moto and this test take their
+    # time.
     assert time.monotonic() - begun < 5 + 15 + 3
     machine.is_over()
     assert machine.messages("done") == "10"

@@ -7,8 +7,8 @@ from harness.host.platforms import Platform
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
-# The hooks of each, whether it speaks WebSocket, variables that its process has besides those of the document, how its broken
-# release fails, and a program without which it cannot run.
+# The hooks of each, whether it speaks WebSocket, variables that its process has besides those of the document, how its
+# broken release fails, and a program without which it cannot run.
 PLATFORMS = {
     "flask": (["predeploy"], True, {"FLASK_ENV": "production", "PYTHONUNBUFFERED": "1"}, "exited with", "python3"),
     "express": (["prebuild", "postdeploy"], True, {}, "exited with", "npm"),

@@ -316,6 +316,6 @@ def test_a_recording_ends_by_itself_and_needs_root(volume):
     assert recorded.code == DONE and recorded.json == {"paths": []}, recorded
     nobody = ["setpriv", "--reuid=65534", "--clear-groups", str(binary()), "record-preload", "--for", "300ms", "/"]
     refused = subprocess.run(nobody, capture_output=True, text=True)
-    assert refused.returncode == 1 and "hint: run this as root" in refused.stderr, refused
+    assert refused.returncode == 1 and "hint: run this command as root" in refused.stderr, refused
     nowhere = volume.agent.run("record-preload", "--for", "300ms", "/nowhere")
     assert nowhere.code == 1 and "/nowhere" in nowhere.stderr

@@ -131,7 +131,7 @@ def test_other_settings_restart_it_once_it_has_finished(machine):
     machine.succeed(machine.text(concurrency=3))
     assert machine.show(UNIT, "MainPID")["MainPID"] != before
     assert [line.split()[0] for line in machine.messages()] == ["came", "done"], "it was not cut off"
-    assert "of 3 in hand" in machine.must("ingot", "status", "worker", "jobs")
+    assert "of 3 in progress" in machine.must("ingot", "status", "worker", "jobs")
 
 
 def test_a_stop_takes_as_long_as_what_is_in_hand_and_no_longer_than_the_drain(machine):

@@ -117,8 +117,8 @@ def test_monitoring_takes_its_time_and_stays_that_of_the_stack():
 
 # The verbs.
 
-# It boots for a minute, and its health checks fail two and a half minutes after its start, which is more than a minute after it
-# was found healthy. The group replaces it, by the next one that gets sick.
+# It boots for a minute, and its health checks fail two and a half minutes after its start, which is more than a minute
+# after it was found healthy. The group replaces it, by the next one that gets sick.
 SICK = Outcome(boot=MINUTE, sick_after=2.5 * MINUTE)
 ALARM = "shop-prod-unhealthy"
 

@@ -23,8 +23,9 @@ POLICIES = ["all_at_once", "rolling", "rolling_with_batch", "immutable"]
 # So many deployments of each.
 TIMES = 2
 BOOT = 15
-# How much the estimate may differ: of all deployments together, and of those of one policy. A launch takes 1 to 8 s, and each of
-# the thirty answers that a deployment waits for up to 2 s, so that a single one may differ by more than a tenth.
+# How much the estimate may differ: of all deployments together, and of those of one policy. A launch takes 1 to 8 s,
+# and each of the thirty answers that a deployment waits for up to 2 s, so that a single one may differ by more than a
+# tenth.
 ALL, OF_A_POLICY = 0.1, 0.2
 # A hook waits for 30 s.
 TENTH = Pace(schedule=50, patience=10)

@@ -172,7 +172,7 @@ def test_a_certificate_of_another_region_changes_nothing(tmp_path, region, opera
 def test_a_role_that_is_too_narrow_is_told_before_anything_begins(region, operator, action):
     region.engine.rights = {action: "implicitDeny"}
     refused = operator("deploy", "prod", "--release", "v2")
-    assert refused.code == FAILED and f"may not {action} on arn:aws:" in refused.stderr, refused
+    assert refused.code == FAILED and f"is not allowed to perform {action} on arn:aws:" in refused.stderr, refused
     assert f"hint: allow {action} on arn:aws:" in refused.stderr and operator.states() == ["good"], refused
     assert operator("plan", "prod", "--release", "v2").code == DONE, "it writes nothing"
     # A rollback must not need more of AWS than it takes.
@@ -247,4 +247,4 @@ def test_what_answers_in_place_of_aws_is_shown(region, operator):
     region.recover()
     region.fault("status", "cloudformation", operation="DescribeStacks", **page)
     told = operator("status", "prod")
-    assert told.code == 75 and "the response is not a valid answer of AWS" in told.stderr and "Guest netw" in told.stderr, told
+    assert told.code == 75 and "the response is not a valid AWS response" in told.stderr and "Guest netw" in told.stderr, told

@@ -198,7 +198,7 @@ def test_plan_says_how(region, operator):
     planned = operator("plan", "prod", "--release", "v2")
     assert planned.code == DONE, planned
     assert "in_place: 1 instance at a time, 3 batches for 3" in planned.stdout, planned
-    assert "meanwhile at least 3 of 3 serve, and at most 3 run" in planned.stdout, planned
+    assert "in the meantime, at least 3 of 3 serve, and at most 3 run" in planned.stdout, planned
     assert "boot in place" in planned.stdout, planned
 
 
@@ -206,7 +206,7 @@ def test_an_application_that_stops_first_is_refused(tmp_path, region):
     document = BOOTED.replace("user: shop,", "user: shop, overlap: false,")
     operator = Operators(tmp_path, region, document=document, prod=PROD)
     checked = operator("check")
-    assert checked.code == 78 and "`in_place` would lose requests: because of `overlap`, the former release" in checked.stdout, checked
+    assert checked.code == 78 and "`in_place` would lose requests: because of `overlap`, the previous release" in checked.stdout, checked
 
 
 @pytest.mark.slow

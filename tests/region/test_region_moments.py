@@ -25,7 +25,7 @@ def test_a_question_that_is_not_answered_leaves_fleet_yaml_as_it_is(tmp_path, re
     assert code == -signal.SIGINT and "with other values of Document" in said, said
     assert (tmp_path / "fleet.yaml").read_text() == before and "\x1b[?25l" not in said, "the cursor is hidden for good"
     code, said = operator.at_a_terminal("n", "set", "prod", "LEVEL=debug")
-    assert code == FAILED and "nothing was changed" in said and "restored the former text" not in said, said
+    assert code == FAILED and "nothing was changed" in said and "restored the previous text" not in said, said
     code, said = operator.at_a_terminal("yes", "set", "prod", "LEVEL=debug")
     assert code == DONE and "LEVEL: debug" in (tmp_path / "fleet.yaml").read_text(), said
 

@@ -239,7 +239,7 @@ def test_fleet_yaml_is_as_before_where_properties_do_not_work(tmp_path):
         before = (tmp_path / "fleet.yaml").read_text()
         failed = operator("set", "prod", "LEVEL=debug")
         assert failed.code == FAILED and "deployment 2 of prod is failed" in failed.stderr, failed
-        assert "restored the former text of " in failed.stderr and (tmp_path / "fleet.yaml").read_text() == before, failed
+        assert "restored the previous text of " in failed.stderr and (tmp_path / "fleet.yaml").read_text() == before, failed
         region.in_service(2)
         for given, code, said in [
             (("prod", "LEVEL"), USAGE, "expected KEY=VALUE"),

@@ -101,7 +101,7 @@ def test_a_new_release_is_planned_and_takes_as_long_as_is_said(tmp_path):
         assert lines[0] == "deployment 3 of prod", shown
         assert ["release", "v2", "->", "v1"] in [line.split() for line in lines], shown
         assert "rolling: 1 instance at a time, 2 batches for 2" in lines, shown
-        assert "meanwhile at least 1 of 2 serve, and at most 2 run" in lines, shown
+        assert "in the meantime, at least 1 of 2 serve, and at most 2 run" in lines, shown
         assert any(line.startswith("deployment 2 took ") for line in lines), shown
         assert any(line.startswith("  2 x ") and line.endswith(" launch and boot (4 launches seen)") for line in lines), shown
 

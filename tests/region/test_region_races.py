@@ -69,7 +69,7 @@ def test_whoever_sees_it_fail_takes_the_properties_back(tmp_path, command, code)
         assert begun.code == STILL_UNDER_WAY and "keeps the new properties" in begun.stderr, begun
         assert file.read_text() != before and region.settled("shop-prod") == "UPDATE_ROLLBACK_COMPLETE"
         seen = operator(*command)
-        assert seen.code == code and "restored the former text of " in seen.stderr, seen
+        assert seen.code == code and "restored the previous text of " in seen.stderr, seen
         assert file.read_text() == before and operator.states() == ["good", "failed"]
         assert operator("deploy", "prod", "--release", "v2").code == DONE
         assert "LEVEL" not in document(operator)

@@ -196,7 +196,7 @@ def test_an_edge_in_a_wrong_state_has_a_way_out(operator, region):
     for status, words in {
         "UPDATE_ROLLBACK_FAILED": "continue-update-rollback --stack-name shop-edge-main",
         "UPDATE_FAILED": "rollback-stack --stack-name shop-edge-main",
-        "UPDATE_IN_PROGRESS": "run this again when that operation has ended",
+        "UPDATE_IN_PROGRESS": "run the same command again when that operation has finished",
         "DELETE_FAILED": "edge main --delete",
     }.items():
         with region.engine.lock:

@@ -179,7 +179,7 @@ impl Imds {
         read.unwrap_or_else(|_| {
             let impostor = last.as_ref().is_some_and(|again| again.impostor);
             let last = last.map(|again| again.why).or(waiting.map(|waiting| waiting.last));
-            Err(ImdsError::Unreachable { waited: budget, last: last.unwrap_or_else(|| "no answer in time".into()), impostor })
+            Err(ImdsError::Unreachable { waited: budget, last: last.unwrap_or_else(|| "no response in time".into()), impostor })
         })
     }
 

@@ -106,7 +106,7 @@ pub(crate) enum ImdsError {
     NotFound { path: String },
     #[error("the instance metadata service refused {path} with status {status}")]
     Refused { path: String, status: u16 },
-    #[error("the instance metadata service gave an unexpected answer for {path}: {why}")]
+    #[error("the instance metadata service gave an unexpected response for {path}: {why}")]
     Malformed { path: String, why: String },
 }
 
@@ -119,14 +119,16 @@ impl Failure for ImdsError {
             Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
             Self::Unreachable { impostor: true, .. } => {
-                "find out what answers in place of IMDS, such as a proxy: `curl -v http://169.254.169.254/latest/`".into()
+                "run `curl -v http://169.254.169.254/latest/` to see which server answers in place of IMDS, such as a proxy".into()
             }
             Self::Unreachable { impostor: false, .. } => {
                 "check the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
             }
             Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),
             Self::NotFound { path } if path.contains("security-credentials") => "give the instance an instance profile with a role".into(),
-            Self::NotFound { .. } | Self::Refused { .. } | Self::Malformed { .. } => "look for an incomplete stand-in for IMDS".into(),
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Malformed { .. } => {
+                "run `curl -v http://169.254.169.254/latest/` to see whether an incomplete server answers in place of IMDS".into()
+            }
         })
     }
 

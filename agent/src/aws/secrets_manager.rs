@@ -23,7 +23,7 @@ use crate::text::SecretText;
 pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
 
 /// The error for an output that has the type of another operation, which cannot happen.
-const OTHER: &str = "the answer does not belong to this call";
+const OTHER: &str = "the response does not belong to this call";
 
 /// Secrets Manager.
 #[async_trait(?Send)]

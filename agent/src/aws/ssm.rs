@@ -45,7 +45,7 @@ pub(crate) enum ParameterValue {
 }
 
 /// The error for an output that has the type of another operation, which cannot happen.
-const OTHER: &str = "the answer does not belong to this call";
+const OTHER: &str = "the response does not belong to this call";
 
 /// More pages than any tree fills: an account has 10 000 standard parameters, 10 to a page.
 const PAGE_LIMIT: usize = 1_000;

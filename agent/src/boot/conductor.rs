@@ -92,7 +92,7 @@ impl Boot {
     /// but runs the release in force.
     async fn halted(&self, asked: Asked<'_>) -> Halt {
         match (stopped(self.request.deadline, self.clock(), asked).await, &self.request.release) {
-            (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("request the release again".into()), ..why }),
+            (Halt::Asked(why), Some(asked)) => Halt::Asked(Explanation { hint: Some(asked.wanted.again()), ..why }),
             (halt, _) => halt,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The release is a layer on top of user data, with `values.release` and `values.release_sha256`, kept for this
 //! instance alone in `/var/lib/ingot/instances/ID/release.yaml`. A boot that requests a release has the layer in
-//! memory. It writes the file when the steps have succeeded, before any signal is sent; until then the former release
+//! memory. It writes the file when the steps have succeeded, before any signal is sent; until then the previous release
 //! is in force, and a reboot in between returns to it. In a warm pool only a part of the document has run, so nothing
 //! is kept there. Nothing is changed until the bundles of the release have been downloaded and verified:
 //! [`put_release_first`](Plan::put_release_first).
@@ -64,7 +64,7 @@ impl Boot {
         let Some(last) = last.filter(|last| last.boot_id == boot_id && last.asked_us > microseconds(asked)) else { return Ok(()) };
         let then = if last.is_kept { "is in force" } else { "failed after it had changed this instance" };
         let message = format!("{} was requested after {}, and {then}", last.release, asked.wanted);
-        Err(Stop::Superseded(Explanation::new(message, Some("request the wanted release again".into()))))
+        Err(Stop::Superseded(Explanation::new(message, Some(asked.wanted.again()))))
     }
 
     /// Remembers a request that found everything in place already: it still counts as the last one.
@@ -162,7 +162,7 @@ impl Boot {
         let kept = match missing {
             Some(bundle) => {
                 let message = format!("{bundle} failed and is `required: false`: the release is incomplete");
-                Err(Explanation::new(message, Some(format!("find out why {bundle} failed, and request the release again"))))
+                Err(Explanation::new(message, Some(format!("see with `ingot status` why {bundle} failed, then {}", wanted.again()))))
             }
             None => tokio::select! {
                 biased;
@@ -180,7 +180,7 @@ impl Boot {
                 self.mark_kept(Some(true));
             }
             Err(why) => {
-                let hint = why.hint.clone().or_else(|| Some("find out why, and request the release again".into()));
+                let hint = why.hint.clone().or_else(|| Some(format!("correct the cause, then {}", wanted.again())));
                 let message = format!("{wanted} is not kept; a reboot returns to the previous release: {}", why.message);
                 self.amend_error(&Explanation { message, hint, ..why });
             }
@@ -193,8 +193,9 @@ impl Boot {
         let Some((_, wanted, missing)) = self.in_hand() else { return };
         let is_kept = self.release.borrow().as_ref().and_then(|in_hand| in_hand.is_kept);
         if self.world().phase == Phase::Warm {
-            let why = "it is not kept, because this instance is in a warm pool: request it again once the instance is in service";
-            let amend = |release: &mut ReleaseReport| release.not_kept = Some(why.to_owned());
+            let why =
+                format!("it is not kept, because this instance is in a warm pool: {} once the instance is in service", wanted.again());
+            let amend = |release: &mut ReleaseReport| release.not_kept = Some(why.clone());
             return self.recorder.amend(|report| report.release.iter_mut().for_each(amend));
         }
         let is_told = self.recorder.report().error.is_some();
@@ -202,7 +203,7 @@ impl Boot {
             self.not_known(&wanted, "the boot was stopped while this was being written");
         } else if !is_told && is_kept == Some(false) && !self.recorder.report().has_failed() {
             let message = format!("{wanted} is not kept; a reboot returns to the previous release: the boot was stopped too early");
-            self.amend_error(&Explanation::new(message, Some("request the release again".into())));
+            self.amend_error(&Explanation::new(message, Some(wanted.again())));
         }
         let has_changed = |report: &Report| report.steps.iter().any(|step| step.address.kind() != "signals" && !step.changes.is_empty());
         if missing.is_some() || is_kept != Some(true) && !has_changed(&self.recorder.report()) {
@@ -242,7 +243,7 @@ impl Boot {
 
     fn not_known(&self, wanted: &Wanted, why: &str) {
         let message = format!("it is not known whether {wanted} is kept: {why}");
-        self.amend_error(&Explanation::new(message, Some("request it again".into())));
+        self.amend_error(&Explanation::new(message, Some(wanted.again())));
     }
 
     fn amend_error(&self, why: &Explanation) {

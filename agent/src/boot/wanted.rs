@@ -73,6 +73,11 @@ impl Wanted {
         };
         (wanted.layer().as_deref().unwrap_or(Self::NO_LAYER) == text).then_some(wanted)
     }
+
+    /// The hint to request this release once more.
+    pub(super) fn again(&self) -> String {
+        format!("run `ingot boot --release {self}` again")
+    }
 }
 
 impl FromStr for Wanted {
@@ -94,7 +99,7 @@ impl FromStr for Wanted {
         let is_hex = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         match Sha256::parse(digits).filter(|_| is_hex) {
             Some(sha256) => Ok(Self::Release { name: name.to_owned(), sha256 }),
-            None => Err(Objection::new(format!("`{digits}` is not a SHA-256 digest"), "write the 64 digits that `sha256sum` prints")),
+            None => Err(Objection::new(format!("`{digits}` is not a SHA-256 digest"), "write the 64 digits that `sha256sum FILE` prints")),
         }
     }
 }

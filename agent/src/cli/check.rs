@@ -10,10 +10,11 @@ use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 use crate::rehearse::prepare::{self, Prepared};
 
-/// Report every error of a document
+/// Report every mistake in a document
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are merged as layers, the last one on top; - is standard input, a directory all layers in it
+    /// Boot documents; several are merged as layers, the last one on top; - is standard input, a directory all layers
+    /// in it
     #[arg(required_unless_present = "layers", value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
     /// Directory of the image's layers, which come before DOCUMENT

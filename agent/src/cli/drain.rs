@@ -13,8 +13,8 @@ use crate::host::environment::{self, Environment};
 
 /// Watch for the end of this machine, and finish its work in order
 ///
-/// `ingot-drain.service` runs it with the settings that the boot has written from `drains:` of the document. With --now, it does
-/// at once what it would do then.
+/// `ingot-drain.service` runs it with the settings that the boot has written from `drains:` of the document. With
+/// --now, it does at once what it would do then.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Drain this machine now

@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args) -> Exit {
     let read = match DiskFiles::new(None).read(&args.from, LIMIT).await {
         Ok(Some(content)) => of_bytes(&content).map_err(|_| format!("{at} was not written by ingot")),
         Ok(None) => Err(format!("{at} does not exist\n  hint: wait for ingot.service, or run `ingot boot`")),
-        Err(error) => Err(format!("{error}\n  hint: run it as root: the output contains secrets")),
+        Err(error) => Err(format!("{error}\n  hint: run this command as root: the output contains secrets")),
     };
     match read.and_then(|known| args.answer(known)) {
         Ok(text) => {

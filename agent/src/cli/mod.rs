@@ -51,7 +51,7 @@ enum Command {
     Boot(boot::Args),
     /// Rehearse a boot: needs no root and no network, and changes nothing outside --out
     DryRun(dry_run::Args),
-    /// Report every error of a document
+    /// Report every mistake in a document
     Check(check::Args),
     /// Show the merged document, each key with the layer it is from
     Show(show::Args),
@@ -225,7 +225,7 @@ fn report_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         let what = panic.payload().downcast_ref::<&'static str>().map_or_else(String::new, |what| format!(": {what}"));
-        talk(&format!("this is a bug of ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
+        talk(&format!("this is a bug in ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
         outlet::finish();
         std::process::exit(Exit::Bug.code().into());
     }));

@@ -33,7 +33,7 @@ impl Remembered {
         };
         let Some(id) = identity::dmi(&*disk).await else {
             talk(
-                "the instance id is not known from this machine: `ingot boot` asks the instance metadata service for it, and restores the mounts",
+                "the instance ID is not known from this machine: `ingot boot` asks the instance metadata service for it, and restores the mounts",
             );
             return Ok(None);
         };

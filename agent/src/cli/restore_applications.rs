@@ -12,7 +12,8 @@ use crate::steps::application::bring_back;
 
 /// Start this instance's applications again after a reboot, without network or document
 ///
-/// Each application runs in the release that served last. One whose environment holds a secret is started by `ingot boot`.
+/// Each application runs in the release that served last. One whose environment holds a secret is started by `ingot
+/// boot`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -84,15 +84,17 @@ async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> R
         return Ok(None);
     }
     if !builder::is_root() {
-        return Ok(Some("only root can read all of this machine\nhint: run it with sudo, or name another image with --root".into()));
+        return Ok(Some(
+            "only root can read all of this machine\n  hint: run this command with sudo, or name another image with --root".into(),
+        ));
     }
     if let Some(holder) = lock::holder(Path::new(lock::BOOT), files).await? {
         let who = holder.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-        return Ok(Some(format!("ingot is booting this machine{who}\nhint: wait until it ends with `ingot status --wait`")));
+        return Ok(Some(format!("ingot is booting this machine{who}\n  hint: wait for it to finish with `ingot status --wait`")));
     }
     let refused = if scrub { builder::objection(&Scrubber::open(root)?)? } else { None };
     Ok(refused.map(|why| {
-        format!("this machine is not scrubbed: {why}\nhint: run this on the machine that becomes the image, or name an image with --root")
+        format!("this machine is not scrubbed: {why}\n  hint: run this command on the machine that becomes the image, or name an image with --root")
     }))
 }
 

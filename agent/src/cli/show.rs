@@ -25,8 +25,8 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Show the merged document, each key with the layer it is from
 ///
-/// The output is itself a boot document. Without DOCUMENT, it is the document in force on this instance: the layers of the
-/// image, user data and what they include, and the release of `ingot boot --release`.
+/// The output is itself a boot document. Without DOCUMENT, it is the document in force on this instance: the layers of
+/// the image, user data and what they include, and the release of `ingot boot --release`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Boot documents to merge as layers, the last one on top; - is standard input

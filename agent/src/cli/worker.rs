@@ -32,8 +32,8 @@ use crate::worker::{Begin, Cron, Daemon, Found};
 
 /// Take messages from a queue and post them to an application, until SIGTERM
 ///
-/// `ingot-worker@NAME.service` runs it with the settings that the boot has written. With --user-data, it takes them from a
-/// document and runs in the foreground, with your own AWS credentials if there are any.
+/// `ingot-worker@NAME.service` runs it with the settings that the boot has written. With --user-data, it takes them
+/// from a document and runs in the foreground, with your own AWS credentials if there are any.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the worker in the document

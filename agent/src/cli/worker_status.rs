@@ -17,7 +17,7 @@ use crate::worker::status::{Doing, Status, path};
 /// The largest status that is read, in bytes. It has one line for each kind of failure.
 const LIMIT: u64 = 1 << 20;
 
-/// Show what a worker does: messages in hand, handled and failed
+/// Show what a worker does: messages in progress, handled and failed
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the worker in the document
@@ -68,7 +68,7 @@ fn word(status: Option<&Status>, exit: Exit) -> &'static str {
 fn text(status: Option<&Status>, exit: Exit, now: Timestamp) -> String {
     let word = word(status, exit);
     let Some(status) = status else { return format!("{word}\n") };
-    let mut text = format!("{word}: {}, {} of {} in hand\n", status.queue, status.in_hand, status.concurrency);
+    let mut text = format!("{word}: {}, {} of {} in progress\n", status.queue, status.in_hand, status.concurrency);
     if let Some(waiting) = &status.waiting {
         text.push_str(&format!("waiting: {waiting}\n"));
     }
@@ -83,7 +83,7 @@ fn text(status: Option<&Status>, exit: Exit, now: Timestamp) -> String {
     }
     text.push_str(&format!(", since {}\n", status.started_at));
     if let Some(age) = age(status, now) {
-        text.push_str(&format!("oldest message in hand: {} s\n", age.as_secs()));
+        text.push_str(&format!("oldest message in progress: {} s\n", age.as_secs()));
     }
     if status.duplicates > 0 {
         text.push_str(&format!("deleted {} duplicate messages of periodic tasks\n", status.duplicates));
@@ -105,7 +105,7 @@ fn text(status: Option<&Status>, exit: Exit, now: Timestamp) -> String {
     text
 }
 
-/// The age of the oldest message in hand.
+/// The age of the oldest message in progress.
 fn age(status: &Status, now: Timestamp) -> Option<Duration> {
     let age = now.as_millisecond().saturating_sub(status.oldest_sent_ms?);
     Some(Duration::from_millis(u64::try_from(age).unwrap_or(0)))
@@ -144,10 +144,10 @@ mod tests {
         };
         let now = "2019-11-14T00:47:12Z".parse().unwrap();
         insta::assert_snapshot!(text(Some(&status), Exit::Degraded, now), @"
-        paused: shop-jobs, 3 of 50 in hand
+        paused: shop-jobs, 3 of 50 in progress
         waiting: connection refused
         handled 120, failed 4 (500: 3, refused: 1), since 2019-11-14T00:00:00Z
-        oldest message in hand: 12 s
+        oldest message in progress: 12 s
         task nightly: next 2019-11-15T02:30:00Z, sent 3, last 2019-11-14T02:30:00Z, missed 1, last 2019-11-13T02:30:00Z
           access denied
         last error: message a1: 500 (2019-11-14T00:47:00Z)

@@ -183,7 +183,7 @@ impl fmt::Display for DocumentError {
                 write!(f, "\n{:>5} | {shown}\n      | {:>column$}", place.line, "^")?;
             }
             if let Some(hint) = &mistake.hint {
-                write!(f, "\n hint: {hint}")?;
+                write!(f, "\n  hint: {hint}")?;
             }
         }
         Ok(())
@@ -290,7 +290,7 @@ mod tests {
         shop.yaml:2:3: unknown key `servces`
             2 |   servces: {}
               |   ^
-         hint: did you mean `services`?
+          hint: did you mean `services`?
         ");
     }
 

@@ -147,7 +147,7 @@ impl Include {
             None => None,
             Some(text) => match Sha256::parse(&text) {
                 Some(sha256) => Some(sha256),
-                None => return wrong("`sha256` is not a SHA-256 digest", "write the 64 digits that `sha256sum` prints"),
+                None => return wrong("`sha256` is not a SHA-256 digest", "write the 64 digits that `sha256sum FILE` prints"),
             },
         };
         Ok(Self { what, sha256, place: place.clone() })
@@ -199,7 +199,11 @@ pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, object
                     && Sha256::of(&content) != sha256
                 {
                     let message = format!("the SHA-256 of {include} is {}, expected {sha256}", Sha256::of(&content));
-                    layers.mistakes.push(Mistake::at(&include.place, message, "correct `sha256`, or find out who replaced the document"));
+                    layers.mistakes.push(Mistake::at(
+                        &include.place,
+                        message,
+                        "correct `sha256`, or restore the document that it belongs to: another one has replaced it",
+                    ));
                     continue;
                 }
                 let mut own = Layers::default();

@@ -119,7 +119,7 @@ pub(crate) struct Common {
     /// When the step is due in a warm pool. Default: `warm`; `serve` for services, `cloudformation` signals and their
     /// dependents.
     pub(crate) phase: Option<Phase>,
-    /// Whether the step is there: true, false, or a template of values and facts that becomes one of them. Default: true.
+    /// Whether the step is there: true, false, or a template of values and facts that renders to either. Default: true.
     pub(super) when: Option<When>,
 }
 

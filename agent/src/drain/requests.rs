@@ -65,13 +65,13 @@ impl Requests {
         match seen {
             Seen::Listed(groups) if groups.is_empty() => Turn::Over("no target group lists this instance".into()),
             Seen::Listed(groups) => Turn::Wait(format!("the load balancer to deregister this instance: {}", groups.join(", "))),
-            Seen::Unknown => Turn::Wait("the time for requests to end".into()),
+            Seen::Unknown => Turn::Wait("the time for requests to finish".into()),
             Seen::Accepted(count) => {
                 let (_, since) = *self.accepted.get_or_insert((count, now));
                 let since = if self.accepted.is_some_and(|(known, _)| known != count) { now } else { since };
                 self.accepted = Some((count, since));
                 if self.to_the_end {
-                    return Turn::Wait("the time for requests to end".into());
+                    return Turn::Wait("the time for requests to finish".into());
                 }
                 match (self.deregistration.saturating_sub(now), QUIET.saturating_sub(now - since)) {
                     (Duration::ZERO, Duration::ZERO) => Turn::Over(format!("no connection for {:?}", whole(now - since))),
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn an_interrupted_machine_serves_as_long_as_it_can() {
         let mut requests = Requests::new(Duration::from_secs(30), true);
-        assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the time for requests to end");
+        assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the time for requests to finish");
         assert_eq!(requests.look(Seen::Accepted(1), LEFT, Duration::ZERO), Turn::Over("time is up".into()));
         // The same if nothing is known about requests.
-        assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the time for requests to end");
+        assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the time for requests to finish");
     }
 }

@@ -56,7 +56,7 @@ impl Leaving<'_> {
                 Turn::Over(why) if left.is_zero() => return log::info!("requests are over: {why}"),
                 Turn::Over(why) => match self.served(are_known).await {
                     0 => return log::info!("requests are over: {why}"),
-                    count => format!("{count} connections to end"),
+                    count => format!("{count} connections to close"),
                 },
                 Turn::Wait(why) => why,
             };

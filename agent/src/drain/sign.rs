@@ -41,7 +41,8 @@ pub(super) enum Sign {
 impl Sign {
     /// Parses the lifecycle state that an Auto Scaling group wants for this instance.
     ///
-    /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>
+    /// Source:
+    /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>
     pub(super) fn of_target_state(state: &str) -> Option<Self> {
         matches!(state, "Terminated" | "Warmed:Terminated").then_some(Self::Terminated)
     }

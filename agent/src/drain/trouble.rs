@@ -18,7 +18,7 @@ pub(crate) enum DrainError {
     NoGroup { instance: String },
     #[error("the group {group} has {} termination hooks{}", names.len(), listed(names))]
     WhichHook { group: String, names: Vec<String> },
-    #[error("the drain was cancelled")]
+    #[error("the drain was canceled")]
     GivenUp,
     #[error("the lifecycle hook was not completed")]
     Hook(#[source] AwsError),

@@ -100,7 +100,7 @@ pub(crate) async fn watch(settings: &Settings, ground: &Ground, mut stop: impl A
         () = async { order(settings, ground).await; pending().await } => unreachable!("it goes on until it is dropped"),
     };
     if held.is_some() {
-        log::info!("drained; no boot starts anything again until this machine ends");
+        log::info!("drained; no boot starts anything again until this machine stops");
         stop().await;
     }
     Ok(())
@@ -198,7 +198,7 @@ async fn drain(
     let leaving = Leaving::new(settings, ground, boot_id).await?;
     let (clock, cloud) = (&ground.host.clock, leaving.cloud.clone());
     let outlook = leaving.outlook(sign, origin);
-    log::info!("{}: work in hand and requests get {:?}", sign.sentence(), rounded(outlook.left(clock.elapsed())));
+    log::info!("{}: work in progress and requests get {:?}", sign.sentence(), rounded(outlook.left(clock.elapsed())));
     let waiting = settings.hook.as_ref().map(|hook| Waiting {
         hook,
         settings,

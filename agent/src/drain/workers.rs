@@ -58,7 +58,7 @@ impl Leaving<'_> {
                 return false;
             }
             if !why.is_empty() {
-                told.waiting(&format!("{why} to finish the messages in hand"));
+                told.waiting(&format!("{why} to finish the messages in progress"));
             }
             clock.sleep(left.clamp(LOOK_EVERY / 5, LOOK_EVERY)).await;
         }

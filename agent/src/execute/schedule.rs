@@ -1,4 +1,4 @@
-//! Decides what may run next: a state machine over the units of a plan, without a runtime, a clock or a world.
+//! Decides which units of a plan may start next, without I/O. plan/rest.rs explains "the rest" and the row of services.
 
 use std::collections::VecDeque;
 
@@ -29,18 +29,18 @@ pub(crate) struct Schedule {
     unmet: Vec<usize>,
     dependents: Vec<Vec<Need>>,
     required: Vec<bool>,
-    /// For each unit, how many places of the row wait for it as part of "the rest".
+    /// For each unit, how many services wait for it as part of "the rest": the first ones of the row.
     rest: Vec<usize>,
-    /// For each number of such places, how many units are not done.
+    /// For each such number, how many units with that number have not ended.
     rest_left: Vec<usize>,
-    /// The place of the row from which on nothing waits for the rest any more.
+    /// The services from this index of the row on no longer wait for the rest: all of it has ended.
     rest_done: usize,
-    /// The places of the row that still wait for the rest, with their units.
+    /// The services that still wait for the rest: the index in the row, and the unit.
     after_rest: VecDeque<(usize, usize)>,
-    /// Units that come after everything, and may not start yet.
+    /// Units that run last, after everything the boot waits for, and may not start yet.
     last: Vec<usize>,
     is_last: Vec<bool>,
-    /// Whether the end of the boot waits for a unit, and so does everything that comes last.
+    /// For each unit, whether the boot waits for it, and therefore the units that run last do as well.
     awaited: Vec<bool>,
     awaited_left: usize,
     ready: VecDeque<usize>,
@@ -79,7 +79,7 @@ impl Schedule {
             awaited,
             ready: VecDeque::new(),
         };
-        // "The rest" counts as one more need of the units that wait for it, and so does "everything".
+        // Waiting for "the rest" counts as one more unmet need, and so does running last.
         for at in schedule.after_rest.iter().map(|(_, at)| at).chain(&schedule.last) {
             schedule.unmet[*at] += 1;
         }
@@ -91,7 +91,7 @@ impl Schedule {
         schedule
     }
 
-    /// Gives up everything except what comes last, which may start now. Returns the units of the latter that never run.
+    /// Gives up all units except those that run last, which may start now. Returns those of them that can never run.
     pub(crate) fn cut_off(&mut self) -> Vec<usize> {
         self.ready.clear();
         let mut skipped = Vec::new();
@@ -136,7 +136,7 @@ impl Schedule {
             if matches!(ended, Ended::Badly { required: true }) {
                 let stopped = self.after_rest.partition_point(|(place, _)| *place < self.rest[at]);
                 behind.extend(self.after_rest.drain(..stopped).map(|(_, unit)| Need { unit, uses: false }));
-                // A unit with several skipped needs names the first of them, whichever way it was waiting for them.
+                // Sorted, so that a unit with several skipped needs names the first, however it was waiting for it.
                 behind.order();
             }
             for need in behind {
@@ -191,7 +191,7 @@ impl Schedule {
     }
 }
 
-/// The needs that keep a unit from starting. Units that come last come after most of their needs anyway.
+/// The needs that keep a unit from starting. A unit that runs last waits only for those whose values it uses.
 fn waited_for(unit: &Unit) -> impl Iterator<Item = &Need> {
     unit.needs.iter().filter(|need| need.uses || !unit.last)
 }

@@ -119,8 +119,8 @@ fn after_tries(error: &Explanation, attempts: u32) -> Explanation {
 /// The failure of a member whose time is over, with what it was waiting for.
 fn too_slow(plan: &Plan, member: usize, recorder: &Recorder) -> Explanation {
     let patience = plan.nodes[member].patience;
-    let hint = "give it a longer `timeout:`, or find out what it waits for";
-    recorder.report().steps[member].cut_off(Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into())))
+    let hint = "give it a longer `timeout:`, or fix what it waits for";
+    recorder.report().steps[member].cut_off(Explanation::new(format!("it did not finish within {patience:?}"), Some(hint.into())))
 }
 
 fn all_too_slow(plan: &Plan, unit: &Unit, recorder: &Recorder) -> Vec<MemberFailure> {

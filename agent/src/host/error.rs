@@ -28,10 +28,10 @@ pub(crate) enum HostError {
     /// A program that works on a block device or a mount, such as mkfs.xfs, failed.
     #[error("{program} failed on {}: {said}", on.display())]
     Tool { program: String, on: PathBuf, said: String },
-    /// `operation` names the operation and the path; `filesystem` is empty if none was given; `said` is what the kernel
-    /// log says about it.
+    /// `operation` names the operation and the path; `device` and `filesystem` are empty if none was given; `said` is
+    /// what the kernel log says about it.
     #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
-    Mount { operation: String, filesystem: String, said: String, source: io::Error },
+    Mount { operation: String, device: String, filesystem: String, said: String, source: io::Error },
     /// The node no longer refers to the device that was found there a moment ago.
     #[error("{} is now {found}, expected {wanted}", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
@@ -95,8 +95,8 @@ impl Failure for HostError {
             }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
             Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} to see what it reports", on.display())),
-            Self::Mount { filesystem, source, .. } => Some(advice::mount(source, filesystem)),
-            Self::Replaced { .. } => Some("boot again: disks were attached or detached in the meantime".into()),
+            Self::Mount { device, filesystem, source, .. } => Some(advice::mount(source, filesystem, device)),
+            Self::Replaced { .. } => Some("run `ingot boot` again: disks were attached or detached in the meantime".into()),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
         }

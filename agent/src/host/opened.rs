@@ -124,7 +124,7 @@ pub(crate) enum RecordingError {
 impl Failure for RecordingError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Begin(Errno::EPERM | Errno::EACCES) => Some("run this as root, outside of a container".into()),
+            Self::Begin(Errno::EPERM | Errno::EACCES) => Some("run this command as root, outside of a container".into()),
             Self::Begin(Errno::ENOSYS) => Some("this kernel has no fanotify: record on a kernel with CONFIG_FANOTIFY=y".into()),
             Self::Begin(Errno::EINVAL) => Some("fanotify of this kernel is too old: record on Linux 4.20 or newer".into()),
             Self::Begin(_) => None,

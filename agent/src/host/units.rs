@@ -115,7 +115,7 @@ impl Systemctl {
         match answered {
             Ok(answer) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
             Err(error) => {
-                log::debug!("no answer from systemd on its socket: {error}");
+                log::debug!("no response from systemd on its socket: {error}");
                 None
             }
         }

@@ -56,7 +56,7 @@ async fn a_release_that_fails_after_a_reboot_leaves_the_one_before_to_serve() {
     assert!(error.contains("exited with 3") && error.contains("shop-1 keeps serving"), "{error}");
 }
 
-/// Its build fails, so none of its processes is started.
+/// The build of the new release fails, so none of its processes is started.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_not_built_after_a_reboot_leaves_the_one_before_to_serve() {
     let text = SHOP.replace("run: {", "build: [[/bin/build]], run: {");
@@ -67,7 +67,7 @@ async fn a_release_that_is_not_built_after_a_reboot_leaves_the_one_before_to_ser
     assert!(error.starts_with("/bin/build exited with 4; shop-1 keeps serving"), "{error}");
 }
 
-/// As a JVM does, which exits with 143.
+/// A JVM that is stopped by SIGTERM exits with 143; this must not count as a failure.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_does_not_end_well_starts_again_all_the_same() {
     let text = SHOP.replace("run:", "overlap: false, run:");
@@ -214,7 +214,7 @@ async fn of_several_applications_of_a_bundle_the_first_by_name_leads_its_current
     assert_eq!(current(&instance.machine), "shop-1", "works serves shop-2, and shop does not");
 }
 
-/// Their processes used to share a unit name.
+/// Regression: their processes had the same unit name.
 #[tokio::test(start_paused = true)]
 async fn no_two_processes_of_any_applications_share_a_unit() {
     let text = "
@@ -231,7 +231,7 @@ applications:
     }
 }
 
-/// Its processes need a secret, which is read again.
+/// The processes of the release need a secret, which is read again.
 #[tokio::test(start_paused = true)]
 async fn after_a_reboot_the_release_before_serves_while_the_next_one_is_built() {
     let text = SHOP.replace("run: {", "build: [[/bin/build]], run: {");
@@ -280,7 +280,7 @@ async fn the_port_of_a_release_without_a_proxy_can_become_the_proxys() {
     }
 }
 
-/// It appears to run, but systemd keeps restarting it.
+/// The process appears to run, but systemd keeps restarting it.
 #[tokio::test(start_paused = true)]
 async fn of_a_release_that_ends_again_and_again_nobody_says_that_it_serves() {
     let mut instance = serving(SHOP, []).await;

@@ -64,7 +64,7 @@ async fn what_is_not_what_was_asked_for_never_counts() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("bundles.app"), @r"
     cannot unpack s3://shop/app-2.tar: the archive's SHA-256 is ccfb1f970f304ee1e70e2d813e0d0f9344334f31891312c6961e13165521cd63, expected ae448ac86c4e8e4dec645729708ef41873ae79c6dff84eff73360989487f08e5
-      hint: correct `sha256` in the document, or find out who replaced the archive
+      hint: correct `sha256` in the document, or publish the archive that it belongs to: another one has replaced it
     ");
     assert_eq!(content(&instance).unwrap(), "content of 1");
     assert!(!instance.machine.snapshot().to_string().contains(".ingot-staged"), "{}", instance.machine.snapshot());

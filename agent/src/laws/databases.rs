@@ -253,7 +253,7 @@ async fn who_has_used_the_old_password_is_named() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main"), @r"
     secrets.db changed during this boot, and files./etc/old already used its old value
-      hint: boot again; to have a step wait for the password that is accepted, refer to `databases.main.password`
+      hint: run `ingot boot` again; to have a step wait for the password that is accepted, refer to `databases.main.password`
     ");
     // It is not written with a password that the database refuses, and the next boot writes all files.
     assert!(instance.machine.file("/etc/new").is_none());
@@ -284,7 +284,7 @@ files:
     assert!(error.starts_with("secrets.db changed during this boot, and files./etc/old already used its old value"), "{error}");
 }
 
-/// The server gets the new password after its secret.
+/// The secret has the new password before the server accepts it.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_late_with_a_rotated_password_is_waited_for() {
     let instance = beside("the old one");
@@ -334,7 +334,7 @@ async fn a_password_that_rds_does_not_manage_is_an_error_at_once() {
     instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, None));
     insta::assert_snapshot!(instance.boot().await.error("databases.main"), @r"
     RDS does not manage the master password of shop
-      hint: have RDS manage it (`aws rds modify-db-instance --db-instance-identifier shop --manage-master-user-password`, or modify-db-cluster), or name a secret in `credentials:`
+      hint: have RDS manage it (`aws rds modify-db-instance --db-instance-identifier shop --manage-master-user-password`; for a cluster `aws rds modify-db-cluster --db-cluster-identifier shop --manage-master-user-password`), or name a secret in `credentials:`
     ");
 }
 

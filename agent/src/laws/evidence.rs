@@ -111,7 +111,7 @@ async fn a_bucket_that_never_answers_holds_signals_for_five_seconds() {
         let waited = ended_at(&booted, signal) - ended_at(&booted, "commands.bad");
         assert!((4_990.0..6_000.0).contains(&waited), "{signal}: {waited}");
     }
-    assert!(booted.error("signals.evidence").starts_with("it did not end within 30s"), "{}", booted.error("signals.evidence"));
+    assert!(booted.error("signals.evidence").starts_with("it did not finish within 30s"), "{}", booted.error("signals.evidence"));
     let told_again = booted.report.warnings.iter().any(|warning| warning.contains("evidence"));
     assert!(!told_again, "one failure is told once: {:?}", booted.report.warnings);
 }
@@ -255,7 +255,7 @@ async fn a_journal_that_hangs_costs_two_seconds_and_itself() {
     assert_eq!(evidence(&instance).2["report"]["outcome"], "failed");
 }
 
-/// A service that came up by itself may print secrets of a former boot, which this boot cannot know.
+/// A service that came up by itself may print secrets of an earlier boot, which this boot cannot know.
 #[tokio::test(start_paused = true)]
 async fn without_every_secret_of_the_document_there_is_no_journal() {
     let two = "secrets: { key: { secrets_manager: key }, other: { secrets_manager: other, required: false } }

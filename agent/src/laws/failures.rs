@@ -247,7 +247,7 @@ services: { x.service: { restart_on: [files./etc/a, credentials.token] } }
     assert_eq!(content, "token is in /run/credstore/token, I am /etc/a");
 }
 
-/// The item used to replace the list.
+/// Regression: an item that is referred to by itself replaced the whole list.
 #[tokio::test(start_paused = true)]
 async fn a_list_is_seen_whole_and_by_its_items() {
     let instance = instance(
@@ -261,7 +261,7 @@ files: { /etc/a: { content: '{{join values.hosts \" \"}} {{values.hosts.0}}' } }
     assert_eq!(instance.machine.file("/etc/a").unwrap().0, "a b a");
 }
 
-/// Another process had the port. Its answer counted as the unit's, and the boot succeeded.
+/// Regression: another process listened on the port. Its response counted as that of the unit, and the boot succeeded.
 #[tokio::test(start_paused = true)]
 async fn an_answer_does_not_speak_for_a_unit_that_is_dead() {
     let text = "version: 1\nservices: { x.service: { ready: { tcp: '127.0.0.1:80' } } }\n";

@@ -53,7 +53,7 @@ async fn also_one_that_posts_to_the_proxy_or_to_the_port_of_the_application() {
     }
 }
 
-/// Longer than a request may take, but at most as long as the worker allows.
+/// The worker is waited for longer than a request may take, but at most as long as the worker allows.
 #[tokio::test(start_paused = true)]
 async fn a_message_has_the_time_that_its_worker_gives_it() {
     for (overlap, takes, in_time) in [(true, 100, true), (true, 130, false), (false, 100, true), (false, 130, false)] {
@@ -72,7 +72,7 @@ async fn a_message_has_the_time_that_its_worker_gives_it() {
     }
 }
 
-/// The step has no time for that: the rest of its timeout is needed for the next release.
+/// The step has no time to wait for the worker: the rest of its timeout is needed for the next release.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_takes_longer_than_the_step_may_is_not_waited_for() {
     for overlap in [true, false] {
@@ -129,7 +129,7 @@ async fn settings_that_cannot_be_read_are_told_and_hold_nothing_up() {
     assert!(booted.report.warnings.iter().any(|warning| warning.contains("strange.json")), "{:?}", booted.report.warnings);
 }
 
-/// Neither release used to serve: the next one failed, and the previous one could not be restored.
+/// Regression: neither release served. The next one failed, and the previous one could not be restored.
 #[tokio::test(start_paused = true)]
 async fn workers_that_cannot_be_listed_hold_nothing_up() {
     let text = SHOP.split("workers:").next().unwrap().replace("overlap: true", "overlap: false");

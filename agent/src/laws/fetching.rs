@@ -71,7 +71,7 @@ async fn versions_of_a_secret_are_different_secrets() {
     assert_eq!(calls(&Example::of(text)).await, [0, 2, 0, 0]);
 }
 
-/// Steps used to wait for a random time each and then retry one by one: fifteen calls instead of one.
+/// Regression: each step waited for a random time and then retried by itself: fifteen calls instead of one.
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_together_comes_back_together() {
     let (secrets, parameters) = account();

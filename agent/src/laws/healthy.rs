@@ -142,7 +142,7 @@ async fn a_load_balancer_that_never_answers_is_a_failure_that_is_told_in_time() 
     assert_eq!(told(&instance).0, [SignalStatus::Failure]);
     assert!(booted.report.elapsed_ms < 300_000.0, "{}", booted.report.elapsed_ms);
     let error = booted.error("signals.stack");
-    assert!(error.contains("web is not known (no answer within "), "{error}");
+    assert!(error.contains("web is not known (no response within "), "{error}");
 }
 
 /// An instance that its load balancer never finds healthy, with evidence configured.
@@ -184,7 +184,7 @@ async fn a_failure_of_a_boot_that_was_good_until_then_has_its_evidence_first() {
     }
 }
 
-/// It used to count as written as soon as the write had begun.
+/// Regression: the evidence counted as written as soon as the write had begun.
 #[tokio::test(start_paused = true)]
 async fn evidence_that_the_deadline_cuts_off_is_written_before_the_failure_is_told() {
     let instance = unhealthy();

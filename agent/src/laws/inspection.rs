@@ -215,7 +215,7 @@ async fn afterwards_nothing_is_left_to_change() {
         let instance = Instance::of(&example).await;
         let booted = instance.boot_well().await;
         let mut left = left(&booted).await;
-        // Such a command runs in each boot, whatever its former result.
+        // Such a command runs in each boot, whatever its previous result.
         left.retain(|(address, _)| {
             let (kind, key) = address.split_once('.').unwrap();
             kind != "commands" || example.field(kind, key, "once") != Some("always")

@@ -25,7 +25,7 @@ fn instance(text: &str) -> Instance {
     Instance::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default())
 }
 
-/// How long a step took, in seconds.
+/// The duration of a step in seconds.
 fn took(booted: &Booted, address: &str) -> f64 {
     let step = booted.report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
     (step.finished_ms.unwrap() - step.started_ms.unwrap()) / 1e3
@@ -63,8 +63,8 @@ async fn unanswered(first: Option<FakeSecretsManager>) -> Booted {
 async fn a_secret_that_never_comes() {
     let booted = unanswered(None).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
-    it did not end within 30s, while waiting for secret prod/db
-      hint: give it a longer `timeout:`, or find out what it waits for
+    it did not finish within 30s, while waiting for secret prod/db
+      hint: give it a longer `timeout:`, or fix what it waits for
     ");
     assert!(took(&booted, "secrets.db") <= 31.0);
 }
@@ -73,7 +73,7 @@ async fn a_secret_that_never_comes() {
 async fn a_secret_that_is_refused_once_and_then_never_comes() {
     let booted = unanswered(Some(FakeSecretsManager::default().throttled(1))).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
-    it did not end within 30s, while waiting for secret prod/db; the last try failed: GetSecretValue prod/db: throttled: Rate exceeded (after 2 tries)
+    it did not finish within 30s, while waiting for secret prod/db; the last try failed: GetSecretValue prod/db: throttled: Rate exceeded (after 2 tries)
       hint: raise the account's quota for GetSecretValue, or let fewer instances start at once
     ");
 }
@@ -99,7 +99,7 @@ async fn a_command_that_never_ends() {
     insta::assert_snapshot!(booted.error("commands.migrate"), @r"
     /bin/migrate did not finish within 20s and was stopped: last lines of its output:
       | waiting for a lock
-      hint: give the command a longer `timeout:`, or find out what it waits for
+      hint: give the command a longer `timeout:`, or run it by hand to see what it waits for
     ");
 }
 
@@ -198,7 +198,7 @@ async fn an_application_whose_release_another_one_builds() {
     let booted = two_applications(", timeout: 5m").boot().await;
     insta::assert_snapshot!(booted.error("applications.admin"), @r"
     another application that builds the same release took longer than this one can wait
-      hint: give this application a longer `timeout:`, or find out what the other one waits for
+      hint: give this application a longer `timeout:`, or fix what the other one waits for: `ingot status` shows it
     ");
     assert!(took(&booted, "applications.admin") <= 301.0);
 }

@@ -47,7 +47,7 @@ async fn a_release_without_tasks_is_told() {
     assert!(booted.report.warnings.iter().any(|warning| warning.contains("cron.yaml")), "{:?}", booted.report.warnings);
 }
 
-/// The settings for the worker's next start used to be replaced nevertheless.
+/// Regression: the settings for the worker's next start were replaced nevertheless.
 #[tokio::test(start_paused = true)]
 async fn a_time_zone_that_is_not_there_fails_the_step_and_the_worker_is_left_alone() {
     let list = |zone| format!("[{{ name: nightly, path: /nightly, schedule: '30 2 * * *', time_zone: {zone} }}]");

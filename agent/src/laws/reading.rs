@@ -34,7 +34,7 @@ impl ReadingUnits {
         Self { machine: machine.clone(), at_start: Rc::new(at_start), at_reload: Rc::new(at_reload), read: Rc::default() }
     }
 
-    /// Fails if a unit does not run, if one of its files is missing, or if it runs with a former content.
+    /// Fails if a unit does not run, if one of its files is missing, or if it runs with an earlier content.
     pub(super) fn assert_run_with_present_files(&self, what: &str) {
         for (unit, files) in &*self.at_start {
             let read = self.read.borrow().get(unit).cloned().unwrap_or_default();

@@ -160,7 +160,7 @@ async fn a_process_that_goes_is_logged_until_it_is_gone() {
     assert!(at("stop ingot-log-shop.jobs.service") > at("drain and stop shop.web-1.service"), "{:?}", step.changes);
 }
 
-/// As `sed -i` does.
+/// A hook replaces the file by a new one, as `sed -i` does.
 #[tokio::test(start_paused = true)]
 async fn a_link_that_a_script_replaces_is_put_back_and_fails_the_release() {
     let mut instance = serving(&shop(1, "a", "compatible_with: beanstalk")).await;

@@ -111,7 +111,7 @@ async fn one_restart_is_reported_and_two_are_a_failure() {
     assert!(error.starts_with("x.service failed after it had started, and systemd restarted it once"), "{error}");
 }
 
-/// Its port may be gone.
+/// Its port may be closed since the restart.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_restarted_has_to_be_ready_again() {
     let text = TWO.replace("after: []", r#"after: [], ready: { exec: [/bin/asks], timeout: 20s }"#);
@@ -245,7 +245,7 @@ async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(E
     instance.boot_until(stop).await
 }
 
-/// It used to count as a successful boot, although its services had not been checked.
+/// Regression: such a boot counted as successful, although its services had not been checked.
 #[tokio::test(start_paused = true)]
 async fn a_boot_that_is_stopped_before_the_last_look_has_its_end_is_not_done() {
     let unit = FakeUnit::new("x.service").reloads(Duration::MAX);

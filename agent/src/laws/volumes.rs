@@ -80,7 +80,7 @@ async fn a_volume_that_could_not_be_made_is_asked_for_anew_by_the_next_boot() {
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     insta::assert_snapshot!(booted.error("volumes.data").replace(&instance.ec2.all_volumes()[0].id, "VOLUME"), @r"
     EC2 accepted VOLUME but could not create it
-      hint: check its state reason with `aws ec2 describe-volumes`, and boot again
+      hint: run `ingot boot` again; `aws ec2 describe-volumes --volume-ids VOLUME` shows its state reason
     ");
     instance.ec2.creating_ends_in("available");
     instance.boot_well().await;
@@ -173,7 +173,7 @@ async fn a_disk_that_never_comes_is_named() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("volumes.data"), @r"
     waited 30s for the disk of vol-a (EC2 reports it as attaching)
-      hint: run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes` for the state in EC2
+      hint: run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes --volume-ids vol-a` for the state in EC2
     ");
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), para
     loop {
         let mut header = [0; 8];
         stream.read_exact(&mut header).await.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::other("it closed the connection without a FastCGI answer"),
+            io::ErrorKind::UnexpectedEof => io::Error::other("it closed the connection without a FastCGI response"),
             _ => error,
         })?;
         if header[0] != 1 {
@@ -73,7 +73,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), para
             head.extend(content);
         }
         if header[1] == END || ends(&head).is_some() {
-            return status(&head).ok_or_else(|| io::Error::other("its answer has no status"));
+            return status(&head).ok_or_else(|| io::Error::other("its response has no status"));
         }
     }
 }
@@ -138,9 +138,9 @@ mod tests {
         assert_eq!(answered([of("Status: 503 Service"), of(" Unavailable\r\nX: y\r\n\r\n")].concat()).await.unwrap(), 503);
         let noisy = [record(7, b"PHP message: careful"), of("status: 302\r\nLocation: /\r\n\r\n")].concat();
         assert_eq!(answered(noisy).await.unwrap(), 302);
-        assert_eq!(answered(record(END, &[0; 8])).await.unwrap_err().to_string(), "its answer has no status");
+        assert_eq!(answered(record(END, &[0; 8])).await.unwrap_err().to_string(), "its response has no status");
         assert_eq!(answered(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await.unwrap_err().to_string(), "it does not speak FastCGI");
-        assert_eq!(answered(Vec::new()).await.unwrap_err().to_string(), "it closed the connection without a FastCGI answer");
+        assert_eq!(answered(Vec::new()).await.unwrap_err().to_string(), "it closed the connection without a FastCGI response");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Probes for NetProbes {
         let ask = async { fastcgi::ask(&mut TcpStream::connect(at).await?, &parameters).await };
         match tokio::time::timeout(timeout, ask).await {
             Ok(asked) => asked.map_err(|error| in_short(&error)),
-            Err(_) => Err(format!("no answer within {timeout:?}")),
+            Err(_) => Err(format!("no response within {timeout:?}")),
         }
     }
 
@@ -86,11 +86,11 @@ impl Probes for NetProbes {
             }
             Err(refused)
         };
-        tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+        tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no response within {timeout:?}")))
     }
 
     async fn published(&self, port: u16, timeout: Duration) -> Result<(), String> {
-        let late = || format!("no answer within {timeout:?}");
+        let late = || format!("no response within {timeout:?}");
         let connect = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut stream = tokio::time::timeout(timeout, connect).await.map_err(|_| late())?.map_err(|error| in_short(&error))?;
         match tokio::time::timeout(STAYS, stream.read(&mut [0; 1])).await {
@@ -130,7 +130,7 @@ fn explained(error: &reqwest::Error, timeout: Duration) -> String {
         return format!("it is not a URL: {}", innermost(error));
     }
     if error.is_timeout() {
-        return format!("no answer within {timeout:?}");
+        return format!("no response within {timeout:?}");
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(known) = cause {
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(probes.tcp(&closed.to_string(), SOON).await, refused.map(|_: u16| ()));
         assert_eq!(probes.tcp(&hanging.to_string(), SOON).await, Ok(()));
         let late = probes.http(&format!("http://{hanging}/"), Duration::from_millis(50)).await;
-        assert_eq!(late, Err("no answer within 50ms".into()));
+        assert_eq!(late, Err("no response within 50ms".into()));
         let name = probes.http("http://shop.example.com/", SOON).await;
         assert_eq!(name, Err("shop.example.com is not in /etc/hosts: probe an address, such as 127.0.0.1".into()));
         assert!(probes.http("no url", SOON).await.unwrap_err().starts_with("it is not a URL"));

@@ -8,8 +8,8 @@ use crate::address::{Address, CREDENTIALS};
 use crate::template::{Template, descend};
 
 impl Plan {
-    /// The warning about a secret that was read as `value`. `None` if no line break reaches a text that refers to it,
-    /// or the login of a database.
+    /// The warning about a secret that was read as `value`. `None` if it does not end with a line break, or if the line
+    /// break gets into no text and no login of a database.
     ///
     /// The last line of a key in PEM form correctly ends with a line break.
     pub(crate) fn line_break_of(&self, address: &Address, value: &Json) -> Option<String> {

@@ -233,7 +233,7 @@ impl Plan {
         levels
     }
 
-    /// Keeps `addresses` and everything they need, and nothing else: "the rest" is not waited for.
+    /// Keeps only `addresses` and everything they need. Services among them no longer wait for "the rest".
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl Plan {
             }
         }
         self.keep(&Vec::from_iter(keep));
-        // Of "the rest", only what is needed was kept, and edges make units wait for that.
+        // What was kept of "the rest" is needed by an edge, so no service has to wait for it as part of the rest.
         self.units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         Ok(())
     }

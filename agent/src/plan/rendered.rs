@@ -23,7 +23,7 @@ const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "",
 /// Stands for entries of a JSON object. If it does not fit either, the other texts give a better error.
 const ENTRY: &str = "\"x\": 1";
 
-/// Judges a rendered text: returns what does not fit.
+/// Checks a rendered text, and returns what is wrong with it.
 pub(super) type Judge<'a> = &'a dyn Fn(&SecretText) -> Option<Misfit>;
 
 /// A template as it was written, and the checks of the step that uses it.
@@ -46,8 +46,8 @@ impl Source<'_> {
         }
     }
 
-    /// The misfit that occurs in any case, at the position furthest into the text. Otherwise the error that prevents
-    /// rendering, if there is one.
+    /// What is wrong with the rendered text whatever the unknown values are; of several positions, the last
+    /// one. Otherwise the error that prevents rendering, if there is one.
     fn worst(&self, known: &Known<'_>) -> Result<(Misfit, SecretText), Option<Mistake>> {
         let unknown: Vec<&Reference> = self.template.references().iter().filter(|reference| !known.has(reference)).collect();
         // A text that only prints its values can always be rendered.

@@ -1,8 +1,9 @@
 //! "The rest": what a service without `after:` waits for.
 //!
-//! The rest is every unit that is not a service. A unit of the rest that itself depends on a service is called late,
-//! and a service waits for a late unit only if that creates no cycle. Services are processed one at a time, and each
-//! wait that is added counts for the services that follow.
+//! The rest is every unit that is not a service: a service starts once all files, mounts, commands and so on are done.
+//! A unit of the rest that itself depends on a service, such as a command that talks to it, is called late. A service
+//! waits for a late unit only if that creates no cycle. Services are processed one at a time, and each wait that is
+//! added counts for the services that follow.
 //!
 //! The number of such waits may be the product of services and late units, so they are not stored individually. Let the
 //! units behind a service be those that depend on it, directly or indirectly. Of any two services A and B that already
@@ -80,7 +81,7 @@ impl<'a> Row<'a> {
                 continue;
             }
             if let Some(waiting) = self.waiting_for(at) {
-                // No unit behind this one is waited for by more services than this one.
+                // Whatever depends on this unit has no more services waiting for it than this unit has.
                 if waiting < most {
                     continue;
                 }

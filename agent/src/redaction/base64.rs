@@ -38,8 +38,8 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
     }
 }
 
-/// Decodes from one character to another. Each byte is mapped to the characters that hold any
-/// of its bits, the last bytes also to the padding.
+/// Decodes a range of characters. With each byte comes the range of the characters that hold any of its bits; that of
+/// the last bytes includes the padding.
 fn read(text: &View, from: usize, to: usize, padding: usize) -> View {
     let mut view = View::empty((to - from) * 3 / 4);
     let (mut bits, mut held) = (0_u32, 0);

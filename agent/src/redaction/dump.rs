@@ -13,13 +13,13 @@ const OFFSET_FROM: usize = 6;
 /// The least number of bytes of a row: fewer reveal nothing of a secret.
 const BYTES_FROM: usize = 4;
 
-/// How many words of a line may be the offset of its row: at most a date and a name come before it.
+/// The offset is among this many first words of a line: at most a date and a name come before it.
 const TRIED: usize = 8;
 
 /// The digits of a two-byte word, which `hexdump` and `od -x` write in reversed byte order.
 const WORD: usize = 4;
 
-/// The bytes of a row, if `line` ends with one: once for each place where they occur.
+/// The bytes of a row, if `line` ends with one: in hexadecimal and, if the row repeats them, as text.
 pub(super) fn row(line: &View) -> Vec<View> {
     let signs = line.text();
     let (mut at, mut tried) = (0, 0);
@@ -70,7 +70,7 @@ impl Bytes {
     }
 
     /// Whether the bytes so far are repeated as text at `place`, with a dot for each that is not
-    /// printable. Trailing blanks may be missing.
+    /// printable. Trailing spaces may be missing.
     fn is_text(&mut self, signs: &[u8], place: Range<usize>) -> bool {
         let within = match &signs[place.clone()] {
             [b'|', .., b'|'] | [b'>', .., b'<'] => place.start + 1..place.end - 1,
@@ -89,7 +89,7 @@ impl Bytes {
     fn views(&self, line: &View) -> Vec<View> {
         let mut views = vec![self.placed(line, |at| (at, self.bytes[at].1.clone()))];
         if let Some(text) = &self.text {
-            // Missing blanks were after the last character.
+            // Only spaces after the last character may be missing.
             let shown = |at: usize| (text.start + at).min(text.end - 1);
             views.push(self.placed(line, |at| (at, shown(at)..shown(at) + 1)));
         } else if self.are_words {

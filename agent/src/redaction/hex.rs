@@ -10,7 +10,7 @@ const SHORTEST: usize = 4;
 /// write sixteen, and `xxd -p` thirty.
 pub(super) const LINE: usize = 12;
 
-/// The most characters between two bytes: two blanks in the middle of a line of `hexdump -C`.
+/// The most characters between two bytes: two spaces in the middle of a line of `hexdump -C`.
 const APART: usize = 2;
 
 /// Passes to `each` the bytes in a part of `text`, starting at its first digit and at its second.
@@ -25,7 +25,7 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
             end = end.max(to);
             if view.text().len() >= SHORTEST {
                 let at_the_start = matches!(signs[..from].trim_ascii(), [] | [b'0', b'x' | b'X']);
-                // A cut may leave half a byte, and a list continues after a comma.
+                // The line may be cut within a byte, and a list such as `0x41, 0x42,` may continue in the next line.
                 let at_the_end = matches!(signs[to..].trim_ascii(), [] | [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b',']);
                 each(Decoded { view, at_the_start, at_the_end });
             }

@@ -1,4 +1,5 @@
-//! Searches for many strings in one pass over a text: where four bytes begin one of them, the rest is compared.
+//! Searches for many strings, the needles, in one pass over a text. The first four bytes at each position are looked up
+//! in a table of how the needles begin; only if one begins like that, the rest is compared.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 /// The shortest piece of a secret that is recognized, in bytes: shorter ones occur by chance.
 pub(super) const PIECE_FROM: usize = 12;
 
-/// The same for a row of a dump, which contains no more than this.
+/// The same for a row of a hex dump, which shows only so many bytes of a secret at a time.
 pub(super) const ROW_FROM: usize = 8;
 
-/// The bytes of a window, which is looked up first.
+/// The length of a window in bytes. A text of which one window is in no secret is itself in none.
 const WINDOW: usize = 4;
 
 /// The size of the bitmap of windows in bits, as a power of two. 128 KiB.

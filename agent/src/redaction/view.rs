@@ -4,7 +4,8 @@
 //! | written by | undone |
 //! |---|---|
 //! | URLs and forms | `%41`, `%u0041`, `+`, also twice |
-//! | JSON, Python, Rust, JavaScript, shells | `\u0041`, `\u{41}`, `\U00000041`, `\x41`, `\101`, `\/`, `\n`, quotes, also within one another |
+//! | JSON, Python, Rust, JavaScript, shells | `\u0041`, `\u{41}`, `\U00000041`, `\x41`, `\101`, `\/`, `\n` |
+//! | the same | quotes, also within one another |
 //! | XML and HTML | `&amp;`, `&#65;`, `&#x41;` |
 //!
 //! Ambiguous text is normalized on both sides: a secret is transformed in the same way before it is searched for.
@@ -100,7 +101,8 @@ impl View {
         self
     }
 
-    /// The text without anything that quotes, and with one form for everything that has several.
+    /// The text without quotation marks and backslashes, and with one notation for whatever has several, so that two
+    /// spellings of one value become equal.
     pub(super) fn bare(&self) -> Self {
         let mut bare = Self::empty(self.text.len());
         for (byte, place) in self.text.iter().zip(&self.places) {
@@ -122,7 +124,7 @@ impl View {
         bare
     }
 
-    /// The text with a blank for every control character, escaped or not. `None` if there are none. In
+    /// The text with a space for every control character, escaped or not. `None` if there are none. In
     /// [`bare`](Self::bare), they would be letters of the adjacent word.
     pub(super) fn apart(&self) -> Option<Self> {
         let mut apart = self.copied();
@@ -182,7 +184,7 @@ impl View {
     }
 }
 
-/// `\n` and the like, after any number of backslashes, replaced by a blank.
+/// `\n` and the like, after any number of backslashes, replaced by a space.
 fn escaped_control(text: &[u8]) -> Found {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     match text.get(run) {

@@ -162,7 +162,7 @@ mod tests {
     fn a_mistake_has_its_line_and_shows_no_secret() {
         let wrong = |text: &str| Given::parse("facts.yaml", text).unwrap_err().to_string();
         let said = wrong("secrets:\n  db: hunter2\n  db: hunter2\n");
-        assert_eq!(said, "facts.yaml:3:3: the key `db` is defined twice; first in line 2\n hint: keep one of the two");
+        assert_eq!(said, "facts.yaml:3:3: the key `db` is defined twice; first in line 2\n  hint: keep one of the two");
         let said = wrong("secrets:\n  db: {{hunter2}}secret\n");
         assert!(said.contains("put the whole value in quotes") && !said.contains("hunter2"), "{said}");
         assert!(wrong("secrets: [\n").starts_with("facts.yaml:"));

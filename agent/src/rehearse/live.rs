@@ -89,7 +89,7 @@ async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Enviro
             let said: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
             Err(failed(said[said.len().saturating_sub(CLI_LINES)..].join("; ")))
         }
-        Ok(End::TimedOut) => Err(failed(format!("it did not end within {CLI_TIMEOUT:?}"))),
+        Ok(End::TimedOut) => Err(failed(format!("it did not finish within {CLI_TIMEOUT:?}"))),
         Err(HostError::Spawn { .. }) => Err(CallerError::NoCli { profile, how }),
         Err(error) => Err(failed(error.to_string())),
     }

@@ -145,8 +145,8 @@ impl Screen<'_> {
     fn next(&self) -> Option<&'static str> {
         let has_failed = self.report.error.is_some() || !self.report.failed().is_empty();
         match self.exit {
-            Exit::Running if has_failed => Some("follow the hint; `ingot status --wait` waits for the end of this boot"),
-            Exit::Running => Some("`ingot status --wait` waits for the end of this boot"),
+            Exit::Running if has_failed => Some("follow the hint; `ingot status --wait` waits for this boot to finish"),
+            Exit::Running => Some("`ingot status --wait` waits for this boot to finish"),
             _ if self.is_cut_off() || self.beside == Some(false) => {
                 Some("run `ingot boot` to resume; `journalctl -b -t ingot` shows how far it got")
             }

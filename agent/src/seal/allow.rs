@@ -77,12 +77,12 @@ mod tests {
         /etc/ingot/seal.yaml:2:11: this is not an absolute path
             2 |   - path: etc/x
               |           ^
-         hint: write the absolute path in the image
+          hint: write the absolute path in the image
 
         /etc/ingot/seal.yaml:4:13: no reason is given
             4 |     reason: ''
               |             ^
-         hint: write why it is harmless: the reason goes into the attestation
+          hint: write why it is harmless: the reason goes into the attestation
         ");
         assert!(wrong("allow:\n  - { path: /a, rule: x }\n").contains("reason"));
         assert!(wrong("alow: []\n").contains("did you mean `allow`?"));

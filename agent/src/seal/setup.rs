@@ -26,7 +26,7 @@ use crate::seal::finding::Finding;
 /// The template unit of workers.
 const TEMPLATE: &str = "ingot-worker@.service";
 
-/// Checks everything. `live` if the image is the machine on which this process runs.
+/// Checks the whole boot setup of an image. `live` if the image is the machine on which this process runs.
 pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Result<Setup, HostError> {
     let mut setup = Setup::default();
     let asked = layers::read(files, &mut setup).await?;

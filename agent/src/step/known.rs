@@ -25,7 +25,7 @@ pub(crate) struct Known {
     used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
     /// Databases whose credentials are the content of a secret.
     lenders: RefCell<BTreeMap<Address, Address>>,
-    /// Secrets that have changed, and the steps that were given the former value.
+    /// Secrets that have changed, and the steps that were given the previous value.
     stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
     /// In a rehearsal: references without a value, which have a placeholder.
     pub(super) placeholders: RefCell<BTreeSet<String>>,
@@ -104,7 +104,7 @@ impl Known {
         self.outputs.borrow().keys().filter(|address| !foretold.contains(*address)).cloned().gather()
     }
 
-    /// Replaces the outputs of a secret that was read again, and records the steps that were given the former value.
+    /// Replaces the outputs of a secret that was read again, and records the steps that were given the previous value.
     pub(crate) fn replace_outputs(&self, address: &Address, outputs: Outputs) {
         let Some(before) = self.output(address) else { return };
         self.set_outputs(address.clone(), outputs);

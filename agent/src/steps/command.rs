@@ -63,7 +63,8 @@ pub(crate) struct Command {
     #[serde(default)]
     once: Once,
     /// Files, credentials, commands and bundles whose change makes the program run again; so does a change of its
-    /// arguments, variables, user or directory. With an empty list, only the latter count. Default: according to `once`.
+    /// arguments, variables, user or directory. With an empty list, only the latter count. Default: according to
+    /// `once`.
     run_on: Option<Vec<Address>>,
 }
 
@@ -323,7 +324,7 @@ impl Failure for CommandError {
             Self::Exited { .. } | Self::Signalled { .. } => {
                 Some("run `journalctl -t ingot` for its full output; it runs again at the next boot".into())
             }
-            Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or find out what it waits for".into()),
+            Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or run it by hand to see what it waits for".into()),
             Self::Claiming(source) => source.hint(),
             Self::Host(source) => source.hint(),
         }

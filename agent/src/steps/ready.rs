@@ -155,7 +155,7 @@ impl Ready {
                     Ok(End::Exited(status)) if last.is_empty() => Err(format!("exit status {status}")),
                     Ok(End::Exited(status)) => Err(format!("exit status {status}, {last}")),
                     Ok(End::Signalled(signal)) => Err(format!("killed by signal {signal}")),
-                    Ok(End::TimedOut) => Err("no answer in time".into()),
+                    Ok(End::TimedOut) => Err("no response in time".into()),
                     Err(error) => Err(crate::failure::Explanation::of(&error.of_program(cx.shown(&argv[0]))).to_string()),
                 }
             }

@@ -98,7 +98,7 @@ struct Fields {
     parameter: Option<Text>,
     /// Path of a tree of SSM parameters.
     parameters_under: Option<Text>,
-    /// Whether the fields of a JSON object are available; `true` requires one. Default: in Secrets Manager, but not in SSM.
+    /// Whether the fields of a JSON object are available; `true` requires one. Default: in Secrets Manager, not in SSM.
     json: Option<bool>,
     /// Fields that programs may print, such as `username`, or `user.name` for one within another. All other values are
     /// redacted from their output.

@@ -131,7 +131,7 @@ impl Step for Volume {
             return Err(VolumeError::Late {
                 what: "its disk".into(),
                 waited: Duration::ZERO,
-                hint: "boot again: it was detached in the meantime",
+                hint: "run `ingot boot` again: it was detached in the meantime".into(),
             });
         };
         let device = self.device(&disk, cx).await?;

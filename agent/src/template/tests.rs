@@ -180,11 +180,11 @@ fn lists_within_each_other_do_not_take_all_memory() {
     let error = |body: &str| Explanation::of(&nested(body).render(&scope).unwrap_err()).to_string();
     insta::assert_snapshot!(error("x"), @r"
     the result of this template takes more than 10000000 parts
-    hint: use shorter values, or loops over fewer items
+      hint: use shorter values, or loops over fewer items
     ");
     insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @r"
     the result of this template is larger than 16 MiB
-    hint: use shorter values, or loops over fewer items
+      hint: use shorter values, or loops over fewer items
     ");
     assert!(nested("").multiplies());
     assert!(!Template::parse("{{#each values.l}}x{{/each}}{{#each values.l}}y{{/each}}").unwrap().multiplies());
@@ -193,50 +193,50 @@ fn lists_within_each_other_do_not_take_all_memory() {
 #[test]
 fn refuses_to_parse_what_can_never_render() {
     for (source, place, expected) in [
-        ("a\n{{tolm values.x}}", "2:1", "`tolm` is not a helper\nhint: write `toml`"),
-        ("{{#ech values.x}}{{/ech}}", "1:1", "`ech` is not a helper\nhint: write {{#each …}}"),
-        ("{{if values.x}}", "1:1", "`if` is not a helper\nhint: write the block {{#if …}} … {{/if}}"),
+        ("a\n{{tolm values.x}}", "2:1", "`tolm` is not a helper\n  hint: write `toml`"),
+        ("{{#ech values.x}}{{/ech}}", "1:1", "`ech` is not a helper\n  hint: write {{#each …}}"),
+        ("{{if values.x}}", "1:1", "`if` is not a helper\n  hint: write the block {{#if …}} … {{/if}}"),
         (
             "{{toml}}",
             "1:1",
-            "`toml` takes one value\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
+            "`toml` takes one value\n  hint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
         ),
         (
             "{{#toml values.x}}{{/toml}}",
             "1:1",
-            "`toml` is not a block: write it without the `#`\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
+            "`toml` is not a block: write it without the `#`\n  hint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
         ),
-        ("{{#if}}{{/if}}", "1:1", "`if` takes one value\nhint: write {{#if VALUE}} … {{/if}}"),
-        ("{{#each values.x y=1}}{{/each}}", "1:1", "`each` takes no options\nhint: write {{#each VALUE}} … {{/each}}"),
+        ("{{#if}}{{/if}}", "1:1", "`if` takes one value\n  hint: write {{#if VALUE}} … {{/if}}"),
+        ("{{#each values.x y=1}}{{/each}}", "1:1", "`each` takes no options\n  hint: write {{#each VALUE}} … {{/each}}"),
         (
             "{{> header}}",
             "1:1",
-            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or iterate over a list with {{#each}}",
+            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\n  hint: write the text out here, or iterate over a list with {{#each}}",
         ),
         (
             "{{#*inline \"x\"}}{{/inline}}",
             "1:1",
-            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\nhint: write the text out here, or iterate over a list with {{#each}}",
+            "partials and decorators (`{{> …}}`, `{{* …}}`) are not supported\n  hint: write the text out here, or iterate over a list with {{#each}}",
         ),
         (
             "x {{../values.x}}",
             "1:5",
-            "`../values.x` goes above the top of the template\nhint: remove one `../`: only `each` and `with` add a level",
+            "`../values.x` goes above the top of the template\n  hint: remove one `../`: only `each` and `with` add a level",
         ),
         (
             "{{#if values.x}}{{../values.x}}{{/if}}",
             "1:19",
-            "`../values.x` goes above the top of the template\nhint: remove one `../`: only `each` and `with` add a level",
+            "`../values.x` goes above the top of the template\n  hint: remove one `../`: only `each` and `with` add a level",
         ),
-        ("{{json this}}", "1:8", "`this` refers to all values at once\nhint: name the value, as in {{values.domain}}"),
-        ("{{@index}}", "1:3", "`@index` has a value only inside `each`\nhint: move it into an {{#each}} block"),
+        ("{{json this}}", "1:8", "`this` refers to all values at once\n  hint: name the value, as in {{values.domain}}"),
+        ("{{@index}}", "1:3", "`@index` has a value only inside `each`\n  hint: move it into an {{#each}} block"),
         (
             "{{#each values.x}}{{@foo}}{{/each}}",
             "1:21",
-            "`@foo` is not a variable of Handlebars\nhint: use @index, @key, @first, @last or @root",
+            "`@foo` is not a variable of Handlebars\n  hint: use @index, @key, @first, @last or @root",
         ),
-        ("a\n{{#if values.x}}\nb", "2:1", "`{{#if}}` is never closed\nhint: write {{/if}} where it ends"),
-        ("{{#if values.x}}{{/each}}", "1:17", "`{{#if}}` is closed by `{{/each}}`\nhint: write {{/if}} before it"),
+        ("a\n{{#if values.x}}\nb", "2:1", "`{{#if}}` is never closed\n  hint: write {{/if}} where it ends"),
+        ("{{#if values.x}}{{/each}}", "1:17", "`{{#if}}` is closed by `{{/each}}`\n  hint: write {{/if}} before it"),
     ] {
         let error = Template::parse(source).expect_err(source);
         assert_eq!((Explanation::of(&error).to_string().as_str(), error.position().to_string().as_str()), (expected, place), "{source}");
@@ -322,11 +322,11 @@ fn an_error_of_rendering_has_its_place_and_what_was_meant() {
     assert_eq!(error.position(), Position { line: 2, column: 10 });
     insta::assert_snapshot!(Explanation::of(&error), @r"
     values.domian is missing
-    hint: write values.domain, or test with (has …)
+      hint: write values.domain, or test with (has …)
     ");
     insta::assert_snapshot!(Explanation::of(&render("{{values.hosts}}").unwrap_err()), @r"
     values.hosts is a list, but only a string, a number or a boolean can be printed as it is
-    hint: use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`
+      hint: use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`
     ");
 }
 

@@ -288,11 +288,11 @@ mod tests {
     fn one_that_is_busy_may_have_no_time_for_a_probe() {
         let mut gate = open();
         assert!(gate.asks(at(10), true));
-        gate.probed(Err("no answer within 5s".into()), true, at(15));
+        gate.probed(Err("no response within 5s".into()), true, at(15));
         assert!(gate.is_open());
         gate.answered(Sign::Silent, at(20), ROOM);
         assert!(gate.asks(at(20), true));
-        gate.probed(Err("no answer within 5s".into()), true, at(25));
+        gate.probed(Err("no response within 5s".into()), true, at(25));
         assert!(!gate.is_open(), "a message has had no answer either");
     }
 

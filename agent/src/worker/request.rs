@@ -4,7 +4,8 @@
 //! | header | of |
 //! |---|---|
 //! | `Host: localhost`, `User-Agent: aws-sqsd/…`, `Content-Type` | every request |
-//! | `X-Aws-Sqsd-Msgid`, `-Queue`, `-Path`, `-Receive-Count`, `-First-Received-At`, `-Sent-At`, `-Sender-Id` | every request |
+//! | `X-Aws-Sqsd-Msgid`, `-Queue`, `-Path`, `-Receive-Count` | every request |
+//! | `X-Aws-Sqsd-First-Received-At`, `-Sent-At`, `-Sender-Id` | every request |
 //! | `X-Aws-Sqsd-Attr-NAME` | an attribute of type `String` or `Number` |
 //! | `X-Aws-Sqsd-Taskname`, `-Scheduled-At` | a periodic message |
 //! | `X-Ingot-Deadline` | every request: when it is cut off if there is no answer until then |

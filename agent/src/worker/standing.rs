@@ -2,7 +2,7 @@
 //!
 //! A process that stops an application holds the worker in the meantime ([`holds`](crate::net::holds)). If messages go
 //! to the port that is being stopped, none are taken. If they already go to another release, work continues, and the
-//! process only waits for the messages of the former release.
+//! process only waits for the messages of the previous release.
 
 use std::cell::RefCell;
 use std::future::pending;

@@ -25,7 +25,7 @@ pub(crate) struct Status {
     pub(crate) failed: BTreeMap<String, u64>,
     /// The number of messages that were deleted because of their age.
     pub(crate) expired: u64,
-    /// When the oldest message in hand was sent, in milliseconds since 1970.
+    /// When the oldest message in progress was sent, in milliseconds since 1970.
     pub(crate) oldest_sent_ms: Option<i64>,
     pub(crate) last_error: Option<LastError>,
     pub(crate) started_at: String,

@@ -119,7 +119,7 @@ async fn of(aws: &Aws, command: &str, id: &str, found: Option<&CommandInvocation
             }
         }
         Some(Status::TimedOut) => Ok(Boot::Failed(format!("the SSM agent did not run the command in time ({details})"))),
-        Some(Status::Cancelled | Status::Cancelling) => Ok(Boot::CutOff("the command was cancelled".to_owned())),
+        Some(Status::Cancelled | Status::Cancelling) => Ok(Boot::CutOff("the command was canceled".to_owned())),
         _ => Ok(Boot::GoesOn),
     }
 }

@@ -104,7 +104,9 @@ impl CloudFormation {
                 _ => {
                     let minutes = PATIENCE.as_secs() / 60;
                     let message = format!("CloudFormation did not create a change set for the stack {stack} within {minutes} minutes");
-                    return Err(Failure::new(Exit::Unreachable, message).hint("check the AWS Health Dashboard, then run it again"));
+                    return Err(
+                        Failure::new(Exit::Unreachable, message).hint("check the AWS Health Dashboard, then run the same command again")
+                    );
                 }
             }
         }

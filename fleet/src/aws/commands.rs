@@ -70,7 +70,8 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
                 }
                 Some(Status::TimedOut) => return Err(no_agent(instance, "the command did not run in time")),
                 Some(Status::Cancelled | Status::Cancelling) => {
-                    return Err(Failure::new(Exit::Failed, format!("the command {id} on {instance} was cancelled")).hint("run it again"));
+                    return Err(Failure::new(Exit::Failed, format!("the command {id} on {instance} was canceled"))
+                        .hint("run the same command again"));
                 }
                 _ => {}
             },
@@ -81,7 +82,7 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
             },
         }
         if Instant::now() >= until {
-            return Err(no_agent(instance, &format!("no answer within {} s", PATIENCE.as_secs())));
+            return Err(no_agent(instance, &format!("no response within {} s", PATIENCE.as_secs())));
         }
         sleep(PAUSE).await;
     }

@@ -34,7 +34,7 @@ impl<'a, O: Objects> Freezes<'a, O> {
             Put::Refused if self.read().await?.is_some_and(|(found, _)| found == *freeze) => Ok(()),
             Put::Refused => Err(Failure::new(Exit::Failed, format!("cannot change whether {} is frozen", self.environment))
                 .why("another operator changed it at the same time")
-                .hint(format!("check `ingot-fleet status {}`, then run it again", self.environment))),
+                .hint(format!("check `ingot-fleet status {}`, then run the same command again", self.environment))),
         }
     }
 

@@ -200,7 +200,7 @@ impl<'a, O: Objects> Records<'a, O> {
     }
 
     fn gone(&self, number: u64) -> Failure {
-        Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint("find out who deletes records")
+        Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint(who_deleted(&self.place.bucket))
     }
 
     /// Stores the terms of a deployment once, and returns where.
@@ -221,7 +221,7 @@ impl<'a, O: Objects> Records<'a, O> {
         let unread = || {
             Failure::new(Exit::Failed, format!("cannot determine the settings of deployment {} of {}", record.number, self.environment))
                 .why(format!("{} is not in the format of this ingot-fleet", self.place.url(key)))
-                .hint(format!("update ingot-fleet, or end the deployment with `ingot-fleet abort {}`", self.environment))
+                .hint(format!("update ingot-fleet, or abort the deployment with `ingot-fleet abort {}`", self.environment))
         };
         read.map(Some).ok_or_else(unread)
     }
@@ -230,7 +230,7 @@ impl<'a, O: Objects> Records<'a, O> {
     pub(crate) fn document(&self, content: &[u8]) -> Result<Document, Failure> {
         if content.len() as u64 > LARGEST_DOCUMENT {
             let message = format!(
-                "the document of {} has {} bytes, more than the {LARGEST_DOCUMENT} that instances read",
+                "the document of {} is {} bytes long, more than the {LARGEST_DOCUMENT} that instances read",
                 self.environment,
                 content.len()
             );

@@ -90,7 +90,7 @@ pub(crate) async fn publish(
             Some(found) if found == manifest => Ok(Published::Made(found)),
             Some(found) => Ok(Published::AlreadyThere(found)),
             None => Err(Failure::new(Exit::Failed, format!("{} was deleted right after it was written", place.url(&described)))
-                .hint("find out who deletes releases, then run it again")),
+                .hint(format!("{}; then run the same command again", who_deleted(&place.bucket)))),
         },
     }
 }
@@ -100,7 +100,7 @@ fn other_content(name: &Name, archive: &str, is_described: bool) -> Failure {
     match is_described {
         true => failure(format!("the release {name} is damaged"))
             .why(format!("{archive} is not the archive that was released"))
-            .hint("find out who replaced it, and choose another name with --name"),
+            .hint("choose another name with --name; PutObject in the CloudTrail data events of the bucket shows who replaced the archive"),
         false => failure(format!("the name {name} is taken"))
             .why(format!("{archive} has other content and no description: its upload is still running elsewhere, or was abandoned"))
             .hint("choose another name with --name; `ingot-fleet releases prune` removes uploads abandoned more than a day ago"),

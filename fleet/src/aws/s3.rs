@@ -91,8 +91,8 @@ impl Objects for Bucket {
             if content.len() > LARGEST {
                 let failure = Failure::new(Exit::Failed, format!("cannot read s3://{}/{key}", self.name));
                 return Err(failure
-                    .why(format!("it has more than {LARGEST} bytes, so ingot-fleet did not write it"))
-                    .hint("find out who wrote it"));
+                    .why(format!("it is more than {LARGEST} bytes long, so ingot-fleet did not write it"))
+                    .hint("look up PutObject in the CloudTrail data events of the bucket to see who wrote it, and remove it"));
             }
         }
         Ok(Some(Object { content, etag: answer.e_tag.unwrap_or_default() }))

@@ -1,6 +1,7 @@
 //! The records of an edge's swaps, stored next to deployment records.
 
 use super::objects::{Condition, Object, Objects, Put};
+use super::trouble::who_deleted;
 use crate::deployment::record::State;
 use crate::deployment::swap::Swap;
 use crate::exit::Exit;
@@ -102,7 +103,7 @@ impl<'a, O: Objects> Swaps<'a, O> {
                 Some(found) => {
                     Err(Failure::new(Exit::Failed, format!("cannot record the outcome of swap {number} of the edge {}", self.edge))
                         .why(found.swap.told())
-                        .hint("run it again"))
+                        .hint("run the same command again"))
                 }
                 None => Err(self.gone(number)),
             },
@@ -110,7 +111,7 @@ impl<'a, O: Objects> Swaps<'a, O> {
     }
 
     fn gone(&self, number: u64) -> Failure {
-        Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint("find out who deletes records")
+        Failure::new(Exit::Failed, format!("{} is gone", self.place.url(&self.key(number)))).hint(who_deleted(&self.place.bucket))
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) async fn ask(aws: &Aws, url: &str, slot: &str) -> Result<Answered, St
         let body = ByteStream::new(answer.into_body()).collect().await.map_err(|error| chain(&error))?.into_bytes();
         Ok(Answered { status, text: String::from_utf8_lossy(&body[..body.len().min(LARGEST)]).into_owned() })
     };
-    timeout(ANSWER, answer).await.map_err(|_| format!("no answer within {} s", ANSWER.as_secs()))?
+    timeout(ANSWER, answer).await.map_err(|_| format!("no response within {} s", ANSWER.as_secs()))?
 }
 
 #[cfg(test)]

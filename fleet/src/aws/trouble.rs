@@ -32,7 +32,12 @@ const IS_OF_RIGHTS: [&str; 10] = [
     "UnrecognizedClientException",
 ];
 
-const AGAIN: &str = "run it again in a minute: it continues where it stopped";
+const AGAIN: &str = "run the same command again in a minute: it continues where it stopped";
+
+/// The hint for an object that must not be deleted, but was. CloudTrail records this only with data events for S3.
+pub(super) fn who_deleted(bucket: &str) -> String {
+    format!("look up DeleteObject in the CloudTrail data events of the bucket {bucket} to see who deletes its objects")
+}
 
 /// Returns whether a code means that the call was throttled or the service is overloaded.
 pub(super) fn is_throttling(code: &str) -> bool {
@@ -177,11 +182,11 @@ impl Trouble {
         let message = format!("cannot {doing} {on}");
         match self {
             Self::Silence(why) => Failure::new(Exit::Unreachable, message)
-                .why(format!("AWS gave no answer: {why}"))
-                .hint("check the network and the AWS Health Dashboard, then run it again"),
+                .why(format!("AWS sent no response: {why}"))
+                .hint("check the network and the AWS Health Dashboard, then run the same command again"),
             Self::Strange(what) => {
-                Failure::new(Exit::Unreachable, message).why(format!("the response is not a valid answer of AWS: {what}")).hint(
-                    "check AWS_ENDPOINT_URL and what is between this machine and AWS, such as a proxy or a log-in page; then run it again",
+                Failure::new(Exit::Unreachable, message).why(format!("the response is not a valid AWS response: {what}")).hint(
+                    "check AWS_ENDPOINT_URL and what is between this machine and AWS, such as a proxy or a log-in page; then run the same command again",
                 )
             }
             Self::Credentials(why) => Failure::new(Exit::Failed, message).why(why).hint(LOG_IN).passing(),
@@ -203,9 +208,10 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
     };
     let (exit, hint) = match (code, status) {
         ("NoSuchBucket", _) => (Exit::Document, "correct `releases:` in fleet.yaml; the stack ingot-account creates the bucket".to_owned()),
-        ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => {
-            (Exit::Failed, "the bucket is in another region: find it with `aws s3api get-bucket-location`, and set AWS_REGION".to_owned())
-        }
+        ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => (
+            Exit::Failed,
+            "the bucket is in another region: find it with `aws s3api get-bucket-location --bucket BUCKET`, and set AWS_REGION".to_owned(),
+        ),
         (code, _) if IS_OVER.contains(&code) => (Exit::Failed, format!("the credentials have expired: {LOG_IN}")),
         // EC2 uses this code for invalid credentials and for a wrong clock.
         ("AuthFailure", _) => (Exit::Failed, format!("the credentials are not valid, or the clock of this machine is wrong: {LOG_IN}")),
@@ -214,7 +220,9 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
             (Exit::Failed, format!("the credentials are not valid: {LOG_IN}"))
         }
         ("RequestTimeTooSkewed", _) => (Exit::Failed, "set the clock of this machine".to_owned()),
-        ("BadDigest" | "XAmzContentSHA256Mismatch", _) => (Exit::Failed, "run it again while nothing writes to the file".to_owned()),
+        ("BadDigest" | "XAmzContentSHA256Mismatch", _) => {
+            (Exit::Failed, "run the same command again while nothing writes to the file".to_owned())
+        }
         ("EntityTooLarge", _) => (Exit::Failed, "make the release smaller: it exceeds the size limit of S3".to_owned()),
         (_, 429 | 500..) => (Exit::Unreachable, AGAIN.to_owned()),
         (code, _) if is_throttling(code) => (Exit::Unreachable, AGAIN.to_owned()),
@@ -240,7 +248,7 @@ fn denied(action: &str, on: &str) -> String {
         return format!("allow {action} with Resource \"*\", as the policy Reader of ingot-account does");
     }
     if action == "cloudformation:DeleteStack" {
-        return "use a role with the policy BreakGlass of ingot-account, and log in with MFA: Deployer may not delete environments".into();
+        return "use a role with the policy BreakGlass of ingot-account, and log in with MFA: Deployer is not allowed to delete environments".into();
     }
     if !action.starts_with("s3:") && !action.starts_with("sts:") {
         return format!(

@@ -158,7 +158,12 @@ const REST: [(&str, &str, &str, &str); 88] = [
     ("aws:elasticbeanstalk:environment:proxy:staticfiles", "*", "", "write it as `proxy.static` of the application in the boot document"),
     ("aws:elasticbeanstalk:healthreporting:system", "SystemType", "enhanced", "leave it out: `ingot-fleet status` shows health"),
     ("aws:elasticbeanstalk:healthreporting:system", "*", "", "set thresholds in `health:` and `alarms:`"),
-    ("aws:elasticbeanstalk:cloudwatch:logs", "*", "", "run the CloudWatch agent from the image, or read `ingot-fleet logs`"),
+    (
+        "aws:elasticbeanstalk:cloudwatch:logs",
+        "*",
+        "",
+        "run the CloudWatch agent from the image, or read the output of `ingot-fleet logs ENVIRONMENT`",
+    ),
     ("aws:elasticbeanstalk:cloudwatch:logs:health", "*", "", "leave it out: `ingot-fleet status` shows health"),
     ("aws:elasticbeanstalk:hostmanager", "*", "", "leave it out: logs of failed instances are kept as evidence"),
     ("aws:elasticbeanstalk:managedactions", "*", "", "bake and deploy images regularly, with the pipeline in packer/"),
@@ -199,7 +204,7 @@ const SECTIONS: [(&str, &str); 15] = [
     ("Parameters", "deploy them in a stack of your own, and pass their names in `properties:`"),
     ("Mappings", "deploy them in a stack of your own, and pass their names in `properties:`"),
     ("Outputs", "deploy them in a stack of your own, and pass their names in `properties:`"),
-    ("CName", "point a DNS name of your own at the address that `ingot-fleet create` prints"),
+    ("CName", "point a DNS name of your own at the address that `ingot-fleet create ENVIRONMENT --release RELEASE` prints"),
     ("Tags", "leave it out: the stack is tagged with application and environment"),
     ("EnvironmentLinks", "pass the address of the other environment as a property"),
 ];

@@ -18,7 +18,7 @@ pub(super) async fn advised<T>(unknown: &str, asked: impl Future<Output = Result
         Ok(Ok(said)) => return Ok(Some(said)),
         Ok(Err(failure)) if failure.exit == Exit::Document => return Err(failure),
         Ok(Err(failure)) => talk(&format!("note: {unknown}: {failure}")),
-        Err(_) => talk(&format!("note: {unknown}: AWS gave no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => talk(&format!("note: {unknown}: AWS sent no response within {} s", PATIENCE.as_secs())),
     }
     Ok(None)
 }

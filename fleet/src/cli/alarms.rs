@@ -66,7 +66,7 @@ pub(super) fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failu
     let despite: Vec<String> = raised.iter().map(|(name, _)| format!("--despite {}", quoted(name))).collect();
     let failure = Failure::new(Exit::Failed, format!("cannot deploy {name} while an alarm is raised"));
     Some(failure.why(told.collect::<Vec<_>>().join("; ")).hint(format!(
-        "find out why {} raised, or deploy with {}; `ingot-fleet rollback {name}` ignores alarms",
+        "see with `aws cloudwatch describe-alarm-history --alarm-name ALARM` why {} raised, or deploy with {}; `ingot-fleet rollback {name}` ignores alarms",
         if raised.len() == 1 { format!("{first} is") } else { "they are".to_owned() },
         despite.join(" ")
     )))
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "cannot deploy prod while an alarm is raised: shop 5xx is in ALARM: 7 > 5; queue-age is in ALARM: 7 > 5\n  \
-             hint: find out why they are raised, or deploy with --despite 'shop 5xx' --despite queue-age; \
+              hint: see with `aws cloudwatch describe-alarm-history --alarm-name ALARM` why they are raised, or deploy with --despite 'shop 5xx' --despite queue-age; \
              `ingot-fleet rollback prod` ignores alarms"
         );
     }

@@ -141,9 +141,9 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let (stack, failure) = (desk.stack(), Failure::new(Exit::Failed, format!("the edge {} was not changed", desk.name())));
     match standing.phase() {
         Phase::Ready | Phase::WentBack => Ok(()),
-        Phase::Busy => {
-            Err(failure.why(format!("the stack {stack} is in {}", standing.status)).hint("run this again when that operation has ended"))
-        }
+        Phase::Busy => Err(failure
+            .why(format!("the stack {stack} is in {}", standing.status))
+            .hint("run the same command again when that operation has finished")),
         Phase::Stuck(stuck) => {
             let (what, hint) = way_out(stuck, &stack, desk.name());
             Err(failure.why(format!("the stack {stack} is in {}: {what}", standing.status)).hint(hint))
@@ -167,7 +167,7 @@ async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure
         Failure::new(Exit::Failed, format!("{stack} is in {status}")).why(why.unwrap_or_else(|| "another operation is changing it".into()));
     Err(match standing.map(|standing| standing.phase()) {
         Some(Phase::Stuck(stuck)) => failure.hint(way_out(stuck, &stack, desk.name()).1),
-        _ => failure.hint("fix the cause, and run this again"),
+        _ => failure.hint("fix the cause, and run the same command again"),
     })
 }
 
@@ -194,8 +194,9 @@ async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -
         }
         Some(standing) => {
             let failure = Failure::new(Exit::Failed, format!("{stack} was not deleted")).why(format!("it is in {}", standing.status));
-            Err(failure
-                .hint(format!("find the cause with `aws cloudformation describe-stack-events --stack-name {stack}`, and run this again")))
+            Err(failure.hint(format!(
+                "find the cause with `aws cloudformation describe-stack-events --stack-name {stack}`, and run the same command again"
+            )))
         }
     }
 }
@@ -210,7 +211,9 @@ async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
             .hint(format!("set `protect: false` for the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")));
     }
     if standing.phase() == Phase::Busy {
-        return Err(refused().why(format!("{stack} is in {}", standing.status)).hint("run this again when that operation has ended"));
+        return Err(refused()
+            .why(format!("{stack} is in {}", standing.status))
+            .hint("run the same command again when that operation has finished"));
     }
     let tenants = slots::tenants(&desk.stacks, &desk.place.application, name).await?;
     match tenants.first() {

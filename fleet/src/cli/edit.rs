@@ -37,7 +37,7 @@ impl Edit {
         }
         if self.text()? != self.former {
             return Err(Failure::new(Exit::Failed, format!("{} has been changed in the meantime", self.file.display()))
-                .hint("run this again to edit the file as it is now"));
+                .hint("run the same command again to edit the file as it is now"));
         }
         write(&self.file, &self.new)?;
         self.is_made.set(true);
@@ -49,21 +49,21 @@ impl Edit {
         (self.new != self.former).then(|| Edited { former: self.former.clone(), new: Sha256::of(self.new.as_bytes()) })
     }
 
-    /// Tells the user what happened to the file, unless it has its former text.
+    /// Tells the user what happened to the file, unless it has its previous text.
     pub(super) fn tell(&self) -> Result<(), Failure> {
         let name = self.file.display();
         match self.text()? {
             _ if !self.is_made.get() => {}
             text if text == self.former => {}
             text if text == self.new => talk(&format!(
-                "{name} keeps the new properties; if the deployment fails, the command that sees it fail restores the former text"
+                "{name} keeps the new properties; if the deployment fails, the command that sees it fail restores the previous text"
             )),
             _ => talk(&format!("{name} has been changed in the meantime, and keeps the new properties: remove them by hand")),
         }
         Ok(())
     }
 
-    /// Restores the former text, unless the file has been changed in the meantime.
+    /// Restores the previous text, unless the file has been changed in the meantime.
     pub(super) fn take_back(&self) -> Result<(), Failure> {
         match self.is_made.get() && self.text()? == self.new {
             true => restore(&self.file, &self.former),
@@ -76,7 +76,7 @@ impl Edit {
     }
 }
 
-/// Restores the former text of fleet.yaml if the deployment of its edit has failed. The file stays as it is if it has
+/// Restores the previous text of fleet.yaml if the deployment of its edit has failed. The file stays as it is if it has
 /// been changed since, or if the edit was made in another directory. A failure to restore it is only a warning: the
 /// deployment's result counts. Returns whether the file has changed.
 pub(super) async fn undo(operator: &Operator, number: u64) -> bool {
@@ -99,14 +99,15 @@ async fn undo_in<O: Objects>(records: &Records<'_, O>, number: u64, file: &Path)
     restore(file, &former).map(|()| true)
 }
 
-/// The error after the former text was restored before anything began: what was read is no longer what the file says.
+/// The error after the previous text was restored before anything began: what was read is no longer what the file says.
 pub(super) fn is_taken_back(file: &Path) -> Failure {
-    Failure::new(Exit::Failed, format!("nothing was begun: {} has changed since it was read", file.display())).hint("run this again")
+    Failure::new(Exit::Failed, format!("nothing was begun: {} has changed since it was read", file.display()))
+        .hint("run the same command again")
 }
 
 fn restore(file: &Path, former: &str) -> Result<(), Failure> {
     write(file, former)?;
-    talk(&format!("restored the former text of {}", file.display()));
+    talk(&format!("restored the previous text of {}", file.display()));
     Ok(())
 }
 

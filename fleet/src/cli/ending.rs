@@ -81,7 +81,7 @@ pub(super) async fn told(operator: &Operator, record: Record, instead_of: Option
                 true => format!("{} was deployed with other settings than those of fleet.yaml", release.name),
                 false => format!("{} was not deployed", release.name),
             };
-            Err(Failure::new(Exit::Failed, format!("{what}: another deployment was under way")).hint("run this again"))
+            Err(Failure::new(Exit::Failed, format!("{what}: another deployment was under way")).hint("run the same command again"))
         }
     }
 }

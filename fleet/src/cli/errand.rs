@@ -287,7 +287,7 @@ pub(super) fn overtaken(operator: &Operator, newest: Option<&Kept>) -> Failure {
         Some(kept) => failure.why(kept.record.told()),
         None => failure,
     };
-    failure.hint(format!("check `ingot-fleet status {}`, and run this again to plan for the present state", operator.called()))
+    failure.hint(format!("check `ingot-fleet status {}`, and run the same command again to plan for the present state", operator.called()))
 }
 
 /// The question whether to deploy. `runs` is the release that the stack has, `changed` names the parameters that

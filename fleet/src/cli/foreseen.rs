@@ -176,7 +176,7 @@ impl Next {
             _ => format!("{}: {} at a time, {batches} batches for {instances}", word(policy), instances_of(batch)),
         });
         if batches > 0 {
-            lines.push(format!("meanwhile at least {in_service} of {instances} serve, and at most {most} run"));
+            lines.push(format!("in the meantime, at least {in_service} of {instances} serve, and at most {most} run"));
         }
         lines
     }

@@ -74,7 +74,7 @@ async fn freeze(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
     suspend(operator, &self::groups(operator).await?, &freeze).await?;
     talk(&format!("{}: nothing scales it, and failed instances are not replaced", freeze.told(name)));
     let called = operator.called();
-    talk(&format!("  end this with `ingot-fleet freeze {called} --off`; `rollback` and `scale` still work"));
+    talk(&format!("  end the freeze with `ingot-fleet freeze {called} --off`; `rollback` and `scale` still work"));
     Ok(freeze)
 }
 
@@ -95,10 +95,10 @@ async fn end_if_busy(operator: &Operator, is_not_done: &str) -> Result<(), Failu
 fn busy(under_way: Option<&Record>, standing: Option<&Standing>, (stack, called): (&str, &str)) -> Option<(String, String)> {
     if let Some(record) = under_way {
         let look = format!("`ingot-fleet status {called}` shows it, and `ingot-fleet abort {called}` aborts it");
-        return Some((record.told(), format!("run this again when the deployment has ended: {look}")));
+        return Some((record.told(), format!("run the same command again when the deployment has finished: {look}")));
     }
     let standing = standing.filter(|standing| standing.is_busy())?;
-    let hint = format!("run this again when that operation has ended: `ingot-fleet status {called}` shows it");
+    let hint = format!("run the same command again when that operation has finished: `ingot-fleet status {called}` shows it");
     Some((format!("the stack {stack} is in {}", standing.status), hint))
 }
 

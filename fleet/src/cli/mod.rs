@@ -77,7 +77,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Report every error in fleet.yaml and in the documents it names, offline
+    /// Report every mistake in fleet.yaml and in the documents it names, offline
     Check,
     Import(import::Args),
     Render(render::Args),

@@ -83,14 +83,14 @@ async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Res
     let (name, newest) = (operator.name(), operator.newest().await?);
     if let Some(kept) = newest.as_ref().filter(|kept| kept.record.state == State::UnderWay) {
         return Err(Failure::new(Exit::UnderWay, kept.record.told()).hint(format!(
-            "run this again when it has ended; `ingot-fleet deploy {name} --release {}` follows it to its end",
+            "run the same command again when it has finished; `ingot-fleet deploy {name} --release {}` follows it until it has finished",
             kept.record.goal.release.name
         )));
     }
     if standing.is_some_and(|standing| standing.phase() == Phase::Busy) {
         let status = standing.map_or("", |standing| standing.status.as_str());
         return Err(Failure::new(Exit::UnderWay, format!("the stack {} is in {status}, because of another operation", operator.stack()))
-            .hint(format!("run this again when that operation has ended; `ingot-fleet events {name}` shows what happens")));
+            .hint(format!("run the same command again when that operation has finished; `ingot-fleet events {name}` shows what happens")));
     }
     carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)?;
     Ok(newest.map_or(0, |kept| kept.record.number) + 1)

@@ -59,7 +59,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
             let now = self::group(&operator).await?;
             if (&now.name, now.capacity) != (&group.name, capacity) {
                 return Err(Failure::new(Exit::Failed, format!("nothing was changed: {name} now has {} instances", now.capacity.desired))
-                    .hint("run this again"));
+                    .hint("run the same command again"));
             }
             refuse_during_update(&operator).await?;
         }
@@ -82,7 +82,10 @@ async fn group(operator: &Operator) -> Result<Group, Failure> {
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
         (Some(group), 0) => Ok(group),
         (Some(_), _) => Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment is replacing one with the other"))
-            .hint(format!("run this again when the deployment has ended: `ingot-fleet status {}` shows it", operator.called()))),
+            .hint(format!(
+                "run the same command again when the deployment has finished: `ingot-fleet status {}` shows it",
+                operator.called()
+            ))),
     }
 }
 
@@ -97,7 +100,7 @@ async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
     let Some(goes_on) = goes_on else { return Ok(()) };
     Err(Failure::new(Exit::Failed, format!("cannot scale {name} while {goes_on}")).why("the new number would be lost at its end").hint(
         format!(
-            "run this again when that operation has ended: `ingot-fleet status {called}` shows it, and \
+            "run the same command again when that operation has finished: `ingot-fleet status {called}` shows it, and \
                  `ingot-fleet abort {called}` aborts a deployment"
         ),
     ))

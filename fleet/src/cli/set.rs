@@ -22,7 +22,7 @@ use crate::fleet::{self, Changes};
 ///
 /// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the current
 /// release and image. Any other change to fleet.yaml since the last deployment is deployed as well; the question names
-/// it. If the deployment fails, the command that sees it fail restores the former fleet.yaml.
+/// it. If the deployment fails, the command that sees it fail restores the previous fleet.yaml.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let before = input::text(file).map_err(Failure::told)?;
     let under_way = still_under_way(&read).await?;
     let former = input::text(file).map_err(Failure::told)?;
-    // A deployment that had ended unnoticed was settled, which restored the former text.
+    // A deployment that had ended unnoticed was settled, which restored the previous text.
     if former != before {
         return Err(edit::is_taken_back(file));
     }

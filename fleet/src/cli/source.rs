@@ -79,7 +79,7 @@ impl Source {
         if runs > max {
             let message = format!("{name} has {runs} instances, more than its `max` of {max}");
             return Err(Failure::new(Exit::Document, message).hint(format!(
-                "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first with `ingot-fleet scale {name} {max}`"
+                "raise `instances.max` of {name} in fleet.yaml to {runs}, or terminate some first with `ingot-fleet scale {name} {max}`"
             )));
         }
         Ok(Capacity { min, desired: runs.max(min), max })

@@ -139,7 +139,7 @@ impl<S: Subject> View<'_, S> {
         let every = pace.pause.as_secs();
         let mut lines = vec![Line::plain(format!("{}, every {every} s; press Ctrl-C to stop", Timestamp::now().strftime("%F %TZ")))];
         if let (Some(failure), Some(since)) = (failure, self.silent_since) {
-            let health = unknown(&format!("no answer from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
+            let health = unknown(&format!("no response from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
             lines.extend(of_health(&health, width));
         }
         // Only the first line of each: `status` without --watch shows the whole text.

@@ -102,7 +102,7 @@ async fn told(desk: &EdgeDesk, args: &Args, swap: &Swap) -> Result<(), Failure> 
     let name = desk.name();
     if swap.state != State::Good {
         let failure = Failure::new(Exit::Failed, swap.told()).why(swap.cause.clone().unwrap_or_else(|| "its cause is unknown".into()));
-        return Err(failure.hint(format!("slot {} serves as before; fix the cause, and run this again", swap.to.other())));
+        return Err(failure.hint(format!("slot {} serves as before; fix the cause, and run the same command again", swap.to.other())));
     }
     talk(&swap.told());
     let stickiness = desk.standing().await?.and_then(|standing| standing.parameter("Stickiness")?.parse::<i64>().ok()).unwrap_or(0);
@@ -114,7 +114,7 @@ async fn told(desk: &EdgeDesk, args: &Args, swap: &Swap) -> Result<(), Failure> 
     match args.to {
         Some(to) if to != swap.to => Err(Failure::new(Exit::Failed, format!("slot {} serves, not slot {to}", swap.to))
             .why("another swap was already under way")
-            .hint("run this again")),
+            .hint("run the same command again")),
         _ => Ok(()),
     }
 }
@@ -142,7 +142,9 @@ async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result
     if args.consent.ask(&question(desk.name(), to, &all, &fit))? {
         let (now, _) = desk.standing_with_weights().await?;
         if (&now.parameters, &now.status) != (&standing.parameters, &standing.status) || desk.swaps().newest().await? != newest {
-            return Err(Failure::new(Exit::Failed, "nothing was changed: the edge has changed in the meantime").hint("run this again"));
+            return Err(
+                Failure::new(Exit::Failed, "nothing was changed: the edge has changed in the meantime").hint("run the same command again")
+            );
         }
         let all = tenants(&desk.stacks, &desk.place.application, desk.name()).await?;
         self::fit(desk, &standing, to, &all).await?;
@@ -166,7 +168,7 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let failure = failure.why(format!("the stack {stack} is in {}", standing.status));
     match standing.phase() {
         Phase::Ready | Phase::WentBack => Ok(()),
-        Phase::Busy => Err(failure.hint("run this again when that operation has ended")),
+        Phase::Busy => Err(failure.hint("run the same command again when that operation has finished")),
         Phase::Stuck(stuck) => Err(failure.hint(way_out(stuck, &stack, desk.name()).1)),
     }
 }
@@ -176,7 +178,8 @@ async fn fit(desk: &EdgeDesk, edge: &Standing, to: Slot, all: &[Tenant]) -> Resu
     if let Some((one, status)) = all.iter().filter(|one| one.slot == to).find_map(|one| Some((one, one.changes.as_ref()?))) {
         let failure =
             format!("nothing was changed: the instances in slot {to} of the edge {} are being launched, ended or replaced", desk.name());
-        let hint = format!("run this again when that operation has ended: `ingot-fleet status {}` shows it", one.environment);
+        let hint =
+            format!("run the same command again when that operation has finished: `ingot-fleet status {}` shows it", one.environment);
         return Err(Failure::new(Exit::Failed, failure).why(format!("the stack of {} is in {status}", one.environment)).hint(hint));
     }
     let fit = fitness(&desk.groups, edge, to).await?;

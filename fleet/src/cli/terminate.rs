@@ -73,9 +73,8 @@ async fn agreed(operator: &Operator, args: &Args, standing: Standing) -> Result<
             may_go(operator, &now, args).await?;
         }
         if operator.stacks.resources(&stack).await? != (kept.clone(), gone) {
-            return Err(
-                Failure::new(Exit::Failed, format!("nothing was deleted: {stack} has changed in the meantime")).hint("run this again")
-            );
+            return Err(Failure::new(Exit::Failed, format!("nothing was deleted: {stack} has changed in the meantime"))
+                .hint("run the same command again"));
         }
     }
     match operator.account(&operator.aws.caller().await?).await {
@@ -107,10 +106,10 @@ async fn busy(operator: &Operator, standing: &Standing) -> Failure {
     let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
     let failure = Failure::new(Exit::Failed, format!("cannot delete {stack} while it is in {}", standing.status));
     match under_way {
-        Some(kept) if standing.status == "UPDATE_IN_PROGRESS" => {
-            failure.why(kept.record.told()).hint(format!("abort the deployment with `ingot-fleet abort {name}`, then run this again"))
-        }
-        _ => failure.hint(format!("run this again when the update has ended: `ingot-fleet status {name}` shows it")),
+        Some(kept) if standing.status == "UPDATE_IN_PROGRESS" => failure
+            .why(kept.record.told())
+            .hint(format!("abort the deployment with `ingot-fleet abort {name}`, then run the same command again")),
+        _ => failure.hint(format!("run the same command again when the update has finished: `ingot-fleet status {name}` shows it")),
     }
 }
 

@@ -310,7 +310,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell, I: Instances> Conductor<'_, O, 
     async fn gone(&self, kept: &Kept, seen: &mut Seen) -> Result<Option<Record>, Failure> {
         let creates = Operation::Create.token(&kept.record);
         let has_arrived = |ordered: &Ordered, _: &Tokens| ordered.is_of_the_past(&creates);
-        self.end_unless_ordered(kept, Some("the stack was deleted meanwhile"), seen, has_arrived).await
+        self.end_unless_ordered(kept, Some("the stack was deleted in the meantime"), seen, has_arrived).await
     }
 
     /// Ends a deployment as undone, unless one of its requests may still arrive, or another process sends one now.

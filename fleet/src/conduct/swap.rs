@@ -133,7 +133,8 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
             return self.end(kept, State::Failed, Some(why)).await;
         }
         Err(Failure::new(Exit::Failed, format!("{}, and cannot continue", kept.swap.told())).why(why).hint(format!(
-            "run `ingot-fleet swap {}` again when the slot is healthy; from 17 minutes after the start, that ends the swap if it is not",
+            "run `ingot-fleet swap {}` when the slot is healthy; 17 minutes after the start, the same command cancels the swap if the slot \
+             is still unhealthy",
             kept.swap.edge
         )))
     }

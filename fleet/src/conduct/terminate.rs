@@ -88,9 +88,9 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
         match terminated {
             Terminated::Deleted => Ok(terminated),
             Terminated::NothingThere => {
-                Err(Failure::new(Exit::Failed, format!("nothing was deleted: {} has changed meanwhile", self.environment))
+                Err(Failure::new(Exit::Failed, format!("nothing was deleted: {} has changed in the meantime", self.environment))
                     .why(newer.told())
-                    .hint("run it again"))
+                    .hint("run the same command again"))
             }
         }
     }

@@ -154,7 +154,7 @@ async fn a_failed_creation_has_ended() {
 async fn an_aborted_deployment_is_undone() {
     let world = World::created(&[Outcome::Aborted]).await;
     let record = ended(world.deployed().await.unwrap());
-    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the update was cancelled")));
+    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the update was canceled")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +244,7 @@ async fn a_stack_deleted_during_a_deployment_is_not_recreated() {
     };
     let (record, ()) = tokio::join!(world.follow(kept), deleted);
     let record = ended(record.unwrap());
-    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the stack was deleted meanwhile")));
+    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the stack was deleted in the meantime")));
     assert_eq!(world.operations(), ["create", "release"]);
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Spent {
     pub(crate) policy: Option<Duration>,
     /// From the last signal of each batch to the next launch.
     pub(crate) between: Vec<Duration>,
-    /// The termination of the former group, if one was replaced.
+    /// The termination of the previous group, if one was replaced.
     pub(crate) end: Option<Duration>,
     /// Everything else from beginning to end of its record: CloudFormation's other steps, and the time until each was
     /// noticed.
@@ -144,15 +144,15 @@ impl Known {
         Some(Part { what: "between two batches", times: rollout.batches - 1, seconds, from: from(seen.len(), "pause", "pauses") })
     }
 
-    /// The termination of the former group. Rolling updates do not wait for draining, but a group is deleted only after
-    /// its instances are gone.
+    /// The termination of the previous group. Rolling updates do not wait for draining, but a group is deleted only
+    /// after its instances are gone.
     fn end(&self, rollout: &Rollout) -> Option<Part> {
         let ends = self.of_deployments(|one| one.end);
         let (seconds, from) = match usual(&ends, 1) {
             Some(seconds) => (seconds, from(ends.len(), "deployment", "deployments")),
             None => (usual(&self.ends, rollout.in_service)?, from(self.ends.len(), "termination", "terminations")),
         };
-        Some(Part { what: "drain and termination of the former group", times: 1, seconds, from })
+        Some(Part { what: "drain and termination of the previous group", times: 1, seconds, from })
     }
 }
 
@@ -190,7 +190,7 @@ impl Estimate {
         if rollout.policy == Policy::Immutable && rollout.batches > 0 && rollout.in_service > 0 {
             match known.end(rollout) {
                 Some(part) => parts.push(part),
-                None => not_counted.push("drain and termination of the former group: none seen yet"),
+                None => not_counted.push("drain and termination of the previous group: none seen yet"),
             }
         }
         parts.push(known.part("CloudFormation's other steps, and noticing them", |one| one.rest, REST));

@@ -270,8 +270,11 @@ impl Record {
     /// Describes the deployment in one line: which, its state, since when, by whom.
     pub(crate) fn told(&self) -> String {
         let Self { number, environment, state, by, .. } = self;
-        let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
-        format!("deployment {number} of {environment} ({}) is {state}: {verb} {at:.0} by {by}", self.goal.release.name)
+        let (began, release) = (self.began, &self.goal.release.name);
+        match self.ended {
+            None => format!("deployment {number} of {environment} ({release}) is {state}: begun {began:.0} by {by}"),
+            Some(ended) => format!("deployment {number} of {environment} ({release}) is {state}: begun by {by}, finished {ended:.0}"),
+        }
     }
 }
 

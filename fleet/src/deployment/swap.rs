@@ -82,8 +82,11 @@ impl Swap {
     /// Describes the swap in one line.
     pub(crate) fn told(&self) -> String {
         let Self { edge, number, to, state, by, .. } = self;
-        let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
-        format!("swap {number} of the edge {edge} (to slot {to}) is {state}: {verb} {at:.0} by {by}")
+        let began = self.began;
+        match self.ended {
+            None => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: begun {began:.0} by {by}"),
+            Some(ended) => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: begun by {by}, finished {ended:.0}"),
+        }
     }
 
     /// Decides its next step. `begun` holds the tokens of all operations since it began.

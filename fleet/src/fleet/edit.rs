@@ -19,7 +19,8 @@ const PROPERTIES: &str = "properties";
 pub(crate) fn edited(text: &str, environment: &str, changes: &Changes) -> Result<String, Objection> {
     let by_hand = || {
         let message = format!("cannot edit `properties` of `{environment}`: ingot-fleet does not support the form they are written in");
-        Objection::new(message, "change them in fleet.yaml by hand, then run `ingot-fleet deploy`")
+        let hint = format!("change them in fleet.yaml by hand, then run `ingot-fleet deploy {environment} --release RELEASE`");
+        Objection::new(message, hint)
     };
     let mut wanted = parsed(text).ok_or_else(by_hand)?.to_json();
     let mut new = text.to_owned();
@@ -31,7 +32,7 @@ pub(crate) fn edited(text: &str, environment: &str, changes: &Changes) -> Result
             None if is_default => Change::Set(Json::Null),
             None if has.is_some() => Change::Remove,
             None => {
-                let hint = "leave it out: `ingot-fleet config` lists the existing properties";
+                let hint = format!("leave it out: `ingot-fleet config {environment}` lists the existing properties");
                 return Err(Objection::new(format!("`{environment}` has no property `{name}`"), hint));
             }
         };

@@ -109,7 +109,8 @@ forms! {
         "an IPv4 range", "write a range such as 10.0.0.0/8";
     Certificate = "arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]+", "the ARN of an ACM certificate",
         "write the ARN that `aws acm list-certificates` prints";
-    Key = "arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", "the ARN of a KMS key", "write the ARN that `aws kms describe-key` prints";
+    Key = "arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", "the ARN of a KMS key",
+        "write the ARN that `aws kms describe-key --key-id KEY` prints";
     Image = "ami-[0-9a-f]{8,17}|ssm:/[A-Za-z0-9/_.-]+", "an image",
         "write the ID of an AMI, or ssm:/NAME for the SSM parameter that holds one";
     InstanceType = "[a-z][a-z0-9-]*\\.[a-z0-9-]+", "an instance type", "write a type such as m7g.large";
@@ -126,7 +127,7 @@ forms! {
     Alarm = "[^\\x00-\\x1f]{1,255}", "the name of an alarm", "write a name of 1 to 255 characters";
     Edge = "[a-z]([a-z0-9-]{0,21}[a-z0-9])?", "the name of an edge", "write lower-case letters, digits and hyphens, starting with a letter";
     QueueUrl = "https://[A-Za-z0-9.:-]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\\.fifo)?", "the URL of a queue",
-        "write the URL that `aws sqs get-queue-url` prints";
+        "write the URL that `aws sqs get-queue-url --queue-name NAME` prints";
 }
 
 /// A whole number from `LOW` to `HIGH`.

@@ -66,7 +66,7 @@ impl Content {
     pub(crate) fn read(&self, number: usize) -> Result<Vec<u8>, Failure> {
         let unread = |error: io::Error| {
             let failure = Failure::new(Exit::Failed, "cannot read the archive again").because(&error);
-            failure.hint("run this again while nothing writes to the file")
+            failure.hint("run the same command again while nothing writes to the file")
         };
         let part = self.part(number).map_err(unread)?;
         match Sha256::of(&part) == self.parts[number] {

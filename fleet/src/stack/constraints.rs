@@ -34,7 +34,7 @@ pub(super) fn check(template: &Template, parameters: &[Parameter], chosen: &Chos
 /// Why CloudFormation would refuse a value, and what to do.
 fn refused(name: &str, wanted: &Json, value: &str) -> Option<(String, String)> {
     if value.len() > LONGEST_VALUE {
-        let message = format!("the parameter {name} has {} bytes, but CloudFormation accepts at most {LONGEST_VALUE}", value.len());
+        let message = format!("the parameter {name} is {} bytes long, but CloudFormation accepts at most {LONGEST_VALUE}", value.len());
         return Some((message, "use fewer names: a name that ends with `*` stands for many".into()));
     }
     let number = value.parse::<f64>().ok();

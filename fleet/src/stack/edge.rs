@@ -73,7 +73,7 @@ pub(crate) fn edge(application: &str, edge: &Edge) -> EdgeStack {
 }
 
 impl EdgeStack {
-    /// What an update changes: the name of the setting, its former and its new value. What takes effect only at
+    /// What an update changes: the name of the setting, its previous and its new value. What takes effect only at
     /// creation is not included.
     pub(crate) fn differing(&self, standing: &Standing) -> Vec<(String, Option<String>, String)> {
         self.others(standing).filter(|(name, ..)| !OF_CREATION.contains(name)).map(told).collect()

@@ -26,7 +26,7 @@ fn obstacle(document: &Node) -> Option<String> {
             _ => true,
         };
         (!overlaps)
-            .then(|| format!("because of `overlap`, the former release of applications.{name} is stopped before the next one answers"))
+            .then(|| format!("because of `overlap`, the previous release of applications.{name} is stopped before the next one answers"))
     })
 }
 

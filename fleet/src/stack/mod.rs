@@ -89,7 +89,7 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     }
     let contents = contents::of(&template, &chosen);
     if user_data.len() > LARGEST_USER_DATA {
-        let message = format!("the user data has {} bytes, but EC2 accepts at most {LARGEST_USER_DATA}", user_data.len());
+        let message = format!("the user data is {} bytes long, but EC2 accepts at most {LARGEST_USER_DATA}", user_data.len());
         site.wrong_key("", message, "shorten the names in it");
     }
     // Collisions have been reported, and would cause further mistakes.

@@ -40,7 +40,7 @@ pub(crate) fn cause_of_failure(happened: &Happened, of: &Deployment) -> Cause {
 pub(crate) fn cause(happened: &Happened, of: &Deployment) -> Option<Cause> {
     let span = Span::of(&happened.events, of);
     if let Some(event) = span.events.iter().find(|event| is_back(event) && event.reason.as_deref() == Some(BY_SOMEBODY)) {
-        return Some(Cause::Aborted(format!("the update was cancelled{}", words::by(event))));
+        return Some(Cause::Aborted(format!("the update was canceled{}", words::by(event))));
     }
     let first = of_alarm(&span).or_else(|| of_evidence(happened, of)).or_else(|| of_stack(happened, of, &span));
     let first = first.or_else(|| of_refresh(happened, of)).or_else(|| of_launches(&happened.activities, &span));

@@ -204,7 +204,7 @@ impl Findings {
                 "CREATE_IN_PROGRESS" => self.add(Status::Pending, "it is being created"),
                 "DELETE_IN_PROGRESS" => self.add(Status::Pending, "it is being deleted"),
                 "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation failed and is being rolled back"),
-                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update failed or was cancelled and is being rolled back"),
+                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update failed or was canceled and is being rolled back"),
                 // The deployment is reported instead.
                 _ if is_deployed => {}
                 _ => self.add(Status::Info, "its stack is being updated"),

@@ -94,7 +94,7 @@ fn batches(mut launches: Vec<Launch>) -> Vec<Launch> {
     found
 }
 
-/// Returns how long the deletion of a former group took.
+/// Returns how long the deletion of an earlier group took.
 fn end_of_group(events: &[&Event]) -> Option<Duration> {
     let at = |status: &str| events.iter().find(|event| event.resource == GROUP && event.status == status).map(|event| event.at);
     between(at("DELETE_IN_PROGRESS")?, at("DELETE_COMPLETE")?)

@@ -12,7 +12,7 @@ use super::happened::Event;
 const FOLLOWING: [&str; 4] =
     ["Resource update cancelled", "Resource creation cancelled", "The following resource(s) failed", "Rollback requested by user"];
 
-/// CloudFormation's reason for each operation that begins, and for a rollback if the update was cancelled.
+/// CloudFormation's reason for each operation that begins, and for a rollback if the update was canceled.
 pub(super) const BY_SOMEBODY: &str = "User Initiated";
 
 /// Reasons that add nothing to the status.
@@ -178,7 +178,7 @@ fn of_stack(event: &Event) -> Option<String> {
         status => status,
     };
     if is_back(event) && reason == BY_SOMEBODY {
-        return Some(format!("the update was cancelled{}: rolling back", by(event)));
+        return Some(format!("the update was canceled{}: rolling back", by(event)));
     }
     match failing(event) {
         Some(Failing::Says(_)) if alarm(event).is_none() => Some(format!("{said}: {}", plain(reason))),
@@ -202,7 +202,7 @@ pub(crate) fn plain(reason: &str) -> String {
     if let Some(found) = DENIED.captures(&short) {
         let part = |number: usize| found.get(number).map_or("", |part| part.as_str());
         let on = Some(part(3)).filter(|on| !on.is_empty()).map(|on| format!(" on {on}")).unwrap_or_default();
-        return format!("the role {} may not {}{on}", part(1), part(2));
+        return format!("the role {} is not allowed to perform {}{on}", part(1), part(2));
     }
     on_one_line(&short)
 }

@@ -166,7 +166,7 @@ def read_launch_templates(look: Look) -> None:
             for version in page["LaunchTemplateVersions"]:
                 id = version["LaunchTemplateId"]
                 if id not in templates or (id in single and version["VersionNumber"] != 1):
-                    raise ValueError(f"{id} was changed during the look; run this again")
+                    raise ValueError(f"{id} was changed during the look; run the same command again")
                 if "LaunchTemplateId" in request or id in single:
                     add_version(look, templates[id], version)
 

@@ -37,8 +37,8 @@ from xml.sax.saxutils import escape
 
 from harness import wire
 
-# How a client is cut off: nothing is heard of it any more; the first write is carried out, at once or late, and nobody hears
-# of that; or each request ends in a RST.
+# How a client is cut off: nothing is heard of it any more; the first write is carried out, at once or late, and nobody
+# hears of that; or each request ends in a RST.
 CUTS = ("silent", "unheard", "late", "reset")
 
 # What happens on a bad day: refusals, by their status, and an answer that is lost.

@@ -84,8 +84,8 @@ class Recorder:
         return {"key": key, "deployment": self.number, "content": json.loads(content)}
 
 
-# What happens, the policy, how instances of the release `next` boot, what is done meanwhile, what the stream ends in, and
-# sentences that it tells. `{new}` is the first instance of the release.
+# What happens, the policy, how instances of the release `next` boot, what is done meanwhile, what the stream ends in,
+# and sentences that it tells. `{new}` is the first instance of the release.
 SCENES: dict[str, tuple[str, str, Outcome, Callable | None, str, list[str]]] = {
     "region-rolling": ("rolling, a good release", "rolling", Outcome(), None, "the stack is updated", ["{new}: serves"]),
     "region-immutable": ("immutable, a good release", "immutable", Outcome(), None, "the stack is updated", ["Group: is replaced by a new one"]),
@@ -118,8 +118,8 @@ SCENES: dict[str, tuple[str, str, Outcome, Callable | None, str, list[str]]] = {
         "rolling",
         Outcome("silent"),
         lambda operator: operator("abort", "prod"),
-        "the update was cancelled",
-        ["the update was cancelled: rolling back"],
+        "the update was canceled",
+        ["the update was canceled: rolling back"],
     ),
 }
 

@@ -89,7 +89,7 @@ fn hook(element: &Element) -> Option<Hook> {
 }
 
 fn incomplete(call: &Call) -> AwsError {
-    call.malformed("the answer lacks required fields")
+    call.malformed("the response lacks required fields")
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Balancers for LiveBalancers {
         // Given only an instance id, AWS looks for it on the group's own port, but it may be registered on another
         // port, or several.
         let answer = query.call(&call, Parameters::default().with("TargetGroupArn", group)).await?;
-        let incomplete = || call.malformed("the answer lacks required fields");
+        let incomplete = || call.malformed("the response lacks required fields");
         let result = answer.child("DescribeTargetHealthResult").ok_or_else(incomplete)?;
         let own =
             result.items("TargetHealthDescriptions").filter(|item| item.child("Target").and_then(|it| it.text("Id")) == Some(instance));

@@ -80,13 +80,13 @@ impl Call {
             AwsErrorKind::NotFound => "not found",
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
-            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to answer",
+            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to respond",
             AwsErrorKind::RoleRefused
             | AwsErrorKind::NoCredentials
             | AwsErrorKind::NoEndpoint
             | AwsErrorKind::Untrusted
             | AwsErrorKind::Invalid => "the request was not accepted",
-            AwsErrorKind::Malformed | AwsErrorKind::Endless => "the answer cannot be understood",
+            AwsErrorKind::Malformed | AwsErrorKind::Endless => "the response cannot be understood",
         };
         let said = match (message, code, status) {
             (Some(message), _, _) => format!("{what}: {message}"),
@@ -116,7 +116,7 @@ mod tests {
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
         assert_eq!(error.code, "AccessDeniedException");
-        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to answer (status 503)");
+        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to respond (status 503)");
     }
 
     #[test]

@@ -183,7 +183,9 @@ impl Failure for AwsError {
                 format!("check the route to {service}{there}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL")
             }
             AwsErrorKind::Untrusted => {
-                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out what answers in place of AWS".into()
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or run `openssl s_client -connect HOST:443` to see which \
+                 server answers in place of AWS"
+                    .into()
             }
             AwsErrorKind::Untimely => {
                 "check this machine's clock with `timedatectl`: according to it, the certificate of the endpoint is not valid now".into()
@@ -194,7 +196,7 @@ impl Failure for AwsError {
                  the key's policy"
             ),
             AwsErrorKind::Invalid => "correct the name in the document".into(),
-            AwsErrorKind::Malformed | AwsErrorKind::Endless => "look for a proxy between this machine and AWS that alters answers".into(),
+            AwsErrorKind::Malformed | AwsErrorKind::Endless => "look for a proxy between this machine and AWS that alters responses".into(),
         })
     }
 

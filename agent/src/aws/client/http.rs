@@ -236,7 +236,7 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     }
     match last.downcast_ref::<std::io::Error>() {
         _ if timed_out && connecting => "no connection in time".into(),
-        _ if timed_out => "no answer in time".into(),
+        _ if timed_out => "no response in time".into(),
         Some(io) if io.raw_os_error().is_some() => io.kind().to_string(),
         _ => last.to_string(),
     }

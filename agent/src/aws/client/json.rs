@@ -84,7 +84,7 @@ impl Connection {
         let answer = self.post(call, place, &message, refused).await?;
         let status = answer.status.try_into().map_err(|_| call.malformed("it has no status"))?;
         let read = reader.deserialize_nonstreaming_with_config(&HttpResponse::new(status, SdkBody::from(answer.body)), &settings);
-        read.map_err(|_| call.malformed("the answer cannot be understood"))
+        read.map_err(|_| call.malformed("the response cannot be understood"))
     }
 }
 

@@ -83,7 +83,7 @@ impl Query {
         let answer = self.connection.post(call, &place, &self.message(call, &parameters), refused).await?;
         let answer = Element::parse(&answer.body).map_err(|why| call.malformed(why))?;
         let expected = answer.name.strip_suffix("Response") == Some(call.operation);
-        if expected { Ok(answer) } else { Err(call.malformed("the answer does not belong to this call")) }
+        if expected { Ok(answer) } else { Err(call.malformed("the response does not belong to this call")) }
     }
 
     async fn place(&self, call: &Call) -> Result<Place, AwsError> {

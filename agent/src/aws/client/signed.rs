@@ -130,7 +130,7 @@ async fn whole(call: &Call, mut response: Response, limit: usize) -> Result<Vec<
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| call.unsent(&error))? {
         if body.len() + chunk.len() > limit {
-            return Err(call.malformed("the answer is too long"));
+            return Err(call.malformed("the response is too long"));
         }
         body.extend_from_slice(&chunk);
     }

@@ -9,7 +9,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
     if is_held(error) {
         let hint =
-            "remove the address from what uses it (AWS does not move it away from a NAT gateway or a load balancer), or name another";
+            "release the address from what uses it (AWS does not move it away from a NAT gateway or a load balancer), or name another";
         return Some(hint.into());
     }
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
@@ -64,9 +64,9 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "VolumeInUse" => "detach the volume from the other instance first, or name one that is free",
         "IncorrectState" if said.contains("snapshot") => "wait until the snapshot is completed, or name one that is",
         "IncorrectState" if said.contains("not 'running'") => "wait until this instance is running",
-        "IncorrectState" => "wait until the volume is available: `aws ec2 describe-volumes` shows its state",
+        "IncorrectState" => "wait until the volume is available: `aws ec2 describe-volumes --volume-ids ID` shows its state",
         "IncorrectInstanceState" => "wait until this instance is running",
-        "InvalidAttachment.NotFound" => "find out where the volume is attached: `aws ec2 describe-volumes`",
+        "InvalidAttachment.NotFound" => "see where the volume is attached with `aws ec2 describe-volumes --volume-ids ID`",
         "EncryptedVolumesNotSupported" => "use an instance type that supports EBS encryption, or a volume without it",
         "UnsupportedOperation" => "read in the message what this type of instance or volume cannot do, and correct the document",
         "InvalidParameterCombination" => "correct the fields that the message names: this volume type does not accept them together",
@@ -200,7 +200,7 @@ mod tests {
     fn an_address_may_be_let_go() {
         let held = error("AssociateAddress", "AuthFailure", "You do not have permission to access the specified resource.");
         assert_eq!(held.to_string(), "AssociateAddress vol-1: access denied: You do not have permission to access the specified resource.");
-        assert!(held.hint().unwrap().starts_with("remove the address from what uses it"), "{:?}", held.hint());
+        assert!(held.hint().unwrap().starts_with("release the address from what uses it"), "{:?}", held.hint());
         assert!(held.is_transient());
         let foreign = error("AssociateAddress", "AuthFailure", "The address 'eipalloc-1' does not belong to you.");
         assert!(!foreign.is_transient());

@@ -202,7 +202,7 @@ fn literal(value: &str) -> String {
 }
 
 fn incomplete(call: &Call) -> AwsError {
-    call.malformed("the answer lacks required fields")
+    call.malformed("the response lacks required fields")
 }
 
 fn snapshot(element: &Element) -> Option<Snapshot> {

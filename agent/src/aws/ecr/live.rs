@@ -55,7 +55,7 @@ impl Registries for LiveRegistries {
         let place = connection.place_of_ecr().await.map_err(|error| call.unplaced(error))?;
         let answer = Zeroizing::new(connection.json(&call, &place, TARGET, Bytes::from_static(b"{}")).await?);
         let token = of_bytes(&answer).ok().and_then(|Answer { data }| data.into_iter().next());
-        Ok(token.ok_or_else(|| call.malformed("the answer contains no token"))?.token.into())
+        Ok(token.ok_or_else(|| call.malformed("the response contains no token"))?.token.into())
     }
 }
 

@@ -150,7 +150,7 @@ impl Transport {
     }
 
     async fn exchange(&self, rung: usize, path: &str, request: request::Builder, limit: Duration) -> Result<Answer, Miss> {
-        let late = |_| Miss::Again(Again { why: "no answer in time".into(), retry_after: None, connected: true, impostor: false });
+        let late = |_| Miss::Again(Again { why: "no response in time".into(), retry_after: None, connected: true, impostor: false });
         timeout(limit, self.ask(rung, path, request)).await.map_err(late)?
     }
 

@@ -186,7 +186,7 @@ async fn interim_responses_without_an_end_are_not_imds() {
         (
             flooded,
             "more than 100 interim responses (status 1xx) and no final one: this is not IMDS",
-            "find out what answers in place of IMDS",
+            "run `curl -v http://169.254.169.254/latest/` to see which server answers",
         ),
         (busy.url.clone(), "status 503", "check the network"),
         (format!("http://{nobody}"), "connection refused", "check the network"),

@@ -53,7 +53,8 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
             "ask for another `class:`, or for a subnet group in other zones"
         }
         code if code.starts_with("InvalidParameter") && said.contains("serverless v2 scaling configuration") => {
-            "add `serverless:` with a range of capacity to `restore_from:`; for an existing cluster, run `aws rds modify-db-cluster`"
+            "add `serverless:` with a range of capacity to `restore_from:`; for an existing cluster, run `aws rds modify-db-cluster \
+             --db-cluster-identifier ID --serverless-v2-scaling-configuration MinCapacity=MIN,MaxCapacity=MAX`"
         }
         "InvalidParameterCombination" if said.contains("instance class") || said.contains("dbinstanceclass") => {
             "choose a `class:` that this engine and version support"
@@ -69,7 +70,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
              key's policy"
         }
         "InvalidDBInstanceState" | "InvalidDBClusterStateFault" => {
-            "check its status with `aws rds describe-db-instances` or `describe-db-clusters`"
+            "check its status with `aws rds describe-db-instances` or `aws rds describe-db-clusters`"
         }
         _ => return None,
     })

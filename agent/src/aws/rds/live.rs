@@ -148,7 +148,7 @@ fn tagged(parameters: Parameters, tags: &BTreeMap<String, String>) -> Parameters
 }
 
 fn incomplete(call: &Call) -> AwsError {
-    call.malformed("the answer lacks required fields")
+    call.malformed("the response lacks required fields")
 }
 
 fn instance(element: &Element) -> Option<Database> {

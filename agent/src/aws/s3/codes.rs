@@ -50,11 +50,13 @@ pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
         AwsErrorKind::NotFound => format!("correct the URL in the document, or publish {resource}"),
         AwsErrorKind::Denied => "give a URL that anyone can read, such as a presigned URL that has not expired".into(),
         AwsErrorKind::Throttled => "let fewer instances start at once, or put a copy into S3".into(),
-        AwsErrorKind::Unreachable => "check the route and the name: `curl -I` from a machine of the same subnet".into(),
+        AwsErrorKind::Unreachable => format!("check the route and the name: run `curl -I {resource}` on a machine of the same subnet"),
         AwsErrorKind::Untrusted => {
-            "name the certificate of your private CA in AWS_CA_BUNDLE, or find out what answers in place of the server".into()
+            format!(
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or see with `curl -v {resource}` which server answers instead"
+            )
         }
-        _ => "check what the server answers with `curl -I`".into(),
+        _ => format!("check what the server answers with `curl -I {resource}`"),
     })
 }
 
@@ -62,18 +64,25 @@ pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
 pub(super) fn hint(error: &AwsError) -> Option<String> {
     let (resource, operation) = (&error.resource, error.operation);
     let place = resource.split(" (version").next().unwrap_or_default().trim_start_matches("s3://");
+    let (bucket, key) = place.split_once('/').unwrap_or((place, "KEY"));
     let arn = format!("arn:aws:s3:::{place}");
     Some(match (error.code.as_str(), error.kind) {
         ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
         ("NoSuchVersion", _) => "correct `version_id`: the bucket must still have that version".into(),
         (NO_KEY, _) => format!("upload {resource}, or correct the key in the document"),
-        (CONFLICT | ABORTED, _) => "if this persists, find out what else writes to this key at the same time".into(),
+        (CONFLICT | ABORTED, _) => "if this persists, look up PutObject in the CloudTrail data events of the bucket: something else \
+                                    writes to this key at the same time"
+            .into(),
         (UNKNOWN, _) => "use an S3 bucket, or a store that supports If-None-Match and If-Match on writes".into(),
-        (CONDITION, _) if operation == PUT => "find out what else writes to this key".into(),
+        (CONDITION, _) if operation == PUT => {
+            "look up PutObject in the CloudTrail data events of the bucket: something else writes to this key".into()
+        }
         (CHANGED, _) => "publish each release under its own key, and never overwrite one".into(),
-        ("InvalidObjectState", _) => "restore the object from Glacier first: `aws s3api restore-object`".into(),
+        ("InvalidObjectState", _) => format!(
+            "restore the object from Glacier first: `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`"
+        ),
         ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _) => {
-            "find the bucket's region with `aws s3api get-bucket-location`, and unset AWS_ENDPOINT_URL".into()
+            format!("find the bucket's region with `aws s3api get-bucket-location --bucket {bucket}`, and unset AWS_ENDPOINT_URL")
         }
         (_, AwsErrorKind::KmsDenied) if operation == PUT => {
             "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in the instance's role and in the key's policy".into()

@@ -270,7 +270,7 @@ fn of_a_server(call: &Call, status: StatusCode, retry_after: Option<std::time::D
         401 | 403 | 407 => (AwsErrorKind::Denied, "access denied"),
         404 | 410 => (AwsErrorKind::NotFound, "not found"),
         429 => (AwsErrorKind::Throttled, "throttled"),
-        408 | 500.. => (AwsErrorKind::Unreachable, "the server failed to answer"),
+        408 | 500.. => (AwsErrorKind::Unreachable, "the server failed to respond"),
         _ => (AwsErrorKind::Invalid, "the request was not accepted"),
     };
     AwsError { retry_after, ..call.error(kind, format!("{what} (status {})", status.as_u16())) }

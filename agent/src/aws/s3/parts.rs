@@ -130,7 +130,7 @@ impl Object for Parts {
                             self.coming = Coming::Over;
                             continue;
                         }
-                        Ok(None) => call.malformed("the answer is shorter than announced"),
+                        Ok(None) => call.malformed("the response is shorter than announced"),
                         Err(error) => call.unsent(&error),
                     };
                     let span = Span { first: *at, last: None };
@@ -194,11 +194,11 @@ async fn receive(
     }
     while *length < wanted {
         let Some(bytes) = answer.response.chunk().await.map_err(|error| call.unsent(&error))? else {
-            return Err(call.malformed("the answer is shorter than the range"));
+            return Err(call.malformed("the response is shorter than the range"));
         };
         *length += bytes.len() as u64;
         if *length > wanted {
-            return Err(AwsError { code: super::codes::CHANGED.into(), ..call.malformed("the answer is longer than the range") });
+            return Err(AwsError { code: super::codes::CHANGED.into(), ..call.malformed("the response is longer than the range") });
         }
         fetched.push(bytes);
     }

@@ -38,7 +38,7 @@ impl Requester {
             let etag = text(headers, ETAG)?.to_owned();
             Some(Found { etag, modified: time(LAST_MODIFIED)?, date: time(DATE)?, body: body.into() })
         })();
-        found.map(Some).ok_or_else(|| call.malformed("the answer lacks ETag, Last-Modified or Date").into())
+        found.map(Some).ok_or_else(|| call.malformed("the response lacks ETag, Last-Modified or Date").into())
     }
 
     /// Writes the object.
@@ -55,7 +55,7 @@ impl Requester {
         match response.status() {
             StatusCode::OK => match text(response.headers(), ETAG) {
                 Some(etag) => Ok(Written { etag: etag.to_owned() }),
-                None => Err(call.malformed("the answer lacks the ETag").into()),
+                None => Err(call.malformed("the response lacks the ETag").into()),
             },
             StatusCode::PRECONDITION_FAILED => {
                 let why = call.error(AwsErrorKind::Invalid, "the object is not the one it should replace");
@@ -175,9 +175,9 @@ mod tests {
     async fn every_refusal_has_its_kind_and_its_hint() {
         use AwsErrorKind::*;
         let table = [
-            (412, "PreconditionFailed", Invalid, true, "find out what else writes to this key"),
+            (412, "PreconditionFailed", Invalid, true, "look up PutObject in the CloudTrail data events of the bucket"),
             (404, "NoSuchKey", NotFound, true, "upload s3://shop/claims/migrate"),
-            (409, "ConditionalRequestConflict", Invalid, false, "if this persists, find out what else writes to this key"),
+            (409, "ConditionalRequestConflict", Invalid, false, "if this persists, look up PutObject in the CloudTrail data events"),
             (403, "AccessDenied", Denied, false, "allow s3:PutObject on arn:aws:s3:::shop/claims/migrate in the instance's role"),
             (404, "NoSuchBucket", NotFound, false, "correct the bucket's name in the document"),
             (301, "PermanentRedirect", Invalid, false, "find the bucket's region"),

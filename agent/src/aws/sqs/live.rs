@@ -122,7 +122,7 @@ impl LiveQueue {
             }
             let Found { queue_url } = found.ask("GetQueueUrl", "AmazonSQS.GetQueueUrl", &asked).await?;
             if queue_url.is_empty() {
-                return Err(call.malformed("the answer contains no URL"));
+                return Err(call.malformed("the response contains no URL"));
             }
             found.url = queue_url;
         }
@@ -152,13 +152,13 @@ impl LiveQueue {
             }
         };
         let answer = self.connection.json_1_0(&call, place, target, Bytes::from(asked.to_string())).await?;
-        of_bytes(&answer).map_err(|_| call.malformed("the answer is not the expected JSON"))
+        of_bytes(&answer).map_err(|_| call.malformed("the response is not the expected JSON"))
     }
 
     async fn batch(&self, operation: &'static str, target: &'static str, entries: Vec<Value>) -> Result<Vec<Rejected>, AwsError> {
         let count = entries.len();
         let asked = json!({ "QueueUrl": self.url, "Entries": entries });
-        let late = |_| Call::new(SERVICE, operation, &self.written).error(AwsErrorKind::Unreachable, "no answer in time");
+        let late = |_| Call::new(SERVICE, operation, &self.written).error(AwsErrorKind::Unreachable, "no response in time");
         let Batched { successful, failed } = timeout(SHORT, self.ask(operation, target, &asked)).await.map_err(late)??;
         let is_done = |at: &str| successful.iter().any(|entry| entry.id == at);
         let rejected = |at: usize| {

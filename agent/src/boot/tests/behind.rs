@@ -61,7 +61,7 @@ async fn who_asked_for_a_release_is_told_to_ask_for_it_again() {
     assert_eq!(site.boot_until(request, site.asked_after(5)).await, Ending::Failed);
     let error = site.report().error.unwrap();
     assert_eq!(error.message, "stopped by SIGTERM, while waiting for the lock: another ingot process is running (pid 7)");
-    assert_eq!(error.hint.as_deref(), Some("request the release again"));
+    assert_eq!(error.hint.as_deref(), Some("run `ingot boot --release launched` again"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -284,7 +284,7 @@ async fn each_bundle_of_a_release_has_its_own_time() {
     let step = |address: &str| report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
     let (app, assets) = (step("bundles.app"), step("bundles.assets"));
     assert!(assets.finished_ms.unwrap() - assets.started_ms.unwrap() <= 61_000.0, "{assets:?}");
-    assert!(assets.error.as_ref().unwrap().message.starts_with("it did not end within 60s"), "{assets:?}");
+    assert!(assets.error.as_ref().unwrap().message.starts_with("it did not finish within 60s"), "{assets:?}");
     assert_eq!(app.outcome, Outcome::Skipped);
     assert!(site.machine.file("/opt/app/current/content").is_none());
     // The first bundle to fail ends the staging, whatever the time limit of the other one.

@@ -104,7 +104,7 @@ pub(super) fn unmarked(text: &str) -> Slip {
         Slip::at(keys.at, message, "begin user data with the line `#ingot`")
     } else if let Some((line, first)) = first_line(text) {
         if for_cloud_init(first.as_bytes()).is_some() || begins_as_message(first.trim_ascii().as_bytes()) {
-            let hint = "begin user data with this line, without comments or blanks before it";
+            let hint = "begin user data with this line, without comments or spaces before it";
             return Slip::at((line, 1), "other lines come before the marker of this user data", hint);
         }
         let message = format!("user data is {}, neither a boot document nor for a program that ingot knows", looks_like(first));

@@ -175,7 +175,7 @@ fn refuses_a_fourth_layer() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(explain(&four), @r"
             user data is wrapped in gzip, zstd or base64 more than 3 times
-            hint: encode user data once: `gzip` or `zstd`, then base64 if the tool that sends it does not do that itself
+              hint: encode user data once: `gzip` or `zstd`, then base64 if the tool that sends it does not do that itself
             ");
         }
     }
@@ -204,7 +204,7 @@ fn stops_at_bombs() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(explain(&bomb), @r"
             user data is larger than 16 MiB once unwrapped, which is the limit for user data
-            hint: move large content of user data into a bundle in S3; if zstd wrote it, compress with level 19 or lower and without --long
+              hint: move large content of user data into a bundle in S3; if zstd wrote it, compress with level 19 or lower and without --long
             ");
         }
     }
@@ -238,7 +238,7 @@ fn checks_length_and_checksum_of_a_frame() {
     checksum[last] ^= 1;
     insta::assert_snapshot!(explain(&checksum), @r"
     user data is zstd that is damaged or cut short: Restored data doesn't match checksum
-    hint: create it again with `zstd --stdout FILE`, and send the bytes unchanged
+      hint: create it again with `zstd --stdout FILE`, and send the bytes unchanged
     ");
     let mut length = zstd(DOCUMENT);
     length[5] += 1;
@@ -273,7 +273,7 @@ fn what_was_cut_short_is_an_error() {
 fn what_looks_like_ours_and_is_not_utf8_is_an_error() {
     insta::assert_snapshot!(explain(b"#ingot\nname: caf\xe9\n"), @r"
     user data is not UTF-8 at byte 16
-    hint: save user data as UTF-8
+      hint: save user data as UTF-8
     ");
     assert!(matches!(recognise(b"\xef\xbb\xbf#ingot\n\xff"), Err(EncodingError::NotText { offset: 10, .. })));
     assert!(matches!(recognise(&gzip(b"#cloud-config\n\xff")), Err(EncodingError::NotText { offset: 14, .. })));

@@ -25,12 +25,12 @@ pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usi
         return said(&place, info, hint);
     }
     if info.contains("unexpected character") || info.contains("unknown anchor") {
-        let what = format!("a text that begins with `{character}` must be in quotes");
+        let what = format!("text that begins with `{character}` must be in quotes");
         return said(&place, &what, "put it in quotes");
     }
     let has_key = text.chars().take(column - 1).collect::<String>().contains(": ");
     let (what, hint) = match info {
-        _ if info.contains("mapping values") && has_key => ("a text that contains `: ` must be in quotes", "put the whole text in quotes"),
+        _ if info.contains("mapping values") && has_key => ("text that contains `: ` must be in quotes", "put the whole text in quotes"),
         _ if info.contains("quoted scalar") => ("a quote is opened here and never closed", "close the quote"),
         _ if info.contains("flow") => {
             ("a bracket before this is not closed, or a comma is missing", "close the `{` or `[`, or put a comma between its entries")

@@ -174,7 +174,7 @@ impl Object for FakeObject {
     async fn next(&mut self) -> Result<Option<Piece>, AwsError> {
         tokio::task::yield_now().await;
         if self.cut && self.left.len() as u64 <= self.about.length.unwrap_or_default() / 2 {
-            return Err(self.call.error(AwsErrorKind::Unreachable, "no answer in time"));
+            return Err(self.call.error(AwsErrorKind::Unreachable, "no response in time"));
         }
         let piece = self.left.split_to(self.left.len().min(PIECE));
         Ok((!piece.is_empty()).then_some(Piece::Bytes(piece)))

@@ -199,7 +199,7 @@ async fn there_is_an_end_to_threads_and_it_is_said() {
     let error = hanging.one(&threads).await.unwrap_err();
     insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
     cannot wait for /no/such/place: no thread can be started for it: 512 disk operations are stuck
-    hint: run `ps -eLo stat,wchan:32,comm | grep ^D` to find the filesystem that hangs
+      hint: run `ps -eLo stat,wchan:32,comm | grep ^D` to find the filesystem that hangs
     ");
     hanging.let_go();
     assert!(join_all(all).await.iter().all(Result::is_ok));

@@ -89,7 +89,7 @@ async fn says_what_could_not_be_run() {
     let explained = crate::failure::Explanation::of(&end.unwrap_err()).to_string();
     insta::assert_snapshot!(explained, @r"
     cannot run no-such-program: entity not found
-    hint: install no-such-program in the image, or give its full path
+      hint: install no-such-program in the image, or give its full path
     ");
     assert!(matches!(run(&missing("/etc/passwd")).await.0, Err(HostError::Spawn { .. })));
     let nowhere = Invocation { directory: "/no/such".into(), ..sh("true") };

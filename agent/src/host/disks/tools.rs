@@ -203,7 +203,7 @@ mod tests {
         let error = HostError::Spawn { program: "mkfs.btrfs".into(), source };
         insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
         cannot run mkfs.btrfs: entity not found
-        hint: install btrfs-progs in the image: it contains mkfs.btrfs
+          hint: install btrfs-progs in the image: it contains mkfs.btrfs
         ");
     }
 

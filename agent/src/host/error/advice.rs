@@ -40,7 +40,7 @@ pub(super) fn denied(operation: &str, path: &Path) -> String {
 pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     match refusal.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => Some("raise `ulimit -n`, or `LimitNOFILE=` of the unit".into()),
-        Some(Errno::ENFILE) => Some("raise `sysctl fs.file-max`, or run `lsof` to find what keeps files open".into()),
+        Some(Errno::ENFILE) => Some("raise it with `sysctl -w fs.file-max=NUMBER`, or run `lsof` to find what keeps files open".into()),
         _ => None,
     }
 }
@@ -55,8 +55,9 @@ pub(super) fn way(refusal: &io::Error, operation: &str, path: &Path) -> Option<S
     }
 }
 
-/// The hint for a mount(2) or a swapon(2) that was refused.
-pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
+/// The hint for a mount(2) or a swapon(2) that was refused; `device` is empty for a remount.
+pub(super) fn mount(refusal: &io::Error, filesystem: &str, device: &str) -> String {
+    let device = if device.is_empty() { "DEVICE" } else { device };
     let errno = refusal.raw_os_error().map(Errno::from_raw);
     match (errno, filesystem) {
         (Some(Errno::EPERM), _) => "run as root, in the machine's own mount namespace".into(),
@@ -67,14 +68,16 @@ pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
         (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
         (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it is read-only".into(),
         (Some(Errno::EIO), "btrfs") => "restore an older snapshot; if it is read-only, mount it with `ro` and `rescue=nologreplay`".into(),
-        (Some(Errno::EIO), "xfs") => "check it with `xfs_repair -n`, or restore an older snapshot".into(),
-        (Some(Errno::EIO), _) => "check it with `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it with `xfs_repair`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "check it with `btrfs check`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it with `fsck`, or restore an older snapshot".into(),
+        (Some(Errno::EIO), "xfs") => format!("check it with `xfs_repair -n {device}`, or restore an older snapshot"),
+        (Some(Errno::EIO), _) => format!("check it with `fsck -n {device}`, or restore an older snapshot"),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => format!("repair it with `xfs_repair {device}`, or restore an older snapshot"),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => {
+            format!("check it with `btrfs check --readonly {device}`, or restore an older snapshot")
+        }
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => format!("repair it with `fsck {device}`, or restore an older snapshot"),
         (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that the device and the mount point exist".into(),
         (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS filesystem needs the option `nouuid`".into(),
-        (Some(Errno::EINVAL), "swap") => "run `mkswap` on it: it may have been made for another page size".into(),
+        (Some(Errno::EINVAL), "swap") => format!("run `mkswap {device}`: it may have been made for another page size"),
         (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock invalid".into(),
         _ => "see `dmesg | tail`".into(),
     }

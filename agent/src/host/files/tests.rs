@@ -119,7 +119,7 @@ async fn names_the_operation_and_the_path() {
     let explained = crate::failure::Explanation::of(&error).to_string();
     insta::assert_snapshot!(explained, @r"
     cannot create directory /file/x: Not a directory (os error 20)
-    hint: a parent of /file/x is a file: move it away
+      hint: a parent of /file/x is a file: move it away
     ");
     assert_eq!(files.read(Path::new("/"), 9).await.unwrap_err().to_string(), "cannot read /");
     assert_eq!(files.stage(Path::new("/no/x"), b"", mine(0o600)).await.unwrap_err().to_string(), "cannot write /no/x");

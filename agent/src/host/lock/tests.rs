@@ -50,7 +50,7 @@ async fn nobody_else_can_open_it() {
     // Another user opened the file while that was possible, and holds the lock.
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let theirs = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
-    // A process that another test is forking holds the former lock until it calls execve(2).
+    // A process that another test is forking holds the previous lock until it calls execve(2).
     while fcntl(&theirs, FcntlArg::F_OFD_SETLK(&whole_file())).is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -138,5 +138,5 @@ fn only_a_lock_that_is_held_and_of_this_kind_counts() {
 fn says_who_is_at_work() {
     let error = LockError::Held { pid: Some(7) };
     let explained = crate::failure::Explanation::of(&error).to_string();
-    assert_eq!(explained, "another ingot process is running (pid 7)\nhint: run `ingot status --wait` to wait for it");
+    assert_eq!(explained, "another ingot process is running (pid 7)\n  hint: run `ingot status --wait` to wait for it");
 }

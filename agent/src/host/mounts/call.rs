@@ -84,6 +84,7 @@ fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(
     });
     done.map_err(|errno| HostError::Mount {
         operation: described(call),
+        device: call.source.clone(),
         filesystem: call.filesystem.clone(),
         said: log.about(call.device.as_ref().map_or(Path::new(""), |device| &device.node), &call.filesystem).join("; "),
         source: errno.into(),
@@ -202,7 +203,13 @@ mod tests {
     fn says_what_could_not_be_mounted_and_what_to_do() {
         let refused = |call: &MountCall, errno: Errno| {
             let said = String::new();
-            HostError::Mount { operation: described(call), filesystem: call.filesystem.clone(), said, source: errno.into() }
+            HostError::Mount {
+                operation: described(call),
+                device: call.source.clone(),
+                filesystem: call.filesystem.clone(),
+                said,
+                source: errno.into(),
+            }
         };
         let mut explained = String::new();
         for (filesystem, errno) in [("xfs", Errno::EINVAL), ("f2fs", Errno::ENODEV), ("ext4", Errno::EUCLEAN), ("ext4", Errno::EROFS)] {
@@ -213,15 +220,15 @@ mod tests {
         explained += &crate::failure::Explanation::of(&remount).to_string();
         insta::assert_snapshot!(explained, @r"
         cannot mount /dev/nvme1n1 at /srv: Invalid argument (os error 22)
-        hint: see `dmesg | tail`; a second copy of an XFS filesystem needs the option `nouuid`
+          hint: see `dmesg | tail`; a second copy of an XFS filesystem needs the option `nouuid`
         cannot mount /dev/nvme1n1 at /srv: No such device (os error 19)
-        hint: load its kernel module with `modprobe f2fs`, or use an image that contains it
+          hint: load its kernel module with `modprobe f2fs`, or use an image that contains it
         cannot mount /dev/nvme1n1 at /srv: Structure needs cleaning (os error 117)
-        hint: repair it with `fsck`, or restore an older snapshot
+          hint: repair it with `fsck /dev/nvme1n1`, or restore an older snapshot
         cannot mount /dev/nvme1n1 at /srv: Read-only file system (os error 30)
-        hint: mount it with `ro`, and with `noload` too if it was in use when it was copied: it is read-only
+          hint: mount it with `ro`, and with `noload` too if it was in use when it was copied: it is read-only
         cannot remount /srv: Device or resource busy (os error 16)
-        hint: run `lsblk` and `findmnt` to see what uses it
+          hint: run `lsblk` and `findmnt` to see what uses it
         ");
     }
 

@@ -273,7 +273,7 @@ fn hand_over(directory: &OwnedFd, attributes: Attributes) -> io::Result<()> {
         let name = entry?.file_name();
         let found = described(&fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?);
         let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-        // Before its content, so that the former owner cannot add anything in the meantime.
+        // Before its content, so that the previous owner cannot add anything in the meantime.
         fchownat(directory, name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         if found.kind == FileKind::Directory {
             hand_over(&open_below(directory, &name)?, attributes)?;

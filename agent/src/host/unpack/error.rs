@@ -44,8 +44,10 @@ impl Failure for UnpackError {
             Self::Unreadable(objection) => objection.hint.clone(),
             Self::Damaged { .. } => "rebuild the archive and publish it again".into(),
             Self::TooLarge { .. } => "raise `max_size_gib` if it is meant to be this large".into(),
-            Self::Digest { .. } => "correct `sha256` in the document, or find out who replaced the archive".into(),
-            Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters responses".into(),
+            Self::Digest { .. } => {
+                "correct `sha256` in the document, or publish the archive that it belongs to: another one has replaced it".into()
+            }
+            Self::Length { .. } => "run `ingot boot` again; if that does not help, look for a proxy that alters responses".into(),
             Self::NoSpace { at, .. } => format!("free space on the filesystem of {}, or make it larger", at.display()),
             Self::Host(source) => return source.hint(),
         })
@@ -80,7 +82,7 @@ pub(super) fn broken(error: io::Error) -> UnpackError {
         (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("there is data after its end"),
         (_, said) if said.starts_with("Frame requires too much memory") => UnpackError::Unreadable(Objection::new(
             format!("this is zstd with a window of more than {} MiB, which ingot does not unpack", (1_u32 << WINDOW) >> 20),
-            "compress it with `zstd -19` or less, without `--long` and `--ultra`",
+            "compress it with `zstd -19 FILE` or less, without `--long` and `--ultra`",
         )),
         (_, said) if said.starts_with("Dictionary mismatch") => UnpackError::Unreadable(Objection::new(
             "this is zstd with a dictionary, which ingot does not unpack",

@@ -27,11 +27,12 @@ pub(crate) enum Foreign {
     NoArchive(&'static str),
 }
 
-const RECOMPRESS: &str = "publish it with zstd instead: decompress it, and compress it again with `zstd -19`";
+const RECOMPRESS: &str = "publish it with zstd instead: decompress it, and compress it again with `zstd -19 FILE`";
 const REPACK: &str = "unpack it, and publish its content as tar.gz, tar.zst or zip";
 const INSTALL: &str = "publish its content as tar.gz, tar.zst or zip, or install the package while the image is built";
 const ONE_FILE: &str = "set `unpack: false` to install it as one file";
-const LOOK: &str = "publish a tar, tar.gz, tar.zst or zip, and check what is at that location: `curl -I` or `aws s3 cp … -`";
+const LOOK: &str =
+    "publish a tar, tar.gz, tar.zst or zip, and check what is at that location: `curl -I URL` or `aws s3 cp s3://BUCKET/KEY - | file -`";
 
 /// Magic bytes, from the lists of file(1) and from the formats' own specifications.
 const KNOWN: [(&[u8], &str, &str); 20] = [

@@ -1,4 +1,4 @@
-//! Reads git's storage of every former state of a repository: packs and loose objects.
+//! Reads git's storage of every previous state of a repository: packs and loose objects.
 //!
 //! Most objects in a pack are stored as a delta to another one. Only the new data in a delta is read, and the objects
 //! are not reconstructed: a committed secret is new data in one of them.

@@ -27,7 +27,7 @@ async fn another_name_is_another_application_and_the_one_before_goes() {
     instance.boot_well().await;
     turn_to(&mut instance, &document("store", 2, "port: 5000"));
 
-    // If the new one fails, the former one keeps serving.
+    // If the new one fails, the previous one keeps serving.
     let was = proxy(&instance).await;
     instance.machine.is_deaf(true);
     instance.boot().await.error("applications.store");

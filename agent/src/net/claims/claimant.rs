@@ -28,7 +28,7 @@ pub(super) async fn within<T>(
     tokio::select! {
         answer = call => answer,
         () = clock.sleep(time) => {
-            let silence = Explanation::new(format!("no answer within {time:?}"), Some("check the route to S3".into()));
+            let silence = Explanation::new(format!("no response within {time:?}"), Some("check the route to S3".into()));
             Err(Explanation { transient: true, unreachable: true, ..silence })
         }
     }

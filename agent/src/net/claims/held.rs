@@ -175,7 +175,7 @@ impl<'a> Held<'a> {
 }
 
 fn answer_lost() -> Explanation {
-    Explanation { transient: true, ..Explanation::new("the answer to an earlier write was lost", None) }
+    Explanation { transient: true, ..Explanation::new("the response to an earlier write was lost", None) }
 }
 
 #[cfg(test)]

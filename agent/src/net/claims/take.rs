@@ -111,7 +111,8 @@ impl<'a> Claimant<'a> {
 }
 
 fn not_taken() -> Explanation {
-    let hint = "find out what else writes to it; a store other than S3 must support If-None-Match and If-Match";
+    let hint = "look up PutObject in the CloudTrail data events of its bucket to see what else writes to it; a store other than S3 \
+                must support If-None-Match and If-Match";
     Explanation { transient: true, ..Explanation::new("it was changed in the meantime", Some(hint.into())) }
 }
 
@@ -143,7 +144,7 @@ mod tests {
         for takes in [0, 1] {
             let store = StandIn::answering((takes, Answer::Written), Answer::NotSo);
             let error = taken(&store).await.unwrap_err();
-            let expected = if takes == 0 { "cannot claim" } else { "the work has ended, but the claim" };
+            let expected = if takes == 0 { "cannot claim" } else { "the work has finished, but the claim" };
             assert!(error.to_string().starts_with(expected), "{error}");
             assert!(store.writes.get() < 60, "{}", store.writes.get());
         }

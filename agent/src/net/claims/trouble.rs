@@ -28,7 +28,7 @@ pub(crate) enum ClaimError {
     TakenOver { name: String, by: String },
     #[error("the claim {name} was removed or overwritten, so the work that it protects was stopped")]
     Gone { name: String },
-    #[error("the work has ended, but the claim {name} could not be marked as ended")]
+    #[error("the work has finished, but the claim {name} could not be marked as finished")]
     Untold {
         name: String,
         #[source]
@@ -41,9 +41,13 @@ impl Failure for ClaimError {
         match self {
             Self::Refused { why, .. } | Self::Untold { why, .. } => why.0.hint.clone(),
             Self::NotAClaim { name } => Some(format!("delete it with `aws s3 rm {name}` if nothing else needs it, or change `claims:`")),
-            Self::Held { holder, .. } => Some(format!("look at {holder}, or give the step a longer `timeout:`")),
+            Self::Held { holder, .. } => {
+                Some(format!("run `journalctl -t ingot` on {holder} to see its progress, or give the step a longer `timeout:`"))
+            }
             Self::Lost { .. } => Some("check the route to S3; another instance does the work again, from the start".into()),
-            Self::Gone { .. } => Some("delete claims only once they have ended; the next boot does the work again, from the start".into()),
+            Self::Gone { .. } => {
+                Some("delete claims only once their work has finished; the next boot does the work again, from the start".into())
+            }
             Self::TakenOver { .. } => {
                 Some("check whether this machine was paused; the other instance does the work again, from the start".into())
             }

@@ -233,7 +233,7 @@ impl Failure for Refusal {
                  server in `ca:` (RDS's: {BUNDLE}, as /etc/ingot/rds-ca.pem)"
             ),
             Self::Method { .. } => "store the user's password as SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
-            Self::Impostor { .. } => "find out what answers in place of the database".into(),
+            Self::Impostor { .. } => "check `host` and `port`, and the DNS name: another server answers in place of the database".into(),
             Self::Unasked { .. } => {
                 "configure the server to ask for the password, set `tls: verify`, or remove `credentials:` if it needs none".into()
             }
@@ -250,7 +250,7 @@ impl Failure for Refusal {
                 Verdict::NotAllowed => "allow the user from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),
                 Verdict::NoDatabase => "correct `dbname` in the secret, or create the database".into(),
                 Verdict::NeedsTls => "set `tls: require` or `tls: verify`".into(),
-                Verdict::Blocked => "run `mysqladmin flush-hosts` against it, or raise max_connect_errors".into(),
+                Verdict::Blocked => "run `mysqladmin --host HOST --user ADMIN --password flush-hosts`, or raise max_connect_errors".into(),
                 Verdict::Locked => "unlock the user, or give it another password".into(),
                 Verdict::Unknown => return None,
             },

@@ -81,7 +81,7 @@ fn a_boot_that_runs_has_run_until_now() {
       started  2026-11-01T00:00:00Z, 4 min ago
       slowest  110.0 ms secrets.db, 15.0 ms secrets.token, 3.0 ms files./etc/shop/shop.toml
     running: services.shop.service waiting for http://127.0.0.1:8080/health to answer 200
-    next: `ingot status --wait` waits for the end of this boot
+    next: `ingot status --wait` waits for this boot to finish
     ");
     report.steps[0].outcome = Outcome::Pending;
     insta::assert_snapshot!(shown(&report, Exit::Failed, None, None), @r"

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::units::{Named, Unit, Units};
 use crate::host::HostError;
 
-/// Our own units. Units that ingot starts may not be ordered after them.
+/// Units of ingot itself. A unit that ingot starts must not be ordered after them: each would wait for the other.
 const OURS: [&str; 2] = ["ingot.service", "ingot.target"];
 
 /// Targets that every boot reaches. Source: bootup(7).
@@ -27,7 +27,7 @@ const REACHED: [&str; 9] = [
 #[derive(Debug)]
 pub(super) struct Start<'a> {
     units: &'a Units<'a>,
-    /// For each unit, the units that start it together with themselves, and where they say so.
+    /// For each unit, the units whose start also starts it, and the line or link that says so.
     pullers: BTreeMap<String, Vec<(String, Pull)>>,
     /// The targets that are ordered after ingot implicitly, because they want it.
     wants_ingot: BTreeSet<String>,
@@ -45,7 +45,7 @@ pub(super) struct Pull {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// Together with itself: `Wants=` and similar settings.
+    /// Whenever it starts itself: `Wants=` and similar settings.
     Along,
     /// On an event: a socket, a timer, a path.
     Triggered,
@@ -56,7 +56,7 @@ pub(super) enum How {
 /// Why a unit can never start while ingot waits for it.
 #[derive(Debug)]
 pub(super) struct Deadlock {
-    /// The units from this one to one of ours.
+    /// The chain of units ordered after one another: from this one to a unit of ingot.
     pub(super) chain: Vec<String>,
     /// The line to change, and the name in it.
     pub(super) at: Named,
@@ -115,7 +115,7 @@ impl<'a> Start<'a> {
     /// Searches for a chain of orderings from `name` to ingot, as systemd would.
     pub(super) fn deadlock(&self, name: &str) -> Result<Option<Deadlock>, HostError> {
         let along = self.started_along(name)?;
-        // Each with the chain that leads to it, and the last line in a unit that would be started with `name`.
+        // Each unit with the chain that leads to it, and the last line of it in a unit that is started with `name`.
         let mut waiting = VecDeque::from([(name.to_owned(), vec![name.to_owned()], None)]);
         let mut seen = BTreeSet::from([name.to_owned()]);
         while let Some((waits, chain, line)) = waiting.pop_front() {

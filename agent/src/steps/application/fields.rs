@@ -37,7 +37,7 @@ const PORTS_OF_OVERLAP: u16 = 10_000;
 pub(crate) struct Application {
     /// Bundle whose release runs: `bundles.NAME`. Either this or `image`.
     pub(super) bundle: Option<Address>,
-    /// Container image that runs, in place of a bundle: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
+    /// Container image to run, in place of a bundle: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
     pub(super) image: Option<Text>,
     /// Processes by name, each a line for `/bin/sh`; of an image, words that replace its CMD. `web` serves requests on
     /// `$PORT`. Default: the release's Procfile, or the image's CMD.
@@ -70,7 +70,7 @@ pub(crate) struct Application {
     /// release's Buildfile.
     #[serde(default)]
     pub(super) build: Vec<Vec<String>>,
-    /// Whether the release's `.platform/hooks`, `.platform/confighooks` and `.ebextensions` run, as root. Default: true.
+    /// Whether the release's `.platform/hooks`, `.platform/confighooks`, `.ebextensions` run, as root. Default: true.
     #[serde(default = "yes")]
     pub(super) hooks: bool,
     /// Whether processes can reach the instance metadata service, and with it the credentials of the instance.

@@ -228,8 +228,8 @@ impl Application {
         }
         self.made_ready(failed.other(), placed, ground, cx).await?;
         if is_up {
-            // It gets its requests back at once. Until the proxy has read its former configuration, it passes requests
-            // to both slots.
+            // It gets its requests back at once. Until the proxy has read its previous configuration, it passes
+            // requests to both slots.
             ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         }
         // If the generations do not overlap, the new one occupies the port of the other, or that of the proxy.

@@ -162,14 +162,16 @@ impl Failure for ApplicationError {
             Self::Clash { .. } => Some("give one of the two another `port`, or the proxy another `listen`".into()),
             Self::Rejected { hint, .. } => Some((*hint).into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
-            Self::Program { .. } => Some("run it in the directory of the release, as the same user".into()),
+            Self::Program { .. } => Some("run the program in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for its full output")),
             Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
             Self::Container { source, .. } => source.hint(),
-            Self::Turn { .. } => Some("give this application a longer `timeout:`, or find out what the other one waits for".into()),
+            Self::Turn { .. } => {
+                Some("give this application a longer `timeout:`, or fix what the other one waits for: `ingot status` shows it".into())
+            }
             Self::Claiming { source, .. } => source.hint(),
             Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Appended { .. } => {

@@ -54,16 +54,16 @@ pub(super) struct Fields {
     #[serde(default, deserialize_with = "levels")]
     #[schemars(range(max = LEVELS))]
     pub(super) strip_components: u8,
-    /// Symbolic links that may leave the release: a path in the release, and the absolute path that the link may lead to
-    /// or below. A path without `*` is made a link if the archive has none there. Default: none.
+    /// Symbolic links that may leave the release: a path in the release, and the absolute path that the link may lead
+    /// to or below. A path without `*` is made a link if the archive has none there. Default: none.
     #[serde(default)]
     pub(super) links: BTreeMap<String, PathBuf>,
     /// Owner of everything in the release: a user name or ID. Default: the user that runs ingot.
     pub(super) owner: Option<String>,
     /// Group: a name or ID. Default: the primary group of the owner.
     pub(super) group: Option<String>,
-    /// Permissions of the release directory; its content has those of the archive, at most 0755. With `unpack: false`, of
-    /// the file. Default: 0755.
+    /// Permissions of the release directory; its content has those of the archive, at most 0755. With `unpack: false`,
+    /// of the file. Default: 0755.
     pub(super) mode: Option<Mode>,
     /// Number of releases to keep, including the current one. Default: 3.
     #[serde(default, deserialize_with = "within::<_, 1, { u32::MAX }>")]
@@ -86,7 +86,7 @@ impl Fields {
             (None, None, Some(_)) if self.sha256.is_none() => {
                 return Err(Objection::new(
                     "a `url` needs `sha256`",
-                    "give the digest that `sha256sum` prints: nothing else verifies the archive",
+                    "give the digest that `sha256sum FILE` prints: nothing else verifies the archive",
                 ));
             }
             (None, None, Some(_)) => {}
@@ -149,7 +149,7 @@ impl Fields {
         let parameter = self.parameter.as_ref().filter(|text| text.is_plain());
         found.extend(parameter.and_then(|text| arn::check_nothing_but_parameter(text.raw()).err()));
         if self.sha256.as_ref().is_some_and(|text| text.is_plain() && Sha256::parse(text.raw()).is_none()) {
-            found.push(objection("`sha256` is not a SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
+            found.push(objection("`sha256` is not a SHA-256 digest".into(), "write the 64 digits that `sha256sum FILE` prints"));
         }
         found.extend(self.shape_objections());
         found

@@ -44,7 +44,7 @@ impl Bundle {
         let sha256 = match &fields.sha256 {
             Some(text) => match (Sha256::parse(&rendered(text, "sha256", cx)?), cx.placeholder()) {
                 (None, None) => {
-                    let wrong = Objection::new("`sha256` is not a SHA-256 digest", "write the 64 digits that `sha256sum` prints");
+                    let wrong = Objection::new("`sha256` is not a SHA-256 digest", "write the 64 digits that `sha256sum FILE` prints");
                     return Err(BundleError::Wrong(wrong));
                 }
                 (sha256, _) => sha256,

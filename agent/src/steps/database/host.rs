@@ -32,7 +32,7 @@ pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
         let bare: String = host.split_whitespace().collect();
-        return wrong(format!("`host` contains a blank: {host:?}"), format!("write `host: {bare}`"));
+        return wrong(format!("`host` contains a space: {host:?}"), format!("write `host: {bare}`"));
     }
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     if let Some((address, rest)) = bracketed.filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok()) {
@@ -79,7 +79,7 @@ pub(super) fn objection(host: &Text) -> Option<Objection> {
 fn around_references(host: &str) -> Result<(), Objection> {
     nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
-        return Err(Objection::new("`host` contains a blank", "remove the blank"));
+        return Err(Objection::new("`host` contains a space", "remove the space"));
     }
     let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
     match outside.split_once(':') {
@@ -199,8 +199,8 @@ mod tests {
             ("shop:hunter2@db.internal:5432", "`host` contains more", "write `host: db.internal` and `port: 5432`"),
             ("db.internal/shop", "`host` contains more", "write `host: db.internal`"),
             ("/var/run/postgresql", "`host` is a path", "write a host name"),
-            (" db.internal ", "`host` contains a blank", "write `host: db.internal`"),
-            ("db.internal\n", "`host` contains a blank", "write `host: db.internal`"),
+            (" db.internal ", "`host` contains a space", "write `host: db.internal`"),
+            ("db.internal\n", "`host` contains a space", "write `host: db.internal`"),
             ("fe80::1%eth0", "fe80::1%eth0 is not an IPv6 address", "correct `host`"),
             ("[db.internal]", "[db.internal] cannot be", "correct `host`"),
             (".db.internal", ".db.internal cannot be", "correct `host`"),

@@ -89,7 +89,9 @@ impl Failure for Unsuitable {
             Self::Status { kind, id, status, restored } => for_status(*kind, id, status, *restored),
             Self::Engine { id, .. } => format!("wait for {id} with a command"),
             Self::NoSnapshot { others: 0, .. } => "correct the tags or the ID; clusters and instances have separate snapshots".into(),
-            Self::NoSnapshot { others, .. } => format!("{others} of these are not available yet: wait for one, or find out why it failed"),
+            Self::NoSnapshot { others, .. } => format!(
+                "{others} of these are not available yet: wait for one, or see why it failed with `aws rds describe-events --duration 1440`"
+            ),
             Self::MasterUser { master, .. } => {
                 format!("put the user name {master} into the secret: a restore sets only the password of the master user")
             }
@@ -99,13 +101,14 @@ impl Failure for Unsuitable {
                     .into()
             }
             Self::NotManaged { id } => format!(
-                "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`, or \
-                 modify-db-cluster), or name a secret in `credentials:`"
+                "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`; for a \
+                 cluster `aws rds modify-db-cluster --db-cluster-identifier {id} --manage-master-user-password`), or name a \
+                 secret in `credentials:`"
             ),
             Self::SecretNotMade { kind, id } => format!("run `{}` to see what delays it", events(*kind, id)),
             Self::Host { why } => why.hint.clone(),
             Self::Stale { database, .. } => {
-                format!("boot again; to have a step wait for the password that is accepted, refer to `{database}.password`")
+                format!("run `ingot boot` again; to have a step wait for the password that is accepted, refer to `{database}.password`")
             }
         })
     }
@@ -116,8 +119,8 @@ fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
     let command = |verb: &str| format!("aws rds {verb}-db-{} --db-{}-identifier {id}", word(kind), word(kind));
     match status {
         "stopped" | "stopping" => format!("run `{}`", command("start")),
-        "storage-full" => format!("run `{} --allocated-storage …` with more than it has", command("modify")),
-        "deleting" => "wait until it is gone, and boot again".into(),
+        "storage-full" => format!("run `{} --allocated-storage GIB` with more than it has", command("modify")),
+        "deleting" => "wait until it is gone, then run `ingot boot` again".into(),
         "inaccessible-encryption-credentials" | "inaccessible-encryption-credentials-recoverable" => {
             format!("enable its KMS key and allow RDS to use it, then run `{}`", command("start"))
         }

@@ -247,7 +247,7 @@ async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Un
 
 /// Reports a login attempt, because the database may accept the connection and not answer.
 pub(super) fn knocks(name: &str, cx: &Context<'_>) {
-    cx.waiting(format!("for {name} to accept logins (no answer yet)"));
+    cx.waiting(format!("for {name} to accept logins (no response yet)"));
 }
 
 /// Attempts logins until one is accepted, or the refusal is final.

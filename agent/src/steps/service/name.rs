@@ -30,7 +30,7 @@ pub(super) fn objection(key: &str) -> Option<Objection> {
         Some(Objection::new(format!("`{key}` is not the name of a unit"), hint))
     };
     if key.len() > LONGEST {
-        let message = format!("the name of this unit has {} bytes, and systemd accepts at most {LONGEST}", key.len());
+        let message = format!("the name of this unit is {} bytes long, and systemd accepts at most {LONGEST}", key.len());
         return Some(Objection::new(message, "shorten it"));
     }
     let Some((stem, kind)) = key.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !key.contains('/')) else {
@@ -102,7 +102,7 @@ mod tests {
         }
         let long = |length: usize| format!("{}.service", "a".repeat(length - 8));
         assert_eq!(objection(&long(255)), None);
-        assert!(objection(&long(256)).unwrap().message.ends_with("has 256 bytes, and systemd accepts at most 255"));
+        assert!(objection(&long(256)).unwrap().message.ends_with("is 256 bytes long, and systemd accepts at most 255"));
     }
 
     #[test]

@@ -211,7 +211,7 @@ impl Failure for ServiceError {
             Self::NotStarted { unit, .. } | Self::Dependency { unit, .. } => format!("run `systemctl status {unit}`"),
             Self::Slow { behind: Some(behind), .. } => {
                 let (_, other) = &**behind;
-                format!("find out what {other} waits for: `systemctl status {other}`")
+                format!("run `systemctl status {other}` to see what {other} waits for")
             }
             Self::Slow { unit, .. } => format!("give services.{unit} a longer `timeout:`, or see `systemctl status {unit}`"),
             Self::NotReady { unit, .. } => {

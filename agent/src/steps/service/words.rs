@@ -79,7 +79,7 @@ fn stopped(unit: &Unit, others: &[Unit]) -> (String, Option<String>) {
         }
         None => {
             let ended = if unit.main == Ended::default() { String::new() } else { format!(" (its program {})", unit.main) };
-            let hint = format!("find out what stopped it: `journalctl -b -u {}`", unit.id);
+            let hint = format!("run `journalctl -b -u {}` to see what stopped it", unit.id);
             (format!("is not running: it was stopped{ended}"), Some(hint))
         }
     }
@@ -105,7 +105,7 @@ fn failure(unit: &Unit) -> (String, Option<String>) {
     match unit.result.as_str() {
         "exit-code" | "signal" | "core-dump" => (format!("{}{restarts}", end(unit)), None),
         "timeout" => {
-            let hint = format!("raise TimeoutStartSec= in {name}, or find out what it waits for: `journalctl -b -u {name}`");
+            let hint = format!("raise TimeoutStartSec= in {name}, or run `journalctl -b -u {name}` to see what it waits for");
             (timed_out("TimeoutStartSec= or TimeoutStopSec="), Some(hint))
         }
         "watchdog" => (timed_out("WatchdogSec="), None),
@@ -118,7 +118,7 @@ fn failure(unit: &Unit) -> (String, Option<String>) {
             (format!("{main} before it reported readiness (Type={}){restarts}", unit.service_type), Some(hint))
         }
         "start-limit-hit" => {
-            let hint = format!("find out why it fails: `journalctl -b -u {name}`");
+            let hint = format!("run `journalctl -b -u {name}` to see why it fails");
             (format!("was started too often within its StartLimitIntervalSec={restarts}"), Some(hint))
         }
         result => (format!("failed with {result}{restarts}"), None),

@@ -66,7 +66,7 @@ struct Fields {
     s3: Option<Text>,
     /// ARNs of target groups. SUCCESS is signaled once all of them find this instance healthy. Default: none.
     targets: Option<Vec<Text>>,
-    /// Units whose journal since the start of the machine is part of the evidence; `shop-*` names several. Default: none.
+    /// Units whose journal since the machine's start is part of the evidence; `shop-*` names several. Default: none.
     logs: Option<Vec<Text>>,
     /// Which boots leave evidence. Default: `failure`.
     on: Option<On>,
@@ -103,7 +103,7 @@ impl TryFrom<Fields> for Signal {
         }
         if cloudformation.is_none() && targets.is_some() {
             let hint = "give them to a `cloudformation` signal: a load balancer learns of the instance only after its hook";
-            return Err(Objection::new("`targets` are checked before a stack is signalled", hint));
+            return Err(Objection::new("`targets` are checked before a stack is signaled", hint));
         }
         let to = match (cloudformation, lifecycle_hook, s3) {
             (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None, None) => {

@@ -75,7 +75,7 @@ async fn look(group: &str, instance: &str, within: Duration, cx: &Context<'_>) -
         health = cx.world.aws.balancers.health(group, instance) => health,
         () = cx.host().clock.sleep(within) => {
             let call = Call::new(SERVICE, "DescribeTargetHealth", group);
-            Err(call.error(AwsErrorKind::Unreachable, format!("no answer within {within:?}")))
+            Err(call.error(AwsErrorKind::Unreachable, format!("no response within {within:?}")))
         }
     }
 }

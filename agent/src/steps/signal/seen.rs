@@ -28,7 +28,9 @@ impl Seen {
             ("unused", _) => "attach the target group to the Auto Scaling group of this instance, or remove it from `targets`",
             ("unhealthy", _) => "compare the health check of the target group, its path, port and codes, with what this instance answers",
             ("initial", _) => "give the signal a longer `timeout:`, or the target group a shorter interval or a lower threshold",
-            ("draining" | "unhealthy.draining", _) => "find out what removes this instance from the target group",
+            ("draining" | "unhealthy.draining", _) => {
+                "look up DeregisterTargets in CloudTrail to see what removes this instance from the target group"
+            }
             _ => "see what the target group waits for: `aws elbv2 describe-target-health --target-group-arn ARN`",
         }
     }

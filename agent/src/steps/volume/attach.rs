@@ -89,8 +89,8 @@ async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx:
             Holder::Nobody => return Err(VolumeError::Ec2(error)),
             Holder::Wait => {}
         }
-        let left =
-            still(&format!("EC2 to report where {volume} is attached"), begun, "run `aws ec2 describe-volumes` to see its state", cx)?;
+        let hint = format!("run `aws ec2 describe-volumes --volume-ids {volume}` to see its state");
+        let left = still(&format!("EC2 to report where {volume} is attached"), begun, hint, cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }
@@ -178,8 +178,10 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
             ask_at = now + pauses.next();
         }
         let what = format!("the disk of {volume} (EC2 reports it as {attaching})");
-        let left =
-            still(&what, begun, "run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes` for the state in EC2", cx)?;
+        let hint = format!(
+            "run `dmesg` for the kernel's NVMe messages, and `aws ec2 describe-volumes --volume-ids {volume}` for the state in EC2"
+        );
+        let left = still(&what, begun, hint, cx)?;
         watch.changed(ask_at.saturating_sub(cx.host().clock.elapsed()).min(left)).await;
     }
 }

@@ -121,7 +121,7 @@ impl Failure for ContentError {
         Some(match &self.why {
             // ingot never overwrites data: this may be the only copy.
             Why::Other(_) | Why::Several(_) => {
-                format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}` and boot again")
+                format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}`, then `ingot boot`")
             }
             Why::Named { what: "label", .. } => format!("correct `label:`, or check whether {node} is the right volume"),
             Why::Named { .. } => format!("correct `uuid:`, or check whether {node} is the right volume"),
@@ -196,12 +196,12 @@ mod tests {
     fn says_what_was_found_and_what_to_do() {
         insta::assert_snapshot!(said(&asked(Filesystem::Xfs), &holds(&["ext4"])), @r#"
         /dev/nvme1n1 already holds ext4 "data", and the document asks for xfs
-        hint: correct the document; or, if nothing on /dev/nvme1n1 is needed, run `wipefs --all /dev/nvme1n1` and boot again
+          hint: correct the document; or, if nothing on /dev/nvme1n1 is needed, run `wipefs --all /dev/nvme1n1`, then `ingot boot`
         "#);
         let labelled = Asked { label: Some("shop"), ..asked(Filesystem::Xfs) };
         insta::assert_snapshot!(said(&labelled, &holds(&["xfs"])), @r"
         /dev/nvme1n1 holds a filesystem with the label data, and the document asks for shop
-        hint: correct `label:`, or check whether /dev/nvme1n1 is the right volume
+          hint: correct `label:`, or check whether /dev/nvme1n1 is the right volume
         ");
     }
 

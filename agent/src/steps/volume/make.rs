@@ -60,7 +60,7 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
         if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
             return Ok(None);
         }
-        let left = still("EC2 to show the volume of an earlier request", begun, "run `aws ec2 describe-volumes` to see its state", cx)?;
+        let left = still("EC2 to show the volume of an earlier request", begun, "see its state with `aws ec2 describe-volumes`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }
@@ -81,7 +81,8 @@ pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> R
             Availability::Wait => {}
         }
         let what = format!("{volume} to be available ({})", look.state);
-        let left = still(&what, begun, "check the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
+        let hint = format!("check the volume with `aws ec2 describe-volumes --volume-ids {volume}`, or give it a longer `timeout:`");
+        let left = still(&what, begun, hint, cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum VolumeError {
     #[error(transparent)]
     Unsuitable(Unsuitable),
     #[error("waited {:?} for {what}", rounded(*waited))]
-    Late { what: String, waited: Duration, hint: &'static str },
+    Late { what: String, waited: Duration, hint: String },
     #[error(transparent)]
     Content(ContentError),
     #[error(transparent)]
@@ -76,7 +76,9 @@ impl Failure for Unsuitable {
                 "correct the tags or the ID; a snapshot of another account needs `owner:`, and must be shared".into()
             }
             Self::NoSnapshot { others, .. } => {
-                format!("{others} with these tags are not completed: wait for one, or find out why it failed")
+                format!(
+                    "{others} with these tags are not completed: wait for one, or see why it failed with `aws ec2 describe-snapshots --owner-ids self`"
+                )
             }
             Self::SnapshotNotReady { .. } => "wait until it is completed, or name another".into(),
             Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or remove it"),
@@ -91,7 +93,9 @@ impl Failure for Unsuitable {
             }
             Self::NotAttached { .. } => "run `dmesg` for the kernel's NVMe messages".into(),
             Self::Unseen { .. } | Self::NotRunning { .. } => "give it a longer `timeout:` if EC2 stays like this".into(),
-            Self::NotMade { .. } => "check its state reason with `aws ec2 describe-volumes`, and boot again".into(),
+            Self::NotMade { volume, .. } => {
+                format!("run `ingot boot` again; `aws ec2 describe-volumes --volume-ids {volume}` shows its state reason")
+            }
             Self::NoVolume { elsewhere, .. } if elsewhere.is_empty() => "correct the tags, or restore from a snapshot".into(),
             Self::NoVolume { elsewhere, .. } => {
                 format!("make one of these available, which have the tags but cannot be attached here: {}", elsewhere.join(", "))
@@ -114,7 +118,7 @@ impl Failure for VolumeError {
             Self::Render(source) => source.hint(),
             Self::Ec2(source) => source.hint(),
             Self::Unsuitable(source) => source.hint(),
-            Self::Late { hint, .. } => Some((*hint).into()),
+            Self::Late { hint, .. } => Some(hint.clone()),
             Self::Content(source) => source.hint(),
             Self::Part(source) => source.hint(),
             Self::Host(source) => source.hint(),

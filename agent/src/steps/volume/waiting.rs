@@ -12,11 +12,11 @@ use crate::step::fields::rounded;
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
 
 /// Reports what is waited for, and returns the remaining time. An error if no time is left.
-pub(super) fn still(what: &str, begun: Duration, hint: &'static str, cx: &Context<'_>) -> Result<Duration, VolumeError> {
+pub(super) fn still(what: &str, begun: Duration, hint: impl Into<String>, cx: &Context<'_>) -> Result<Duration, VolumeError> {
     let left = cx.time_left();
     if left.is_zero() {
         let waited = cx.host().clock.elapsed().saturating_sub(begun);
-        return Err(VolumeError::Late { what: what.to_owned(), waited, hint });
+        return Err(VolumeError::Late { what: what.to_owned(), waited, hint: hint.into() });
     }
     cx.waiting(format!("for {what}, {:?} more at most", rounded(left)));
     Ok(left)

@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     /// When a message that failed is delivered again. Default: after 2s.
     #[serde(default)]
     pub(super) retry: Retry,
-    /// Age, counted from its first delivery, at which a message is deleted without being posted: 1m to 14d. Default: 4d.
+    /// Age since its first delivery at which a message is deleted without being posted: 1m to 14d. Default: 4d.
     retention: Option<TimeLimit>,
     /// Content-Type of the POST. Default: application/json.
     mime_type: Option<String>,

@@ -68,7 +68,7 @@ impl Document {
             // The reader rejects an end tag without a start tag.
             Event::End(_) => self.open -= 1,
             Event::Text(text) if self.open == 0 && !text.trim().is_empty() => return Err("has text outside of the one element"),
-            Event::Text(text) if text.contains("]]>") => return Err("has `]]>` in a text"),
+            Event::Text(text) if text.contains("]]>") => return Err("has `]]>` in text"),
             Event::CData(_) | Event::GeneralRef(_) if self.open == 0 => return Err("has text outside of the one element"),
             Event::GeneralRef(entity) => {
                 let known = match entity.resolve_char_ref() {

@@ -100,7 +100,7 @@ fn the_second_operator_learns_who_deploys_and_since_when() {
     let finish = |state| run(records.finish(&first, state, ended(), None));
     finish(State::Undone).unwrap();
     let late = finish(State::Good).unwrap_err().to_string();
-    assert!(late.contains("is undone: ended 2026-11-30T23:05:00Z by ann"), "{late}");
+    assert!(late.contains("is undone: begun by ann, finished 2026-11-30T23:05:00Z"), "{late}");
     finish(State::Undone).unwrap();
     assert_eq!(states(root.path()), [State::Undone]);
 }

@@ -42,7 +42,7 @@ async fn lasting_failures_are_reported() {
     assert!(told.contains("ConditionalRequestConflict"), "{told}");
     let (silent, _) = bucket(&[None; 3]);
     let failure = silent.put("1.json", Vec::new(), Condition::Absent).await.unwrap_err();
-    assert!(failure.exit == Exit::Unreachable && failure.to_string().contains("AWS gave no answer"), "{failure}");
+    assert!(failure.exit == Exit::Unreachable && failure.to_string().contains("AWS sent no response"), "{failure}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,8 +62,7 @@ impl Carry {
         self.take((RDS, "DBUser"), "database.user", |text| Some(string(text)), "write the master user in `database.user`");
         let is_true = |text: &str| boolean(text).map(|is| Value::Bool(is, if is { "true" } else { "false" }));
         self.take((RDS, "MultiAZDatabase"), "database.multi_az", is_true, "write true or false in `database.multi_az`");
-        let advice =
-            "the former database stays in Elastic Beanstalk's stack: decouple it, take a snapshot, and name the snapshot in `restore_from`";
+        let advice = "the existing database stays in Elastic Beanstalk's stack: decouple it, take a snapshot, and name the snapshot in `restore_from`";
         self.notes.push(advice.into());
     }
 }

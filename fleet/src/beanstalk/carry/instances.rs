@@ -87,12 +87,12 @@ impl Carry {
         let of_cpu = of_name("MeasureName").filter(|measure| measure.value == "CPUUtilization").cloned();
         if let Some((target, measure)) = target.filter(|target| *target >= 1.0).zip(of_cpu) {
             self.notes.push(format!(
-                "`cpu_percent` is {target}, midway between the former thresholds: scaling holds a target instead of reacting to thresholds"
+                "`cpu_percent` is {target}, midway between the previous thresholds: scaling holds a target instead of reacting to thresholds"
             ));
             return self.carry(measure, "instances.scale_on.cpu_percent", Value::Number(format!("{target}")));
         }
         let said = trigger.iter().map(|one| format!("{} {}", one.name, one.value)).collect::<Vec<_>>().join(", ");
-        self.notes.push(format!("choose `instances.scale_on`, since the former trigger has no equivalent: {said}"));
+        self.notes.push(format!("choose `instances.scale_on`, since the previous trigger has no equivalent: {said}"));
     }
 
     pub(super) fn schedule(&mut self) {

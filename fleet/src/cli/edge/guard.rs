@@ -48,7 +48,7 @@ impl<'a> Place<'a> {
         if swap.state == State::UnderWay {
             return Err(Failure::new(Exit::Failed, format!("a swap of the edge {} is under way", self.edge))
                 .why(swap.told())
-                .hint(format!("complete it with `ingot-fleet swap {}`, and run this again", self.edge)));
+                .hint(format!("complete it with `ingot-fleet swap {}`, and run the same command again", self.edge)));
         }
         let stickiness = self.standing.parameter("Stickiness").and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(0);
         let ended = swap.ended.filter(|_| swap.to != self.slot && stickiness > 0);
@@ -94,7 +94,7 @@ pub(crate) async fn may_be_emptied(operator: &Operator, environment: &Standing, 
             0 => Ok(()),
             count => Err(Failure::new(Exit::Failed, format!("cannot delete {name} while it serves"))
                 .why(format!("{} got {count} requests in the last {minutes} minutes", place.told()))
-                .hint(format!("run this again when the sessions there have ended, {anyway}"))),
+                .hint(format!("run the same command again when the sessions there have ended, {anyway}"))),
         };
     }
 }
@@ -108,7 +108,7 @@ pub(crate) async fn may_be_replaced(operator: &Operator, environment: &Standing)
     until.map_or(Ok(()), |until| {
         Err(Failure::new(Exit::Failed, format!("cannot deploy to {} yet", operator.name()))
             .why(format!("cookies may keep clients of its present release on {} until {until:.0}", place.told()))
-            .hint("run this again after that time"))
+            .hint("run the same command again after that time"))
     })
 }
 

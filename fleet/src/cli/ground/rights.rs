@@ -98,22 +98,26 @@ fn judge(who: &str, resource: &str, verdict: &Verdict) -> Judgment {
     let unknown: Vec<&str> = missing.iter().map(String::as_str).filter(|key| *key != TEMPLATE_URL).collect();
     if !unknown.is_empty() {
         let missing = unknown.join(", ");
-        return Judgment::Unsure(format!("whether {who} may {action} on {resource} depends on {missing}, which is not known here"));
+        return Judgment::Unsure(format!(
+            "whether {who} is allowed to perform {action} on {resource} depends on {missing}, which is not known here"
+        ));
     }
     if action.starts_with("s3:") && *decision == Decision::NotAllowed {
-        return Judgment::Unsure(format!("{who} may {action} on {resource} only if the policy of the bucket allows it: {why}"));
+        return Judgment::Unsure(format!(
+            "{who} is allowed to perform {action} on {resource} only if the policy of the bucket allows it: {why}"
+        ));
     }
     let hint = match decision {
         // ingot-fleet sends the template itself, so its calls never have a URL.
         _ if !missing.is_empty() => "the parameter TemplateUrls of ingot-account names the templates that may be used: deploy from one of \
-             them with `aws cloudformation update-stack --template-url`, or use a role that may use any template"
+             them with `aws cloudformation update-stack --stack-name STACK --template-url URL`, or use a role that may use any template"
             .to_owned(),
         Decision::NotAllowed => {
             format!("allow {action} on {resource}, as the policy Deployer of ingot-account does for roles with the tag {TAG}")
         }
         _ => format!("use a role that may do it, or allow {action} on {resource}"),
     };
-    Judgment::Narrow(Failure::new(Exit::Failed, format!("{who} may not {action} on {resource}")).why(why).hint(hint))
+    Judgment::Narrow(Failure::new(Exit::Failed, format!("{who} is not allowed to perform {action} on {resource}")).why(why).hint(hint))
 }
 
 #[cfg(test)]
@@ -137,7 +141,7 @@ mod tests {
         ] {
             let Judgment::Narrow(failure) = judged("cloudformation:UpdateStack", decision, &[]) else { panic!("{decision:?}") };
             let text = failure.to_string();
-            assert!(text.starts_with(&format!("{WHO} may not cloudformation:UpdateStack on arn:on: {why}")), "{text}");
+            assert!(text.starts_with(&format!("{WHO} is not allowed to perform cloudformation:UpdateStack on arn:on: {why}")), "{text}");
             assert!(text.contains("hint: "), "{text}");
         }
         let of_url = |missing: &[&str]| judged("cloudformation:UpdateStack", Decision::NotAllowed, missing);

@@ -159,7 +159,7 @@ async fn only_what_was_confirmed_is_terminated() {
     };
     world.begun().await;
     let failure = terminate(1).run().await.unwrap_err().to_string();
-    assert!(failure.contains("prod has changed meanwhile: deployment 2 of prod"), "{failure}");
+    assert!(failure.contains("prod has changed in the meantime: deployment 2 of prod"), "{failure}");
     assert!(world.fake.stack.borrow().is_some());
     assert_eq!(world.state().await, State::UnderWay);
     assert_eq!(terminate(2).run().await.unwrap(), Terminated::Deleted);

@@ -83,7 +83,7 @@ fn of_warm_pool(pool: &WarmPool, instances: &Instances, deployment: &Deployment,
         site.wrong_key("warm_pool", "a warm pool does not support Spot Instances", "set `spot: 0%`, or remove `warm_pool`");
     }
     if deployment.policy() != Policy::Immutable && site.is_readable(&["deployment.policy"]) {
-        let message = "a warm pool needs `policy: immutable`, which replaces the pool too: other policies leave former releases in it";
+        let message = "a warm pool needs `policy: immutable`, which replaces the pool too: other policies leave previous releases in it";
         site.wrong_key("warm_pool", message, "set `deployment: { policy: immutable }`, or remove `warm_pool`");
     }
     let max = instances.max(site.mode);

@@ -27,7 +27,7 @@ pub(crate) struct Deployment {
     pub(crate) bake: Option<Length>,
     /// Names of additional CloudWatch alarms that roll a deployment back, at most five. Default: none.
     pub(crate) alarms: Vec<Word<Alarm>>,
-    /// How many failed boots fail a deployment: only 1, since CloudFormation ends an update at the first one.
+    /// How many failed boots fail a deployment: only 1, since CloudFormation fails an update at the first one.
     /// Default: 1.
     pub(crate) stop_after: Option<Whole<1, 1000>>,
 }
@@ -76,7 +76,7 @@ impl Deployment {
         }
         if let Some(Whole(more @ 2..)) = self.stop_after {
             let message =
-                format!("a deployment cannot continue until {more} boots have failed: CloudFormation ends an update at the first one");
+                format!("a deployment cannot continue until {more} boots have failed: CloudFormation fails an update at the first one");
             site.wrong("deployment.stop_after", message, "write 1, or remove `stop_after`");
         }
         match self.policy() {

@@ -211,7 +211,7 @@ fn a_slow_or_rolled_back_deployment_is_yellow() {
     let slow = fine().deploying().edited(|case| case.now = "2026-12-01T00:00:01Z").told();
     assert_eq!(slow, "Warning yellow; performing application deployment 8 (v3), running for 1h: 0 of 4 instances serve it");
     let back = fine().deploying().stack("UPDATE_ROLLBACK_IN_PROGRESS").told();
-    assert!(back.starts_with("Warning yellow; an update failed or was cancelled and is being rolled back; performing"), "{back}");
+    assert!(back.starts_with("Warning yellow; an update failed or was canceled and is being rolled back; performing"), "{back}");
 }
 
 #[test]

@@ -17,8 +17,8 @@ from .replacing import replaces
 from .resources import GROUP
 from .template import Template
 
-# createOnlyProperties and conditionalCreateOnlyProperties of the resources' schemas, as far as templates use them. Source:
-# <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html>
+# createOnlyProperties and conditionalCreateOnlyProperties of the resources' schemas, as far as templates use them.
+# Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html>
 RECREATED = {
     "AWS::EC2::EIP": {"NetworkBorderGroup": "Always"},
     "AWS::ElastiCache::ReplicationGroup": {

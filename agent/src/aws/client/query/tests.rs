@@ -170,7 +170,7 @@ async fn says_what_is_wrong_before_the_call() {
     assert_eq!(error.kind, AwsErrorKind::NoEndpoint);
     insta::assert_snapshot!(crate::failure::Explanation::of(&error), @r"
     AttachVolume vol-1: ec2 has no such endpoint in eu-west-1: Invalid Configuration: FIPS and custom endpoint are not supported
-    hint: correct AWS_ENDPOINT_URL, or unset AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT: not every partition has such endpoints, and one of your own cannot be combined with them
+      hint: correct AWS_ENDPOINT_URL, or unset AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT: not every partition has such endpoints, and one of your own cannot be combined with them
     ");
 }
 

@@ -27,7 +27,7 @@ impl Element {
     ///
     /// A short description of what is wrong, without any of the content.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        const NOT_XML: &str = "the answer is not XML";
+        const NOT_XML: &str = "the response is not XML";
         let text = std::str::from_utf8(body).map_err(|_| NOT_XML)?;
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
         let mut tree = Tree::default();
@@ -41,14 +41,14 @@ impl Element {
                 Event::End(_) => tree.close(),
                 Event::Text(text) => tree.text(&text.xml10_content())?,
                 Event::CData(text) => tree.text(&text.into_inner())?,
-                Event::GeneralRef(reference) => tree.text(&resolved(&reference).ok_or("the answer has an unknown entity")?)?,
-                Event::DocType(_) => return Err("the answer has a document type"),
+                Event::GeneralRef(reference) => tree.text(&resolved(&reference).ok_or("the response has an unknown entity")?)?,
+                Event::DocType(_) => return Err("the response has a document type"),
                 Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
                 Event::Eof => break,
             }
         }
         if !tree.open.is_empty() {
-            return Err("the answer is cut off");
+            return Err("the response is cut off");
         }
         tree.root.ok_or(NOT_XML)
     }
@@ -86,10 +86,10 @@ impl Tree {
     fn open(&mut self, name: &str) -> Result<(), &'static str> {
         self.elements += 1;
         if self.open.len() == DEPTH_LIMIT || self.elements > ELEMENT_LIMIT {
-            return Err("the answer has too many elements");
+            return Err("the response has too many elements");
         }
         if self.root.is_some() {
-            return Err("the answer continues after its end");
+            return Err("the response continues after its end");
         }
         self.open.push(Element { name: name.to_owned(), ..Element::default() });
         Ok(())
@@ -111,7 +111,7 @@ impl Tree {
         match self.open.last_mut() {
             Some(element) => element.text.push_str(text),
             None if text.trim().is_empty() => {}
-            None => return Err("the answer is not XML"),
+            None => return Err("the response is not XML"),
         }
         Ok(())
     }
@@ -158,17 +158,17 @@ mod tests {
         let deep = "<a>".repeat(100) + &"</a>".repeat(100);
         let wide = format!("<r>{}</r>", "<a/>".repeat(ELEMENT_LIMIT));
         let table = [
-            ("", "the answer is not XML"),
-            ("{\"a\": 1}", "the answer is not XML"),
-            ("<a><b></a>", "the answer is not XML"),
-            ("<a>1 & 2</a>", "the answer is not XML"),
-            ("<a><b>1</b>", "the answer is cut off"),
-            ("<a/><b/>", "the answer continues after its end"),
-            ("<a/>tail", "the answer is not XML"),
-            ("<a>&nbsp;</a>", "the answer has an unknown entity"),
-            ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "the answer has a document type"),
-            (&deep, "the answer has too many elements"),
-            (&wide, "the answer has too many elements"),
+            ("", "the response is not XML"),
+            ("{\"a\": 1}", "the response is not XML"),
+            ("<a><b></a>", "the response is not XML"),
+            ("<a>1 & 2</a>", "the response is not XML"),
+            ("<a><b>1</b>", "the response is cut off"),
+            ("<a/><b/>", "the response continues after its end"),
+            ("<a/>tail", "the response is not XML"),
+            ("<a>&nbsp;</a>", "the response has an unknown entity"),
+            ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "the response has a document type"),
+            (&deep, "the response has too many elements"),
+            (&wide, "the response has too many elements"),
         ];
         for (text, why) in table {
             assert_eq!(parse(text), Err(why), "{}", &text[..text.len().min(40)]);

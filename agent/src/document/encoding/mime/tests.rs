@@ -81,31 +81,31 @@ fn what_is_wrong_with_a_part_names_the_part() {
 
     insta::assert_snapshot!(with("Content-Type: text/x-ingot; name=db.yaml", b"#ingot\na: \xff"), @r"
     user data, part 2 (db.yaml) is not UTF-8 at byte 10
-    hint: save user data, part 2 (db.yaml) as UTF-8
+      hint: save user data, part 2 (db.yaml) as UTF-8
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: base64", b"a: 1"), @r"
     user data, part 2 is base64 that is damaged or cut short: it ends within a byte, or contains characters that are not base64
-    hint: encode it again with `base64 --wrap=0 FILE`, and send the whole output
+      hint: encode it again with `base64 --wrap=0 FILE`, and send the whole output
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: quoted-printable", b"a=4"), @r"
     user data, part 2 is quoted-printable that is damaged or cut short: what follows an `=` is not a byte in hexadecimal
-    hint: send the part as it is, with `Content-Transfer-Encoding: 8bit`
+      hint: send the part as it is, with `Content-Transfer-Encoding: 8bit`
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot\nContent-Transfer-Encoding: uuencode", b"a"), @r"
     user data, part 2 is a broken MIME message: its Content-Transfer-Encoding is unknown
-    hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
+      hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
     ");
     insta::assert_snapshot!(with("Content-Type: text/x-ingot", b"\x1f\x8b"), @r"
     user data, part 2 is gzip that is damaged or cut short: unexpected end of file
-    hint: create it again with `gzip --stdout FILE`, and send the bytes unchanged
+      hint: create it again with `gzip --stdout FILE`, and send the bytes unchanged
     ");
     insta::assert_snapshot!(with("Content-Type: multipart/mixed", b"#ingot"), @r"
     user data is a broken MIME message: a multipart has no boundary
-    hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
+      hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
     ");
     insta::assert_snapshot!(with("Content-Type: multipart/mixed; boundary=YY", b"#ingot"), @r"
     user data is a broken MIME message: a multipart has no parts
-    hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
+      hint: make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand
     ");
 }
 

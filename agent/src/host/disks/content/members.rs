@@ -71,7 +71,7 @@ fn luks_at(window: &Window, at: u64, magic: &[u8]) -> Option<Signature> {
 }
 
 /// A member of a ZFS pool. It has four labels of 256 KiB, two at each end, each with 128 slots for an uberblock in its
-/// second half. A single uberblock may be left over from a former pool; like libblkid, this asks for four.
+/// second half. A single uberblock may be left over from an earlier pool; like libblkid, this asks for four.
 pub(super) fn zfs(window: &Window) -> Option<Signature> {
     const LABEL: u64 = 256 << 10;
     const MAGIC: u64 = 0x00ba_b10c;

@@ -51,17 +51,17 @@ async fn what_is_no_such_file_is_named() {
     }
     insta::assert_snapshot!(said.join("\n"), @r"
     this is an empty file
-    hint: publish the release again, and check its size
+      hint: publish the release again, and check its size
     this is an empty file
-    hint: publish the release again, and check its size
+      hint: publish the release again, and check its size
     this is not gzip, despite its name
-    hint: publish it under a name that matches its format
+      hint: publish it under a name that matches its format
     this is not zstd, despite its name
-    hint: publish it under a name that matches its format
+      hint: publish it under a name that matches its format
     the archive is damaged: it is truncated
-    hint: rebuild the archive and publish it again
+      hint: rebuild the archive and publish it again
     the archive is damaged: there is data after its end
-    hint: rebuild the archive and publish it again
+      hint: rebuild the archive and publish it again
     ");
     let machine = Machine::new();
     let wanted = Unpacking { form: gz(), limit: Some(5000), ..machine.wanted() };

@@ -28,7 +28,7 @@ async fn a_link_that_the_document_allows_leads_out() {
     let said = machine.refuses(&archive).await;
     insta::assert_snapshot!(said, @r#"
     the archive holds `shared/uploads`, a link to an absolute path: /srv/shared/uploads
-    hint: rebuild the archive without it, or allow the link in the bundle: `links: { "shared/uploads": "/srv/shared/uploads" }`
+      hint: rebuild the archive without it, or allow the link in the bundle: `links: { "shared/uploads": "/srv/shared/uploads" }`
     "#);
 }
 

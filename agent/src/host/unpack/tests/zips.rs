@@ -226,17 +226,17 @@ async fn what_a_zip_is_made_of_is_named() {
     }
     insta::assert_snapshot!(said.join("\n"), @r"
     this is an encrypted zip: `secret` needs a password
-    hint: publish the zip without a password
+      hint: publish the zip without a password
     in this zip, `a` is compressed with method 9 (DEFLATE64), which ingot does not support
-    hint: make the zip with deflate, the method of `zip -r`
+      hint: make the zip with deflate, the method of `zip -r`
     in this zip, `a` is compressed with method 12 (BZIP2), which ingot does not support
-    hint: make the zip with deflate, the method of `zip -r`
+      hint: make the zip with deflate, the method of `zip -r`
     this is the last part of a split zip, which ingot does not unpack
-    hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
+      hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
     this is the first part of a split zip, which ingot does not unpack
-    hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
+      hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
     this is the last part of a split zip, which ingot does not unpack
-    hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
+      hint: publish it in one piece: `zip -s 0 SPLIT.zip --out WHOLE.zip` joins the parts
     ");
     // A split zip that consists of a single part.
     Machine::new().unpack(&[b"PK00".as_slice(), &zip(&[stored("a", b"x")])].concat()).await.unwrap();

@@ -122,7 +122,10 @@ impl Refusal {
                 )
             }
             Self::NotFound => "push it, or correct the repository or the tag in the document".into(),
-            Self::Architecture => "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64`".into(),
+            Self::Architecture => {
+                "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64 --push --tag IMAGE DIR`"
+                    .into()
+            }
             Self::DiskFull => "enlarge the disk of /var/lib, or remove unused images".into(),
             Self::Syntax => "correct the name in the document".into(),
             Self::Untrusted => {

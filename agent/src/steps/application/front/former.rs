@@ -138,7 +138,7 @@ async fn gone(application: &str, memory: &Memory<'_>, cx: &Context<'_>) -> Resul
     served("", cx).await
 }
 
-/// Restores the sites of former applications that were removed for one that failed to serve.
+/// Restores the sites of previous applications that were removed for one that failed to serve.
 pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
     for (name, record) in former(cx).await? {
         let memory = memory(&record, cx);
