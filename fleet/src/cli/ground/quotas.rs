@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kind::{BALANCERS, TARGET_GROUPS, UNKNOWN};
 use crate::aws::quotas::{Quota, quota};
 use crate::aws::vcpus::{self, Market, Running, quota_of};
 use crate::aws::{Aws, ec2};
@@ -15,21 +16,17 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html>,
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html> and
+/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html> and
 /// <https://docs.aws.amazon.com/general/latest/gr/as.html>
 const ADDRESSES: (&str, &str) = ("ec2", "L-0263D0A3");
-const BALANCERS: (&str, &str) = ("elasticloadbalancing", "L-53DA6B97");
-const TARGET_GROUPS: (&str, &str) = ("elasticloadbalancing", "L-B22855CB");
 const GROUPS: &str = "L-CDE20ADC";
 
 /// Per load balancer, and per target group.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
 
 /// What both quotas are at least in any account: they can be raised, but not lowered. Source: the pages of their codes.
 const TARGETS_AT_LEAST: u64 = 1000;
-
-const UNKNOWN: &str = "a quota was not checked";
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
     let environment = operator.environment();

@@ -75,16 +75,6 @@ fn existing_resources_are_not_counted_again() {
 }
 
 #[test]
-fn a_failure_names_the_quota_and_how_to_need_fewer() {
-    let quota = |kind: &Kind| kind.quota("VPC security groups per Region", 2500);
-    insta::assert_snapshot!(SECURITY_GROUPS.told("prod", "eu-central-1", 4, &quota(&SECURITY_GROUPS), 2497).unwrap(), @r#"
-    prod needs more security groups than the account may have: the quota "VPC security groups per Region" is 2500 in eu-central-1, 2497 are used, and prod needs 4 more
-      hint: delete security groups that nothing uses, or raise the quota L-E79EC296 in Service Quotas
-    "#);
-    assert!(SECURITY_GROUPS.told("prod", "eu-central-1", 3, &quota(&SECURITY_GROUPS), 2497).is_none());
-}
-
-#[test]
 fn the_quota_of_rds_that_is_too_small_is_found() {
     let needs = Needs { databases: 1, storage_gib: 100, ..Needs::default() };
     let found = |instances, groups, gib| {
