@@ -30,14 +30,13 @@ const TARGETS_AT_LEAST: u64 = 1000;
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
     let environment = operator.environment();
-    let is_new = standing.is_none_or(|standing| standing.output("Group").is_none());
+    let is_new = is_new(standing);
     let demand = Demand::of(environment, goal, is_new);
     let (made, targets) = tokio::join!(of_what_is_made(operator, environment, &demand), of_targets(operator, environment, &demand));
     made.and(targets)?;
     let types: Vec<&str> = environment.settings.instances.types.iter().map(|name| name.as_str()).collect();
     let asked = vcpus::of_types(&operator.aws, &types);
     let Some(sizes) = advised("instance types were not checked", asked).await? else { return Ok(()) };
-    let demand = Demand::of(environment, goal, is_new);
     let has = standing.and_then(|standing| standing.parameter("InstanceType"));
     if demand.more == 0 && has == types.first().copied() {
         return Ok(());
@@ -53,6 +52,11 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
         }
     }
     refusal.map_or(Ok(()), Err)
+}
+
+/// Whether the stack has still to create everything. What a creation that goes on has made is there already.
+fn is_new(standing: Option<&Standing>) -> bool {
+    standing.is_none_or(|standing| standing.output("Group").is_none() && !standing.is_busy())
 }
 
 /// Checks what the stack creates once, and the group that each immutable deployment creates.

@@ -126,6 +126,10 @@ struct Needs {
 
 impl Needs {
     fn of(environment: &Environment, standing: Option<&Standing>) -> Self {
+        // What an operation creates exists in part, and cannot be told from what others have.
+        if standing.is_some_and(Standing::is_busy) {
+            return Self::default();
+        }
         let settings = &environment.settings;
         let output = |name: &str| standing.and_then(|standing| standing.output(name));
         let is_new = output("Group").is_none();

@@ -69,6 +69,11 @@ fn existing_resources_are_not_counted_again() {
     assert_eq!(larger, Needs { storage_gib: 20, ..all.clone() });
     let added = Needs::of(&environment, Some(&stands(&["Group"], "20")));
     assert_eq!(added, Needs { security_groups: 2, databases: 1, storage_gib: 100, cache_nodes: 3, ..all });
+    // What an operation that goes on creates is counted as used already, or will be.
+    for status in ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"] {
+        let busy = Standing { status: status.to_owned(), ..stands(&[], "20") };
+        assert_eq!(Needs::of(&environment, Some(&busy)), Needs::default(), "{status}");
+    }
     // A stack whose creation failed is deleted before the next creation.
     let rolled_back = Needs::of(&environment, Some(&stands(&[], "100")));
     assert_eq!((rolled_back.stacks, rolled_back.security_groups, rolled_back.roles), (0, 4, 1));
