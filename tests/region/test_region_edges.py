@@ -179,3 +179,16 @@ def test_a_deployer_may_have_an_edge_and_its_help_says_what_it_calls(region, ope
     assert documented(operator, "edge") - needed == {"iam:PassRole", "sts:GetCallerIdentity"}
     assert needed - documented(operator, "edge") == set()
     assert region.stack(STACK).status == "DELETE_COMPLETE"
+
+
+def test_an_environment_behind_an_edge_needs_no_load_balancer(region, operator):
+    """All that there was room for, the edge has."""
+    operator.release("v1")
+    operator.made("edge", "main", "--yes")
+    for code in (STACKS, SECURITY_GROUPS):
+        region.engine.quotas[code] += 1
+    created = operator("create", "blue", "--release", "v1")
+    assert created.code == DONE and "note: " not in created.stderr, created
+    region.engine.quotas[STACKS] += 1
+    more = operator("create", "green", "--release", "v1")
+    assert more.code == BAD_DOCUMENT and "green needs more security groups than" in more.stderr and "needs 1 more" in more.stderr, more

@@ -30,6 +30,8 @@ async fn an_environment_needs_what_its_template_creates() {
         (format!("    tier: web\n{NETWORK}{INSTANCES}{DATA}"), 4),
         (format!("    tier: worker\n{NETWORK}{INSTANCES}    queue: {{ visibility: 5m }}\n"), 1),
         (single.to_owned(), 1),
+        // Behind an edge, which has the load balancer and its security group.
+        (format!("    tier: web\n{NETWORK}{INSTANCES}    load_balancer: {{ edge: main, slot: a }}\nedges:\n  main:\n{NETWORK}"), 1),
     ] {
         let (needs, contents) = needs(&lines).await;
         let made = |kind: &str| contents.iter().filter(|one| one.kind == kind).count() as u64;
