@@ -9,24 +9,20 @@ use std::collections::BTreeMap;
 use super::Applicant;
 use super::kind::{Kind, SECURITY_GROUPS, STACKS, UNKNOWN};
 use crate::aws::counted::{self, Share};
-use crate::aws::quotas::Quota;
+use crate::aws::quotas::{Quota, quota};
 use crate::cli::advice::advised;
 use crate::cli::operator::Operator;
 use crate::deployment::course::Standing;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// What the quota of security groups per network interface is at least in any account: it can be raised, but not lowered.
-/// Source: the page of its code.
-const OF_AN_INTERFACE_AT_LEAST: u64 = 5;
-
+/// The quota of security groups for each network interface, and what it is at least in any account: it can be raised, but
+/// not lowered.
+///
 /// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
-const OF_AN_INTERFACE: Kind = Kind {
-    plural: "security groups of an instance",
-    service: "vpc",
-    code: "L-2AFB9258",
-    less: "name fewer `network.security_groups` in fleet.yaml",
-};
+const OF_AN_INTERFACE: (&str, &str) = ("vpc", "L-2AFB9258");
+const OF_AN_INTERFACE_AT_LEAST: u64 = 5;
 
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/iam-service.html>
 const ROLES: Kind = Kind { plural: "roles", service: "iam", code: "L-FE177D64", less: "delete a role that nothing uses" };
@@ -86,10 +82,22 @@ pub(super) async fn suffices(operator: &Operator, standing: Option<&Standing>) -
     stacks.and(groups).and(nodes).and(interface).and(roles).and(databases)
 }
 
+/// Checks how many security groups each instance has.
 async fn of_an_interface(applicant: Applicant<'_>, count: u64) -> Result<(), Failure> {
-    // A new interface has none yet.
-    let more = if count > OF_AN_INTERFACE_AT_LEAST { count } else { 0 };
-    OF_AN_INTERFACE.fits(applicant, more, async { Ok(0) }).await
+    if count <= OF_AN_INTERFACE_AT_LEAST {
+        return Ok(());
+    }
+    let (service, code) = OF_AN_INTERFACE;
+    let Some(quota) = advised(UNKNOWN, quota(applicant.aws, service, code)).await? else { return Ok(()) };
+    too_many_on_an_interface(applicant.name, &applicant.aws.region, &quota, count).map_or(Ok(()), Err)
+}
+
+fn too_many_on_an_interface(name: &str, region: &str, quota: &Quota, count: u64) -> Option<Failure> {
+    (count > quota.value).then(|| {
+        Failure::new(Exit::Document, format!("each instance of {name} would have {count} security groups, one of them from its stack"))
+            .why(format!("the quota \"{}\" is {} in {region}", quota.name, quota.value))
+            .hint(format!("list fewer `network.security_groups` in fleet.yaml, or raise the quota {} in Service Quotas", quota.code))
+    })
 }
 
 async fn roles(applicant: Applicant<'_>, more: u64) -> Result<(), Failure> {

@@ -100,3 +100,14 @@ fn the_quota_of_rds_that_is_too_small_is_found() {
     assert_eq!(code(found(39, 39, 901)), Some(("L-7ADDB58A", 100)));
     assert_eq!(code(BTreeMap::new()), None, "RDS returns no quota");
 }
+
+#[test]
+fn too_many_security_groups_of_an_instance_are_told() {
+    let (_, code) = OF_AN_INTERFACE;
+    let quota = Quota { code: code.to_owned(), name: "Security groups per network interface".to_owned(), value: 5 };
+    insta::assert_snapshot!(too_many_on_an_interface("prod", "eu-central-1", &quota, 6).unwrap(), @r#"
+    each instance of prod would have 6 security groups, one of them from its stack: the quota "Security groups per network interface" is 5 in eu-central-1
+      hint: list fewer `network.security_groups` in fleet.yaml, or raise the quota L-2AFB9258 in Service Quotas
+    "#);
+    assert!(too_many_on_an_interface("prod", "eu-central-1", &quota, 5).is_none());
+}
