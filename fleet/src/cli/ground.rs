@@ -1,6 +1,7 @@
 //! Checks what must exist before an environment or an edge is created or changed, as far as AWS can be asked: its image,
 //! its subnets, its certificate, room in the account's quotas, and the rights of the caller.
 
+pub(super) mod applicant;
 pub(super) mod certificate;
 pub(super) mod kind;
 mod quotas;
@@ -9,9 +10,9 @@ mod room;
 
 use std::collections::BTreeSet;
 
+use self::applicant::Applicant;
 use super::operator::Operator;
 use super::output::talk;
-use crate::aws::Aws;
 use crate::aws::ec2::{self, Subnet};
 use crate::aws::images;
 use crate::deployment::course::Standing;
@@ -20,22 +21,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode};
 use crate::stack::Account;
-
-/// An environment or an edge: how messages name it, and how to ask AWS for it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Applicant<'a> {
-    pub(super) aws: &'a Aws,
-    /// Such as `prod`, or `the edge main`.
-    pub(super) name: &'a str,
-    /// `environment` or `edge`.
-    pub(super) kind: &'static str,
-}
-
-impl<'a> Applicant<'a> {
-    fn of(operator: &'a Operator) -> Self {
-        Self { aws: &operator.aws, name: operator.name(), kind: "environment" }
-    }
-}
 
 /// Checks that an environment of this goal can exist where fleet.yaml puts it.
 pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&Standing>, account: &Account) -> Result<(), Failure> {

@@ -7,8 +7,9 @@
 
 use super::desk::EdgeDesk;
 use crate::aws::{counted, ec2};
+use crate::cli::ground::applicant::Applicant;
 use crate::cli::ground::kind::{BALANCERS, Kind, SECURITY_GROUPS, STACKS, TARGET_GROUPS};
-use crate::cli::ground::{Applicant, certificate, of_subnets};
+use crate::cli::ground::{certificate, of_subnets};
 use crate::deployment::course::Standing;
 use crate::failure::Failure;
 use crate::stack::Account;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Applicant;
+use super::applicant::Applicant;
 use crate::aws::certificates::{Certificate, certificate};
 use crate::cli::advice::advised;
 use crate::exit::Exit;

@@ -1,6 +1,6 @@
 //! Kinds of resources whose number a quota limits.
 
-use super::Applicant;
+use super::applicant::Applicant;
 use crate::aws::quotas::{Quota, quota};
 use crate::cli::advice::advised;
 use crate::exit::Exit;

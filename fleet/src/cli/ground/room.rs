@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Applicant;
+use super::applicant::Applicant;
 use super::kind::{Kind, SECURITY_GROUPS, STACKS, UNKNOWN};
 use crate::aws::counted::{self, Share};
 use crate::aws::quotas::{Quota, quota};
