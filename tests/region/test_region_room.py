@@ -77,8 +77,8 @@ def test_an_interface_has_so_many_security_groups(tmp_path, region):
     operator.write("fleet.yaml", named)
     for verb in ("plan", "create"):
         refused = operator(verb, "prod", "--release", "v1")
-        assert refused.code == BAD_DOCUMENT and "prod needs more security groups of an instance than" in refused.stderr, refused
-        assert "name fewer `network.security_groups` in fleet.yaml" in refused.stderr and OF_AN_INTERFACE in refused.stderr, refused
+        assert refused.code == BAD_DOCUMENT and "each instance of prod would have 6 security groups, one of them from its stack" in refused.stderr, refused
+        assert "list fewer `network.security_groups` in fleet.yaml" in refused.stderr and OF_AN_INTERFACE in refused.stderr, refused
     assert operator.states() == []
     region.engine.quotas[OF_AN_INTERFACE] = 6
     assert operator("plan", "prod", "--release", "v1").code == DONE

@@ -232,7 +232,7 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => {
             (Exit::Failed, denied(action, on))
         }
-        _ => (Exit::Failed, "correct the cause that AWS names; `--help` lists the calls that the command makes".to_owned()),
+        _ => (Exit::Failed, "correct the cause that AWS names; `--help` of the command says which permissions it needs".to_owned()),
     };
     let failure = Failure::new(exit, message).why(why).hint(hint);
     match code {

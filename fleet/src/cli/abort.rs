@@ -15,7 +15,8 @@ use crate::failure::Failure;
 /// Abort the deployment that is under way: CloudFormation rolls back to what ran before
 ///
 /// Exits with code 0 when everything is as before, and with code 1 if it was too late and the deployment has succeeded.
-/// A creation cannot be aborted: use `terminate`.
+/// A creation cannot be aborted: use `terminate`. Needs the permissions of the policies Reader and Deployer of
+/// ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -18,7 +18,7 @@ use crate::release::name::Name;
 /// Create an environment, with a release
 ///
 /// Ends when every instance serves, or when CloudFormation has deleted what it created. If it is interrupted, run it
-/// again to continue.
+/// again to continue. Needs the permissions of the policies Reader and Deployer of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
     #[command(flatten)]
@@ -29,7 +29,8 @@ pub(crate) struct Create {
 ///
 /// Asks for confirmation, and does not begin while an alarm of `deployment.alarms` is raised. Ends when every instance
 /// in service runs the release, or when everything is as before: CloudFormation rolls back at the first failure, even
-/// if ingot-fleet is gone. If another deployment is under way, it is named and followed to its end instead.
+/// if ingot-fleet is gone. If another deployment is under way, it is named and followed to its end instead. Needs the
+/// permissions of the policies Reader and Deployer of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
     #[command(flatten)]
@@ -77,7 +78,8 @@ struct What {
 /// Go back to the release, the image and the document of the last good deployment before the current one
 ///
 /// A rollback is a deployment of its own, and asks for confirmation. It ignores alarms. The stack keeps its template
-/// and its settings: use `deploy` to deploy those of fleet.yaml.
+/// and its settings: use `deploy` to deploy those of fleet.yaml. Needs the permissions of the policies Reader and
+/// Deployer of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
     #[command(flatten)]

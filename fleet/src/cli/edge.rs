@@ -1,6 +1,7 @@
 //! `ingot-fleet edge`: creates, updates or deletes the load balancer that two environments share.
 
 mod desk;
+mod ground;
 pub(super) mod guard;
 pub(super) mod listing;
 pub(super) mod slots;
@@ -28,9 +29,10 @@ use crate::story::plain;
 ///
 /// An edge is a load balancer that two environments share, each in one of its slots: `swap` moves the requests from one
 /// to the other. Create it before its environments, and delete it after them. Needs permission for
-/// cloudformation:CreateStack,
-/// UpdateStack, DescribeStacks, DescribeStackEvents and GetTemplate, sts:GetCallerIdentity; with --delete for
-/// DeleteStack, ListStacks and ListStackResources.
+/// cloudformation:CreateStack, UpdateStack, DescribeStacks, DescribeStackEvents, GetTemplate and ListStacks,
+/// iam:PassRole, sts:GetCallerIdentity, ec2:DescribeSubnets and DescribeSecurityGroups,
+/// elasticloadbalancing:DescribeLoadBalancers and DescribeTargetGroups, servicequotas:GetServiceQuota and
+/// GetAWSDefaultServiceQuota, acm:DescribeCertificate; with --delete for cloudformation:DeleteStack.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Edge, as fleet.yaml names it
@@ -59,6 +61,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 async fn create(desk: &EdgeDesk, consent: Consent) -> Result<&'static str, Failure> {
     let (stack, planned) = (desk.stack(), stack::edge(&desk.place.application, desk.edge()));
     let (account, _) = desk.account().await?;
+    ground::holds(desk, None, &account).await?;
     consent.ask(&format!("create {stack}, a load balancer for two environments, with slot a serving"))?;
     let token = token("create");
     let mut order = order(&stack, &token, &planned, &account.service_role);
@@ -103,21 +106,22 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
             place.file, place.line
         ));
     }
-    let protect = desk.edge().settings.protect;
-    let is_guarded = standing.is_protected == protect;
-    if !is_guarded {
-        desk.stacks.protect(&stack, protect).await?;
-        talk(&format!("{stack} is {} deletion", if protect { "now protected from" } else { "no longer protected from" }));
-    }
     let mut changes: Vec<String> = planned.differing(standing).iter().map(change).collect();
     if desk.stacks.template(&stack).await?.trim_end() != planned.body.trim_end() {
         changes.push("the template".to_owned());
     }
-    if changes.is_empty() {
+    let account = match changes.is_empty() {
+        true => None,
+        false => Some(desk.account().await?.0),
+    };
+    if let Some(account) = &account {
+        ground::holds(desk, Some(standing), account).await?;
+    }
+    let is_guarded = guarded(desk, standing).await?;
+    let Some(account) = account else {
         talk(&format!("the edge {} already matches fleet.yaml: nothing to change", desk.name()));
         return Ok(if is_guarded { "unchanged" } else { "updated" });
-    }
-    let (account, _) = desk.account().await?;
+    };
     consent.ask(&format!("change {stack}: {}", changes.join(", ")))?;
     let token = token("update");
     let (parameters, kept) = planned.update(standing);
@@ -129,6 +133,17 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     }
     talk(&format!("the edge {} now matches fleet.yaml", desk.name()));
     Ok("updated")
+}
+
+/// Protects the stack from deletion, or ends that. Returns whether it was as fleet.yaml says already.
+async fn guarded(desk: &EdgeDesk, standing: &Standing) -> Result<bool, Failure> {
+    let (stack, protect) = (desk.stack(), desk.edge().settings.protect);
+    if standing.is_protected == protect {
+        return Ok(true);
+    }
+    desk.stacks.protect(&stack, protect).await?;
+    talk(&format!("{stack} is {} deletion", if protect { "now protected from" } else { "no longer protected from" }));
+    Ok(false)
 }
 
 fn change((setting, before, now): &(String, Option<String>, String)) -> String {

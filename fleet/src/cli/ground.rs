@@ -1,13 +1,16 @@
-//! Checks what must exist before an environment is created or changed, as far as AWS can be asked: its image, its
-//! subnets, its certificate, room in the account's quotas, and the rights of the caller.
+//! Checks what must exist before an environment or an edge is created or changed, as far as AWS can be asked: its image,
+//! its subnets, its certificate, room in the account's quotas, and the rights of the caller.
 
-mod certificate;
+pub(super) mod applicant;
+pub(super) mod certificate;
+pub(super) mod kind;
 mod quotas;
 mod rights;
 mod room;
 
 use std::collections::BTreeSet;
 
+use self::applicant::Applicant;
 use super::operator::Operator;
 use super::output::talk;
 use crate::aws::ec2::{self, Subnet};
@@ -21,9 +24,10 @@ use crate::stack::Account;
 
 /// Checks that an environment of this goal can exist where fleet.yaml puts it.
 pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&Standing>, account: &Account) -> Result<(), Failure> {
+    let arn = operator.environment().settings.load_balancer.certificate.as_ref().map(|arn| arn.as_str());
     let (found, certificate, quotas, room) = tokio::join!(
         found(operator, &goal.image),
-        certificate::holds(operator, account),
+        certificate::holds(Applicant::of(operator), arn, account),
         quotas::hold(operator, goal, standing),
         room::suffices(operator, standing)
     );
@@ -70,26 +74,29 @@ async fn found(operator: &Operator, image: &str) -> Result<(), Failure> {
     let named: Vec<&str> = named.into_iter().collect();
     let architecture = environment.settings.instances.architecture();
     let ((), subnets) = tokio::try_join!(images::fits(&operator.aws, image, Some(&architecture)), ec2::subnets(&operator.aws, &named))?;
-    of_subnets(environment, &subnets).map_or(Ok(()), Err)
+    of_environment(environment, &subnets).map_or(Ok(()), Err)
 }
 
-fn of_subnets(environment: &Environment, found: &[Subnet]) -> Option<Failure> {
+fn of_environment(environment: &Environment, found: &[Subnet]) -> Option<Failure> {
     let network = &environment.settings.network;
-    let vpc = network.vpc.as_ref()?.as_str();
+    let lists = [("network.subnets", &network.subnets), ("network.load_balancer_subnets", &network.load_balancer_subnets)];
+    let lists = lists.map(|(field, named)| (field, named.iter().map(|subnet| subnet.as_str()).collect()));
+    let lists = if environment.mode == Mode::HighlyAvailable { &lists[..] } else { &[] };
+    of_subnets(&environment.key.name, network.vpc.as_ref()?.as_str(), lists, found)
+}
+
+/// Why subnets cannot be used: all have to be in the VPC, and those of each of these lists in two zones.
+pub(super) fn of_subnets(name: &str, vpc: &str, lists: &[(&str, Vec<&str>)], found: &[Subnet]) -> Option<Failure> {
     let wrong = |message: String| Failure::new(Exit::Document, message);
     if let Some(other) = found.iter().find(|subnet| subnet.vpc != vpc) {
-        let message = format!("{} is a subnet of {}, but `network.vpc` of {} is {vpc}", other.id, other.vpc, environment.key.name);
+        let message = format!("{} is a subnet of {}, but `network.vpc` of {name} is {vpc}", other.id, other.vpc);
         return Some(wrong(message).hint("correct `network.vpc` or the subnets in fleet.yaml"));
     }
-    if environment.mode != Mode::HighlyAvailable {
-        return None;
-    }
-    let lists = [("network.subnets", &network.subnets), ("network.load_balancer_subnets", &network.load_balancer_subnets)];
-    let (field, zone) = lists.into_iter().find_map(|(field, named)| {
-        let is_named = |subnet: &&Subnet| named.iter().any(|name| name.as_str() == subnet.id);
+    let (field, zone) = lists.iter().find_map(|(field, named)| {
+        let is_named = |subnet: &&Subnet| named.contains(&subnet.id.as_str());
         let zones: BTreeSet<&str> = found.iter().filter(is_named).map(|subnet| subnet.zone.as_str()).collect();
         Some((field, zones.first().copied().filter(|_| zones.len() == 1)?))
     })?;
-    let message = format!("all subnets in `{field}` of {} are in {zone}, expected at least two zones", environment.key.name);
+    let message = format!("all subnets in `{field}` of {name} are in {zone}, expected at least two zones");
     Some(wrong(message).hint(format!("add a subnet in another zone to `{field}` in fleet.yaml")))
 }

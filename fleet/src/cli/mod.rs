@@ -180,4 +180,15 @@ mod tests {
     fn the_command_line_is_sound() {
         super::Cli::command().debug_assert();
     }
+
+    /// A hint of `aws::trouble` leads there.
+    #[test]
+    fn the_help_of_each_verb_that_calls_aws_says_which_permissions_it_needs() {
+        const OFFLINE: [&str; 7] = ["check", "import", "render", "config", "schema", "completions", "man"];
+        for verb in super::Cli::command().get_subcommands() {
+            let help = verb.get_long_about().or(verb.get_about()).map(ToString::to_string).unwrap_or_default();
+            let says = help.contains("Needs permission for ") || help.contains("Needs the permissions of the policies ");
+            assert_eq!(says, !OFFLINE.contains(&verb.get_name()), "{}: {help}", verb.get_name());
+        }
+    }
 }

@@ -37,7 +37,7 @@ const LAST: usize = 8;
 ///
 /// CloudFormation computes the changes in a change set, which is deleted again. If the environment does not exist yet,
 /// what would be created is read from the template, and CloudFormation is not asked. Like `deploy`, this refuses to
-/// delete data.
+/// delete data. Needs the permissions of the policies Reader and Deployer of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment

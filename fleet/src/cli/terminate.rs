@@ -19,7 +19,8 @@ use crate::failure::Failure;
 ///
 /// CloudFormation takes a final snapshot of databases and caches, and keeps queues. Instances, load balancer, role and
 /// alarms are deleted. What boot documents created, such as restored volumes, stays as well. An environment in the slot
-/// of an edge is not deleted while it serves; the command waits for clients that stay with it after a swap.
+/// of an edge is not deleted while it serves; the command waits for clients that stay with it after a swap. Needs the
+/// permissions of the policies Reader, Deployer and BreakGlass of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -93,6 +93,7 @@ EC2_ERRORS = {
 QUERY_ERRORS = {
     "denied": {"type": "AccessDenied", "message": ERRORS["denied"]["message"], "status": 403},
     "throttled": {"type": "Throttling", "message": "Rate exceeded"},
+    "expired": {"type": "ExpiredToken", "message": ERRORS["expired"]["message"], "status": 403},
     "internal": {"type": "InternalFailure", "message": "An internal error has occurred", "status": 500},
     "unavailable": {"type": "ServiceUnavailable", "message": "Service Unavailable", "status": 503},
 }
@@ -101,6 +102,7 @@ QUERY_ERRORS = {
 S3_ERRORS = {
     "denied": {"type": "AccessDenied", "message": "Access Denied", "status": 403},
     "throttled": {"type": "SlowDown", "message": "Please reduce your request rate.", "status": 503},
+    "expired": {"type": "ExpiredToken", "message": "The provided token has expired."},
     "internal": {"type": "InternalError", "message": "We encountered an internal error. Please try again.", "status": 500},
     "unavailable": {**ERRORS["unavailable"], "type": "ServiceUnavailable"},
     "conflict": {
@@ -153,9 +155,11 @@ SERVICE_OF = {
 
 def fault_of(kind: str, service: str, rule: dict) -> dict:
     """A rule of `proxy.py`: a kind of its own, or one of `ERRORS` as the service words it."""
-    query = dict.fromkeys(("rds", "cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "iam"), QUERY_ERRORS)
+    query = dict.fromkeys(("rds", "cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "iam", "sts"), QUERY_ERRORS)
     errors = {"ec2": EC2_ERRORS, "s3": S3_ERRORS, **query}.get(service, ERRORS)
     if kind not in errors:
+        # A rule of a kind that nobody knows would let every call pass.
+        assert kind not in ERRORS, f"{service} has no words for {kind}"
         return {"kind": kind, **rule}
     action = f"{service}:{rule.get('operation', '')}"
     return {"kind": "error", **errors[kind], "message": errors[kind]["message"].format(operation=action), **rule}

@@ -17,7 +17,8 @@ Its clock is `ahead` of this machine's; it says its time in each answer, and ref
 from it, as AWS does.
 
 A rule matches by `operation` ("BatchGetSecretValue", or all; what reads an object is "GetObject", what asks about it
-"HeadObject", what writes it "PutObject") and `containing` (a text in the request's path, range or body). Objects of a bucket "public" are anybody's. Besides the kinds of `wire.Faults` it knows:
+"HeadObject", what writes it "PutObject"), `key_id` (whose call it is, by the access key) and `containing` (a text in the
+request's path, range or body). Objects of a bucket "public" are anybody's. Besides the kinds of `wire.Faults` it knows:
 
     error         an AWS error: `status` (400), `type`, `message`, `headers`
     batch-errors  of BatchGetSecretValue: `errors`, secret id to [code, message], take the place of those values
@@ -232,9 +233,11 @@ class Front:
     async def handle(self, request: wire.Request, writer) -> bool:
         """A call of the program under test."""
         call = Call(request)
+        key_id = request.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
         fault = self.faults.pick(
             lambda rule: (
                 rule.get("operation", call.operation) == call.operation
+                and rule.get("key_id", key_id) == key_id
                 and rule.get("containing", "").encode() in f"{request.path} {call.range} ".encode() + request.body
             )
         )
@@ -245,7 +248,7 @@ class Front:
             "form": call.form,
             "body": request.body.decode("utf-8", "replace"),
             "signed": request.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "),
-            "key_id": request.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0],
+            "key_id": key_id,
             "token": request.headers.get("x-amz-security-token"),
             "region": signed_for(request),
             "fault": fault.get("kind"),

@@ -84,8 +84,8 @@ fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(
     });
     done.map_err(|errno| HostError::Mount {
         operation: described(call),
-        device: call.source.clone(),
-        filesystem: call.filesystem.clone(),
+        device: call.source.as_str().into(),
+        filesystem: call.filesystem.as_str().into(),
         said: log.about(call.device.as_ref().map_or(Path::new(""), |device| &device.node), &call.filesystem).join("; "),
         source: errno.into(),
     })
@@ -205,8 +205,8 @@ mod tests {
             let said = String::new();
             HostError::Mount {
                 operation: described(call),
-                device: call.source.clone(),
-                filesystem: call.filesystem.clone(),
+                device: call.source.as_str().into(),
+                filesystem: call.filesystem.as_str().into(),
                 said,
                 source: errno.into(),
             }

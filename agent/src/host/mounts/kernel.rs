@@ -121,7 +121,7 @@ fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     still_wanted().map_err(|source| failed("enable swap on", &device.node, source))?;
     let refused = |errno: Errno, said: Vec<String>| HostError::Mount {
         operation: format!("enable swap on {}", device.node.display()),
-        device: device.node.display().to_string(),
+        device: device.node.display().to_string().into(),
         filesystem: "swap".into(),
         said: said.join("; "),
         source: errno.into(),

@@ -2,43 +2,40 @@
 
 use jiff::Timestamp;
 
+use super::applicant::Applicant;
 use crate::aws::certificates::{Certificate, certificate};
 use crate::cli::advice::advised;
-use crate::cli::operator::Operator;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet::Environment;
 use crate::stack::Account;
 
-pub(super) async fn holds(operator: &Operator, account: &Account) -> Result<(), Failure> {
-    let environment = operator.environment();
-    let Some(arn) = environment.settings.load_balancer.certificate.as_ref().map(|arn| arn.as_str()) else { return Ok(()) };
-    if let Some(failure) = elsewhere(environment, arn, account) {
+/// Checks a certificate of ACM by its ARN. `None` is a load balancer without one.
+pub(in crate::cli) async fn holds(applicant: Applicant<'_>, arn: Option<&str>, account: &Account) -> Result<(), Failure> {
+    let Some(arn) = arn else { return Ok(()) };
+    if let Some(failure) = elsewhere(applicant, arn, account) {
         return Err(failure);
     }
-    let asked = certificate(&operator.aws, arn);
+    let asked = certificate(applicant.aws, arn);
     let Some(found) = advised("the certificate was not checked", asked).await? else { return Ok(()) };
-    judge(&environment.key.name, arn, found.as_ref(), Timestamp::now()).map_or(Ok(()), Err)
+    judge(applicant.name, arn, found.as_ref(), Timestamp::now()).map_or(Ok(()), Err)
 }
 
 /// A load balancer takes only certificates of its own region and account.
 ///
 /// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
-fn elsewhere(environment: &Environment, arn: &str, account: &Account) -> Option<Failure> {
-    let (name, region) = (&environment.key.name, &account.region);
+fn elsewhere(applicant: Applicant<'_>, arn: &str, account: &Account) -> Option<Failure> {
+    let (Applicant { name, kind, .. }, region) = (applicant, &account.region);
     let part = |number| arn.split(':').nth(number).unwrap_or_default();
     let wrong = |message: String, also: &str| {
         let hint = format!("set `load_balancer.certificate` in fleet.yaml to a certificate of ACM in {region}, or correct {also}");
         Some(Failure::new(Exit::Document, message).why(arn).hint(hint))
     };
     if part(3) != region {
-        return wrong(format!("the certificate of {name} is in {}, but the environment is in {region}", part(3)), "AWS_REGION");
+        return wrong(format!("the certificate of {name} is in {}, but the {kind} is in {region}", part(3)), "AWS_REGION");
     }
     if part(4) != account.id {
-        return wrong(
-            format!("the certificate of {name} belongs to the account {}, but the environment to {}", part(4), account.id),
-            "AWS_PROFILE",
-        );
+        let message = format!("the certificate of {name} belongs to the account {}, but the {kind} to {}", part(4), account.id);
+        return wrong(message, "AWS_PROFILE");
     }
     None
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kind::{BALANCERS, TARGET_GROUPS, UNKNOWN};
 use crate::aws::quotas::{Quota, quota};
 use crate::aws::vcpus::{self, Market, Running, quota_of};
 use crate::aws::{Aws, ec2};
@@ -15,32 +16,27 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html>,
-/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html> and
+/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html> and
 /// <https://docs.aws.amazon.com/general/latest/gr/as.html>
 const ADDRESSES: (&str, &str) = ("ec2", "L-0263D0A3");
-const BALANCERS: (&str, &str) = ("elasticloadbalancing", "L-53DA6B97");
-const TARGET_GROUPS: (&str, &str) = ("elasticloadbalancing", "L-B22855CB");
 const GROUPS: &str = "L-CDE20ADC";
 
 /// Per load balancer, and per target group.
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
 
 /// What both quotas are at least in any account: they can be raised, but not lowered. Source: the pages of their codes.
 const TARGETS_AT_LEAST: u64 = 1000;
 
-const UNKNOWN: &str = "a quota was not checked";
-
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
     let environment = operator.environment();
-    let is_new = standing.is_none_or(|standing| standing.output("Group").is_none());
+    let is_new = is_new(standing);
     let demand = Demand::of(environment, goal, is_new);
     let (made, targets) = tokio::join!(of_what_is_made(operator, environment, &demand), of_targets(operator, environment, &demand));
     made.and(targets)?;
     let types: Vec<&str> = environment.settings.instances.types.iter().map(|name| name.as_str()).collect();
     let asked = vcpus::of_types(&operator.aws, &types);
     let Some(sizes) = advised("instance types were not checked", asked).await? else { return Ok(()) };
-    let demand = Demand::of(environment, goal, is_new);
     let has = standing.and_then(|standing| standing.parameter("InstanceType"));
     if demand.more == 0 && has == types.first().copied() {
         return Ok(());
@@ -56,6 +52,11 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
         }
     }
     refusal.map_or(Ok(()), Err)
+}
+
+/// Whether the stack has still to create everything. What a creation that goes on has made is there already.
+fn is_new(standing: Option<&Standing>) -> bool {
+    standing.is_none_or(|standing| standing.output("Group").is_none() && !standing.is_busy())
 }
 
 /// Checks what the stack creates once, and the group that each immutable deployment creates.

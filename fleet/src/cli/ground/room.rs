@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::applicant::Applicant;
+use super::kind::{Kind, SECURITY_GROUPS, STACKS, UNKNOWN};
 use crate::aws::counted::{self, Share};
 use crate::aws::quotas::{Quota, quota};
 use crate::cli::advice::advised;
@@ -15,33 +17,12 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-const UNKNOWN: &str = "a quota was not checked";
-
-/// What the quota of security groups per network interface is at least in any account: it can be raised, but not lowered.
-/// Source: the page of its code.
-const OF_AN_INTERFACE_AT_LEAST: u64 = 5;
-
-/// A kind of resource with a quota.
-struct Kind {
-    plural: &'static str,
-    service: &'static str,
-    code: &'static str,
-    /// How to need fewer: one order.
-    less: &'static str,
-}
-
-/// Source: <https://docs.aws.amazon.com/general/latest/gr/cfn.html>
-const STACKS: Kind = Kind { plural: "stacks", service: "cloudformation", code: "L-0485CB21", less: "delete a stack that nothing uses" };
-
+/// The quota of security groups for each network interface, and what it is at least in any account: it can be raised, but
+/// not lowered.
+///
 /// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
-const SECURITY_GROUPS: Kind =
-    Kind { plural: "security groups", service: "vpc", code: "L-E79EC296", less: "delete security groups that nothing uses" };
-const OF_AN_INTERFACE: Kind = Kind {
-    plural: "security groups of an instance",
-    service: "vpc",
-    code: "L-2AFB9258",
-    less: "name fewer `network.security_groups` in fleet.yaml",
-};
+const OF_AN_INTERFACE: (&str, &str) = ("vpc", "L-2AFB9258");
+const OF_AN_INTERFACE_AT_LEAST: u64 = 5;
 
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/iam-service.html>
 const ROLES: Kind = Kind { plural: "roles", service: "iam", code: "L-FE177D64", less: "delete a role that nothing uses" };
@@ -89,68 +70,52 @@ pub(super) async fn suffices(operator: &Operator, standing: Option<&Standing>) -
     let environment = operator.environment();
     let needs = Needs::of(environment, standing);
     let Operator { aws, stacks, .. } = operator;
+    let applicant = Applicant::of(operator);
     let (stacks, groups, nodes, interface, roles, databases) = tokio::join!(
-        counts(operator, &STACKS, needs.stacks, stacks.count()),
-        counts(operator, &SECURITY_GROUPS, needs.security_groups, counted::security_groups(aws)),
-        counts(operator, &CACHE_NODES, needs.cache_nodes, counted::cache_nodes(aws)),
-        of_an_interface(operator, needs.of_an_instance),
-        roles(operator, needs.roles),
-        databases(operator, &needs),
+        STACKS.fits(applicant, needs.stacks, stacks.count()),
+        SECURITY_GROUPS.fits(applicant, needs.security_groups, counted::security_groups(aws)),
+        CACHE_NODES.fits(applicant, needs.cache_nodes, counted::cache_nodes(aws)),
+        of_an_interface(applicant, needs.of_an_instance),
+        roles(applicant, needs.roles),
+        databases(applicant, &needs),
     );
     stacks.and(groups).and(nodes).and(interface).and(roles).and(databases)
 }
 
-/// Compares what the service lists with the quota.
-async fn counts(operator: &Operator, kind: &Kind, more: u64, used: impl Future<Output = Result<u64, Failure>>) -> Result<(), Failure> {
+/// Checks how many security groups each instance has.
+async fn of_an_interface(applicant: Applicant<'_>, count: u64) -> Result<(), Failure> {
+    if count <= OF_AN_INTERFACE_AT_LEAST {
+        return Ok(());
+    }
+    let (service, code) = OF_AN_INTERFACE;
+    let Some(quota) = advised(UNKNOWN, quota(applicant.aws, service, code)).await? else { return Ok(()) };
+    too_many_on_an_interface(applicant.name, &applicant.aws.region, &quota, count).map_or(Ok(()), Err)
+}
+
+fn too_many_on_an_interface(name: &str, region: &str, quota: &Quota, count: u64) -> Option<Failure> {
+    (count > quota.value).then(|| {
+        Failure::new(Exit::Document, format!("each instance of {name} would have {count} security groups, one of them from its stack"))
+            .why(format!("the quota \"{}\" is {} in {region}", quota.name, quota.value))
+            .hint(format!("list fewer `network.security_groups` in fleet.yaml, or raise the quota {} in Service Quotas", quota.code))
+    })
+}
+
+async fn roles(applicant: Applicant<'_>, more: u64) -> Result<(), Failure> {
     if more == 0 {
         return Ok(());
     }
-    let (used, quota) = tokio::join!(advised(UNKNOWN, used), advised(UNKNOWN, quota(&operator.aws, kind.service, kind.code)));
-    let (Some(used), Some(quota)) = (used?, quota?) else { return Ok(()) };
-    kind.lack(operator, more, &quota, used).map_or(Ok(()), Err)
+    let Some(Some(Share { used, most })) = advised(UNKNOWN, counted::roles(applicant.aws)).await? else { return Ok(()) };
+    ROLES.lack(applicant, more, &ROLES.quota("Roles per account", most), used).map_or(Ok(()), Err)
 }
 
-async fn of_an_interface(operator: &Operator, count: u64) -> Result<(), Failure> {
-    // A new interface has none yet.
-    let more = if count > OF_AN_INTERFACE_AT_LEAST { count } else { 0 };
-    counts(operator, &OF_AN_INTERFACE, more, async { Ok(0) }).await
-}
-
-async fn roles(operator: &Operator, more: u64) -> Result<(), Failure> {
-    if more == 0 {
-        return Ok(());
-    }
-    let Some(Some(Share { used, most })) = advised(UNKNOWN, counted::roles(&operator.aws)).await? else { return Ok(()) };
-    ROLES.lack(operator, more, &ROLES.quota("Roles per account", most), used).map_or(Ok(()), Err)
-}
-
-async fn databases(operator: &Operator, needs: &Needs) -> Result<(), Failure> {
+async fn databases(applicant: Applicant<'_>, needs: &Needs) -> Result<(), Failure> {
     if needs.databases == 0 && needs.storage_gib == 0 {
         return Ok(());
     }
-    let Some(found) = advised(UNKNOWN, counted::databases(&operator.aws)).await? else { return Ok(()) };
+    let Some(found) = advised(UNKNOWN, counted::databases(applicant.aws)).await? else { return Ok(()) };
     match needs.of_databases(&found) {
-        Some((kind, more, quota, used)) => kind.lack(operator, more, &quota, used).map_or(Ok(()), Err),
+        Some((kind, more, quota, used)) => kind.lack(applicant, more, &quota, used).map_or(Ok(()), Err),
         None => Ok(()),
-    }
-}
-
-impl Kind {
-    fn quota(&self, name: &str, value: u64) -> Quota {
-        Quota { code: self.code.to_owned(), name: name.to_owned(), value }
-    }
-
-    /// Returns the failure if `more` of them do not fit.
-    fn lack(&self, operator: &Operator, more: u64, quota: &Quota, used: u64) -> Option<Failure> {
-        self.told(operator.name(), &operator.aws.region, more, quota, used)
-    }
-
-    fn told(&self, name: &str, region: &str, more: u64, quota: &Quota, used: u64) -> Option<Failure> {
-        (used + more > quota.value).then(|| {
-            Failure::new(Exit::Document, format!("{name} needs more {} than the account may have", self.plural))
-                .why(format!("the quota \"{}\" is {} in {region}, {used} are used, and {name} needs {more} more", quota.name, quota.value))
-                .hint(format!("{}, or raise the quota {} in Service Quotas", self.less, quota.code))
-        })
     }
 }
 
@@ -169,6 +134,10 @@ struct Needs {
 
 impl Needs {
     fn of(environment: &Environment, standing: Option<&Standing>) -> Self {
+        // What an operation creates exists in part, and cannot be told from what others have.
+        if standing.is_some_and(Standing::is_busy) {
+            return Self::default();
+        }
         let settings = &environment.settings;
         let output = |name: &str| standing.and_then(|standing| standing.output(name));
         let is_new = output("Group").is_none();

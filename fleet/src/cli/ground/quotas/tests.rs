@@ -112,3 +112,13 @@ fn targets_are_counted_with_those_that_are_launched_first() {
       hint: deploy with `--policy rolling`, which does not launch additional instances, or raise the quota L-A0D0B863 in Service Quotas
     "#);
 }
+
+#[test]
+fn what_a_creation_has_made_is_not_counted_again() {
+    let in_status = |status: &str| Standing { status: status.to_owned(), ..Standing::default() };
+    assert!(is_new(None));
+    assert!(is_new(Some(&in_status("ROLLBACK_COMPLETE"))));
+    assert!(!is_new(Some(&in_status("CREATE_IN_PROGRESS"))));
+    let outputs = [("Group".to_owned(), "shop-prod-Group".to_owned())].into();
+    assert!(!is_new(Some(&Standing { outputs, ..in_status("UPDATE_COMPLETE") })));
+}

@@ -31,6 +31,8 @@ async fn an_environment_needs_what_its_template_creates() {
         (format!("    tier: web\n{NETWORK}{INSTANCES}    refresh: weekly\n"), 2),
         (format!("    tier: worker\n{NETWORK}{INSTANCES}    queue: {{ visibility: 5m }}\n"), 1),
         (single.to_owned(), 1),
+        // Behind an edge, which has the load balancer and its security group.
+        (format!("    tier: web\n{NETWORK}{INSTANCES}    load_balancer: {{ edge: main, slot: a }}\nedges:\n  main:\n{NETWORK}"), 1),
     ] {
         let (needs, contents) = needs(&lines).await;
         let made = |kind: &str| contents.iter().filter(|one| one.kind == kind).count() as u64;
@@ -77,19 +79,14 @@ fn existing_resources_are_not_counted_again() {
         Needs::of(&refreshed, Some(&standing)).roles
     };
     assert_eq!((roles(""), roles("rate(7 days)")), (1, 0));
+    // What an operation that goes on creates is counted as used already, or will be.
+    for status in ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"] {
+        let busy = Standing { status: status.to_owned(), ..stands(&[], "20") };
+        assert_eq!(Needs::of(&environment, Some(&busy)), Needs::default(), "{status}");
+    }
     // A stack whose creation failed is deleted before the next creation.
     let rolled_back = Needs::of(&environment, Some(&stands(&[], "100")));
     assert_eq!((rolled_back.stacks, rolled_back.security_groups, rolled_back.roles), (0, 4, 1));
-}
-
-#[test]
-fn a_failure_names_the_quota_and_how_to_need_fewer() {
-    let quota = |kind: &Kind| kind.quota("VPC security groups per Region", 2500);
-    insta::assert_snapshot!(SECURITY_GROUPS.told("prod", "eu-central-1", 4, &quota(&SECURITY_GROUPS), 2497).unwrap(), @r#"
-    prod needs more security groups than the account may have: the quota "VPC security groups per Region" is 2500 in eu-central-1, 2497 are used, and prod needs 4 more
-      hint: delete security groups that nothing uses, or raise the quota L-E79EC296 in Service Quotas
-    "#);
-    assert!(SECURITY_GROUPS.told("prod", "eu-central-1", 3, &quota(&SECURITY_GROUPS), 2497).is_none());
 }
 
 #[test]
@@ -110,4 +107,15 @@ fn the_quota_of_rds_that_is_too_small_is_found() {
     assert_eq!(code(found(39, 40, 901)), Some(("L-48C6BF61", 1)));
     assert_eq!(code(found(39, 39, 901)), Some(("L-7ADDB58A", 100)));
     assert_eq!(code(BTreeMap::new()), None, "RDS returns no quota");
+}
+
+#[test]
+fn too_many_security_groups_of_an_instance_are_told() {
+    let (_, code) = OF_AN_INTERFACE;
+    let quota = Quota { code: code.to_owned(), name: "Security groups per network interface".to_owned(), value: 5 };
+    insta::assert_snapshot!(too_many_on_an_interface("prod", "eu-central-1", &quota, 6).unwrap(), @r#"
+    each instance of prod would have 6 security groups, one of them from its stack: the quota "Security groups per network interface" is 5 in eu-central-1
+      hint: list fewer `network.security_groups` in fleet.yaml, or raise the quota L-2AFB9258 in Service Quotas
+    "#);
+    assert!(too_many_on_an_interface("prod", "eu-central-1", &quota, 5).is_none());
 }
