@@ -31,7 +31,7 @@ pub(crate) enum HostError {
     /// `operation` names the operation and the path; `device` and `filesystem` are empty if none was given; `said` is
     /// what the kernel log says about it.
     #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
-    Mount { operation: String, device: Box<str>, filesystem: Box<str>, said: String, source: io::Error },
+    Mount { operation: Box<str>, device: Box<str>, filesystem: Box<str>, said: String, source: io::Error },
     /// The node no longer refers to the device that was found there a moment ago.
     #[error("{} is now {found}, expected {wanted}", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },

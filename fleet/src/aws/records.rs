@@ -9,6 +9,7 @@ use ingot::desk::LARGEST_DOCUMENT;
 use jiff::Timestamp;
 
 use super::objects::{Condition, Object, Objects, Put};
+use super::trouble::who_deleted;
 use crate::deployment::history::Counting;
 use crate::deployment::record::{Beginner, Document, Goal, Kind, NoRecord, Record, State};
 use crate::deployment::terms::Terms;

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::objects::{Condition, Objects, Put};
+use super::trouble::who_deleted;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::Place;

@@ -83,7 +83,7 @@ fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(
         _ => Err(errno),
     });
     done.map_err(|errno| HostError::Mount {
-        operation: described(call),
+        operation: described(call).into(),
         device: call.source.as_str().into(),
         filesystem: call.filesystem.as_str().into(),
         said: log.about(call.device.as_ref().map_or(Path::new(""), |device| &device.node), &call.filesystem).join("; "),
@@ -204,7 +204,7 @@ mod tests {
         let refused = |call: &MountCall, errno: Errno| {
             let said = String::new();
             HostError::Mount {
-                operation: described(call),
+                operation: described(call).into(),
                 device: call.source.as_str().into(),
                 filesystem: call.filesystem.as_str().into(),
                 said,

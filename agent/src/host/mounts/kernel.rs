@@ -120,7 +120,7 @@ fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     let held = disks::hold(device)?;
     still_wanted().map_err(|source| failed("enable swap on", &device.node, source))?;
     let refused = |errno: Errno, said: Vec<String>| HostError::Mount {
-        operation: format!("enable swap on {}", device.node.display()),
+        operation: format!("enable swap on {}", device.node.display()).into(),
         device: device.node.display().to_string().into(),
         filesystem: "swap".into(),
         said: said.join("; "),
