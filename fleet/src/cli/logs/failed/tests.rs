@@ -38,7 +38,7 @@ fn a_failure_is_shown_with_its_report_and_the_last_lines() {
     i-0a1b, deployment 7 (v44): the boot of 2026-12-01T09:00:12Z
       applications.shop: web did not start: exit status 5: last lines of its output:
       no database here
-          hint: look at `journalctl -u shop.web-1`
+        hint: look at `journalctl -u shop.web-1`
       skipped: services.nginx
       warning: the clock is late
       journal of shop.*, the last 2 of 3 lines (--lines shows more):
