@@ -129,7 +129,7 @@ fn properties_have_no_limit_of_size() {
 fn secrets_that_do_not_fit_into_a_parameter_are_refused() {
     let names: Vec<String> = (0..60).map(|n| format!("prod/shop/a-secret-of-a-service-{n:02}")).collect();
     let ran = checked(&format!("    secrets: [{}]\n", names.join(", ")), DOCUMENT).exits(78);
-    assert!(ran.stdout.contains("the parameter SecretArns has"), "{ran}");
+    assert!(ran.stdout.contains("the parameter SecretArns is"), "{ran}");
 }
 
 /// The properties are added to it.
