@@ -83,14 +83,14 @@ CALLS = [
         hint="--http-endpoint enabled",
         otherwise={"403": UNREACHABLE},
     ),
-    imds("user data", "user-data", refused="refused user-data with status 403", hint="stand-in"),
-    imds("identity", "dynamic/instance-identity/document", refused="refused dynamic/instance", hint="stand-in"),
+    imds("user data", "user-data", refused="refused user-data with status 403", hint="incomplete server"),
+    imds("identity", "dynamic/instance-identity/document", refused="refused dynamic/instance", hint="incomplete server"),
     imds("role", ROLES, refused="no credentials", hint="role"),
     imds("credentials", f"{ROLES}shop", refused="no credentials", hint="role"),
-    imds("tag", f"{OF_TAGS}/role", refused="refused meta-data/tags/instance/role", hint="stand-in"),
-    imds("lifecycle state", "meta-data/autoscaling/target-lifecycle-state", refused="refused", hint="stand-in"),
+    imds("tag", f"{OF_TAGS}/role", refused="refused meta-data/tags/instance/role", hint="incomplete server"),
+    imds("lifecycle state", "meta-data/autoscaling/target-lifecycle-state", refused="refused", hint="incomplete server"),
     *(
-        imds(f"tag of the {name}", f"{OF_TAGS}/aws:{tag}", refused="refused", hint="stand-in")
+        imds(f"tag of the {name}", f"{OF_TAGS}/aws:{tag}", refused="refused", hint="incomplete server")
         for name, tag in [
             ("stack", "cloudformation:stack-name"),
             ("resource", "cloudformation:logical-id"),

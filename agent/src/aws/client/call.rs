@@ -80,7 +80,7 @@ impl Call {
             AwsErrorKind::NotFound => "not found",
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
-            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to respond",
+            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to process it",
             AwsErrorKind::RoleRefused
             | AwsErrorKind::NoCredentials
             | AwsErrorKind::NoEndpoint
@@ -116,7 +116,7 @@ mod tests {
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
         assert_eq!(error.code, "AccessDeniedException");
-        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to respond (status 503)");
+        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to process it (status 503)");
     }
 
     #[test]

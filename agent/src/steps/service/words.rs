@@ -92,7 +92,8 @@ fn end(unit: &Unit) -> String {
     let beside = unit.helper.as_ref().filter(|_| !main.has_failed() && (main.signal().is_none() || main.was_stopped()));
     match beside {
         Some(helper) => format!("failed: {}= ({}) {}", helper.setting, helper.program, helper.ended),
-        None if main == Ended::default() || main.is_well() => {
+        // With Restart=always, systemd restarts a program that did nothing wrong, too.
+        None if main == Ended::default() || (main.is_well() && unit.result != "success") => {
             "failed in a program other than its main one, such as ExecStartPre=".to_owned()
         }
         None => main.to_string(),
@@ -209,5 +210,7 @@ mod tests {
         assert_eq!(says(&refused), "was not started: AssertUser=b was not met");
         let restarting = Unit { active: "activating".into(), sub: "auto-restart".into(), ..unit("exit-code", Ended::exited(3)) };
         assert_eq!(says(&restarting), "is restarting: it exited with 3");
+        let always = Unit { main: Ended::exited(0), result: "success".into(), restarts: 2, ..restarting };
+        assert_eq!(says(&always), "is restarting: it exited with 0, after 2 restarts");
     }
 }
