@@ -92,13 +92,13 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Sends `request`, whose URI is absolute, and returns the response as soon as its head has arrived. Only the time to
-    /// connect is limited.
+    /// Sends `request`, whose URI is absolute, and returns the response as soon as its head has arrived. Only the time
+    /// to connect is limited.
     ///
     /// # Errors
     ///
-    /// [`SendError`]. If the exchange on a connection that was idle fails or is late, the request is sent a second time,
-    /// on a new connection: `request` must be idempotent.
+    /// [`SendError`]. If the exchange on a connection that was idle fails or is late, the request is sent a second
+    /// time, on a new connection: `request` must be idempotent.
     pub(crate) async fn send(
         &self,
         mut request: Request<String>,
@@ -150,8 +150,8 @@ impl Client {
         Some(kept.idle.remove(last).connection)
     }
 
-    /// Closes the idle connections to the server of `uri`, since what ended one of them has probably ended all, and keeps
-    /// none for as long as `distrust`.
+    /// Closes the idle connections to the server of `uri`, since what ended one of them has probably ended all, and
+    /// keeps none for as long as `distrust`.
     fn close_idle(&self, uri: &Uri, distrust: Duration) {
         let (now, mut kept) = (self.clock.passed(), self.kept());
         kept.idle.retain(|one| one.connection.to.as_ref() != uri.authority());

@@ -24,8 +24,8 @@ pub(crate) struct Share {
     pub(crate) most: u64,
 }
 
-/// Returns the quotas of RDS in the region with their use, by name: `DBInstances`, `DBSubnetGroups`, `AllocatedStorage` in
-/// GiB.
+/// Returns the quotas of RDS in the region with their use, by name: `DBInstances`, `DBSubnetGroups`, `AllocatedStorage`
+/// in GiB.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeAccountAttributes.html>
 pub(crate) async fn databases(aws: &Aws) -> Result<BTreeMap<String, Share>, Failure> {

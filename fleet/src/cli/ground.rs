@@ -1,5 +1,5 @@
-//! Checks what must exist before an environment or an edge is created or changed, as far as AWS can be asked: its image,
-//! its subnets, its certificate, room in the account's quotas, and the rights of the caller.
+//! Checks what must exist before an environment or an edge is created or changed, as far as AWS can be asked: its
+//! image, its subnets, its certificate, room in the account's quotas, and the rights of the caller.
 
 pub(super) mod applicant;
 pub(super) mod certificate;

@@ -1,5 +1,5 @@
-//! Checks what must exist before an edge is created or updated: its subnets, its certificate, and, at its creation, room
-//! in the account's quotas.
+//! Checks what must exist before an edge is created or updated: its subnets, its certificate, and, at its creation,
+//! room in the account's quotas.
 //!
 //! What a load balancer has is not counted: an edge has at most two listeners, two target groups and six rules, and the
 //! quotas are 50, 100 and 100 at least.

@@ -1,8 +1,8 @@
-//! Checks that the rest of what a stack creates fits into the quotas of the account: the stack itself, its security groups
-//! and role, a database, a cache. Counts only what does not exist yet.
+//! Checks that the rest of what a stack creates fits into the quotas of the account: the stack itself, its security
+//! groups and role, a database, a cache. Counts only what does not exist yet.
 //!
-//! Rules of security groups are not counted: the templates' groups have at most three in each direction, and the quota is
-//! 60 at least. <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
+//! Rules of security groups are not counted: the templates' groups have at most three in each direction, and the quota
+//! is 60 at least. <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// The quota of security groups for each network interface, and what it is at least in any account: it can be raised, but
-/// not lowered.
+/// The quota of security groups for each network interface, and what it is at least in any account: it can be raised,
+/// but not lowered.
 ///
 /// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 const OF_AN_INTERFACE: (&str, &str) = ("vpc", "L-2AFB9258");
@@ -161,7 +161,8 @@ impl Needs {
         }
     }
 
-    /// Returns the first quota of RDS that is too small: its kind, how much more is needed, the quota, and what is used.
+    /// Returns the first quota of RDS that is too small: its kind, how much more is needed, the quota, and what is
+    /// used.
     fn of_databases(&self, found: &BTreeMap<String, Share>) -> Option<(&'static Kind, u64, Quota, u64)> {
         let more = [self.databases, self.databases, self.storage_gib];
         let told = OF_DATABASES.iter().zip(more).filter(|(_, more)| *more > 0);
