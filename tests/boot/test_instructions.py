@@ -21,7 +21,7 @@ KNOWN = Path(__file__).with_name("instructions.json")
 # What another order of functions in the binary makes. What is worse, or so much better that it is to be kept, fails.
 DRIFT = 0.02
 # Threads read what a file is compared with. How often they wait for each other is up to the machine: less so on one
-# processor, and in the best of up to eight runs.
+# processor that the program need not share, and in the best of up to eight runs.
 WITH_THREADS = {"render": 0.15}
 ATTEMPTS = 8
 # What is left of the machine, and of chance.
@@ -42,7 +42,8 @@ def instructions(ingot: Path, *arguments: str | Path, before: tuple[str, ...] = 
 
 def least(ingot: Path, arguments: list, enough: float) -> int:
     """Of what threads have a part in: the least of runs on one processor, no more of them than it takes to be `enough`."""
-    alone = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
+    # Whoever is not root has to do without priority, and nice says so.
+    alone = ("nice", "-n", "-19", "taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
     counts: list[int] = []
     while len(counts) < ATTEMPTS and (not counts or min(counts) > enough):
         counts.append(instructions(ingot, *arguments, before=alone))
