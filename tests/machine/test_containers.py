@@ -133,6 +133,33 @@ def test_a_stop_reaches_the_process_of_the_image(machine):
     assert machine.containers() == []
 
 
+# A plugin of podman's network that takes its time once the port is forwarded.
+SLOW = """\
+#!/bin/sh
+/usr/lib/cni/portmap.own
+code=$?
+if [ "$CNI_COMMAND" = ADD ] && [ -e /run/slow ]; then touch /run/forwarded; sleep 2; fi
+exit $code
+"""
+
+
+def test_a_stop_does_not_interrupt_a_start(machine, serving):
+    """podman forgets a network that it is killed over, and its rules would get the requests of the next release."""
+    machine.must("mv", "/usr/lib/cni/portmap", "/usr/lib/cni/portmap.own")
+    machine.write("/usr/lib/cni/portmap", SLOW, 0o755)
+    machine.must("touch", "/run/slow")
+    [unit] = serving
+    machine.must("kill", "-9", machine.inside())
+    machine.wait_until("test -e /run/forwarded")
+    machine.must("systemctl", "stop", unit)
+    machine.must("mv", "/usr/lib/cni/portmap.own", "/usr/lib/cni/portmap")
+    rules = machine.must("iptables", "-t", "nat", "-S")
+    assert "--to-destination" not in rules and machine.containers() == [], rules
+    assert machine.shell("ls /run/netns").stdout == ""
+    machine.succeed(shop("shop:1"))
+    assert machine.generation() == "1"
+
+
 @pytest.mark.parametrize("killed", ["engine", *(pytest.param(killed, marks=pytest.mark.slow) for killed in ("monitor", "process"))])
 def test_nothing_is_left_over_and_it_comes_back_after_a_kill(machine, serving, killed):
     [unit] = machine.units()

@@ -22,7 +22,7 @@ use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
 
 /// How much longer than its grace period a stop may take: systemd kills the remaining processes and cleans up.
-pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often to check whether requests are still in a slot. Below: how many checks in a row must find none, because a
 /// request that nginx has just accepted is between two sockets.

@@ -10,8 +10,9 @@ use crate::steps::application::procfile::WEB;
 /// Path inside the container of the program that reads the environment.
 const INSIDE: &str = "/.ingot";
 
-/// How much longer than the grace period `docker stop` may take: it kills the container and waits for that.
-const KILLED_WITHIN: Duration = Duration::from_secs(5);
+/// How much longer than the grace period stopping may take: the engine starts the container to the end, kills it, and
+/// removes it.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A container of a generation.
 pub(in crate::steps::application) struct Run<'a> {
@@ -64,22 +65,39 @@ impl Container {
         format!("{clear}exec {} {}", self.engine.program(), words.join(" "))
     }
 
-    /// Properties of its unit: how the remains of the container are removed, however it ended.
+    /// Properties of its unit: how the container is stopped by its engine, and how its remains are removed, however it
+    /// ended.
     pub(in crate::steps::application) fn properties(&self, run: &Run<'_>) -> Vec<String> {
         let (name, seconds) = (run.name, run.grace.as_secs().max(1));
         let shell = |line: String| format!("/bin/sh -c \"{line}\"");
-        match self.engine {
-            Engine::Podman => {
-                vec![format!("ExecStopPost=-{}", shell(format!("podman rm --force --ignore --volumes --time 0 {name} >/dev/null")))]
-            }
+        let (stop, remove) = match self.engine {
+            // A `podman run` that is killed before it has recorded the container's network leaves behind a namespace
+            // and rules that forward the port to it, and no command of podman removes them. So it is not interrupted
+            // until the container has been started.
+            Engine::Podman => (
+                format!(
+                    "while kill -0 $$MAINPID 2>/dev/null; do \
+                     case `podman container inspect --format {{{{.State.Status}}}} {name} 2>/dev/null` in \
+                     ''|configured|created|initialized) sleep 0.1;; \
+                     *) exec podman stop --time {seconds} {name} >/dev/null;; esac; done"
+                ),
+                format!("podman rm --force --ignore --volumes --time 0 {name} >/dev/null"),
+            ),
             // Its containers are processes of the daemon, not of the unit.
-            Engine::Docker => vec![
-                "Wants=docker.service".to_owned(),
-                format!("ExecStop=-{}", shell(format!("exec docker stop -t {seconds} {name} >/dev/null"))),
-                format!("ExecStopPost=-{}", shell(format!("docker rm --force --volumes {name} >/dev/null 2>&1"))),
-                format!("TimeoutStopSec={}ms", (run.grace + KILLED_WITHIN).as_millis()),
-            ],
+            Engine::Docker => {
+                (format!("exec docker stop -t {seconds} {name} >/dev/null"), format!("docker rm --force --volumes {name} >/dev/null 2>&1"))
+            }
+        };
+        let mut properties = vec![
+            format!("ExecStop=-{}", shell(stop)),
+            format!("ExecStopPost=-{}", shell(remove)),
+            // Of each of the two, and of the engine's end between them.
+            format!("TimeoutStopSec={}ms", (run.grace + KILLED_WITHIN).as_millis()),
+        ];
+        if self.engine == Engine::Docker {
+            properties.push("Wants=docker.service".to_owned());
         }
+        properties
     }
 }
 
@@ -118,8 +136,12 @@ mod tests {
         {
             assert!(line.contains(wanted), "{wanted} is missing in {line}");
         }
+        let properties = container(Engine::Podman).properties(&run());
+        let stopped = "podman container inspect --format {{.State.Status}} shop.web-3 2>/dev/null` in \
+                       ''|configured|created|initialized) sleep 0.1;; *) exec podman stop --time 30 shop.web-3 >/dev/null;;";
+        assert!(properties[0].contains(stopped), "{properties:?}");
         let cleared = "ExecStopPost=-/bin/sh -c \"podman rm --force --ignore --volumes --time 0 shop.web-3 >/dev/null\"";
-        assert_eq!(container(Engine::Podman).properties(&run()), [cleared]);
+        assert_eq!(properties[1..], [cleared, "TimeoutStopSec=40000ms"]);
         // Only `web` is published.
         assert!(!container(Engine::Podman).line(&Run { process: "jobs", ..run() }).contains("--publish"));
     }
@@ -129,7 +151,7 @@ mod tests {
         let container = container(Engine::Docker);
         assert!(container.line(&run()).starts_with("docker rm --force shop.web-3 >/dev/null 2>&1; exec docker run --rm "));
         let properties = container.properties(&run());
-        assert_eq!(properties[1], "ExecStop=-/bin/sh -c \"exec docker stop -t 30 shop.web-3 >/dev/null\"");
-        assert_eq!((properties[0].as_str(), properties[3].as_str()), ("Wants=docker.service", "TimeoutStopSec=35000ms"));
+        assert_eq!(properties[0], "ExecStop=-/bin/sh -c \"exec docker stop -t 30 shop.web-3 >/dev/null\"");
+        assert_eq!(properties[2..], ["TimeoutStopSec=40000ms", "Wants=docker.service"]);
     }
 }
