@@ -6,3 +6,5 @@
 
 pub(crate) mod aws;
 pub(crate) mod machine;
+#[cfg(test)]
+pub(crate) mod suspended;

@@ -184,57 +184,22 @@ mod tests {
     use std::future::pending;
     use std::pin::pin;
 
-    use async_trait::async_trait;
-
     use super::super::stand_in::{Answer, StandIn};
     use super::super::{Taken, Wanter};
     use super::*;
+    use crate::fake::suspended::SuspendedClock;
     use crate::host::Clock;
-    use crate::host::clock::SystemClock;
-
-    /// The clock of a machine that may be suspended.
-    struct Suspended {
-        clock: SystemClock,
-        slept: Cell<Duration>,
-    }
-
-    #[async_trait(?Send)]
-    impl Clock for Suspended {
-        fn now(&self) -> jiff::Timestamp {
-            self.clock.now()
-        }
-
-        fn elapsed(&self) -> Duration {
-            self.clock.elapsed()
-        }
-
-        fn passed(&self) -> Duration {
-            self.elapsed() + self.slept.get()
-        }
-
-        async fn sleep(&self, duration: Duration) {
-            self.clock.sleep(duration).await;
-        }
-
-        async fn rest(&self, duration: Duration) {
-            self.clock.sleep(duration).await;
-        }
-    }
 
     /// A store that accepts everything until a test changes that.
     fn store() -> StandIn {
         StandIn::answering((0, Answer::Refused), Answer::Written)
     }
 
-    async fn held<'a>(store: &'a StandIn, clock: &'a Suspended) -> Held<'a> {
+    async fn held<'a>(store: &'a StandIn, clock: &'a SuspendedClock) -> Held<'a> {
         let me = Wanter { holder: "i-1".into(), attempt: "a".into() };
         let claimant = Claimant { store, clock, me, release: "v1".into(), until: Duration::from_secs(600), waiting: &|_| {} };
         let Ok(Taken::Ours(held)) = claimant.take().await else { panic!("it is nobody else's") };
         held
-    }
-
-    fn clock() -> Suspended {
-        Suspended { clock: SystemClock::start(), slept: Cell::default() }
     }
 
     fn failed() -> Ending {
@@ -243,11 +208,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_suspension_counts_as_soon_as_it_is_over() {
-        let (store, clock) = (store(), clock());
+        let (store, clock) = (store(), SuspendedClock::start());
         let mut held = held(&store, &clock).await;
         let suspended = async {
             clock.sleep(Duration::from_millis(1_500)).await;
-            clock.slept.set(LOST_AFTER);
+            clock.set_slept(LOST_AFTER);
             pending::<()>().await;
         };
         let lost = held.during(&|_| {}, pin!(suspended)).await.unwrap_err();
@@ -258,10 +223,10 @@ mod tests {
     /// Regression: it started, and ran five seconds longer each time that an answer came late.
     #[tokio::test(start_paused = true)]
     async fn what_was_over_before_it_began_does_not_begin() {
-        let (store, clock) = (store(), clock());
+        let (store, clock) = (store(), SuspendedClock::start());
         let mut held = held(&store, &clock).await;
         assert_eq!(held.lease(), LOST_AFTER + WATCHED_AFTER);
-        clock.slept.set(Duration::from_secs(120));
+        clock.set_slept(Duration::from_secs(120));
         assert_eq!(held.lease(), Duration::ZERO);
         let begun = Cell::new(false);
         let lost = held.during(&|_| {}, pin!(async { begun.set(true) })).await.unwrap_err();
@@ -271,9 +236,9 @@ mod tests {
     /// Regression: the others were told that the work had failed, although only its lease had ended.
     #[tokio::test(start_paused = true)]
     async fn what_was_killed_in_a_suspension_is_left_to_another() {
-        let (store, clock) = (store(), clock());
+        let (store, clock) = (store(), SuspendedClock::start());
         let held = held(&store, &clock).await;
-        clock.slept.set(LOST_AFTER);
+        clock.set_slept(LOST_AFTER);
         assert!(matches!(held.end(failed()).await, Err(ClaimError::Lost { .. })));
         assert_eq!(store.writes.get(), 1, "nothing was said of it");
     }
@@ -281,7 +246,7 @@ mod tests {
     /// Regression: this was reported as "someone who removed it has taken over the claim".
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_was_removed_ends_what_it_is_for() {
-        let (store, clock) = (store(), clock());
+        let (store, clock) = (store(), SuspendedClock::start());
         let mut ours = held(&store, &clock).await;
         store.written.take();
         store.first.set((u32::MAX, Answer::NotSo));
@@ -293,12 +258,12 @@ mod tests {
     /// Regression: because of a passing error, another instance did the finished work again.
     #[tokio::test(start_paused = true)]
     async fn that_it_is_done_is_told_until_another_may_take_it_over() {
-        let (store, clock) = (store(), clock());
+        let (store, clock) = (store(), SuspendedClock::start());
         let ours = held(&store, &clock).await;
         store.first.set((2, Answer::Refused));
         ours.end(Ending::Done).await.unwrap();
         assert_eq!(store.writes.get(), 4);
-        let (store, clock) = (self::store(), self::clock());
+        let (store, clock) = (self::store(), SuspendedClock::start());
         let ours = held(&store, &clock).await;
         store.first.set((u32::MAX, Answer::Refused));
         assert!(matches!(ours.end(Ending::Done).await, Err(ClaimError::Untold { .. })));

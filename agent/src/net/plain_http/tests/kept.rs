@@ -1,41 +1,9 @@
 //! Which connections are used again, and what happens when one does not work any more.
 
-use std::sync::atomic::AtomicU64;
-
-use async_trait::async_trait;
-
 use super::*;
+use crate::fake::suspended::SuspendedClock;
 
 const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
-
-/// The clock of a machine that may be suspended.
-struct Suspended {
-    clock: SystemClock,
-    seconds: Arc<AtomicU64>,
-}
-
-#[async_trait(?Send)]
-impl Clock for Suspended {
-    fn now(&self) -> jiff::Timestamp {
-        self.clock.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.clock.elapsed()
-    }
-
-    fn passed(&self) -> Duration {
-        self.elapsed() + Duration::from_secs(self.seconds.load(Ordering::Relaxed))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.clock.sleep(duration).await;
-    }
-
-    async fn rest(&self, duration: Duration) {
-        self.clock.sleep(duration).await;
-    }
-}
 
 /// A server whose connections the test holds in its hands.
 struct Server {
@@ -354,9 +322,8 @@ async fn a_slow_server_receives_a_request_twice_at_most_once_a_minute() {
 
 #[tokio::test]
 async fn a_connection_that_was_idle_for_30_seconds_is_not_used_even_if_the_machine_was_suspended() {
-    let suspended = Arc::new(AtomicU64::new(0));
-    let clock = Suspended { clock: SystemClock::start(), seconds: suspended.clone() };
-    let client = Client { clock: Box::new(clock), ..Client::default() };
+    let clock = SuspendedClock::start();
+    let client = Client { clock: Box::new(clock.clone()), ..Client::default() };
     let server = Server::start().await;
     let mut first = server.connected(&client).await;
     for _ in 0..3 {
@@ -366,9 +333,9 @@ async fn a_connection_that_was_idle_for_30_seconds_is_not_used_even_if_the_machi
     advance(Duration::from_secs(30)).await;
     let mut second = server.connected(&client).await;
     assert!(is_closed(&mut first).await);
-    suspended.store(25, Ordering::Relaxed);
+    clock.set_slept(Duration::from_secs(25));
     server.reused(&client, &mut second).await;
-    suspended.store(55, Ordering::Relaxed);
+    clock.set_slept(Duration::from_secs(55));
     server.connected(&client).await;
     assert!(is_closed(&mut second).await);
 }
