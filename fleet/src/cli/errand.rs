@@ -267,7 +267,7 @@ impl<'a> Errand<'a> {
             Begun::Taken(kept) => return Ok(Beginning::Taken(Box::new(kept))),
             Begun::Overtaken(kept) => return Err(overtaken(operator, Some(&kept))),
         };
-        // Since the check, the environment may have been frozen, and somebody else may have continued the deployment.
+        // Since the check, the environment may have been frozen, or another operator may have continued the deployment.
         if asked.kind != Kind::Rollback
             && let Err(failure) = freeze::refuse(operator).await
             && records.end(&kept, State::Undone, Timestamp::now(), Some(failure.sentence())).await?.is_some()
@@ -282,7 +282,7 @@ impl<'a> Errand<'a> {
 /// The refusal to begin what was planned for another state.
 pub(super) fn overtaken(operator: &Operator, newest: Option<&Kept>) -> Failure {
     let name = operator.name();
-    let failure = Failure::new(Exit::Failed, format!("nothing was begun: {name} has changed in the meantime"));
+    let failure = Failure::new(Exit::Failed, format!("nothing was started: {name} has changed in the meantime"));
     let failure = match newest {
         Some(kept) => failure.why(kept.record.told()),
         None => failure,

@@ -1,4 +1,4 @@
-//! Asks a living instance, with the document ingot-logs of Run Command.
+//! Asks a running instance, with the document ingot-logs of Run Command.
 
 use serde_json::json;
 
