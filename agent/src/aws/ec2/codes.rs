@@ -38,7 +38,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
              kms:GenerateDataKeyWithoutPlaintext on it in the instance's role and in the key's policy"
                 .into(),
         ),
-        AwsErrorKind::Invalid => Some("correct what the message names in the document".into()),
+        AwsErrorKind::Invalid => Some("correct in the document what the message names".into()),
         _ => None,
     }
 }
@@ -181,14 +181,14 @@ mod tests {
             ("UnsupportedOperation", "", "correct the document"),
             ("InvalidParameterCombination", "", "correct the fields"),
             ("InvalidParameterValue", "Attachment point /dev/sdf is already in use", "give the volume a device name that is free"),
-            ("InvalidParameterValue", "size is odd", "correct what the message names"),
+            ("InvalidParameterValue", "size is odd", "correct in the document what the message names"),
             ("InvalidSnapshot.NotFound", "", "name a snapshot in this region"),
             ("InvalidKmsKey.InvalidState", "", "enable the volume's KMS key"),
             ("QuotaExceeded", "The cumulative volume initialization rate is reached", "ask for a lower initialization rate"),
             ("RequestLimitExceeded", "", "raise the account's quota for CreateVolume"),
             ("InvalidAllocationID.NotFound", "", "name an elastic IP address of this account"),
             ("AuthFailure", "The address 'eipalloc-1' does not belong to you.", "name an elastic IP address of this account"),
-            ("SomethingNew", "", "correct what the message names"),
+            ("SomethingNew", "", "correct in the document what the message names"),
         ];
         for (code, message, begins) in table {
             let hinted = hint("CreateVolume", code, message);

@@ -25,7 +25,7 @@ const GROUPS: &str = "L-CDE20ADC";
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
 
-/// What both quotas are at least in any account: they can be raised, but not lowered. Source: the pages of their codes.
+/// The minimum of both quotas in any account: they can be raised, but not lowered. Source: the pages of their codes.
 const TARGETS_AT_LEAST: u64 = 1000;
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
