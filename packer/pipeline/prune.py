@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--accounts", nargs="+", default=[], help="accounts that images are shared with")
     parser.add_argument("--organization", action="store_true", help="images are shared with an organization")
     parser.add_argument("--keep-images", type=at_least(2), default=5, help="newest kept per parameter (default: 5)")
-    parser.add_argument("--keep-snapshots", type=at_least(1), default=3, help="newest kept per set of tags (default: 3)")
+    parser.add_argument("--keep-snapshots", type=at_least(1), default=3, help="newest kept per tag set (default: 3)")
     parser.add_argument("--keep-versions", type=at_least(1), default=5, help="newest kept per template (default: 5)")
     parser.add_argument(
         "--changes", type=at_least(0), help="most changes in one run (default: what 60 calls for 100 images allow)"
