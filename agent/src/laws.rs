@@ -11,7 +11,7 @@
 //! | each step gets one volume, whatever EC2 does; what is refused stays unchanged | [`volumes`], [`mounts`] |
 //! | a release counts once it is complete, and what exists is not fetched again | [`bundles`] |
 //! | each signal is sent once, without delay, and retried until it is accepted | [`signals`] |
-//! | a success is only signalled if healthy, and a failure has its evidence first | [`healthy`], [`evidence`] |
+//! | a success is only signaled if healthy, and a failure has its evidence first | [`healthy`], [`evidence`] |
 //! | an address moves to an instance that serves, and to nothing else | [`addresses`] |
 //! | in a warm pool, everything is prepared and nothing serves | [`phases`] |
 //! | scripts see the variables of the release that serves, and installers are not root | [`scripts`] |

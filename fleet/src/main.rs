@@ -16,9 +16,8 @@
 //! | `place`, `digest`, `exit`, `failure` | the words that all of these share |
 //!
 //! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ←
-//! `story` ←
-//! `aws` ← `fleet` ← `beanstalk` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and
-//! `ingot::bundled`.
+//! `story` ← `aws` ← `fleet` ← `beanstalk` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in
+//! `ingot::desk` and `ingot::bundled`.
 
 mod aws;
 mod beanstalk;

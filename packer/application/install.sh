@@ -1,6 +1,6 @@
 #!/bin/sh
-# What files alone cannot say. Run as root in this directory, when packages, layers, templates, units and files are in
-# place.
+# Sets up what files alone cannot. Runs as root in this directory, after packages, layers, templates, units and files
+# are installed.
 set -eu
 
 id shop >/dev/null 2>&1 || useradd --system --user-group --home-dir /srv/shop --shell /usr/sbin/nologin shop

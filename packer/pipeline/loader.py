@@ -49,7 +49,7 @@ class Commands:
         found = self.wait(instance, command, what)
         if found["Status"] != SUCCEEDED:
             said = (found.get("StandardOutputContent", "") + found.get("StandardErrorContent", "")).strip()
-            hint = f"correct what it says, or try it with `aws ssm start-session --target {instance}`"
+            hint = f"fix what the output reports, or run it by hand: `aws ssm start-session --target {instance}`"
             raise Failure(f"cannot {what} on {instance} ({found['Status']}):\n{said}", hint)
         return found.get("StandardOutputContent", "")
 

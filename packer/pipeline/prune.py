@@ -37,7 +37,7 @@ CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10})
 def prune(
     region: str, client: Callable[[str], Any], policy: Policy, places: Places, apply: bool, now: datetime
 ) -> tuple[dict[str, Any], list[str]]:
-    """One look at one region, and the changes that follow from it: as a document and as lines."""
+    """Looks at one region and makes the changes. Returns the result as a document and as lines."""
     facts = look_at(region, client, policy, places, now)
     decisions = decide(facts, policy)
     failed = carry_out(facts, decisions, client, policy.organization) if apply else {}
@@ -64,18 +64,18 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Remove images, snapshots and template versions that nothing uses.")
     parser.add_argument("--regions", nargs="+", metavar="REGION", help="default: the region of the environment")
     parser.add_argument("--apply", action="store_true", help="make the changes; without it, they are only printed")
-    parser.add_argument("--json", action="store_true", help="print one JSON document for each region, a line each")
-    parser.add_argument("--tag", action="append", type=pair, metavar="KEY[=VALUE]", help="consider what has this tag")
+    parser.add_argument("--json", action="store_true", help="print one JSON document for each region, one per line")
+    parser.add_argument("--tag", action="append", type=pair, metavar="KEY[=VALUE]", help="consider only these")
     parser.add_argument("--releases", action="append", default=[], metavar="URL", help="s3://BUCKET/PREFIX of releases")
     parser.add_argument("--accounts", nargs="+", default=[], help="accounts that images are shared with")
     parser.add_argument("--organization", action="store_true", help="images are shared with an organization")
-    parser.add_argument("--keep-images", type=at_least(2), default=5, help="newest of each parameter (default: 5)")
-    parser.add_argument("--keep-snapshots", type=at_least(1), default=3, help="newest of each set of tags (default: 3)")
-    parser.add_argument("--keep-versions", type=at_least(1), default=5, help="newest of each template (default: 5)")
+    parser.add_argument("--keep-images", type=at_least(2), default=5, help="newest kept per parameter (default: 5)")
+    parser.add_argument("--keep-snapshots", type=at_least(1), default=3, help="newest kept per tag set (default: 3)")
+    parser.add_argument("--keep-versions", type=at_least(1), default=5, help="newest kept per template (default: 5)")
     parser.add_argument(
-        "--changes", type=at_least(0), help="changes in one run (default: what 60 calls for 100 images allow)"
+        "--changes", type=at_least(0), help="most changes in one run (default: what 60 calls for 100 images allow)"
     )
-    parser.add_argument("--without-recycle-bin", action="store_true", help="delete what no Recycle Bin rule keeps")
+    parser.add_argument("--without-recycle-bin", action="store_true", help="also delete without a Recycle Bin rule")
     return parser.parse_args()
 
 

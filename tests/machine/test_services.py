@@ -223,7 +223,7 @@ def test_units_that_generators_make_are_known_after_one_reading(machine):
 
 def test_a_unit_that_no_generator_makes_is_named(machine):
     found = boot(machine, {"files": {"/etc/fstab": {"content": "# nothing\n"}}, "services": {"srv-fast.mount": {}}})
-    assert errors(found) == {"srv-fast": "systemd knows no unit srv-fast.mount, and no generator created it"}
+    assert errors(found) == {"srv-fast": "systemd has no unit srv-fast.mount, and no generator created it"}
 
 
 def test_a_start_limit_does_not_outlast_the_configuration_that_hit_it(machine):

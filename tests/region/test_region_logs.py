@@ -341,7 +341,7 @@ def test_an_agent_that_does_not_answer_is_told_of(tmp_path):
 
 
 def test_containers_say_what_happened(tmp_path, ingot):
-    """Instances that ingot boots: the journal of a living one, the evidence of one whose release ends at once, and how soon it
+    """Instances that ingot boots: the journal of a running one, the evidence of one whose release ends at once, and how soon it
     is told."""
     needs_binary()
     if why := unavailable():

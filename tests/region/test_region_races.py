@@ -115,7 +115,7 @@ def test_an_answer_is_not_believed_if_the_question_is_out_of_date(tmp_path, regi
         assert operator("deploy", "prod", "--release", "v2", "--yes").code == DONE
 
     code, said = operator.at_a_terminal("y", "deploy", "prod", "--release", "bad", meanwhile=other)
-    assert code == FAILED and "nothing was begun: prod has changed in the meantime: deployment 2 of prod (v2) is good" in said, said
+    assert code == FAILED and "nothing was started: prod has changed in the meantime: deployment 2 of prod (v2) is good" in said, said
     assert operator.states() == ["good", "good"] and releases(region) == ["v2", "v2"]
 
     def more() -> None:

@@ -26,7 +26,7 @@ pub(crate) trait AutoScaling {
     /// DescribeLifecycleHooks: every terminating hook of a group.
     async fn leaving_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError>;
 
-    /// CompleteLifecycleAction. [`no_action`] recognises the error returned when no action is active.
+    /// CompleteLifecycleAction. [`no_action`] recognizes the error returned when no action is active.
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError>;
 
     /// RecordLifecycleActionHeartbeat: restarts the hook's timeout. Errors as for [`complete`](AutoScaling::complete).

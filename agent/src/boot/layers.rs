@@ -48,7 +48,7 @@ impl Boot {
             self.keep_signals(&layers);
         }
         if layers.nodes.is_empty() && layers.mistakes.is_empty() {
-            self.note(&format!("no boot document: {LAYERS} has no layers, and --user-data {user_data} has none"));
+            self.note(&format!("no boot document: {LAYERS} has no layers, and neither has --user-data {user_data}"));
             self.recorder.amend(|report| report.undocumented = true);
             if let Some(asked) = &self.request.release {
                 let message = format!("{} cannot be booted: this instance has no boot document", asked.wanted);

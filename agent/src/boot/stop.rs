@@ -44,7 +44,7 @@ pub(super) async fn stopped(deadline: Duration, clock: &dyn Clock, asked: Asked<
         biased;
         signal = asked => Halt::Asked(stopped_by(signal)),
         () = clock.sleep(left) => {
-            let hint = "see what it waited for, or give `ingot boot` a longer --deadline";
+            let hint = "run `ingot status` to see what it waited for, or give `ingot boot` a longer --deadline";
             Halt::Deadline(Explanation::new(format!("the boot's deadline of {deadline:?} passed"), Some(hint.into())))
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn note(printed: io::Result<()>) {
 /// a failure, unless `exit` is more specific.
 pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
-    talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));
+    talk(&format!("cannot write to standard output: {why}\n  hint: free space at its destination, or redirect it elsewhere"));
     match exit {
         Exit::Usage | Exit::Bug | Exit::Unreachable | Exit::Document => exit,
         Exit::Done | Exit::Failed | Exit::Degraded | Exit::Differs | Exit::Running | Exit::NeverRan | Exit::NoDocument => Exit::Failed,

@@ -33,7 +33,7 @@ impl Remembered {
         };
         let Some(id) = identity::dmi(&*disk).await else {
             talk(
-                "the instance ID is not known from this machine: `ingot boot` asks the instance metadata service for it, and restores the mounts",
+                "nothing was restored: the firmware of this machine does not report an instance ID; `ingot boot` reads it from the instance metadata service, and restores everything",
             );
             return Ok(None);
         };

@@ -4,7 +4,7 @@
 //! [`recognise`] decodes gzip, zstd and base64 ([`unwrap`]) and then looks, in this order, for `#ingot` before the
 //! first line of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for the forms that
 //! cloud-init knows ([`beginnings`]). Everything else was most likely meant for ingot, so it is an error, or a document
-//! with a [`Slip`]. The same holds for content that [`claims`] recognises as ingot's in a place where ingot does not
+//! with a [`Slip`]. The same holds for content that [`claims`] recognizes as ingot's in a place where ingot does not
 //! read it. Damaged data is an error and never means "no document": an instance must not come up without its document
 //! because of a bad copy.
 //!

@@ -212,7 +212,7 @@ impl Layers {
     }
 
     /// Adds a document that is a layer because of its location, such as one in `boot.d/` or an included one. Plain YAML
-    /// is recognised by its keys, whatever its comments look like. Everything else is treated like a document that the
+    /// is recognized by its keys, whatever its comments look like. Everything else is treated like a document that the
     /// user named.
     pub(crate) fn add_layer(&mut self, name: &str, bytes: &[u8]) {
         match encoding::plain(bytes) {

@@ -64,7 +64,7 @@ enum Awaited {
 pub(crate) enum Halt {
     /// Its deadline has passed: steps that are still running fail, and signals report the result.
     Deadline(Explanation),
-    /// A signal asked for it. The next boot resumes where this one stopped, so no failure is signalled.
+    /// A signal asked for it. The next boot resumes where this one stopped, so no failure is signaled.
     Asked(Explanation),
 }
 

@@ -217,7 +217,7 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 /// Whether a process with this number exists.
 pub(crate) fn is_there(pid: u32) -> bool {
     let pid = i32::try_from(pid).map(Pid::from_raw);
-    // A process of another user may not be signalled, but exists.
+    // A process of another user may not be signaled, but exists.
     pid.is_ok_and(|pid| kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 

@@ -125,8 +125,8 @@ impl Failure for RecordingError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Begin(Errno::EPERM | Errno::EACCES) => Some("run this command as root, outside of a container".into()),
-            Self::Begin(Errno::ENOSYS) => Some("this kernel has no fanotify: record on a kernel with CONFIG_FANOTIFY=y".into()),
-            Self::Begin(Errno::EINVAL) => Some("fanotify of this kernel is too old: record on Linux 4.20 or newer".into()),
+            Self::Begin(Errno::ENOSYS) => Some("record on a kernel with CONFIG_FANOTIFY=y: this one has no fanotify".into()),
+            Self::Begin(Errno::EINVAL) => Some("record on Linux 4.20 or newer: the fanotify of this kernel is too old".into()),
             Self::Begin(_) => None,
             Self::Host(source) => source.hint(),
         }

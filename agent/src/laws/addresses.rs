@@ -112,7 +112,7 @@ async fn one_whose_holder_is_being_replaced_is_asked_for_again() {
     held.ec2.refuse("AssociateAddress", "AuthFailure", HELD, usize::MAX);
     let error = held.boot().await.error("addresses.public");
     assert!(error.contains(&format!("AssociateAddress {ID}: access denied: {HELD}")), "{error}");
-    assert!(error.contains("hint: release the address from what uses it"), "{error}");
+    assert!(error.contains("hint: disassociate the address from its resource"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

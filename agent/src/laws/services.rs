@@ -343,7 +343,7 @@ async fn a_unit_that_no_generator_makes_is_not_asked_for_time_and_again() {
     let (instance, booted) = boot(GENERATED, ["web.service", "db.service"].map(|name| FakeUnit::new(name).load("not-found"))).await;
     assert_eq!(instance.machine.readings(), 1);
     insta::assert_snapshot!(booted.error("services.web.service"), @r"
-    systemd knows no unit web.service, and no generator created it
+    systemd has no unit web.service, and no generator created it
       hint: run `journalctl -b -t systemd -t quadlet-generator`, or write /etc/systemd/system/web.service with `files:`
     ");
 }

@@ -13,7 +13,7 @@ pub(super) fn advise(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, advic
         let Some((from, user)) = shape.trusts else { continue };
         let owner = shapes.get(from).and_then(|shape| shape.owner).filter(|owner| !matches!(*owner, "root" | "0"));
         let Some(owner) = owner.filter(|owner| user.is_none_or(|user| user == *owner)) else { continue };
-        let message = format!("root runs the hooks of {from}, but its `owner` {owner}, as which the processes run, can change them");
+        let message = format!("root runs the hooks of {from}, but its `owner` {owner} can change them, and the processes run as that user");
         let hint = match user {
             Some(_) => "remove `owner`, since builds run as `user` anyway, or set `hooks: false`".to_owned(),
             None => format!("write `user: {owner}` for the application and remove `owner`; or set `hooks: false`"),
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn hooks_that_the_processes_can_change_are_named() {
-        let message = "root runs the hooks of bundles.app, but its `owner` shop, as which the processes run, can change them";
+        let message = "root runs the hooks of bundles.app, but its `owner` shop can change them, and the processes run as that user";
         let hint = "remove `owner`, since builds run as `user` anyway, or set `hooks: false`";
         assert_eq!(advised(", owner: shop", ", user: shop"), [format!("{message} / {hint}")]);
         let hint = "write `user: shop` for the application and remove `owner`; or set `hooks: false`";

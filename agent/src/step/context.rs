@@ -115,7 +115,7 @@ impl Context<'_> {
         let rendered = template.render_telling(&self.world.known.scope(template.references()), &|told| match told {
             Told::Made { made, of } => self.world.redactor.learn_made(made, of),
             Told::ForSystemdOnly(path) => self.progress(Progress::Warning(format!(
-                "{path} is written in a form that only systemd and shells read back; write {{{{env … \"systemd\"}}}} if they are what reads it, or \"dotenv\" to have such a value refused"
+                "{path} is written in a form that only systemd and shells read back; write {{{{env … \"systemd\"}}}} if only they read the file, or \"dotenv\" to reject such values"
             ))),
         });
         rendered.map_err(|error| match &error {

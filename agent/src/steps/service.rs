@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn refuses_units_that_cannot_be_started() {
-        for (load, message) in [("not-found", "systemd knows no unit x.service"), ("masked", "x.service is masked")] {
+        for (load, message) in [("not-found", "systemd has no unit x.service"), ("masked", "x.service is masked")] {
             let found = Unit { load: load.into(), ..unit("inactive") };
             assert_eq!(service().changes("x.service", &found, None, &stamps(&[])).unwrap_err().to_string(), message);
         }

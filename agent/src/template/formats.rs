@@ -115,7 +115,7 @@ impl Format {
     }
 }
 
-/// The helper that quotes for a file: by its format or, if none is given, by its name. Some files are recognised by
+/// The helper that quotes for a file: by its format or, if none is given, by its name. Some files are recognized by
 /// name although they are not parsed again.
 pub(crate) fn helper_for(path: &Path, format: Option<Format>) -> Option<&'static str> {
     if let Some(format) = format.or_else(|| Format::from_path(path)) {

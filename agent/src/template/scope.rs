@@ -211,7 +211,7 @@ mod tests {
         wipe(&mut value);
         let Value::String(mut text) = value else { panic!("a string stays one") };
         assert!(text.is_empty() && text.capacity() >= 14);
-        // SAFETY: nothing is written, and `wipe` initialised the whole capacity with zeros.
+        // SAFETY: nothing is written, and `wipe` initialized the whole capacity with zeros.
         let bytes = unsafe { std::slice::from_raw_parts(text.as_mut_vec().as_ptr(), 14) };
         assert_eq!(bytes, [0; 14]);
     }

@@ -1,8 +1,7 @@
 //! Converts an Elastic Beanstalk environment to an environment of fleet.yaml.
 //!
 //! Pure: the input is option settings, the output a fleet.yaml and a list of what it does not cover. Namespaces, names
-//! and
-//! defaults of the options: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options-general.html>
+//! and defaults of the options: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options-general.html>
 
 mod carry;
 mod draft;

@@ -83,8 +83,8 @@ struct Followed {
 }
 
 impl Followed {
-    /// A deployment that somebody else has begun, or this command before it was interrupted. It continues on the terms
-    /// it began with, whatever fleet.yaml says now, except for the number of instances.
+    /// A deployment that another operator has begun, or this command before it was interrupted. It continues on the
+    /// terms it began with, whatever fleet.yaml says now, except for the number of instances.
     async fn taken_up(errand: &Errand<'_>, operator: &Operator, kept: Kept) -> Result<Self, Failure> {
         talk(&format!("{}: following it", kept.record.told()));
         let (record, theirs) = (&kept.record, operator.records().terms(&kept.record).await?);

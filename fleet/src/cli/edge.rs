@@ -135,7 +135,7 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     Ok("updated")
 }
 
-/// Protects the stack from deletion, or ends that. Returns whether it was as fleet.yaml says already.
+/// Turns the stack's protection from deletion on or off. Returns whether it already was as fleet.yaml says.
 async fn guarded(desk: &EdgeDesk, standing: &Standing) -> Result<bool, Failure> {
     let (stack, protect) = (desk.stack(), desk.edge().settings.protect);
     if standing.is_protected == protect {

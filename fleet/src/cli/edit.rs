@@ -56,7 +56,7 @@ impl Edit {
             _ if !self.is_made.get() => {}
             text if text == self.former => {}
             text if text == self.new => talk(&format!(
-                "{name} keeps the new properties; if the deployment fails, the command that sees it fail restores the previous text"
+                "{name} keeps the new properties; if the deployment fails, the command that detects the failure restores the previous text"
             )),
             _ => talk(&format!("{name} has been changed in the meantime, and keeps the new properties: remove them by hand")),
         }
@@ -99,9 +99,10 @@ async fn undo_in<O: Objects>(records: &Records<'_, O>, number: u64, file: &Path)
     restore(file, &former).map(|()| true)
 }
 
-/// The error after the previous text was restored before anything began: what was read is no longer what the file says.
+/// The error after the previous text was restored and before anything was started: the text that this command has read
+/// is out of date.
 pub(super) fn is_taken_back(file: &Path) -> Failure {
-    Failure::new(Exit::Failed, format!("nothing was begun: {} has changed since it was read", file.display()))
+    Failure::new(Exit::Failed, format!("nothing was started: {} has changed since it was read", file.display()))
         .hint("run the same command again")
 }
 

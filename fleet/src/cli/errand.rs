@@ -46,7 +46,7 @@ pub(super) struct Asked {
 pub(super) type Seen = Option<(u64, State)>;
 
 impl Asked {
-    /// Whether a deployment is what is asked for. `document` is the digest of the document of fleet.yaml.
+    /// Whether a deployment has the requested goal. `document` is the digest of the document of fleet.yaml.
     pub(super) fn is(&self, goal: &Goal, document: Option<&str>) -> bool {
         let has = goal.document.sha256.to_string();
         let document = self.document.as_ref().map(|document| document.sha256.to_string()).or_else(|| document.map(str::to_owned));
@@ -54,7 +54,7 @@ impl Asked {
     }
 }
 
-/// What is asked for, and everything that carrying it out needs.
+/// A request, and everything that is needed to carry it out.
 pub(super) struct Errand<'a> {
     operator: &'a Operator,
     asked: &'a Asked,
@@ -67,8 +67,8 @@ pub(super) struct Errand<'a> {
     caller: String,
 }
 
-/// The state of the environment a moment ago. Records are read before the stack: the stack shows a deployment that
-/// ended since.
+/// The state of the environment a moment ago. Records are read before the stack, which then shows whether a deployment
+/// has ended in between.
 pub(super) struct Ground {
     pub(super) newest: Option<Kept>,
     pub(super) standing: Option<Standing>,
@@ -92,7 +92,7 @@ impl Ground {
         self.standing.iter().flat_map(|standing| &standing.parameters)
     }
 
-    /// Whether nothing has changed since then that a decision may depend on.
+    /// Whether everything that a decision may depend on is still as it was.
     fn is_as(&self, then: &Self) -> bool {
         let stack = |ground: &Self| ground.standing.as_ref().map(|standing| (standing.status.clone(), standing.token.clone()));
         self.seen() == then.seen() && stack(self) == stack(then) && self.parameters().eq(then.parameters())
@@ -133,14 +133,14 @@ impl<'a> Errand<'a> {
         Ok(Self { operator, asked, source, account, alarms, found, caller })
     }
 
-    /// Whether a deployment under way, on these terms, is what is asked for.
+    /// Whether a deployment under way, on these terms, is the requested one.
     pub(super) fn is(&self, record: &Record, terms: Option<&Terms>) -> bool {
         let own = self.terms(&record.goal, None);
         let is_the_same = |theirs: &Terms| self.asked.kind == Kind::Rollback || theirs.comes_to(&own);
         self.asked.is(&record.goal, self.source.document()) && terms.is_none_or(is_the_same)
     }
 
-    /// The terms of a deployment of this goal, by the present fleet.yaml.
+    /// The terms of a deployment of this goal, according to the current fleet.yaml.
     pub(super) fn terms(&self, goal: &Goal, edit: Option<&Edit>) -> Terms {
         let Self { operator, asked, source, account, alarms, found, .. } = self;
         source.terms(operator, account, asked.kind, (alarms, found), goal, edit.and_then(Edit::edited))
@@ -267,7 +267,7 @@ impl<'a> Errand<'a> {
             Begun::Taken(kept) => return Ok(Beginning::Taken(Box::new(kept))),
             Begun::Overtaken(kept) => return Err(overtaken(operator, Some(&kept))),
         };
-        // Since the check, the environment may have been frozen, and somebody else may have continued the deployment.
+        // Since the check, the environment may have been frozen, or another operator may have continued the deployment.
         if asked.kind != Kind::Rollback
             && let Err(failure) = freeze::refuse(operator).await
             && records.end(&kept, State::Undone, Timestamp::now(), Some(failure.sentence())).await?.is_some()
@@ -279,10 +279,10 @@ impl<'a> Errand<'a> {
     }
 }
 
-/// The refusal to begin what was planned for another state.
+/// The error for a plan that was made for a state which no longer exists.
 pub(super) fn overtaken(operator: &Operator, newest: Option<&Kept>) -> Failure {
     let name = operator.name();
-    let failure = Failure::new(Exit::Failed, format!("nothing was begun: {name} has changed in the meantime"));
+    let failure = Failure::new(Exit::Failed, format!("nothing was started: {name} has changed in the meantime"));
     let failure = match newest {
         Some(kept) => failure.why(kept.record.told()),
         None => failure,

@@ -23,8 +23,7 @@ use crate::failure::Failure;
 /// group. An instance that fails is not replaced until `--off`. `rollback`, `scale` and `terminate` still work.
 ///
 /// Needs permission for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject,
-/// s3:ListBucket and
-/// s3:PutObject, with --application also for cloudformation:DescribeStacks and DescribeStackEvents.
+/// s3:ListBucket and s3:PutObject, with --application also for cloudformation:DescribeStacks and DescribeStackEvents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Checks what must exist before an environment or an edge is created or changed, as far as AWS can be asked: its
+//! Checks what must exist before an environment or an edge is created or changed, as far as AWS can tell: its
 //! image, its subnets, its certificate, room in the account's quotas, and the rights of the caller.
 
 pub(super) mod applicant;

@@ -14,7 +14,7 @@ use crate::aws::stacks::CloudFormation;
 use crate::deployment::course::Standing;
 use crate::failure::Failure;
 
-/// List the environments of the application, and what the stack of each is set to
+/// List the environments of the application, with the release and the image that each stack is set to
 ///
 /// Also lists edges, with the share of the requests that each slot gets, and what is not in fleet.yaml. `status` shows
 /// the health of environments. Needs permission for cloudformation:ListStacks and DescribeStacks.

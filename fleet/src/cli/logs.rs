@@ -1,4 +1,4 @@
-//! `ingot-fleet logs`: the evidence of instances that are gone, and the journal of living ones.
+//! `ingot-fleet logs`: the evidence of instances that are gone, and the journal of running ones.
 
 mod failed;
 mod living;
@@ -18,14 +18,14 @@ use crate::failure::Failure;
 /// How many failed boots the overview lists.
 const LISTED: usize = 20;
 
-/// Show the evidence of failed boots, and the journal of living instances
+/// Show the evidence of failed boots, and the journal of running instances
 ///
 /// Without INSTANCE and --failed, lists the instances and the evidence. With INSTANCE, shows how it booted, and its
 /// journal, with the document ingot-logs of Run Command. The journal is printed as it is: secrets that programs print
 /// appear in it, and in the history of Run Command.
 ///
 /// Needs permission for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups,
-/// ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and
+/// ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for running instances ssm:SendCommand and
 /// ssm:GetCommandInvocation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -40,10 +40,10 @@ pub(crate) struct Args {
     /// How many failed boots to show, newest first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     last: u16,
-    /// How many lines of the journal to show, for each unit of a failed boot or for a living instance
+    /// How many lines of the journal to show, for each unit of a failed boot or for a running instance
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=9999))]
     lines: u16,
-    /// Unit of a living instance whose journal to show, such as shop.service or 'shop.*'
+    /// Unit of a running instance whose journal to show, such as shop.service or 'shop.*'
     #[arg(long, value_name = "UNIT", default_value = "*", value_parser = unit)]
     unit: String,
 }

@@ -240,7 +240,7 @@ impl Look {
         })
     }
 
-    /// Everything but what only time changes: between two looks with the same gist, there is nothing to report.
+    /// The state without values that change with time alone: two looks with the same gist need no report.
     pub(super) fn gist(&self) -> Json {
         let status = self.standing.as_ref().map(|standing| &standing.status);
         let newest = self.newest.as_ref().map(|record| (record.number, record.state));

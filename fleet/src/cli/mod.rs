@@ -61,7 +61,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Create and deploy environments of golden images, and make releases for them
+/// Create environments from golden images, deploy to them, and make releases for them
 #[derive(Debug, Parser)]
 #[command(name = "ingot-fleet", version, about, propagate_version = true)]
 struct Cli {

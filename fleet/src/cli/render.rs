@@ -91,7 +91,7 @@ fn text(stack: &Stack, place: &str) -> String {
     );
     lines.push(format!("\n# boot document, {} bytes: {place}", document.content.len()));
     lines.push(document.content.trim_end().to_owned());
-    lines.push(format!("\n# user data, {} bytes, with placeholders for what is known at the deployment", stack.user_data.len()));
+    lines.push(format!("\n# user data, {} bytes, with placeholders for values known only at deployment", stack.user_data.len()));
     lines.push(stack.user_data.trim_end().to_owned());
     lines.join("\n")
 }

@@ -22,8 +22,8 @@ use crate::fleet::{self, Changes};
 ///
 /// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the current
 /// release and image. Any other change to fleet.yaml since the last deployment is deployed as well; the question names
-/// it. If the deployment fails, the command that sees it fail restores the previous fleet.yaml. Needs the permissions
-/// of the policies Reader and Deployer of ingot-account.
+/// it. If the deployment fails, the command that detects the failure restores the previous fleet.yaml. Needs the
+/// permissions of the policies Reader and Deployer of ingot-account.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment

@@ -153,7 +153,7 @@ impl Source {
     }
 }
 
-/// The same for a deployment that has begun: as many as run now, within its own bounds.
+/// The size for a deployment that has begun: the current number of instances, within the deployment's own bounds.
 pub(super) async fn capacity_now(operator: &Operator, then: Capacity) -> Result<Capacity, Failure> {
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
     let desired = running(&groups).map_or(then.desired, |runs| runs.min(then.max).max(then.min));

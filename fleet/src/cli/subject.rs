@@ -35,7 +35,7 @@ pub(super) trait Subject {
 
     fn json(&self, sight: &Self::Sight) -> Json;
 
-    /// What counts as a change: between two sights with the same gist, there is nothing to report.
+    /// The state whose changes are reported: two sights with the same gist need no report.
     fn gist(&self, sight: &Self::Sight) -> Json;
 
     /// What to report about the second sight.

@@ -27,8 +27,7 @@ use crate::fleet::Length;
 /// One update of the edge's stack changes the weights; instances stay as they are. A swap begins only if the other slot
 /// has healthy instances and passes its checks. Asks for confirmation. An interrupted swap is continued, and that of
 /// another operator is followed. Needs permission for cloudformation:UpdateStack, DescribeStacks, DescribeStackEvents
-/// and
-/// ListStacks, elasticloadbalancing:DescribeTargetHealth, s3:ListBucket, GetObject and PutObject,
+/// and ListStacks, elasticloadbalancing:DescribeTargetHealth, s3:ListBucket, GetObject and PutObject,
 /// sts:GetCallerIdentity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -119,8 +118,8 @@ async fn told(desk: &EdgeDesk, args: &Args, swap: &Swap) -> Result<(), Failure> 
     }
 }
 
-/// Begins a swap, if there is something to change. Returns whether the swap is its own, or one that somebody else began
-/// first.
+/// Begins a swap, if there is something to change. Returns whether the swap is its own, or one that another operator
+/// began first.
 async fn begun(desk: &EdgeDesk, args: &Args, newest: Option<KeptSwap>) -> Result<Option<(KeptSwap, bool)>, Failure> {
     let (standing, weights) = desk.standing_with_weights().await?;
     sound(desk, &standing)?;

@@ -267,7 +267,7 @@ async fn undoing_a_deployment_does_not_continue_it() {
     assert_eq!(ended(world.conductor().undo(kept, "shop-prod").await.unwrap()).state, State::Undone);
     assert_eq!((world.operations().len(), world.fake.cancelled.get()), (1, 0));
 
-    // During an update, that update is cancelled.
+    // During an update, that update is canceled.
     let world = World::created(&[Outcome::Complete]).await;
     let kept = world.begun().await;
     let first = tokio::time::timeout(std::time::Duration::from_millis(600), world.follow(kept.clone()));

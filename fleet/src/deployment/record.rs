@@ -272,8 +272,8 @@ impl Record {
         let Self { number, environment, state, by, .. } = self;
         let (began, release) = (self.began, &self.goal.release.name);
         match self.ended {
-            None => format!("deployment {number} of {environment} ({release}) is {state}: begun {began:.0} by {by}"),
-            Some(ended) => format!("deployment {number} of {environment} ({release}) is {state}: begun by {by}, finished {ended:.0}"),
+            None => format!("deployment {number} of {environment} ({release}) is {state}: started {began:.0} by {by}"),
+            Some(ended) => format!("deployment {number} of {environment} ({release}) is {state}: started by {by}, finished {ended:.0}"),
         }
     }
 }
@@ -310,7 +310,7 @@ pub(crate) mod tests {
         for record in [begun, ended, ordered] {
             assert_eq!(Record::read(&record.write(), "shop", "prod", 7).unwrap(), record);
         }
-        assert_eq!(record().told(), "deployment 7 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
+        assert_eq!(record().told(), "deployment 7 of prod (v1) is under way: started 2026-11-30T23:00:00Z by ann");
     }
 
     #[test]

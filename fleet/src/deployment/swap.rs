@@ -84,8 +84,8 @@ impl Swap {
         let Self { edge, number, to, state, by, .. } = self;
         let began = self.began;
         match self.ended {
-            None => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: begun {began:.0} by {by}"),
-            Some(ended) => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: begun by {by}, finished {ended:.0}"),
+            None => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: started {began:.0} by {by}"),
+            Some(ended) => format!("swap {number} of the edge {edge} (to slot {to}) is {state}: started by {by}, finished {ended:.0}"),
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(Swap::read(other.as_bytes(), "main", 3), None, "{other}");
         }
         assert_eq!((Swap::read(text.as_bytes(), "other", 3), Swap::read(text.as_bytes(), "main", 4)), (None, None));
-        assert_eq!(swap().told(), "swap 3 of the edge main (to slot b) is under way: begun 2026-11-30T23:00:00Z by ann");
+        assert_eq!(swap().told(), "swap 3 of the edge main (to slot b) is under way: started 2026-11-30T23:00:00Z by ann");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a document sets although the template sets it, too.
+//! Settings of a document that the template sets as well.
 //!
 //! User data overrides the document, so the document's value would be lost silently. Fields that the template does not
 //! set, such as `logs` of `signals.evidence`, are the document's.

@@ -14,8 +14,8 @@ const DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Minutes for the launch of an instance, and for a signal in the last seconds.
 const MARGIN: u64 = 2;
 
-/// What a leaving instance needs besides its messages in hand, because it also stops its units. In seconds, as in the
-/// template.
+/// The time that a leaving instance needs in addition to its messages in progress, because it also stops its units. In
+/// seconds, as in the template.
 const AROUND: u64 = 10 * 60;
 
 /// The longest that a lifecycle hook waits, in seconds and in multiples of its timeout.
@@ -24,8 +24,8 @@ const AROUND: u64 = 10 * 60;
 const LONGEST_HOOK: u64 = 48 * 60 * 60;
 const TIMEOUTS: u64 = 100;
 
-/// What a drain keeps of that for its end, and the shortest timeout, so that one or two heartbeats may be late; in
-/// seconds.
+/// The part of that time that a drain reserves for its end, and the shortest timeout, so that one or two heartbeats may
+/// be late; in seconds.
 const AFTERWARDS: u64 = 120;
 const SHORTEST_TIMEOUT: u64 = 120;
 

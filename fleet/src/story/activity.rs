@@ -13,7 +13,7 @@ pub(crate) struct Activity {
     pub(crate) description: String,
     /// Why it began, in sentences such as `At 2026-12-01T09:00:00Z an instance was started in response to …`.
     pub(crate) cause: String,
-    /// Whether it failed, or was cancelled.
+    /// Whether it failed, or was canceled.
     pub(crate) is_failed: bool,
     /// Why it failed.
     pub(crate) message: Option<String>,

@@ -114,7 +114,7 @@ impl<'h> Span<'h> {
         let events = &events[first..];
         let begins =
             |event: &&Event| event.reason.as_deref() == Some(BY_SOMEBODY) && event.status.ends_with("_IN_PROGRESS") && !is_back(event);
-        // A rollback may have its own token if an operator cancelled the update.
+        // A rollback may have its own token if an operator canceled the update.
         let end = events.iter().position(|event| begins(&event) && !of.has(event)).unwrap_or(events.len());
         let events = &events[..end];
         Self { events, begun: events.iter().rfind(begins), back: events.iter().find(|event| is_back(event)) }

@@ -187,7 +187,7 @@ fn of_stack(event: &Event) -> Option<String> {
     }
 }
 
-/// Returns where an update was cancelled, as far as its token tells.
+/// Returns where an update was canceled, as far as its token tells.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_StackEvent.html>
 pub(super) fn by(event: &Event) -> &'static str {

@@ -1,8 +1,8 @@
-"""What is to become of each thing: facts in, one decision with one line of reason out. Calls nothing.
+"""Decides the next step for each thing: takes facts, and returns one decision with a reason of one line. Calls nothing.
 
-A thing nobody refers to is marked. A day and two looks later, an image is disabled, which can be undone; a week after
-that it is deleted. Snapshots and launch template versions cannot be disabled, and wait as long. Any reference that any
-look finds removes the marks, and enables the image again.
+A thing that nothing refers to is marked. A day and two looks later, an image is disabled, which can be undone; a week
+after that it is deleted. Snapshots and launch template versions cannot be disabled, and wait as long. Any reference
+that any look finds removes the marks, and enables the image again.
 """
 
 import math
@@ -158,12 +158,12 @@ def unused(thing: Thing, facts: Facts, policy: Policy) -> Decision:
         again = now - marks.since >= APART
         return Decision(thing, Verdict.SEE if again else Verdict.WAIT, f"{since}; one more look before it counts")
     if now - marks.since < MARKED or now - marks.seen < APART:
-        return Decision(thing, Verdict.WAIT, f"{since}; marked for less than a day or two looks")
+        return Decision(thing, Verdict.WAIT, f"{since}; the next step comes after a day and two looks")
     if thing.kind is Kind.IMAGE:
         if thing.state != "disabled":
             return disabling(thing, facts, policy, since)
         if not marks.disabled:
-            return Decision(thing, Verdict.DISABLE, f"{since}; disabled, and the time is not recorded")
+            return Decision(thing, Verdict.DISABLE, f"{since}; disabled, but the time is not recorded")
         since = f"{since}, disabled since {day(marks.disabled)}"
     due = (marks.disabled if thing.kind is Kind.IMAGE and marks.disabled else marks.since + MARKED) + DISABLED
     if now < due:

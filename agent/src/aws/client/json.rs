@@ -1,6 +1,6 @@
 //! Signed calls to services that speak JSON: written by hand, or written and read by an SDK's types.
 //!
-//! Of the SDKs, only the serialisers of requests and answers are used. Endpoints, signing and errors are handled as for
+//! Of the SDKs, only the serializers of requests and answers are used. Endpoints, signing and errors are handled as for
 //! all other calls, so that the SDKs' own machinery for these (clients, identities, retries) is not linked: 346 kB.
 //!
 //! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>.

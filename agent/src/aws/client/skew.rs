@@ -46,7 +46,7 @@ pub(crate) struct SigningClock(Arc<Mutex<Option<Learnt>>>, Arc<Mutex<Option<(Sys
 /// How long AWS's time from one answer is used before it is read from another.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// AWS's time, and when it was learnt.
+/// AWS's time, and when it was learned.
 #[derive(Debug, Clone, Copy)]
 struct Learnt {
     time: SystemTime,

@@ -9,7 +9,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
     if is_held(error) {
         let hint =
-            "release the address from what uses it (AWS does not move it away from a NAT gateway or a load balancer), or name another";
+            "disassociate the address from its resource (AWS does not move it away from a NAT gateway or a load balancer), or name another";
         return Some(hint.into());
     }
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
@@ -38,7 +38,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
              kms:GenerateDataKeyWithoutPlaintext on it in the instance's role and in the key's policy"
                 .into(),
         ),
-        AwsErrorKind::Invalid => Some("correct what the message names in the document".into()),
+        AwsErrorKind::Invalid => Some("correct in the document what the message names".into()),
         _ => None,
     }
 }
@@ -53,7 +53,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "VolumeLimitExceeded" => "delete unused volumes, or raise the account's quota of storage for this volume type",
         "MaxIOPSLimitExceeded" => "ask for fewer `iops:`, or raise the account's quota of provisioned IOPS",
         "VolumeIOPSLimit" => "lower `iops:`, or raise `size_gib:`",
-        "ResourceLimitExceeded" => "read in the message which of the account's limits is reached, and raise its quota",
+        "ResourceLimitExceeded" => "raise the quota of the limit that the message names",
         "AttachmentLimitExceeded" => "use an instance type that supports more volumes, or attach fewer",
         "InsufficientVolumeCapacity" | "VolumeTypeNotAvailableInZone" => "ask for another volume type, or launch in another zone",
         "UnknownVolumeType" => "correct the volume type: gp3, gp2, io2, io1, st1, sc1 or standard",
@@ -68,7 +68,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         "IncorrectInstanceState" => "wait until this instance is running",
         "InvalidAttachment.NotFound" => "see where the volume is attached with `aws ec2 describe-volumes --volume-ids ID`",
         "EncryptedVolumesNotSupported" => "use an instance type that supports EBS encryption, or a volume without it",
-        "UnsupportedOperation" => "read in the message what this type of instance or volume cannot do, and correct the document",
+        "UnsupportedOperation" => "correct the document: this type of instance or volume does not support what the message names",
         "InvalidParameterCombination" => "correct the fields that the message names: this volume type does not accept them together",
         "InvalidParameterValue" if said.contains("already in use") => "give the volume a device name that is free, or none",
         "InvalidParameterValue" if said.contains("smaller than") => "ask for at least the size of the snapshot",
@@ -178,17 +178,17 @@ mod tests {
             ("IncorrectState", "vol-1 is not 'available'.", "wait until the volume is available"),
             ("IncorrectState", "Instance 'i-0' is not 'running'.", "wait until this instance is running"),
             ("IncorrectState", "Snapshot is in invalid state - pending", "wait until the snapshot is completed"),
-            ("UnsupportedOperation", "", "read in the message"),
+            ("UnsupportedOperation", "", "correct the document"),
             ("InvalidParameterCombination", "", "correct the fields"),
             ("InvalidParameterValue", "Attachment point /dev/sdf is already in use", "give the volume a device name that is free"),
-            ("InvalidParameterValue", "size is odd", "correct what the message names"),
+            ("InvalidParameterValue", "size is odd", "correct in the document what the message names"),
             ("InvalidSnapshot.NotFound", "", "name a snapshot in this region"),
             ("InvalidKmsKey.InvalidState", "", "enable the volume's KMS key"),
             ("QuotaExceeded", "The cumulative volume initialization rate is reached", "ask for a lower initialization rate"),
             ("RequestLimitExceeded", "", "raise the account's quota for CreateVolume"),
             ("InvalidAllocationID.NotFound", "", "name an elastic IP address of this account"),
             ("AuthFailure", "The address 'eipalloc-1' does not belong to you.", "name an elastic IP address of this account"),
-            ("SomethingNew", "", "correct what the message names"),
+            ("SomethingNew", "", "correct in the document what the message names"),
         ];
         for (code, message, begins) in table {
             let hinted = hint("CreateVolume", code, message);
@@ -200,7 +200,7 @@ mod tests {
     fn an_address_may_be_let_go() {
         let held = error("AssociateAddress", "AuthFailure", "You do not have permission to access the specified resource.");
         assert_eq!(held.to_string(), "AssociateAddress vol-1: access denied: You do not have permission to access the specified resource.");
-        assert!(held.hint().unwrap().starts_with("release the address from what uses it"), "{:?}", held.hint());
+        assert!(held.hint().unwrap().starts_with("disassociate the address from its resource"), "{:?}", held.hint());
         assert!(held.is_transient());
         let foreign = error("AssociateAddress", "AuthFailure", "The address 'eipalloc-1' does not belong to you.");
         assert!(!foreign.is_transient());

@@ -30,7 +30,7 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
              the key's policy"
                 .into(),
         ),
-        AwsErrorKind::Invalid => Some("correct what the message names in the document".into()),
+        AwsErrorKind::Invalid => Some("correct in the document what the message names".into()),
         _ => None,
     }
 }
@@ -171,7 +171,7 @@ mod tests {
             ("InvalidDBInstanceState", "not available", "check its status", true),
             ("AccessDenied", "no", "allow rds:RestoreDBInstanceFromDBSnapshot on the database", false),
             ("InvalidParameterValue", "The parameter MasterUserPassword is not a valid password", "give the secret a password", false),
-            ("InvalidParameterValue", "Invalid subnet", "correct what the message names", false),
+            ("InvalidParameterValue", "Invalid subnet", "correct in the document what the message names", false),
             ("KMSKeyNotAccessibleFault", "no", "enable the snapshot's KMS key", false),
             ("Throttling", "Rate exceeded", "raise the account's quota for", true),
         ];

@@ -252,7 +252,7 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()))
 }
 
-/// The digest of the whole object. A digest of part digests is recognised by its dash, and ignored.
+/// The digest of the whole object. A digest of part digests is recognized by its dash, and ignored.
 ///
 /// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>.
 fn whole_sha256(headers: &HeaderMap) -> Option<Sha256> {

@@ -86,7 +86,7 @@ async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
 async fn a_machine_without_a_document_warns_and_is_not_called_done() {
     let site = Site::with("");
     assert_eq!(site.boot_as(Request { user_data: UserData::Nothing, ..request() }).await, Ending::Done);
-    let note = "no boot document: /etc/ingot/boot.d has no layers, and --user-data none has none";
+    let note = "no boot document: /etc/ingot/boot.d has no layers, and neither has --user-data none";
     assert_eq!(site.report().warnings, [note]);
     assert_eq!((site.on_disk().unwrap().outcome, site.report().document), (BootOutcome::NoDocument, None));
     let text = serde_json::to_string(&site.report()).unwrap();

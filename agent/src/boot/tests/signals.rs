@@ -118,7 +118,7 @@ async fn an_included_document_that_stays_throttled_fails_the_boot_after_ten_minu
     assert!((560_000.0..=600_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
 }
 
-/// The deadline is signalled as a failure. After SIGTERM, a later boot resumes, so nothing is signalled.
+/// The deadline is signaled as a failure. After SIGTERM, a later boot resumes, so nothing is signaled.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_is_signalled_and_sigterm_is_not() {
     for (seconds, deadline, signals) in [(1_000, 30, vec![SignalStatus::Failure]), (30, 1_800, Vec::new())] {

@@ -117,7 +117,7 @@ pub(super) fn unmarked(text: &str) -> Slip {
     Slip { only_unmarked: true, ..slip }
 }
 
-/// The first line that is neither empty nor a comment, or is a comment that some program recognises.
+/// The first line that is neither empty nor a comment, or is a comment that some program recognizes.
 fn first_line(text: &str) -> Option<(usize, &str)> {
     let is_comment = |line: &str| line.is_empty() || (line.starts_with('#') && for_cloud_init(line.as_bytes()).is_none());
     text.lines().enumerate().find(|(_, line)| !is_comment(line.trim())).map(|(index, line)| (index + 1, line))
@@ -195,7 +195,7 @@ fn key_inside(text: &str) -> Option<(usize, usize)> {
 }
 
 /// The position of an item of a cloud-config archive that is for ingot: by its type, or because its content would be
-/// recognised as a part of a message.
+/// recognized as a part of a message.
 fn in_archive(text: &str) -> Option<(usize, usize)> {
     let (node, _) = tree::parse(&Arc::from(""), text);
     let Some(Value::Sequence(items)) = node.map(|node| node.value) else { return names_ours(text) };
@@ -355,7 +355,7 @@ pub(super) fn is_of_others(what: &str, kind: &str, file_name: &str) -> bool {
     matches!(kind, "" | "text/x-shellscript") && (what == PROGRAM || is_archive())
 }
 
-/// Whether the text of a part of this type is one that cloud-init recognises, or contains content for ingot.
+/// Whether the text of a part of this type is one that cloud-init recognizes, or contains content for ingot.
 pub(super) fn is_for_others(kind: &str, text: &str) -> bool {
     for_cloud_init(text.as_bytes()).is_some() || in_part(kind, text).is_some()
 }

@@ -1,10 +1,10 @@
-//! Encodings that ingot does not read, recognised so that a message can name them.
+//! Encodings that ingot does not read, recognized so that a message can name them.
 
 pub(super) const ZIP: &str = "a zip archive";
 pub(super) const PROGRAM: &str = "a program";
 pub(super) const UTF_16: &str = "UTF-16";
 
-/// Recognised by their first bytes, as file(1) does.
+/// Recognized by their first bytes, as file(1) does.
 const BEGINNINGS: [(&[u8], &str); 12] = [
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
@@ -20,12 +20,12 @@ const BEGINNINGS: [(&[u8], &str); 12] = [
     (b"\x7fELF", PROGRAM),
 ];
 
-/// The encoding of `bytes`, if it is one that is recognised but not read.
+/// The encoding of `bytes`, if it is one that is recognized but not read.
 pub(super) fn known(bytes: &[u8]) -> Option<&'static str> {
     BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning)).map(|(_, what)| *what)
 }
 
-/// The text of UTF-16 data, recognised by a byte order mark or its first two characters. `None` if `bytes` is not
+/// The text of UTF-16 data, recognized by a byte order mark or its first two characters. `None` if `bytes` is not
 /// UTF-16.
 ///
 /// PowerShell's `>` and Notepad's "Unicode" write UTF-16.

@@ -1,6 +1,6 @@
 //! Decodes gzip, zstd and base64 in any nesting, with limits on depth and memory.
 //!
-//! gzip and zstd are recognised by their magic numbers, base64 by containing only base64 characters. The decoded
+//! gzip and zstd are recognized by their magic numbers, base64 by containing only base64 characters. The decoded
 //! content is not examined, except to distinguish truncated base64 from text that never was base64.
 
 use std::borrow::Cow;

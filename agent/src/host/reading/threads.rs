@@ -169,7 +169,7 @@ fn gather<T>(
 fn read_ranges(batch: Vec<Range>, device: &File, wanted: &FilesToRead, tally: &Tally) -> Vec<Range> {
     let raw: u64 = batch.iter().map(|range| range.length()).sum();
     let ranges = merged(batch);
-    // The gaps between neighbours are read as well.
+    // The gaps between neighbors are read as well.
     Tally::add(&tally.of, total(&ranges).saturating_sub(raw));
     let chunk = chunk(wanted.in_flight);
     let pieces = Mutex::new(blocks_first(|| ranges.iter().flat_map(|range| range.pieces(chunk)), |piece| piece.start));

@@ -1,7 +1,7 @@
 //! Finds the selected files, and their locations.
 //!
 //! The path to a file is as cold as the file: each directory, inode and extent map is a slow read of its own. Many
-//! threads therefore work at the same time, and each takes a file from a random position in the queue: neighbours share
+//! threads therefore work at the same time, and each takes a file from a random position in the queue: neighbors share
 //! a block of inodes, and threads that proceed from one to the next wait for the same read (four reads in flight
 //! instead of sixty, on XFS). Directories are visited depth first, so that the number of unvisited ones stays small.
 //! Symbolic links are not followed, and other filesystems are not entered.

@@ -94,7 +94,7 @@ impl Wire {
     }
 }
 
-/// The protocol of the first bytes, if it can be recognised.
+/// The protocol of the first bytes, if it can be recognized.
 pub(super) fn recognised(first: &[u8]) -> &'static str {
     match first {
         [b'H', b'T', b'T', b'P', ..] => "HTTP",

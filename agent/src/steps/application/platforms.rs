@@ -1,6 +1,6 @@
 //! The platforms that a release can be recognized as: one list of pure functions.
 //!
-//! A recogniser examines a [`Release`] and returns its platform: how its dependencies are installed, and what it runs
+//! A recognizer examines a [`Release`] and returns its platform: how its dependencies are installed, and what it runs
 //! by default.
 //! To add a platform, add a file here and an entry in [`PLATFORMS`].
 
@@ -18,7 +18,7 @@ mod tomcat;
 use super::release::Release;
 pub(crate) use platform::{Argv, Contents, Launch, Made, PORT, Platform, Program, Speaks, quoted};
 
-/// Recognises one platform.
+/// Recognizes one platform.
 type Recogniser = fn(&Release) -> Option<Platform>;
 
 /// In order of priority. A release may have the signs of several platforms: a Rails or Laravel application has a

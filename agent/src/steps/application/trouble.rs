@@ -53,7 +53,7 @@ pub(crate) enum ApplicationError {
     /// An entry of `.ebextensions`, by its file and line.
     #[error("{what} cannot be applied{}", going_on(kept.as_deref()))]
     Entry { what: String, kept: Option<Box<str>>, source: HostError },
-    #[error("{what} has changed /opt/elasticbeanstalk/deployment/env, and no process reads what it wrote{}", going_on(kept.as_deref()))]
+    #[error("{what} has changed /opt/elasticbeanstalk/deployment/env, but no process would see the change{}", going_on(kept.as_deref()))]
     Appended { what: String, kept: Option<Box<str>> },
     /// `kept` is the version that keeps serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_deref()))]

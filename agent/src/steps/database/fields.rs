@@ -132,7 +132,7 @@ impl RestoreFrom {
             object("a cluster is restored without any instance, and its first one needs a class", "add `class:`");
         }
         if matches!(&self.snapshot, OrMap::Map(newest) if newest.newest_with_tags.is_empty()) {
-            object("no tag at all would match every snapshot", "name at least one tag");
+            object("without any tag, every snapshot would match", "name at least one tag");
         }
         for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
             object(&format!("the tag `{tag}` is reserved"), "give it a name that begins with neither `aws:` nor `ingot:`");
@@ -262,7 +262,7 @@ mod tests {
             ),
             (json!({"instance": "a", "port": 5432}), "`port` applies to"),
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
-            (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),
+            (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "without any tag"),
             (json!({"instance": "a", "restore_from": {"snapshot": "s", "tags": {"ingot:x": "y"}}}), "the tag `ingot:x`"),
             (json!({"instance": "{{secrets.db.name}}"}), "the location and the source"),
             (json!({"instance": "a", "ca": "ca.pem"}), "`ca` is not an absolute path"),

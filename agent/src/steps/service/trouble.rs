@@ -129,7 +129,7 @@ async fn journal_of(unit: &str, cx: &Context<'_>) -> Excerpt {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
     /// `generated` says whether systemd's generators have already run again without creating the unit.
-    #[error("systemd knows no unit {unit}{}", if *generated { ", and no generator created it" } else { "" })]
+    #[error("systemd has no unit {unit}{}", if *generated { ", and no generator created it" } else { "" })]
     NotFound { unit: String, generated: bool },
     #[error("{unit} is masked")]
     Masked { unit: String },

@@ -271,7 +271,7 @@ impl Volume {
             wrong.push((format!("the tag `{tag}` is reserved"), "give it a name that begins with neither `aws:` nor `ingot:`"));
         }
         if self.selecting().any(BTreeMap::is_empty) {
-            wrong.push(("no tag at all would match everything".into(), "name at least one tag"));
+            wrong.push(("without any tag, everything would match".into(), "name at least one tag"));
         }
         wrong
     }

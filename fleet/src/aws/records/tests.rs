@@ -93,14 +93,14 @@ fn the_second_operator_learns_who_deploys_and_since_when() {
     let Begun::Mine(first) = run(records.begin(draft("v1", "ann", 0))).unwrap() else { panic!("it was free") };
     let Begun::Taken(found) = run(records.begin(draft("v2", "bob", 0))).unwrap() else { panic!("it was taken") };
     assert_eq!(found, first);
-    assert_eq!(found.record.told(), "deployment 1 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
+    assert_eq!(found.record.told(), "deployment 1 of prod (v1) is under way: started 2026-11-30T23:00:00Z by ann");
     // The same attempt again.
     assert!(matches!(run(records.begin(draft("v1", "ann", 0))).unwrap(), Begun::Mine(_)));
     // It ends once.
     let finish = |state| run(records.finish(&first, state, ended(), None));
     finish(State::Undone).unwrap();
     let late = finish(State::Good).unwrap_err().to_string();
-    assert!(late.contains("is undone: begun by ann, finished 2026-11-30T23:05:00Z"), "{late}");
+    assert!(late.contains("is undone: started by ann, finished 2026-11-30T23:05:00Z"), "{late}");
     finish(State::Undone).unwrap();
     assert_eq!(states(root.path()), [State::Undone]);
 }
@@ -275,7 +275,7 @@ fn a_process_killed_at_any_write_leaves_readable_records() {
         match left {
             [State::UnderWay] => {
                 let told = other.unwrap_err().to_string();
-                assert_eq!(told, "deployment 1 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
+                assert_eq!(told, "deployment 1 of prod (v1) is under way: started 2026-11-30T23:00:00Z by ann");
                 // The attempt itself can resume.
                 run(deploy(&Directory::new(root.path()), "ann")).unwrap();
                 assert_eq!(states(root.path()), [State::Good]);

@@ -40,7 +40,7 @@ async fn of_region(aws: &Aws, api: &Api, (fips, dual_stack): (bool, bool)) -> Re
     desk::endpoint(api.service, &aws.region, fips, dual_stack).await.map_err(Trouble::Own)
 }
 
-/// Returns the URL configured in the environment or the profile, for this service or for all. It honours
+/// Returns the URL configured in the environment or the profile, for this service or for all. It honors
 /// `ignore_configured_endpoint_urls`.
 ///
 /// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>

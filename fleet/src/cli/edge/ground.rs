@@ -1,8 +1,8 @@
 //! Checks what must exist before an edge is created or updated: its subnets, its certificate, and, at its creation,
 //! room in the account's quotas.
 //!
-//! What a load balancer has is not counted: an edge has at most two listeners, two target groups and six rules, and the
-//! quotas are 50, 100 and 100 at least.
+//! The parts of a load balancer are not counted: an edge has at most two listeners, two target groups and six rules,
+//! and the quotas are at least 50, 100 and 100.
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 
 use super::desk::EdgeDesk;

@@ -9,7 +9,7 @@ use super::slots::{among, names};
 use crate::deployment::course::Standing;
 use crate::deployment::slot::{Slot, Weights};
 
-/// What precedes the name of an edge in the name of its stack, after that of the application.
+/// In the name of a stack, this comes between the name of the application and the name of the edge.
 const BEGINNING: &str = "edge-";
 
 /// One edge: of fleet.yaml, of AWS, or of both.
@@ -23,7 +23,7 @@ pub(crate) struct Listed {
     slots: [String; 2],
 }
 
-/// Whether this name of a stack, without the application's name, is that of an edge. Environments cannot have such a
+/// Whether this stack name, without the application's name, belongs to an edge. Environments cannot have such a
 /// name.
 pub(crate) fn is_edge(name: &str) -> bool {
     name.starts_with(BEGINNING)

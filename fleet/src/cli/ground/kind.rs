@@ -19,7 +19,7 @@ pub(in crate::cli) struct Kind {
     pub(in crate::cli) plural: &'static str,
     pub(in crate::cli) service: &'static str,
     pub(in crate::cli) code: &'static str,
-    /// How to need fewer: one order.
+    /// How to reduce the demand, as one order.
     pub(in crate::cli) less: &'static str,
 }
 

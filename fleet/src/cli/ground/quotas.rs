@@ -25,7 +25,7 @@ const GROUPS: &str = "L-CDE20ADC";
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
 const TARGETS: [(&str, &str); 2] = [("elasticloadbalancing", "L-7E6692B2"), ("elasticloadbalancing", "L-A0D0B863")];
 
-/// What both quotas are at least in any account: they can be raised, but not lowered. Source: the pages of their codes.
+/// The minimum of both quotas in any account: they can be raised, but not lowered. Source: the pages of their codes.
 const TARGETS_AT_LEAST: u64 = 1000;
 
 pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
@@ -54,7 +54,7 @@ pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Sta
     refusal.map_or(Ok(()), Err)
 }
 
-/// Whether the stack has still to create everything. What a creation that goes on has made is there already.
+/// Whether the stack still has to create everything. A creation under way has already created a part of it.
 fn is_new(standing: Option<&Standing>) -> bool {
     standing.is_none_or(|standing| standing.output("Group").is_none() && !standing.is_busy())
 }
@@ -151,7 +151,7 @@ impl Demand {
         Self { runs: if is_new { 0 } else { desired }, desired, more, spot, policy: *policy, is_new }
     }
 
-    /// How many of these are of a market, at least: Auto Scaling rounds one of the two up.
+    /// The minimum number of these in one market, Spot or On-Demand: Auto Scaling rounds one of the two up.
     fn share(&self, instances: u32, market: Market) -> u64 {
         let percent = if market == Market::Spot { self.spot } else { 100 - self.spot };
         u64::from(instances) * u64::from(percent) / 100

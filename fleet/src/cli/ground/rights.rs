@@ -1,7 +1,7 @@
 //! Checks that the caller has the rights that the command needs, as far as IAM can tell before it begins.
 //!
-//! Rights to read are not simulated: everything has been read by then. IAM's simulation does not know the policies of
-//! sessions and of buckets, so what they may decide is noted, and not refused.
+//! Read permissions are not simulated, since everything has been read by then. IAM's simulation does not cover session
+//! policies and bucket policies, so a result that depends on them is only noted.
 
 use futures_util::future::join_all;
 

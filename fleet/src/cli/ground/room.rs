@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode, Tier};
 
-/// The quota of security groups for each network interface, and what it is at least in any account: it can be raised,
+/// The quota of security groups for each network interface, and its minimum in any account: it can be raised,
 /// but not lowered.
 ///
 /// Source: <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
@@ -134,7 +134,7 @@ struct Needs {
 
 impl Needs {
     fn of(environment: &Environment, standing: Option<&Standing>) -> Self {
-        // What an operation creates exists in part, and cannot be told from what others have.
+        // A running operation has created some of its resources, which cannot be told apart from those of others.
         if standing.is_some_and(Standing::is_busy) {
             return Self::default();
         }

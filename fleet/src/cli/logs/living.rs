@@ -1,4 +1,4 @@
-//! Asks a living instance, with the document ingot-logs of Run Command.
+//! Asks a running instance, with the document ingot-logs of Run Command.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ const BETWEEN: &str = "--- journal";
 /// How many bytes of the journal the document prints at most, the newest ones.
 const OF_JOURNAL: usize = 20_000;
 
-/// What to ask for of the journal.
+/// The part of the journal to request.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) unit: &'a str,
@@ -80,12 +80,12 @@ pub(super) async fn ask(
 }
 
 impl Said {
-    /// `None` if this is not what the document prints.
+    /// `None` if the output is not that of the document.
     fn of(printed: &Printed) -> Option<Self> {
         let (status, journal) = printed.stdout.split_once(&format!("{BETWEEN}\n"))?;
         let is_full = journal.len() >= OF_JOURNAL || printed.stdout.chars().count() >= KEPT;
         let mut lines: Vec<String> = journal.lines().map(str::to_owned).collect();
-        // Of the first line, the beginning may be missing.
+        // The beginning of the first line may be missing.
         if is_full && !lines.is_empty() {
             lines.remove(0);
         }

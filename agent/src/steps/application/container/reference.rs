@@ -39,7 +39,7 @@ impl Reference {
             _ => (name, None),
         };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err("has a tag that is not one: letters, digits, `_`, `.` and `-`");
+            return Err("has an invalid tag: use letters, digits, `_`, `.` and `-`, and begin with none of the last two");
         }
         let is_registry = |first: &str| first.contains(['.', ':']) || first == LOCAL;
         let (registry, repository) = match name.split_once('/') {

@@ -59,7 +59,7 @@ pub(super) fn file_name(name: &str) -> String {
     if name.starts_with('-') { quoted(&format!("./{name}")) } else { quoted(name) }
 }
 
-/// The result of a recogniser.
+/// The result of a recognizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Platform {
     pub(crate) name: &'static str,

@@ -29,11 +29,11 @@ LINES_LIMIT = 100
 
 
 class NotReady(Exception):
-    """Something is missing; the message says what, and never a secret."""
+    """Something is missing. The message names it, and never contains a secret."""
 
 
 def token():
-    """What other services know this one by: never in a file of its own, nor in the environment."""
+    """The token that identifies this service to others. It is neither in a file of the shop nor in the environment."""
     try:
         with open(os.path.join(os.environ["CREDENTIALS_DIRECTORY"], "shop-token")) as file:
             return file.read().strip()
