@@ -6,7 +6,7 @@ Instances are scripted, and all times of AWS shortened: those of a stand-in.
 import os
 
 import pytest
-from harness.agent import BAD_DOCUMENT, DONE
+from harness.agent import BAD_DOCUMENT, DONE, FAILED, USAGE
 from harness.aws.proxy import REGION
 from harness.region import Region
 from harness.region.actions import action, allowed
@@ -114,6 +114,69 @@ def test_protection_ends_whatever_has_become_of_the_certificate(region, operator
     assert operator("edge", "main", "--delete", "--yes").code == DONE
 
 
+def test_tls_comes_and_goes(region, operator):
+    """A port has one listener, and an update creates before it deletes."""
+    operator.made("edge", "main", "--yes")
+
+    def listens() -> dict:
+        elb = region.client("elbv2")
+        (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+        listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        return {one["Port"]: one["DefaultActions"][0]["Type"] for one in listeners}
+
+    assert listens() == {80: "forward"}
+    operator.describe(load_balancer={"certificate": imported(region)})
+    operator.made("edge", "main", "--yes")
+    assert listens() == {80: "redirect", 443: "forward"}
+    operator.describe()
+    operator.made("edge", "main", "--yes")
+    assert listens() == {80: "forward"}
+
+
+def test_protection_is_part_of_what_is_asked(region, operator):
+    operator.describe(protect=True)
+    operator.made("edge", "main", "--yes")
+    operator.describe(stickiness="1h")
+    asked = operator("edge", "main")
+    assert asked.code == USAGE and "stickiness from 0 to 3600, protection from deletion, off" in asked.stderr, asked
+    assert operator.stack.protected and operator.parameters()["Stickiness"] == "0"
+    operator.describe()
+    asked = operator("edge", "main")
+    assert asked.code == USAGE and operator.stack.protected, asked
+    assert operator("edge", "main", "--yes", "--json").json["state"] == "updated" and not operator.stack.protected
+
+
+def test_a_protected_one_whose_creation_failed_has_a_way_out(region, operator):
+    operator.describe(protect=True)
+    operator.made("edge", "main", "--yes")
+    with region.engine.lock:
+        operator.stack.tell(None, "ROLLBACK_COMPLETE")
+    stuck = operator("edge", "main", "--yes")
+    assert stuck.code == FAILED and "`ingot-fleet edge main --delete`" in stuck.stderr, stuck
+    kept = operator("edge", "main", "--delete", "--yes")
+    hint = f"aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {STACK}"
+    assert kept.code == FAILED and hint in kept.stderr, kept
+    region.client("cloudformation").update_termination_protection(EnableTerminationProtection=False, StackName=STACK)
+    assert operator("edge", "main", "--delete", "--yes").code == DONE
+    operator.made("edge", "main", "--yes")
+
+
+def test_nobody_joins_one_that_is_not_whole(region, operator):
+    operator.made("edge", "main", "--yes")
+    again = "run the same command again when that operation has finished"
+    operator.release("v1")
+    region.engine.quotas |= {STACKS: 100, SECURITY_GROUPS: 100}
+    for status, hint in {"CREATE_IN_PROGRESS": again, "DELETE_IN_PROGRESS": again, "ROLLBACK_COMPLETE": "run `ingot-fleet edge main`"}.items():
+        with region.engine.lock:
+            operator.stack.tell(None, status)
+        refused = operator("create", "blue", "--release", "v1")
+        assert refused.code == FAILED and f"is in {status}" in refused.stderr and hint in refused.stderr, refused
+        assert "CreateStack" not in orders(region)[2:], "of the account and the edge are the first two"
+    with region.engine.lock:
+        operator.stack.tell(None, "UPDATE_IN_PROGRESS")
+    assert operator("create", "blue", "--release", "v1").code == DONE
+
+
 def moves(operator, before: str, now: str) -> None:
     """Edge and environments have another VPC in fleet.yaml."""
     file = operator.directory / "fleet.yaml"
@@ -134,6 +197,10 @@ def test_a_network_that_an_edge_cannot_be_in_is_refused(region, operator):
     for wrong, said in [
         ({"subnets": [one["SubnetId"], "subnet-0123456789abcdef0"]}, "`network:` names a subnet that is not in"),
         ({"subnets": [one["SubnetId"], twin]}, f"all subnets in `network.subnets` of the edge main are in {one['AvailabilityZone']}"),
+        (
+            {"load_balancer_subnets": [one["SubnetId"], other["SubnetId"], twin]},
+            f"are both in {one['AvailabilityZone']}, but a load balancer takes only one subnet of each zone",
+        ),
     ]:
         operator.describe(network={**network, **wrong})
         refused(operator, said, "fleet.yaml")
@@ -144,6 +211,9 @@ def test_a_network_that_an_edge_cannot_be_in_is_refused(region, operator):
     moves(operator, one["VpcId"], elsewhere)
     stays = operator("edge", "main", "--yes")
     assert stays.code == DONE and f"network.vpc takes effect only when an edge is created: it stays {one['VpcId']}" in stays.stderr, stays
+    far = [ec2.create_subnet(VpcId=elsewhere, CidrBlock=f"10.9.{at}.0/24", AvailabilityZone=f"{REGION}{zone}") for at, zone in enumerate("ab")]
+    operator.describe(network={"vpc": elsewhere, "subnets": [subnet["Subnet"]["SubnetId"] for subnet in far]}, stickiness="2h")
+    refused(operator, f"is a subnet of {elsewhere}, but the edge main stays in {one['VpcId']}", "create another edge")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +237,9 @@ def test_a_deployer_may_have_an_edge_and_its_help_says_what_it_calls(region, ope
     del region.engine.quotas[TARGET_GROUPS]
     operator.describe(load_balancer={"certificate": imported(region)})
     calls = run(operator, "edge", "main", "--yes")[1]
-    operator.describe(stickiness="1h")
-    calls += run(operator, "edge", "main", "--yes")[1]
+    for protect in (True, False):
+        operator.describe(stickiness="1h", protect=protect)
+        calls += run(operator, "edge", "main", "--yes")[1]
     needed = {action(call) for call in calls} - {None}
     assert {"acm:DescribeCertificate", "servicequotas:GetAWSDefaultServiceQuota", "cloudformation:UpdateStack"} <= needed
     assert needed - allowed("Reader", "Deployer") == set()

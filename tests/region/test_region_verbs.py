@@ -107,6 +107,7 @@ def test_a_network_that_an_environment_cannot_be_in_is_refused(tmp_path, region)
         (plain.replace(vpc, elsewhere), f"is a subnet of {vpc}, but `network.vpc` of prod is {elsewhere}"),
         (plain.replace(other, "subnet-0123456789abcdef0"), "`network:` names a subnet that is not in"),
         (plain.replace(other, twin), f"all subnets in `network.subnets` of prod are in {zone}"),
+        (plain.replace(other, f"{other}, {twin}"), f"are both in {zone}, but a load balancer takes only one subnet of each zone"),
         (f"{plain}    load_balancer: {{ certificate: '{certificate}' }}\n", "the certificate of prod is in us-east-1"),
     ):
         operator.write("fleet.yaml", wrong)

@@ -196,13 +196,17 @@ def test_the_stack_policy_names_all_that_holds_data():
 def test_a_balancer_serves_tls_and_redirects():
     web = template("web")["Resources"]
     assert web["Https"]["Properties"]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
-    (action,) = web["Redirect"]["Properties"]["DefaultActions"]
-    assert action["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
-    assert (web["Https"]["Condition"], web["Redirect"]["Condition"], web["Http"]["Condition"]) == (
-        "HasTls",
-        "HasTls",
-        "HasHttpOnly",
-    )
+    (_, redirect, forward) = web["Http"]["Properties"]["DefaultActions"][0]["Fn::If"]
+    assert redirect["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
+    assert forward["Type"] == "forward"
+    assert (web["Https"]["Condition"], web["Http"]["Condition"]) == ("HasTls", "Balanced")
+
+
+@pytest.mark.parametrize("name", ["web", "edge"])
+def test_a_port_has_one_listener(name):
+    """Another one is refused while the first is there, which it is until the end of an update."""
+    listeners = [one for one in template(name)["Resources"].values() if one["Type"] == "AWS::ElasticLoadBalancingV2::Listener"]
+    assert sorted(one["Properties"]["Port"] for one in listeners) == [80, 443]
 
 
 def test_messages_that_always_fail_are_kept():

@@ -29,7 +29,7 @@ use crate::story::plain;
 ///
 /// An edge is a load balancer that two environments share, each in one of its slots: `swap` moves the requests from one
 /// to the other. Create it before its environments, and delete it after them. Needs permission for
-/// cloudformation:CreateStack, UpdateStack, DescribeStacks, DescribeStackEvents, GetTemplate and ListStacks,
+/// cloudformation:CreateStack, UpdateStack, UpdateTerminationProtection, DescribeStacks, DescribeStackEvents, GetTemplate and ListStacks,
 /// iam:PassRole, sts:GetCallerIdentity, ec2:DescribeSubnets and DescribeSecurityGroups,
 /// elasticloadbalancing:DescribeLoadBalancers and DescribeTargetGroups, servicequotas:GetServiceQuota and
 /// GetAWSDefaultServiceQuota, acm:DescribeCertificate; with --delete for cloudformation:DeleteStack.
@@ -117,12 +117,20 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     if let Some(account) = &account {
         ground::holds(desk, Some(standing), account).await?;
     }
-    let is_guarded = guarded(desk, standing).await?;
-    let Some(account) = account else {
+    let protect = desk.edge().settings.protect;
+    let is_guarded = standing.is_protected == protect;
+    if !is_guarded {
+        changes.push(format!("protection from deletion, {}", if protect { "on" } else { "off" }));
+    }
+    if changes.is_empty() {
         talk(&format!("the edge {} already matches fleet.yaml: nothing to change", desk.name()));
-        return Ok(if is_guarded { "unchanged" } else { "updated" });
-    };
+        return Ok("unchanged");
+    }
     consent.ask(&format!("change {stack}: {}", changes.join(", ")))?;
+    if !is_guarded {
+        guard(desk, protect).await?;
+    }
+    let Some(account) = account else { return Ok("updated") };
     let token = token("update");
     let (parameters, kept) = planned.update(standing);
     let tags = standing.tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
@@ -135,15 +143,12 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
     Ok("updated")
 }
 
-/// Turns the stack's protection from deletion on or off. Returns whether it already was as fleet.yaml says.
-async fn guarded(desk: &EdgeDesk, standing: &Standing) -> Result<bool, Failure> {
-    let (stack, protect) = (desk.stack(), desk.edge().settings.protect);
-    if standing.is_protected == protect {
-        return Ok(true);
-    }
+/// Turns the stack's protection from deletion on or off.
+async fn guard(desk: &EdgeDesk, protect: bool) -> Result<(), Failure> {
+    let stack = desk.stack();
     desk.stacks.protect(&stack, protect).await?;
     talk(&format!("{stack} is {} deletion", if protect { "now protected from" } else { "no longer protected from" }));
-    Ok(false)
+    Ok(())
 }
 
 fn change((setting, before, now): &(String, Option<String>, String)) -> String {
@@ -173,15 +178,23 @@ async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure
     if standing.as_ref().is_some_and(|standing| standing.status == wanted) {
         return Ok(());
     }
-    let events = desk.stacks.events(&stack, jiff::Timestamp::UNIX_EPOCH).await.unwrap_or_default();
-    let mut own = events.iter().filter(|event| event.token.as_deref() == Some(token));
-    let why = own.find(|event| event.status.ends_with("_FAILED") && event.resource != stack);
-    let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
-    let status = standing.as_ref().map_or("gone", |standing| standing.status.as_str());
-    let failure =
-        Failure::new(Exit::Failed, format!("{stack} is in {status}")).why(why.unwrap_or_else(|| "another operation is changing it".into()));
-    Err(match standing.map(|standing| standing.phase()) {
-        Some(Phase::Stuck(stuck)) => failure.hint(way_out(stuck, &stack, desk.name()).1),
+    let Some(standing) = standing else {
+        let failure = Failure::new(Exit::Failed, format!("{stack} no longer exists")).why("another operation has deleted it");
+        return Err(failure.hint("run the same command again to create it"));
+    };
+    let why = match desk.stacks.events(&stack, jiff::Timestamp::UNIX_EPOCH).await {
+        Ok(events) => {
+            let mut own = events.iter().filter(|event| event.token.as_deref() == Some(token));
+            match own.find(|event| event.status.ends_with("_FAILED") && event.resource != stack) {
+                Some(event) => format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())),
+                None => "another operation is changing it".to_owned(),
+            }
+        }
+        Err(failure) => format!("its events could not be read: {}", failure.sentence()),
+    };
+    let failure = Failure::new(Exit::Failed, format!("{stack} is in {}", standing.status)).why(why);
+    Err(match standing.phase() {
+        Phase::Stuck(stuck) => failure.hint(way_out(stuck, &stack, desk.name()).1),
         _ => failure.hint("fix the cause, and run the same command again"),
     })
 }
@@ -221,9 +234,15 @@ async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let (name, stack) = (desk.name(), desk.stack());
     let refused = || Failure::new(Exit::Failed, format!("the edge {name} was not deleted"));
     if standing.is_protected {
-        return Err(refused()
-            .why(format!("{stack} is protected from deletion"))
-            .hint(format!("set `protect: false` for the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")));
+        let protected = refused().why(format!("{stack} is protected from deletion"));
+        return Err(match standing.phase() {
+            // It cannot be updated.
+            Phase::Stuck(_) => protected.hint(format!(
+                "remove the protection with `aws cloudformation update-termination-protection \
+                 --no-enable-termination-protection --stack-name {stack}`"
+            )),
+            _ => protected.hint(format!("set `protect: false` for the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")),
+        });
     }
     if standing.phase() == Phase::Busy {
         return Err(refused()

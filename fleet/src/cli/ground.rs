@@ -7,10 +7,12 @@ pub(super) mod kind;
 mod quotas;
 mod rights;
 mod room;
+pub(super) mod subnets;
 
 use std::collections::BTreeSet;
 
 use self::applicant::Applicant;
+use self::subnets::{Listed, unsuited};
 use super::operator::Operator;
 use super::output::talk;
 use crate::aws::ec2::{self, Subnet};
@@ -19,7 +21,7 @@ use crate::deployment::course::Standing;
 use crate::deployment::record::{Goal, Kind};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet::{Environment, Mode};
+use crate::fleet::{Environment, Mode, Tier};
 use crate::stack::Account;
 
 /// Checks that an environment of this goal can exist where fleet.yaml puts it.
@@ -78,25 +80,22 @@ async fn found(operator: &Operator, image: &str) -> Result<(), Failure> {
 }
 
 fn of_environment(environment: &Environment, found: &[Subnet]) -> Option<Failure> {
-    let network = &environment.settings.network;
-    let lists = [("network.subnets", &network.subnets), ("network.load_balancer_subnets", &network.load_balancer_subnets)];
-    let lists = lists.map(|(field, named)| (field, named.iter().map(|subnet| subnet.as_str()).collect()));
-    let lists = if environment.mode == Mode::HighlyAvailable { &lists[..] } else { &[] };
-    of_subnets(&environment.key.name, network.vpc.as_ref()?.as_str(), lists, found)
-}
-
-/// Why subnets cannot be used: all have to be in the VPC, and those of each of these lists in two zones.
-pub(super) fn of_subnets(name: &str, vpc: &str, lists: &[(&str, Vec<&str>)], found: &[Subnet]) -> Option<Failure> {
-    let wrong = |message: String| Failure::new(Exit::Document, message);
-    if let Some(other) = found.iter().find(|subnet| subnet.vpc != vpc) {
+    let (name, network) = (&environment.key.name, &environment.settings.network);
+    if let Some(other) = found.iter().find(|subnet| network.vpc.as_ref().is_some_and(|vpc| subnet.vpc != vpc.as_str())) {
+        let vpc = network.vpc.as_ref()?.as_str();
         let message = format!("{} is a subnet of {}, but `network.vpc` of {name} is {vpc}", other.id, other.vpc);
-        return Some(wrong(message).hint("correct `network.vpc` or the subnets in fleet.yaml"));
+        return Some(Failure::new(Exit::Document, message).hint("correct `network.vpc` or the subnets in fleet.yaml"));
     }
-    let (field, zone) = lists.iter().find_map(|(field, named)| {
-        let is_named = |subnet: &&Subnet| named.contains(&subnet.id.as_str());
-        let zones: BTreeSet<&str> = found.iter().filter(is_named).map(|subnet| subnet.zone.as_str()).collect();
-        Some((field, zones.first().copied().filter(|_| zones.len() == 1)?))
-    })?;
-    let message = format!("all subnets in `{field}` of {name} are in {zone}, expected at least two zones");
-    Some(wrong(message).hint(format!("add a subnet in another zone to `{field}` in fleet.yaml")))
+    if environment.mode != Mode::HighlyAvailable {
+        return None;
+    }
+    // Without subnets of its own, a load balancer has those of the instances.
+    let [own, of_balancer] =
+        [&network.subnets, &network.load_balancer_subnets].map(|list| list.iter().map(|one| one.as_str()).collect::<Vec<_>>());
+    let has_balancer = environment.tier == Tier::Web && environment.joined().is_none();
+    let lists = [
+        Listed { field: "network.subnets", named: own, of_balancer: has_balancer && of_balancer.is_empty() },
+        Listed { field: "network.load_balancer_subnets", named: of_balancer, of_balancer: has_balancer },
+    ];
+    unsuited(name, &lists, found)
 }

@@ -9,8 +9,10 @@ use super::desk::EdgeDesk;
 use crate::aws::{counted, ec2};
 use crate::cli::ground::applicant::Applicant;
 use crate::cli::ground::kind::{BALANCERS, Kind, SECURITY_GROUPS, STACKS, TARGET_GROUPS};
-use crate::cli::ground::{certificate, of_subnets};
+use crate::cli::ground::certificate;
+use crate::cli::ground::subnets::{Listed, unsuited};
 use crate::deployment::course::Standing;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::Account;
 
@@ -42,8 +44,18 @@ async fn found(desk: &EdgeDesk, applicant: Applicant<'_>, standing: Option<&Stan
     let names: Vec<&str> = subnets.iter().map(|subnet| subnet.as_str()).collect();
     let found = ec2::subnets(applicant.aws, &names).await?;
     // The VPC takes effect at creation only.
-    let vpc = standing.and_then(|standing| standing.parameter("Vpc")).or(settings.network.vpc.as_ref().map(|vpc| vpc.as_str()));
-    of_subnets(applicant.name, vpc.unwrap_or_default(), &[(field, names)], &found).map_or(Ok(()), Err)
+    let stays = standing.and_then(|standing| standing.parameter("Vpc"));
+    let vpc = stays.or(settings.network.vpc.as_ref().map(|vpc| vpc.as_str())).unwrap_or_default();
+    if let Some(other) = found.iter().find(|subnet| subnet.vpc != vpc) {
+        let (id, its, name) = (&other.id, &other.vpc, applicant.name);
+        return Err(match stays {
+            Some(_) => Failure::new(Exit::Document, format!("{id} is a subnet of {its}, but {name} stays in {vpc}"))
+                .hint(format!("list subnets of {vpc} in fleet.yaml, or create another edge in {its}")),
+            None => Failure::new(Exit::Document, format!("{id} is a subnet of {its}, but `network.vpc` of {name} is {vpc}"))
+                .hint("correct `network.vpc` or the subnets in fleet.yaml"),
+        });
+    }
+    unsuited(applicant.name, &[Listed { field, named: names, of_balancer: true }], &found).map_or(Ok(()), Err)
 }
 
 async fn suffices(desk: &EdgeDesk, applicant: Applicant<'_>, is_new: bool) -> Result<(), Failure> {

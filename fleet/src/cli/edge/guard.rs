@@ -119,9 +119,17 @@ pub(crate) async fn may_join(operator: &Operator) -> Result<(), Failure> {
     let stack = stack_of(application, edge);
     let refused = |why: String, hint: String| Err(Failure::new(Exit::Failed, format!("cannot create {name}")).why(why).hint(hint));
     match operator.stacks.standing(&stack).await? {
-        Some(standing) if Weights::of(&standing).is_some() && matches!(standing.phase(), Phase::Ready | Phase::WentBack | Phase::Busy) => {}
         Some(standing) => {
-            return refused(format!("the stack {stack} of its edge is in {}", standing.status), format!("run `ingot-fleet edge {edge}`"));
+            let hint = match standing.phase() {
+                Phase::Ready | Phase::WentBack if Weights::of(&standing).is_some() => None,
+                // While an edge is being created or deleted, there is nothing to import from its stack.
+                Phase::Busy if standing.status.starts_with("UPDATE_") => None,
+                Phase::Busy => Some("run the same command again when that operation has finished".to_owned()),
+                _ => Some(format!("run `ingot-fleet edge {edge}`")),
+            };
+            if let Some(hint) = hint {
+                return refused(format!("the stack {stack} of its edge is in {}", standing.status), hint);
+            }
         }
         None => return refused(format!("its edge {edge} has not been created yet"), format!("run `ingot-fleet edge {edge}`")),
     }

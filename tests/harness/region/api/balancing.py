@@ -3,7 +3,8 @@
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Operations.html>
 """
 
-from moto.elbv2.models import ELBv2Backend
+from moto.elbv2.exceptions import DuplicateListenerError
+from moto.elbv2.models import ELBv2Backend, FakeListener, FakeListenerRule, FakeTargetGroup, elbv2_backends
 from moto.elbv2.responses import ELBV2Response
 
 from ..balancing.targets import targets_of
@@ -14,12 +15,38 @@ refused = refusal_of("elbv2")
 
 
 def corrections(engine) -> list[tuple]:
-    """A listener of a template with weights fails in moto, which looks for `TargetGroupArn` alone."""
+    create = ELBv2Backend.create_listener
 
     def actions(self, properties: dict) -> list[dict]:
+        """A listener of a template with weights fails in moto, which looks for `TargetGroupArn` alone."""
         return [dict(action) for action in properties["DefaultActions"]]
 
-    return [(ELBv2Backend, "convert_and_validate_properties", actions)]
+    def create_listener(self, load_balancer_arn, protocol, port, *given, **named):
+        """moto looks for the port among ARNs, and so refuses nothing:
+        <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html>"""
+        there = self.load_balancers[load_balancer_arn].listeners.values()
+        if str(port) in [str(one.port) for one in there]:
+            raise DuplicateListenerError()
+        return create(self, load_balancer_arn, protocol, port, *given, **named)
+
+    return [
+        (ELBv2Backend, "convert_and_validate_properties", actions),
+        (ELBv2Backend, "create_listener", create_listener),
+        (FakeListener, DELETE, deleting(ELBv2Backend.delete_listener)),
+        (FakeListenerRule, DELETE, deleting(ELBv2Backend.delete_rule)),
+        (FakeTargetGroup, DELETE, deleting(ELBv2Backend.delete_target_group)),
+    ]
+
+
+# What moto's CloudFormation calls, if it can delete a resource of this type.
+DELETE = "delete_from_cloudformation_json"
+
+
+def deleting(delete) -> classmethod:
+    def method(cls, physical: str, json: dict, account: str, region: str) -> None:
+        delete(elbv2_backends[account][region], physical)
+
+    return classmethod(method)
 
 
 def group_of(engine, given: dict):
