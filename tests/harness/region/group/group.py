@@ -128,8 +128,10 @@ class Group:
         missing = self.desired + self.surplus - len(capacity)
         if missing > 0 and "Launch" not in self.suspended and time.monotonic() >= self.launches_from:
             unhealthy = any(member.health != "Healthy" for member in self.members)
+            # Beyond the desired capacity, only a refresh launches.
+            why = activities.REPLACED if unhealthy else activities.REFRESHED if self.surplus else self.difference()
             for _ in range(self.room(missing)):
-                self.add(activities.REPLACED if unhealthy else self.difference())
+                self.add(why)
         if missing < 0 and "Terminate" not in self.suspended:
             for member in self.superfluous(capacity)[:-missing]:
                 before = self.desired - missing
