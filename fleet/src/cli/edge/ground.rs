@@ -8,8 +8,8 @@
 use super::desk::EdgeDesk;
 use crate::aws::{counted, ec2};
 use crate::cli::ground::applicant::Applicant;
-use crate::cli::ground::kind::{BALANCERS, Kind, SECURITY_GROUPS, STACKS, TARGET_GROUPS};
 use crate::cli::ground::certificate;
+use crate::cli::ground::kind::{BALANCERS, Kind, SECURITY_GROUPS, STACKS, TARGET_GROUPS};
 use crate::cli::ground::subnets::{Listed, unsuited};
 use crate::deployment::course::Standing;
 use crate::exit::Exit;
