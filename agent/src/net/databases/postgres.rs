@@ -205,7 +205,7 @@ fn malformed(wire: &Wire) -> Refusal {
 
 fn written(wire: &Wire, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let mut out = BytesMut::new();
-    write(&mut out).map_err(|_| wire.odd("cannot be sent a name or password that contains a NUL"))?;
+    write(&mut out).map_err(|_| Refusal::Nul { at: wire.at().into() })?;
     let sent = Zeroizing::new(out.to_vec());
     out.fill(0);
     Ok(sent)

@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Broken { at: String, why: String },
     #[error("{at} does not speak the protocol of its engine, but {what}")]
     Other { at: String, what: String },
+    #[error("the user name, the password or the database's name contains a NUL, which cannot be sent to {at}")]
+    Nul { at: String },
     #[error("{at} does not offer TLS")]
     NoTls { at: String },
     #[error("TLS with {at} failed: {why}")]
@@ -216,6 +218,7 @@ impl Failure for Refusal {
             }
             Self::Silent { .. } => "open its port in the database's security group for this instance, and check the route to it".into(),
             Self::Other { .. } => "correct `port:` or `engine:`".into(),
+            Self::Nul { .. } => "correct the secret: no database accepts a NUL in them".into(),
             Self::NoTls { .. } => "turn TLS on in the server, or set `tls: prefer`".into(),
             Self::Tls { .. } => "read the server's log, or set `tls: disable` if the network is trusted".into(),
             Self::Untrusted { late: true, .. } => "check this machine's clock with `timedatectl`".into(),

@@ -148,6 +148,15 @@ async fn a_server_that_does_not_prove_that_it_knows_the_password_is_an_impostor(
 }
 
 #[tokio::test]
+async fn a_nul_in_a_login_is_not_the_servers_fault() {
+    let port = serve(|stream| drop(read(stream)));
+    let login = Login { user: "shop\0".into(), password: "hunter2".into(), database: None };
+    let refusal = knock(&Target { login: Some(login), ..target(Engine::Postgres, port, Tls::Disable) }).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Nul { at: format!("127.0.0.1:{port}") });
+    assert!(!refusal.is_transient() && refusal.hint().unwrap().contains("the secret"));
+}
+
+#[tokio::test]
 async fn a_login_without_a_password_proves_nothing() {
     let port = serve(|stream| {
         if read(stream)[4..8] == *b"\x04\xd2\x16\x2f" {
