@@ -6,6 +6,9 @@
 
 #[path = "../tree/portable.rs"]
 mod portable;
+#[cfg(test)]
+#[path = "tree/tests.rs"]
+mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -23,7 +26,6 @@ use self::portable::content;
 pub(super) use self::portable::{Growth, Tree};
 pub(crate) use self::portable::{failed, found, outlives_the_boot};
 use crate::host::attributes::{Attributes, FileKind, Stat};
-use crate::host::calls::unsupported;
 use crate::host::error::HostError;
 use crate::host::wanted::still_wanted;
 use crate::sorting::Sort as _;
@@ -120,7 +122,7 @@ impl Tree {
 
     /// For locks alone, of which there are none here.
     pub(crate) fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
-        Err(unsupported())
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(crate) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {
