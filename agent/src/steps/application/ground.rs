@@ -22,7 +22,9 @@ use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
 
 /// How much longer than its grace period a stop may take: systemd kills the remaining processes and cleans up.
-pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(10);
+/// How long an engine may take after that to remove a container.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often to check whether requests are still in a slot. Below: how many checks in a row must find none, because a
 /// request that nginx has just accepted is between two sockets.
@@ -136,7 +138,8 @@ impl Ground<'_> {
 
     /// Stops processes, all at the same time.
     pub(super) async fn stop(&self, placed: &Placed, processes: &[&str]) -> Result<(), HostError> {
-        let within = Duration::from_millis(placed.generation.stop_grace_ms) + KILLED_WITHIN;
+        let removed = if placed.container().is_some() { REMOVED_WITHIN } else { Duration::ZERO };
+        let within = Duration::from_millis(placed.generation.stop_grace_ms) + KILLED_WITHIN + removed;
         let units: Vec<String> = processes.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
         let there: Vec<String> =
