@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from harness.agent import DONE
+from harness.agent import DONE, FAILED
 from harness.region import Outcome, Region
 from harness.region.delays import Pace
 from harness.region.group import refresh as refreshes
@@ -39,6 +39,22 @@ def created(directory, region, *releases: str) -> Operator:
     assert result.code == DONE, (result, region.told())
     region.in_service(2)
     return operator
+
+
+def test_an_older_account_is_told_before_anything_begins(tmp_path):
+    """Its service role may make no schedules."""
+    with Region(scripted(lambda spec: Outcome(), 80), pace=FAST) as region:
+        operator = Operator(tmp_path, region, prod={"refresh": "weekly"})
+        operator.release("v1")
+        account = region.stack("ingot-account")
+        with region.engine.lock:
+            outputs, account.outputs = account.outputs, [one for one in account.outputs if one["OutputKey"] != "Schedules"]
+        refused = operator("create", "prod", "--release", "v1")
+        assert refused.code == FAILED and "ingot-account does not allow schedules yet" in refused.stderr, refused
+        assert operator.states() == [] and [stack.name for stack in region.engine.stacks] == ["ingot-account"]
+        with region.engine.lock:
+            account.outputs = outputs
+        assert operator("create", "prod", "--release", "v1").code == DONE
 
 
 def members(region) -> set[str]:

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use self::applicant::Applicant;
 use self::subnets::{Listed, unsuited};
-use super::operator::Operator;
+use super::operator::{ACCOUNT, Operator};
 use super::output::talk;
 use crate::aws::ec2::{self, Subnet};
 use crate::aws::images;
@@ -33,7 +33,19 @@ pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&St
         quotas::hold(operator, goal, standing),
         room::suffices(operator, standing)
     );
-    found.and(certificate).and(quotas).and(room)
+    found.and(certificate).and(quotas).and(room).and(may_be_refreshed(operator, account))
+}
+
+/// CloudFormation creates a schedule after it has updated the group, so a role that may not is noticed late.
+fn may_be_refreshed(operator: &Operator, account: &Account) -> Result<(), Failure> {
+    match operator.environment().settings.refresh {
+        Some(_) if !account.has_schedules => Err(Failure::new(
+            Exit::Failed,
+            format!("cannot refresh {}: the stack {ACCOUNT} does not allow schedules yet", operator.name()),
+        )
+        .hint("update it with the template of this release, as docs/fleet/account.md shows, or remove `refresh` from fleet.yaml")),
+        _ => Ok(()),
+    }
 }
 
 /// The same, and that the caller has the rights to deploy.

@@ -23,7 +23,7 @@ use crate::stack::{self, Account, Stack};
 use crate::story::Limits;
 
 /// The stack with the resources that all environments share.
-const ACCOUNT: &str = "ingot-account";
+pub(super) const ACCOUNT: &str = "ingot-account";
 
 /// The environment of a command that can do without fleet.yaml.
 #[derive(Debug, clap::Args)]
@@ -267,5 +267,6 @@ fn account_of(outputs: Option<Parameters>, region: &str, caller: &str) -> Result
         service_role: output("ServiceRole")?,
         boundary: output("Boundary")?,
         evidence: output("EvidenceBucket")?,
+        has_schedules: outputs.contains_key("Schedules"),
     })
 }

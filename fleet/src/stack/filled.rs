@@ -17,6 +17,8 @@ pub(crate) struct Account {
     pub(crate) service_role: String,
     pub(crate) boundary: String,
     pub(crate) evidence: String,
+    /// Whether the service role may create schedules. Older ones may not.
+    pub(crate) has_schedules: bool,
 }
 
 /// Parameters that take effect only when the stack is created, and keep their value in updates.
