@@ -23,6 +23,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 # Of 60 calls, how many may come once less in another deployment: those that look whether it has ended.
 POLLED = 8
+# How often the SDK makes a call that AWS throttles.
+ATTEMPTS = 4
 # Asked for after scaling activities; if these come late, or not at all, the deployment may end before.
 UNHURRIED = {("autoscaling", "DescribeInstanceRefreshes")}
 
@@ -137,6 +139,19 @@ def test_credentials_expire_at_each_kind_of_call(tmp_path, region):
     failed = operator.failed(since)
     assert first.code == FAILED and set(failed.values()) == {1}, first
     assert set(kinds) - set(failed) <= UNHURRIED, failed
+
+
+@pytest.mark.parametrize(("what", "times"), [("expired", 1), ("expired", 3), ("throttled", 3 * ATTEMPTS)])
+def test_what_passes_does_not_end_the_watch(tmp_path, region, what, times):
+    """Credentials are renewed, or AWS throttles for longer than the SDK tries."""
+    operator = Swept(tmp_path, region)
+    since = len(region.calls)
+    before = operator.states()
+    operator.fault(what, "cloudformation", "DescribeStackEvents", times, after=2)
+    done = operator.deploy("v1")
+    assert done.code == DONE and "; retrying" in done.stderr, (done, region.told())
+    assert operator.failed(since) == {("cloudformation", "DescribeStackEvents"): times}
+    operator.is_whole("v1", before, (done,))
 
 
 @pytest.mark.slow

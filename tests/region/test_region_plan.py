@@ -295,7 +295,7 @@ def test_rights_that_are_missing_are_named(operator, region):
     # A change set that CloudFormation refuses says why.
     edit(operator, "max: 6 }", "max: 2 }")
     full = planned(operator, "--release", "v2", "--policy", "rolling_with_batch", code=FAILED)
-    assert "MaxSize is more than that" in full.stderr, full
+    assert "rolling_with_batch needs a MaxSize of at least" in full.stderr, full
 
 
 def test_what_is_left_over_is_in_nobodys_way(operator, region):
