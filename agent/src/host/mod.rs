@@ -42,7 +42,7 @@ pub(crate) mod tree;
 // Of these files, it is the one that decides most, so its tests run on Linux, too.
 #[cfg(all(test, target_os = "linux"))]
 #[path = "elsewhere/tree.rs"]
-#[expect(dead_code, reason = "the tests use what differs from Linux")]
+#[expect(dead_code, unused_imports, reason = "the tests use what differs from Linux")]
 mod tree_elsewhere;
 pub(crate) mod units;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static", panic = "abort"))]

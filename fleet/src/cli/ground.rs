@@ -39,11 +39,10 @@ pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&St
 /// CloudFormation creates a schedule after it has updated the group, so a role that may not is noticed late.
 fn may_be_refreshed(operator: &Operator, account: &Account) -> Result<(), Failure> {
     match operator.environment().settings.refresh {
-        Some(_) if !account.has_schedules => Err(Failure::new(
-            Exit::Failed,
-            format!("cannot refresh {}: the stack {ACCOUNT} does not allow schedules yet", operator.name()),
-        )
-        .hint("update it with the template of this release, as docs/fleet/account.md shows, or remove `refresh` from fleet.yaml")),
+        Some(_) if !account.has_schedules => {
+            Err(Failure::new(Exit::Failed, format!("cannot refresh {}: the stack {ACCOUNT} does not allow schedules yet", operator.name()))
+                .hint("update it with the template of this release, as docs/fleet/account.md shows, or remove `refresh` from fleet.yaml"))
+        }
         _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@
 //! root: such a path is an error, while Linux resolves it below the root.
 
 #[path = "../tree/portable.rs"]
+#[cfg_attr(target_os = "linux", allow(clippy::duplicate_mod, reason = "only the tests have both of its users"))]
 mod portable;
 #[cfg(test)]
 #[path = "tree/tests.rs"]
