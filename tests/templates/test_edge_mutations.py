@@ -4,7 +4,7 @@ import pytest
 from harness.templates import edge, engine, protection, template
 from harness.templates.change import drop, put
 
-HTTP = ("Resources", "Http", "Properties", "DefaultActions", 0, "ForwardConfig")
+HTTP = ("Resources", "Http", "Properties", "DefaultActions", 0, "Fn::If", 2, "ForwardConfig")
 TRIAL = ("Resources", "TrialB", "Properties")
 TARGETS = ("Resources", "TargetsB", "Properties")
 

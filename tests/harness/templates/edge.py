@@ -12,9 +12,11 @@ def the_weights_are_parameters(template: dict) -> list[str]:
     wanted = [{"TargetGroupArn": {"Ref": group}, "Weight": {"Ref": f"Weight{slot.upper()}"}} for slot, group in SLOTS.items()]
     wrong = []
     for name, listener in resources(template, LISTENER).items():
-        (action,) = listener["Properties"]["DefaultActions"]
-        if action["Type"] == "forward" and action.get("ForwardConfig", {}).get("TargetGroups") != wanted:
-            wrong.append(f"{name} forwards to {action}")
+        (given,) = listener["Properties"]["DefaultActions"]
+        # With TLS and without.
+        for action in given.get("Fn::If", [None, given])[1:]:
+            if action["Type"] == "forward" and action.get("ForwardConfig", {}).get("TargetGroups") != wanted:
+                wrong.append(f"{name} forwards to {action}")
     return wrong
 
 
