@@ -1,11 +1,13 @@
 """The region's groups: capacity, lifecycle hooks, health, standby, and what scaling activities say."""
 
+import time
+
 import pytest
 from botocore.exceptions import ClientError
 from harness.region.delays import Pace
 from harness.region.group.hooks import Action, Hook
 from harness.region.instances.scripted import Outcome
-from harness.region.small import IMPATIENT, Shop, fast
+from harness.region.small import FAST, IMPATIENT, Shop, fast
 
 # Grace periods last longer.
 GRACEFUL = Pace(schedule=10, patience=30)
@@ -265,6 +267,18 @@ def test_a_maintenance_policy_launches_first():
         (instance,) = region.in_service(1)
         region.wait(lambda: len(region.instances()) == 2, "both in service")
         region.wait(lambda: not instance.alive(), "the end of the sick one")
+
+
+def test_a_maintenance_policy_lets_the_next_one_warm_up_first():
+    with fast(v1=Outcome(sick_after=1)) as region:
+        policy = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 110}
+        warmup = 0.5
+        made(region, HealthCheckGracePeriod=0, InstanceMaintenancePolicy=policy, DefaultInstanceWarmup=int(warmup * FAST.schedule))
+        (instance,) = region.in_service(1)
+        old = region.group().member(instance.id)
+        region.wait(lambda: old.leaving, "the sick one leaves")
+        (new,) = [one for one in region.group().members if one is not old]
+        assert time.monotonic() >= new.since + warmup
 
 
 def test_an_application_may_call_its_instance_unhealthy():

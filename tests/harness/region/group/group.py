@@ -2,8 +2,10 @@
 
 - Launches and terminates until capacity is what is desired; counts neither those that leave nor those in standby.
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html>
-- Replaces unhealthy instances; with a maintenance policy of at least 100 % it launches first.
+- Replaces unhealthy instances; with a maintenance policy of at least 100 % it launches first, and a new instance counts
+  once it has been in service for DefaultInstanceWarmup.
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-maintenance-policy-overview-and-considerations.html>
+  <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-default-instance-warmup.html>
 - Chooses whom to terminate: old launch templates first, then the oldest instance.
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html>
 - Leaves out what is suspended.
@@ -52,7 +54,7 @@ class Group:
         self.target_groups: list[str] = []
         self.launch: dict = {}
         self.mixed: dict | None = None
-        self.subnets, self.health_check, self.grace = "", "EC2", 0
+        self.subnets, self.health_check, self.grace, self.warmup = "", "EC2", 0, 0
         self.protects_new, self.maintenance, self.deleting = False, {}, False
         # When the next launch is tried after one that failed, by the monotonic clock.
         self.launches_from = 0.0
@@ -77,6 +79,7 @@ class Group:
         self.subnets = ",".join(subnets) if isinstance(subnets, list) else subnets
         self.health_check = given.get("HealthCheckType", self.health_check)
         self.grace = int(given.get("HealthCheckGracePeriod", self.grace))
+        self.warmup = int(given.get("DefaultInstanceWarmup", self.warmup))
         self.protects_new = str(given.get("NewInstancesProtectedFromScaleIn", self.protects_new)).lower() == "true"
         self.maintenance = given.get("InstanceMaintenancePolicy", self.maintenance)
         if "Tags" in given:
@@ -181,7 +184,13 @@ class Group:
         return int(self.maintenance.get("MinHealthyPercentage", -1)) >= 100 and member.instance.alive()
 
     def is_replaced(self) -> bool:
-        return len([member for member in self.members if member.counts and member.in_service]) >= self.desired
+        return len([member for member in self.members if member.counts and self.is_warm(member)]) >= self.desired
+
+    def is_warm(self, member: Member) -> bool:
+        """A target of AWS is no longer initial by then. Here it may be, as the time is shortened and the checks are late."""
+        over = time.monotonic() - self.warmup / self.engine.pace.schedule
+        initial = any(targets.state(member.id) == "initial" for targets in self.targets())
+        return member.in_service and member.since <= over and not initial
 
     def room(self, missing: int) -> int:
         """How many may be launched beside those that are unhealthy and kept: the maintenance policy's upper bound."""

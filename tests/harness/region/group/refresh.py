@@ -9,7 +9,7 @@
   the preferences do not give is that of the group's maintenance policy.
 - Nothing is replaced while the process InstanceRefresh is suspended:
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html>
-  Whether one may then be started is not documented. Here it may, and goes on afterwards.
+  Whether one may then be started is not documented. Here it may, and begins afterwards, with the instances of then.
 - A new instance counts once it is in service and healthy in its target groups.
 - On success the group takes the desired configuration; a failed refresh leaves what it has replaced, unless
   AutoRollback.
@@ -78,7 +78,7 @@ class Refresh:
         with self.engine.lock:
             self.status = "InProgress"
             self.group.refreshing = (self.desired or {}).get("LaunchTemplate")
-            good = self.replace_all(self.to_replace())
+            good = self.wait_to_begin() and self.replace_all(self.to_replace())
             if self.cancelled:
                 return self.end("Cancelled")
             if good:
@@ -122,6 +122,10 @@ class Refresh:
             for one in self.group.members
             if not one.leaving and any(one.used[name] != current[name] for name in names)
         ]
+
+    def wait_to_begin(self) -> bool:
+        over = lambda: self.cancelled or self.rolls_back or not self.suspended  # noqa: E731
+        return bool(self.engine.until(over, PATIENCE / self.engine.pace.patience))
 
     def replace_all(self, old: list) -> bool:
         """Whether all were replaced."""
