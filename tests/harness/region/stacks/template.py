@@ -18,13 +18,13 @@ NO_VALUE = object()
 REFERENCE = re.compile(r"\$\{([^!}][^}]*)\}")
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """YAML with CloudFormation's short forms. Dates stay texts, as `Version: 2012-10-17` has to."""
 
 
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
 
