@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::story::Refresh;
 
 impl Groups {
-    /// Returns the newest refreshes of a group that began after `since`, oldest first.
+    /// Returns the newest refreshes of a group that have not ended before `since`, oldest first.
     pub(crate) async fn refreshes(&self, group: &str, since: Timestamp) -> Result<Vec<Refresh>, Failure> {
         let on = format!("the group {group}");
         let call = Call { action: "autoscaling:DescribeInstanceRefreshes", doing: "read", on, region: &self.region };
@@ -19,11 +19,12 @@ impl Groups {
         let one = |one: &InstanceRefresh| {
             Some(Refresh {
                 at: one.start_time().and_then(of_aws)?,
+                ended: one.end_time().and_then(of_aws),
                 status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
                 reason: one.status_reason().map(str::to_owned),
             })
         };
         let found = answer.instance_refreshes().iter().rev().filter_map(one);
-        Ok(found.filter(|one| one.at >= since).collect())
+        Ok(found.filter(|one| one.ended.is_none_or(|ended| ended >= since)).collect())
     }
 }

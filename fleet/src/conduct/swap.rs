@@ -200,12 +200,14 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
 /// Waits until an operation begun on a stack has ended. Returns `None` if the stack is gone by then.
 pub(crate) async fn at_rest(stacks: &impl Stacks, stack: &str, token: &str, tell: fn(&str)) -> Result<Option<Standing>, Failure> {
     let begun = Instant::now();
-    let mut answered = begun;
+    let (mut answered, mut is_seen) = (begun, false);
     loop {
         match stacks.standing(stack).await {
-            Ok(None) => return Ok(None),
+            Ok(None) if is_seen || begun.elapsed() > SETTLED => return Ok(None),
+            // A new stack may not be visible yet.
+            Ok(None) => answered = Instant::now(),
             Ok(Some(standing)) => {
-                answered = Instant::now();
+                (answered, is_seen) = (Instant::now(), true);
                 // The description may be stale for some seconds.
                 if !standing.is_busy() && (standing.token.as_deref() == Some(token) || begun.elapsed() > SETTLED) {
                     return Ok(Some(standing));
@@ -316,5 +318,24 @@ mod tests {
                 && text.contains("then run `ingot-fleet swap main` to continue"),
             "{text}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_stack_may_be_invisible_at_first() {
+        let (fake, token) = (Fake::with(&[]), "ingot-edge-create");
+        let standing = Standing { status: "CREATE_COMPLETE".into(), token: Some(token.into()), ..Standing::default() };
+        let shows = async {
+            sleep(3 * PAUSE).await;
+            *fake.stack.borrow_mut() = Some(standing.clone());
+        };
+        let (found, ()) = tokio::join!(at_rest(&fake, "shop-edge-main", token, |_| {}), shows);
+        assert_eq!(found.unwrap().map(|found| found.status), Some(standing.status.clone()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stack_that_stays_invisible_is_gone() {
+        let (fake, begun) = (Fake::with(&[]), Instant::now());
+        let found = at_rest(&fake, "shop-edge-main", "ingot-edge-create", |_| {}).await.unwrap();
+        assert!(found.is_none() && begun.elapsed() > SETTLED);
     }
 }

@@ -55,6 +55,7 @@ pub(crate) struct Checked {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Refresh {
     pub(crate) at: Timestamp,
+    pub(crate) ended: Option<Timestamp>,
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
 }

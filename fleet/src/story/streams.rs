@@ -86,6 +86,7 @@ struct Asked {
 #[serde(rename_all = "PascalCase")]
 struct ApiRefresh {
     start_time: Timestamp,
+    end_time: Option<Timestamp>,
     status: String,
     status_reason: Option<String>,
 }
@@ -140,7 +141,12 @@ impl Stream {
             refreshes: self
                 .refreshes
                 .iter()
-                .map(|one| Refresh { at: one.start_time, status: one.status.clone(), reason: one.status_reason.clone() })
+                .map(|one| Refresh {
+                    at: one.start_time,
+                    ended: one.end_time,
+                    status: one.status.clone(),
+                    reason: one.status_reason.clone(),
+                })
                 .collect(),
             consoles: self.consoles.iter().filter_map(console).collect(),
         }

@@ -32,7 +32,7 @@ pub(crate) fn tale(happened: &Happened, stack: &str) -> Vec<Line> {
     let events = happened.events.iter().filter_map(|one| Some(line(one.at, Source::Stack, words::sentence(one, stack)?)));
     let refreshes = happened.refreshes.iter().map(|one| {
         let why = one.reason.as_ref().map(|why| format!(": {}", words::on_one_line(why))).unwrap_or_default();
-        line(one.at, Source::Refresh, format!("instance refresh: {}{why}", one.status))
+        line(one.ended.unwrap_or(one.at), Source::Refresh, format!("instance refresh: {}{why}", one.status))
     });
     let mut found: Vec<Line> = events.chain(refreshes).collect();
     found.extend(happened.activities.iter().filter_map(of_activity));
@@ -61,4 +61,22 @@ fn of_health(health: &Checked) -> Option<Line> {
 
 fn of_evidence(evidence: &Evidence) -> Line {
     Line { at: evidence.at, source: Source::Evidence, said: super::cause::told(evidence) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Refresh;
+
+    #[test]
+    fn a_refresh_is_told_at_its_start_while_it_runs_and_at_its_end_afterwards() {
+        let at = |minute: i64| Timestamp::from_second(60 * minute).unwrap();
+        let told = |ended: Option<Timestamp>, status: &str| {
+            let refresh = Refresh { at: at(1), ended, status: status.into(), reason: None };
+            let lines = tale(&Happened { refreshes: vec![refresh], ..Happened::default() }, "shop-prod");
+            lines.into_iter().map(|line| (line.at, line.said)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(None, "InProgress"), [(at(1), "instance refresh: InProgress".to_owned())]);
+        assert_eq!(told(Some(at(70)), "Failed"), [(at(70), "instance refresh: Failed".to_owned())]);
+    }
 }
