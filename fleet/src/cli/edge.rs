@@ -233,6 +233,11 @@ async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -
 async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
     let (name, stack) = (desk.name(), desk.stack());
     let refused = || Failure::new(Exit::Failed, format!("the edge {name} was not deleted"));
+    if standing.phase() == Phase::Busy {
+        return Err(refused()
+            .why(format!("{stack} is in {}", standing.status))
+            .hint("run the same command again when that operation has finished"));
+    }
     if standing.is_protected {
         let protected = refused().why(format!("{stack} is protected from deletion"));
         return Err(match standing.phase() {
@@ -243,11 +248,6 @@ async fn may_go(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
             )),
             _ => protected.hint(format!("set `protect: false` for the edge in fleet.yaml, and run `ingot-fleet edge {name}` first")),
         });
-    }
-    if standing.phase() == Phase::Busy {
-        return Err(refused()
-            .why(format!("{stack} is in {}", standing.status))
-            .hint("run the same command again when that operation has finished"));
     }
     let tenants = slots::tenants(&desk.stacks, &desk.place.application, name).await?;
     match tenants.first() {
