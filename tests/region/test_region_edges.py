@@ -150,6 +150,10 @@ def test_a_protected_one_whose_creation_failed_has_a_way_out(region, operator):
     operator.describe(protect=True)
     operator.made("edge", "main", "--yes")
     with region.engine.lock:
+        operator.stack.tell(None, "UPDATE_IN_PROGRESS")
+    busy = operator("edge", "main", "--delete", "--yes")
+    assert busy.code == FAILED and f"{STACK} is in UPDATE_IN_PROGRESS" in busy.stderr, busy
+    with region.engine.lock:
         operator.stack.tell(None, "ROLLBACK_COMPLETE")
     stuck = operator("edge", "main", "--yes")
     assert stuck.code == FAILED and "`ingot-fleet edge main --delete`" in stuck.stderr, stuck

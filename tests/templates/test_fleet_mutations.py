@@ -206,6 +206,10 @@ WEB = {
         put("$Latest", *GROUP, "Properties", "LaunchTemplate", "Fn::If", 2, "Version"),
         engine.versions_are_numbers,
     ),
+    "a warmup that ends before the checks": (
+        put(10, *GROUP, "Properties", "DefaultInstanceWarmup"),
+        engine.new_instances_have_had_their_health_checks,
+    ),
     "rights that come late": (drop(*GROUP, "Metadata", "After", 0), engine.first_boots_find_everything),
     "a listener that comes late": (drop(*GROUP, "Metadata", "After", 6), engine.first_boots_find_everything),
     "a group that does not wait": (drop(*GROUP, "Metadata"), engine.first_boots_find_everything),

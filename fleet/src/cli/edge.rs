@@ -174,7 +174,7 @@ fn sound(desk: &EdgeDesk, standing: &Standing) -> Result<(), Failure> {
 /// Waits for an operation to end, and expects the stack to be in this status then.
 async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure> {
     let stack = desk.stack();
-    let standing = at_rest(&desk.stacks, &stack, token, talk).await?;
+    let standing = at_rest(&desk.stacks, &stack, token, false, talk).await?;
     if standing.as_ref().is_some_and(|standing| standing.status == wanted) {
         return Ok(());
     }
@@ -215,7 +215,7 @@ async fn delete(desk: &EdgeDesk, consent: Consent, standing: Option<Standing>) -
     // created with.
     let role = desk.account().await.ok().map(|(account, _)| account.service_role);
     desk.stacks.delete(&stack, &token, role.as_deref()).await?;
-    match at_rest(&desk.stacks, &stack, &token, talk).await? {
+    match at_rest(&desk.stacks, &stack, &token, true, talk).await? {
         None => {
             talk(&format!("deleted {stack}"));
             Ok("deleted")

@@ -273,6 +273,16 @@ def the_dashboard_is_json(template: dict) -> list[str]:
     return []
 
 
+def new_instances_have_had_their_health_checks(template: dict) -> list[str]:
+    """Auto Scaling counts an instance after its warmup, and then ends the one that it replaces."""
+    targets = template["Resources"].get("Targets", {}).get("Properties")
+    if targets is None:
+        return []
+    checked = targets["HealthCheckIntervalSeconds"] * targets["HealthyThresholdCount"]
+    warmup = template["Resources"]["Group"]["Properties"]["DefaultInstanceWarmup"]
+    return [] if warmup >= checked else [f"an instance counts after {warmup} s, and may be healthy after {checked} s only"]
+
+
 RULES = [
     each_policy_has_its_update,
     rolling_updates_wait_for_signals,
@@ -285,6 +295,7 @@ RULES = [
     work_in_hand_has_time,
     capacity_is_that_of_the_moment,
     hooks_have_their_names,
+    new_instances_have_had_their_health_checks,
     versions_are_numbers,
     first_boots_find_everything,
     tags_say_what_runs,

@@ -187,7 +187,7 @@ class Group:
         return len([member for member in self.members if member.counts and self.is_warm(member)]) >= self.desired
 
     def is_warm(self, member: Member) -> bool:
-        """A target of AWS is no longer initial by then. Here it may be, as the time is shortened and the checks are late."""
+        """With our templates, a target is no longer initial by then. Here it may be, as times are shortened and checks late."""
         over = time.monotonic() - self.warmup / self.engine.pace.schedule
         initial = any(targets.state(member.id) == "initial" for targets in self.targets())
         return member.in_service and member.since <= over and not initial

@@ -81,7 +81,7 @@ class Refresh:
             good = self.wait_to_begin() and self.replace_all(self.to_replace())
             if self.cancelled:
                 return self.end("Cancelled")
-            if good:
+            if good and not self.rolls_back:
                 return self.succeed()
             if not (self.rolls_back or self.chosen("AutoRollback")):
                 for one in self.group.members:
