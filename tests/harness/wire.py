@@ -7,11 +7,13 @@ import asyncio
 import ctypes
 import json
 import os
+import random
 import socket
 import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 
@@ -231,6 +233,20 @@ def bound(
         return listener
 
     return in_netns(netns, make)
+
+
+def free_port() -> int:
+    """A free port of loopback, for a server that binds it later. It is none of those that the kernel gives to connections
+    (ip_local_port_range): one of them could have it by then."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first, 30_000))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def relayed(listener: socket.socket, port: int):

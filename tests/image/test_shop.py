@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 from harness.agent import PATIENCE
 from harness.host import shop
+from harness.wire import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "packer" / "application"
 
 
 class Running:
     def __init__(self, directory: Path, greeting: str = shop.GREETING, token: str | None = shop.TOKEN):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.database = directory / "shop.db"
         (directory / "credentials").mkdir()
         if token is not None:

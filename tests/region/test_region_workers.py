@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"
 PACE = Pace(schedule=20)
 
 # Seconds that a message is hidden, and that some take.
-VISIBILITY, LONG = 10, 15.0
+VISIBILITY, LONG = 20, 25.0
 
 DOCUMENT = (fleet.EXAMPLE / "jobs.yaml").read_text().replace("visibility: 5m", f"visibility: {VISIBILITY}s").replace("metrics: true", "metrics: false")
 assert f"visibility: {VISIBILITY}s" in DOCUMENT

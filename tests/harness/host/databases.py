@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,14 +21,9 @@ from pathlib import Path
 
 from harness import tls
 from harness.agent import PATIENCE
+from harness.wire import free_port
 
 ADMIN, PASSWORD = "harness", "harness's own"
-
-
-def port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def missing() -> str | None:
@@ -53,7 +47,7 @@ class Server:
 
     def __init__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-db-"))
-        self.port = port()
+        self.port = free_port()
         self.process = None
         self.encrypted = False
         with self.making:
@@ -259,7 +253,7 @@ class PgBouncer:
     engine, program = "postgres", Path("/usr/sbin/pgbouncer")
 
     def __init__(self, server: Postgres, user: str, password: str, database: str):
-        self.port = port()
+        self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-pooler-"))
         doubled = password.replace('"', '""')
         (self.directory / "users").write_text(f'"{user}" "{doubled}"\n')

@@ -30,7 +30,11 @@ class Results:
             def log_message(self, *_) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
+        class Server(http.server.ThreadingHTTPServer):
+            # Many jobs end at the same moment.
+            request_queue_size = 256
+
+        self.server = Server(("", 0), Handler, bind_and_activate=False)
         self.server.socket.close()
         self.server.socket = wire.bound(f"{region.network.first}.0.1", 8099, region.network.netns)
         self.server.server_activate()
