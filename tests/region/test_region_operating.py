@@ -49,6 +49,19 @@ def test_what_replaces_or_ends_instances_asks_first(tmp_path, region):
     assert operator("deploy", "prod", "--release", "v2").code == DONE
 
 
+def test_the_end_of_protection_is_asked_for(tmp_path, region):
+    operator = Unasked(tmp_path, region)
+    plain = (tmp_path / "fleet.yaml").read_text()
+    operator.write("fleet.yaml", plain + "    protect: true\n")
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    operator.write("fleet.yaml", plain)
+    for release, said in {"v1": "would end the protection of prod from deletion", "v2": ", and end its protection from deletion"}.items():
+        asked = operator("deploy", "prod", "--release", release)
+        assert asked.code == USAGE and said in asked.stderr and region.stack("shop-prod").protected, asked
+    assert operator("deploy", "prod", "--release", "v1", "--yes").code == DONE and not region.stack("shop-prod").protected
+    assert operator.states() == ["good"]
+
+
 # Waiting.
 
 

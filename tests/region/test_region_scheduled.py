@@ -55,6 +55,11 @@ def test_an_older_account_is_told_before_anything_begins(tmp_path):
         with region.engine.lock:
             account.outputs = outputs
         assert operator("create", "prod", "--release", "v1").code == DONE
+        # What is there already needs no permission.
+        with region.engine.lock:
+            account.outputs = [one for one in account.outputs if one["OutputKey"] != "Schedules"]
+        operator.release("v2")
+        assert operator("deploy", "prod", "--release", "v2", "--yes").code == DONE
 
 
 def members(region) -> set[str]:
@@ -118,6 +123,29 @@ def test_what_is_frozen_is_not_replaced(tmp_path):
 
 # What both a launch and a termination of a refresh are said to be for.
 OF_REFRESH = "in response to an instance refresh"
+
+
+def test_no_deployment_begins_during_a_refresh(tmp_path):
+    """But a rollback does."""
+    with Region(scripted(lambda spec: Outcome(boot=3), 80), pace=FAST) as region:
+        operator = created(tmp_path, region, "v2", "v3")
+        assert operator("deploy", "prod", "--release", "v2", "--yes").code == DONE
+        due(region, "shop-prod")
+        name = region.group().name
+        way_out = f"`aws autoscaling cancel-instance-refresh --auto-scaling-group-name {name}`"
+        refused = operator("deploy", "prod", "--release", "v3", "--yes")
+        assert refused.code == FAILED and "cannot deploy to prod yet" in refused.stderr and way_out in refused.stderr, refused
+        assert operator.states() == ["good", "good"]
+        assert operator("plan", "prod", "--release", "v3").code == DONE
+        back = operator("rollback", "prod", "--yes")
+        assert back.code == DONE and runs(region) == ["v1", "v1"], (back, region.told())
+        region.poll(lambda: not region.group().refreshes[0].active, "the end of the refresh")
+        due(region, "shop-prod")
+        region.client("autoscaling").cancel_instance_refresh(AutoScalingGroupName=name)
+        assert ended(region) == "Cancelled"
+        assert operator("deploy", "prod", "--release", "v3", "--yes").code == DONE
+        region.in_service(2)
+        assert runs(region) == ["v3", "v3"]
 
 
 def test_an_update_goes_first(tmp_path):

@@ -197,7 +197,7 @@ def test_a_balancer_serves_tls_and_redirects():
     web = template("web")["Resources"]
     assert web["Https"]["Properties"]["SslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
     (_, redirect, forward) = web["Http"]["Properties"]["DefaultActions"][0]["Fn::If"]
-    assert redirect["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
+    assert redirect["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_302"}
     assert forward["Type"] == "forward"
     assert (web["Https"]["Condition"], web["Http"]["Condition"]) == ("HasTls", "Balanced")
 

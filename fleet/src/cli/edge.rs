@@ -15,7 +15,7 @@ pub(super) use self::desk::EdgeDesk;
 use super::consent::Consent;
 use super::output::{self, talk};
 use crate::aws::stacks::{Guard, Order, Stacks as _};
-use crate::conduct::at_rest;
+use crate::conduct::{at_rest, failure_of};
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::slot::Slot;
 use crate::deployment::swap::way_out;
@@ -23,7 +23,6 @@ use crate::deployment::terms::Watch;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::{self, EdgeStack, POLICY};
-use crate::story::plain;
 
 /// Create an edge, or update it to what fleet.yaml says
 ///
@@ -107,7 +106,7 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
         ));
     }
     let mut changes: Vec<String> = planned.differing(standing).iter().map(change).collect();
-    if desk.stacks.template(&stack).await?.trim_end() != planned.body.trim_end() {
+    if !planned.is_template(&desk.stacks.template(&stack).await?) {
         changes.push("the template".to_owned());
     }
     let account = match changes.is_empty() {
@@ -126,21 +125,40 @@ async fn update(desk: &EdgeDesk, consent: Consent, standing: &Standing) -> Resul
         talk(&format!("the edge {} already matches fleet.yaml: nothing to change", desk.name()));
         return Ok("unchanged");
     }
-    consent.ask(&format!("change {stack}: {}", changes.join(", ")))?;
-    if !is_guarded {
-        guard(desk, protect).await?;
+    if consent.ask(&format!("change {stack}: {}", changes.join(", ")))? {
+        unchanged_since(desk, standing).await?;
     }
-    let Some(account) = account else { return Ok("updated") };
-    let token = token("update");
-    let (parameters, kept) = planned.update(standing);
-    let tags = standing.tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
-    let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let order = Order { parameters, kept, tags, ..order(&stack, &token, &planned, &account.service_role) };
-    if desk.stacks.update(&order).await? {
-        ended(desk, &token, "UPDATE_COMPLETE").await?;
+    // An update that fails leaves it protected.
+    if protect && !is_guarded {
+        guard(desk, true).await?;
+    }
+    if let Some(account) = &account {
+        let token = token("update");
+        let (parameters, kept) = planned.update(standing);
+        let tags = standing.tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
+        let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let order = Order { parameters, kept, tags, ..order(&stack, &token, &planned, &account.service_role) };
+        if desk.stacks.update(&order).await? {
+            ended(desk, &token, "UPDATE_COMPLETE").await?;
+        }
+    }
+    if !protect && !is_guarded {
+        guard(desk, false).await?;
     }
     talk(&format!("the edge {} now matches fleet.yaml", desk.name()));
     Ok("updated")
+}
+
+/// Looks at the stack again after a question, which may have been open for long: a swap may have changed the weights.
+async fn unchanged_since(desk: &EdgeDesk, then: &Standing) -> Result<(), Failure> {
+    let now = desk.standing().await?.ok_or_else(|| desk.not_there())?;
+    sound(desk, &now)?;
+    if (&now.token, &now.parameters) == (&then.token, &then.parameters) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Failed, format!("the edge {} was not changed", desk.name()))
+        .why("another operation has changed it in the meantime")
+        .hint("run the same command again to plan for the present state"))
 }
 
 /// Turns the stack's protection from deletion on or off.
@@ -184,11 +202,7 @@ async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure
     };
     let why = match desk.stacks.events(&stack, jiff::Timestamp::UNIX_EPOCH).await {
         Ok(events) => {
-            let mut own = events.iter().filter(|event| event.token.as_deref() == Some(token));
-            match own.find(|event| event.status.ends_with("_FAILED") && event.resource != stack) {
-                Some(event) => format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())),
-                None => "another operation is changing it".to_owned(),
-            }
+            failure_of(&events, token, &stack).unwrap_or_else(|| "another operation is changing it".to_owned())
         }
         Err(failure) => format!("its events could not be read: {}", failure.sentence()),
     };

@@ -169,13 +169,18 @@ impl<'a> Errand<'a> {
         let changed = standing.map(|standing| source.changed(standing, &wanted));
         goal.policy = in_place::fitting(operator, goal.policy, (changed.as_deref(), source.obstacle()), asked.kind, asked.policy)?;
         if let Some(standing) = standing.filter(|_| changed.as_ref().is_some_and(Vec::is_empty)) {
+            if let Some(consent) = asked.consent.filter(|_| self.unprotects(Some(standing))) {
+                consent.ask(&format!("end the protection of {} from deletion", operator.name()))?;
+            }
             return Ok(Beginning::Nothing(self.guard(standing).await?));
         }
         let terms = self.terms(&goal, asked.edit.as_ref());
         self.look(&goal, &terms, standing).await?;
         if let Some(consent) = asked.consent {
             let runs = standing.and_then(|standing| standing.parameter("Release"));
-            let was_asked = consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
+            let question = question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default());
+            let too = if self.unprotects(standing) { ", and end its protection from deletion" } else { "" };
+            let was_asked = consent.ask(&format!("{question}{too}"))?;
             if was_asked {
                 let now = Ground::of(operator).await?;
                 if !now.is_as(ground) {
@@ -235,6 +240,10 @@ impl<'a> Errand<'a> {
         let beginner = Beginner { by: caller.clone(), at: Timestamp::now(), attempt: "look".into() };
         let record = ahead::record(operator, ahead::number(standing), goal.clone(), beginner);
         ahead::spares_data(operator, stack, &Plan::of(operator.stack(), terms, &record), &record, standing).await
+    }
+
+    fn unprotects(&self, standing: Option<&Standing>) -> bool {
+        self.asked.kind == Kind::Deploy && standing.is_some_and(|standing| guards::end_protection(self.operator, standing))
     }
 
     async fn guard(&self, standing: &Standing) -> Result<Vec<String>, Failure> {

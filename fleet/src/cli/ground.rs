@@ -5,6 +5,7 @@ pub(super) mod applicant;
 pub(super) mod certificate;
 pub(super) mod kind;
 mod quotas;
+mod refresh;
 mod rights;
 mod room;
 pub(super) mod subnets;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use self::applicant::Applicant;
 use self::subnets::{Listed, unsuited};
-use super::operator::{ACCOUNT, Operator};
+use super::operator::Operator;
 use super::output::talk;
 use crate::aws::ec2::{self, Subnet};
 use crate::aws::images;
@@ -33,18 +34,7 @@ pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&St
         quotas::hold(operator, goal, standing),
         room::suffices(operator, standing)
     );
-    found.and(certificate).and(quotas).and(room).and(may_be_refreshed(operator, account))
-}
-
-/// CloudFormation creates a schedule after it has updated the group, so a role that may not is noticed late.
-fn may_be_refreshed(operator: &Operator, account: &Account) -> Result<(), Failure> {
-    match operator.environment().settings.refresh {
-        Some(_) if !account.has_schedules => {
-            Err(Failure::new(Exit::Failed, format!("cannot refresh {}: the stack {ACCOUNT} does not allow schedules yet", operator.name()))
-                .hint("update it with the template of this release, as docs/fleet/account.md shows, or remove `refresh` from fleet.yaml"))
-        }
-        _ => Ok(()),
-    }
+    found.and(certificate).and(quotas).and(room).and(refresh::is_allowed(operator, standing, account))
 }
 
 /// The same, and that the caller has the rights to deploy.
@@ -55,8 +45,12 @@ pub(super) async fn holds_for(
     standing: Option<&Standing>,
     (account, caller): (&Account, &str),
 ) -> Result<(), Failure> {
-    let (holds, rights) = tokio::join!(holds(operator, goal, standing, account), rights::suffice(operator, kind, account, caller));
-    holds.and(rights)
+    let (holds, rights, refreshes) = tokio::join!(
+        holds(operator, goal, standing, account),
+        rights::suffice(operator, kind, account, caller),
+        refresh::is_over(operator, standing)
+    );
+    holds.and(rights).and(refreshes)
 }
 
 /// The same before a rollback, which must not depend on an answer that AWS cannot give at the moment.

@@ -27,6 +27,11 @@ pub(super) async fn set(operator: &Operator, standing: &Standing) -> Result<Vec<
     Ok(told)
 }
 
+/// Whether `set` would end the protection from deletion, which users are asked about before.
+pub(super) fn end_protection(operator: &Operator, standing: &Standing) -> bool {
+    standing.is_protected && !operator.environment().settings.protect
+}
+
 /// Whether a stack policy says the same as ours, regardless of its layout.
 fn is_policy(has: Option<&str>) -> bool {
     let read = |text: &str| serde_json::from_str::<Json>(text).ok();

@@ -20,6 +20,6 @@ mod tests;
 pub(crate) use self::follow::{Conductor, Ended, Until};
 pub(crate) use self::listen::Witness;
 pub(crate) use self::order::Plan;
-pub(crate) use self::swap::{Health, Swapper, at_rest};
+pub(crate) use self::swap::{Health, Swapper, at_rest, failure_of};
 pub(crate) use self::tell::Tell;
 pub(crate) use self::terminate::{Terminate, Terminated};

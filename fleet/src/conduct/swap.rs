@@ -187,14 +187,19 @@ impl<O: Objects, S: Stacks, H: Health> Swapper<'_, O, S, H> {
 
     /// Returns the first failure of the swap's update.
     async fn why(&self, swap: &Swap) -> Result<String, Failure> {
-        let (token, events) = (swap.token(), self.events(swap).await?);
-        let mut own = events.iter().filter(|event| event.token.as_ref() == Some(&token));
-        let failed = own.find(|event| event.status.ends_with("_FAILED") && event.resource != self.stack);
-        Ok(match failed {
-            Some(event) => format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())),
-            None => "another operator has set other weights".to_owned(),
-        })
+        let failed = failure_of(&self.events(swap).await?, &swap.token(), self.stack);
+        Ok(failed.unwrap_or_else(|| "another operator has set other weights".to_owned()))
     }
+}
+
+/// Returns the cause of the failure of an operation on a stack: the first resource that failed, or else the stack
+/// itself, whose reason usually only names resources.
+pub(crate) fn failure_of(events: &[Event], token: &str, stack: &str) -> Option<String> {
+    let own = || events.iter().filter(|event| event.token.as_deref() == Some(token));
+    let failed = own().find(|event| event.status.ends_with("_FAILED") && event.resource != stack);
+    let is_bad = |event: &&Event| event.status.ends_with("_FAILED") || event.status.contains("ROLLBACK");
+    let event = failed.or_else(|| own().filter(is_bad).find(|event| event.reason.is_some()))?;
+    Some(format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())))
 }
 
 /// Waits until an operation begun on a stack has ended. Returns `None` if the stack is gone by then. `is_seen`: whether
@@ -284,6 +289,28 @@ mod tests {
         let (_, result) = swapped(&[Outcome::GoesBack], "UPDATE_COMPLETE").await;
         let swap = result.unwrap().unwrap();
         assert_eq!((swap.state, swap.cause.as_deref()), (State::Failed, Some("Group: Received 1 FAILURE signal(s) out of 1")));
+    }
+
+    #[test]
+    fn a_stack_may_fail_without_its_resources() {
+        let event = |status: &str, resource: &str, reason: Option<&str>, token: &str| Event {
+            at: Timestamp::UNIX_EPOCH,
+            resource: resource.into(),
+            status: status.into(),
+            reason: reason.map(str::to_owned),
+            token: Some(token.into()),
+        };
+        let begins = event("UPDATE_IN_PROGRESS", "shop-edge-main", Some("User Initiated"), "own");
+        let refused = event("UPDATE_ROLLBACK_IN_PROGRESS", "shop-edge-main", Some("Export is in use"), "own");
+        let listener = event("UPDATE_FAILED", "Http", Some("no such certificate"), "own");
+        let other = event("UPDATE_FAILED", "Http", Some("throttled"), "other");
+        let said = |events: &[&Event]| {
+            let events: Vec<Event> = events.iter().map(|&event| event.clone()).collect();
+            failure_of(&events, "own", "shop-edge-main")
+        };
+        assert_eq!(said(&[&begins, &other, &refused]).as_deref(), Some("shop-edge-main: Export is in use"));
+        assert_eq!(said(&[&begins, &listener, &refused]).as_deref(), Some("Http: no such certificate"));
+        assert_eq!(said(&[&begins, &other]), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,6 +73,11 @@ pub(crate) fn edge(application: &str, edge: &Edge) -> EdgeStack {
 }
 
 impl EdgeStack {
+    /// Whether a template says the same as this one.
+    pub(crate) fn is_template(&self, text: &str) -> bool {
+        Template::of_edge().says(text)
+    }
+
     /// What an update changes: the name of the setting, its previous and its new value. What takes effect only at
     /// creation is not included.
     pub(crate) fn differing(&self, standing: &Standing) -> Vec<(String, Option<String>, String)> {
@@ -125,6 +130,13 @@ mod tests {
         let mut parameters = stack.parameters.clone();
         parameters.extend(WEIGHTS.iter().map(|name| ((*name).to_owned(), "50".to_owned())));
         Standing { parameters, ..Standing::default() }
+    }
+
+    #[test]
+    fn comments_do_not_make_another_template() {
+        let stack = EdgeStack { body: Template::of_edge().text, parameters: Parameters::new() };
+        assert!(stack.is_template(stack.body) && stack.is_template(&format!("# another comment\n{}\n", stack.body)));
+        assert!(!stack.is_template(&stack.body.replacen("HTTP_302", "HTTP_307", 1)) && !stack.is_template("") && !stack.is_template("{"));
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl Template {
         Self::read("edge.yaml", EDGE)
     }
 
+    /// Whether another text of a template says the same, regardless of comments and layout, which CloudFormation does not
+    /// count as a change.
+    pub(super) fn says(&self, other: &str) -> bool {
+        serde_yaml::from_str(other).is_ok_and(|other| plain(other) == self.root)
+    }
+
     fn read(name: &'static str, text: &'static str) -> Self {
         Self { name, text, root: plain(serde_yaml::from_str(text).expect("the templates are YAML")) }
     }
