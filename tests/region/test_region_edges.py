@@ -14,7 +14,7 @@ from harness.region.edged import STACK, Edged
 from harness.region.operated import witnesses
 from harness.region.small import FAST
 from harness.region.verbs import needs_binary
-from test_region_ground import BALANCERS, TARGET_GROUPS, imported
+from test_region_ground import BALANCERS, TARGET_GROUPS, imported, listens
 from test_region_rights import documented, run
 from test_region_room import SECURITY_GROUPS, STACKS
 
@@ -118,19 +118,13 @@ def test_tls_comes_and_goes(region, operator):
     """A port has one listener, and an update creates before it deletes."""
     operator.made("edge", "main", "--yes")
 
-    def listens() -> dict:
-        elb = region.client("elbv2")
-        (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
-        listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
-        return {one["Port"]: one["DefaultActions"][0]["Type"] for one in listeners}
-
-    assert listens() == {80: "forward"}
-    operator.describe(load_balancer={"certificate": imported(region)})
+    assert listens(region) == {80: ("forward", 3)}
+    operator.describe(load_balancer={"certificate": imported(region)}, stickiness="1h")
     operator.made("edge", "main", "--yes")
-    assert listens() == {80: "redirect", 443: "forward"}
+    assert listens(region) == {80: ("redirect", 0), 443: ("forward", 3)}
     operator.describe()
     operator.made("edge", "main", "--yes")
-    assert listens() == {80: "forward"}
+    assert listens(region) == {80: ("forward", 3)}
 
 
 def test_protection_is_part_of_what_is_asked(region, operator):

@@ -150,6 +150,29 @@ def test_a_certificate_that_cannot_be_taken_is_refused(tmp_path, region):
     assert "allow acm:DescribeCertificate" in noted.stderr, noted
 
 
+def listens(region) -> dict[int, tuple[str, int]]:
+    """By port, what the listener does, and how many rules it has."""
+    elb = region.client("elbv2")
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    rules = {one["Port"]: elb.describe_rules(ListenerArn=one["ListenerArn"])["Rules"] for one in listeners}
+    count = {port: len([rule for rule in rules[port] if not rule["IsDefault"]]) for port in rules}
+    return {one["Port"]: (one["DefaultActions"][0]["Type"], count[one["Port"]]) for one in listeners}
+
+
+def test_tls_comes_and_goes(tmp_path, region, operator):
+    plain = (tmp_path / "fleet.yaml").read_text()
+    assert listens(region) == {80: ("forward", 0)}
+    operator.write("fleet.yaml", f"{plain}    load_balancer: {{ certificate: '{imported(region)}' }}\n")
+    deployed = operator("deploy", "prod", "--release", "v1")
+    assert deployed.code == DONE, (deployed, region.told())
+    assert listens(region) == {80: ("redirect", 0), 443: ("forward", 0)}
+    operator.write("fleet.yaml", plain)
+    deployed = operator("deploy", "prod", "--release", "v1")
+    assert deployed.code == DONE, (deployed, region.told())
+    assert listens(region) == {80: ("forward", 0)}
+
+
 def test_a_certificate_of_another_region_changes_nothing(tmp_path, region, operator):
     plain, before = (tmp_path / "fleet.yaml").read_text(), operator.keys()
     arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"

@@ -26,6 +26,10 @@ MUTATIONS = {
         put({"Enabled": False}, *HTTP, "TargetGroupStickinessConfig"),
         edge.sessions_stay_with_slot_and_instance,
     ),
+    "sessions that a swap moves with TLS": (
+        drop("Resources", "Https", "Properties", "DefaultActions", 0, "ForwardConfig", "TargetGroupStickinessConfig", "Fn::If", 1, "DurationSeconds"),
+        edge.sessions_stay_with_slot_and_instance,
+    ),
     "sessions without an instance": (
         put("false", *TARGETS, "TargetGroupAttributes", 2, "Value"),
         edge.sessions_stay_with_slot_and_instance,

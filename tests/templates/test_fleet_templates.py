@@ -205,8 +205,11 @@ def test_a_balancer_serves_tls_and_redirects():
 @pytest.mark.parametrize("name", ["web", "edge"])
 def test_a_port_has_one_listener(name):
     """Another one is refused while the first is there, which it is until the end of an update."""
-    listeners = [one for one in template(name)["Resources"].values() if one["Type"] == "AWS::ElasticLoadBalancingV2::Listener"]
+    resources = template(name)["Resources"]
+    listeners = [one for one in resources.values() if one["Type"] == "AWS::ElasticLoadBalancingV2::Listener"]
     assert sorted(one["Properties"]["Port"] for one in listeners) == [80, 443]
+    # Where it redirects, what it redirects to is there.
+    assert resources["Http"]["Metadata"]["After"] == {"Fn::If": ["HasTls", {"Ref": "Https"}, ""]}
 
 
 def test_messages_that_always_fail_are_kept():

@@ -187,7 +187,7 @@ impl Instance {
         let of_target = self.target.as_ref().and_then(|target| target.why.clone());
         match state {
             State::Unhealthy => of_target.or_else(|| Some("its group considers it unhealthy and replaces it".to_owned())),
-            State::Unregistered => Some("it is not in the target group".to_owned()),
+            State::Unregistered => of_target.or_else(|| Some("it is not in the target group".to_owned())),
             // The state already says that it drains.
             _ if is_leaving => newest.filter(|activity| !activity.is_launch()).map(|activity| activity.why().to_owned()),
             _ => None,

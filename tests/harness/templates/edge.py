@@ -56,10 +56,12 @@ def sessions_stay_with_slot_and_instance(template: dict) -> list[str]:
                 wrong.append(f"{name} with {seconds} s: {given}")
             if enabled and given["stickiness.lb_cookie.duration_seconds"] != seconds:
                 wrong.append(f"{name} keeps clients for another time")
-        (action,) = chosen.resource("Http")["Properties"]["DefaultActions"]
-        sticky = action["ForwardConfig"]["TargetGroupStickinessConfig"]
-        if sticky != ({"Enabled": True, "DurationSeconds": seconds} if enabled else {"Enabled": False}):
-            wrong.append(f"with {seconds} s: {sticky}")
+        with_tls = Chosen(template, Stickiness=seconds, Certificate="arn:aws:acm:eu-central-1:123456789012:certificate/0")
+        for listener in (chosen.resource("Http"), with_tls.resource("Https")):
+            (action,) = listener["Properties"]["DefaultActions"]
+            sticky = action["ForwardConfig"]["TargetGroupStickinessConfig"]
+            if sticky != ({"Enabled": True, "DurationSeconds": seconds} if enabled else {"Enabled": False}):
+                wrong.append(f"with {seconds} s: {sticky}")
     return wrong
 
 

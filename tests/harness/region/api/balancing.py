@@ -4,7 +4,7 @@
 """
 
 from moto.elbv2.exceptions import DuplicateListenerError
-from moto.elbv2.models import ELBv2Backend, FakeListener, FakeListenerRule, FakeTargetGroup, elbv2_backends
+from moto.elbv2.models import ELBv2Backend, FakeAction, FakeListener, FakeListenerRule, FakeTargetGroup, elbv2_backends
 from moto.elbv2.responses import ELBV2Response
 
 from ..balancing.targets import targets_of
@@ -21,13 +21,17 @@ def corrections(engine) -> list[tuple]:
         """A listener of a template with weights fails in moto, which looks for `TargetGroupArn` alone."""
         return [dict(action) for action in properties["DefaultActions"]]
 
-    def create_listener(self, load_balancer_arn, protocol, port, *given, **named):
-        """moto looks for the port among ARNs, and so refuses nothing:
+    def create_listener(self, load_balancer_arn, protocol, port, ssl_policy, certificate, actions, *given, **named):
+        """moto looks for the port among ARNs, and so refuses nothing. The call is idempotent: with the settings of the
+        listener that has the port, it succeeds.
         <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html>"""
         there = self.load_balancers[load_balancer_arn].listeners.values()
-        if str(port) in [str(one.port) for one in there]:
-            raise DuplicateListenerError()
-        return create(self, load_balancer_arn, protocol, port, *given, **named)
+        for one in [one for one in there if str(one.port) == str(port)]:
+            settings = (one.protocol, one.ssl_policy, one.certificate, [action.data for action in one.default_actions])
+            if settings != ((protocol or "").upper(), ssl_policy, certificate, [FakeAction(one).data for one in actions]):
+                raise DuplicateListenerError()
+            return one
+        return create(self, load_balancer_arn, protocol, port, ssl_policy, certificate, actions, *given, **named)
 
     return [
         (ELBv2Backend, "convert_and_validate_properties", actions),

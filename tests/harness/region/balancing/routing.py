@@ -5,7 +5,7 @@ addresses of clients; rules count in the order of their priority. Sources:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html>,
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>. A group with weight and
 without targets answers 503. How long a cookie is valid is shortened by the region's pace, as a deregistration delay is. Not
-here: TLS (a listener with HTTPS is not opened), stickiness by a cookie of the application, authentication.
+here: TLS (a listener with HTTPS is not opened, but its targets are checked), stickiness by a cookie of the application, authentication.
 """
 
 import contextlib
@@ -92,10 +92,9 @@ class Balancer:
         for balancer in engine.elb.load_balancers.values():
             address = engine.network.balancer_address(balancer.arn)
             for listener in balancer.listeners.values():
-                if listener.protocol != "HTTP":
-                    continue
-                rules = sorted(listener.rules.values(), key=priority)
-                found[f"{address}:{listener.port}"] = [self.rule(rule, used) for rule in rules]
+                rules = [self.rule(rule, used) for rule in sorted(listener.rules.values(), key=priority)]
+                if listener.protocol == "HTTP":
+                    found[f"{address}:{listener.port}"] = rules
         self.in_use = used
         return found
 

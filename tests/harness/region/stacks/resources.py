@@ -30,6 +30,9 @@ ATTRIBUTES: dict[type, dict[str, Callable]] = {
     },
 }
 
+# Properties whose change replaces a resource although moto would change it.
+REPLACING = {"AWS::ElasticLoadBalancingV2::ListenerRule": {"ListenerArn"}}
+
 # Types that the region makes itself, from a name and properties.
 OWN = {ALARM: StackAlarm, DATABASE: StackDatabase, SECRET: StackSecret}
 
@@ -128,8 +131,13 @@ class Resource:
         return {**self.properties, "Tags": [*self.properties.get("Tags", []), *every]}
 
     def change(self, stack, properties: dict) -> None:
-        """Everything but groups."""
-        self.properties = properties
+        """Everything but groups. What replaces another is made before that one is removed, which CloudFormation does at the
+        end of the update."""
+        former, self.properties = self.properties, properties
+        if any(former.get(name) != properties.get(name) for name in REPLACING.get(self.type, ())):
+            old = self.physical
+            self.make(None, stack)
+            return self.known.delete_from_cloudformation_json(old, {"Properties": former}, ACCOUNT, REGION)
         if hasattr(self.model, "put"):
             return self.model.put(properties)
         if self.type in OWN or isinstance(self.model, Kept) or self.known is None:
