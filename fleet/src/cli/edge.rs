@@ -201,9 +201,7 @@ async fn ended(desk: &EdgeDesk, token: &str, wanted: &str) -> Result<(), Failure
         return Err(failure.hint("run the same command again to create it"));
     };
     let why = match desk.stacks.events(&stack, jiff::Timestamp::UNIX_EPOCH).await {
-        Ok(events) => {
-            failure_of(&events, token, &stack).unwrap_or_else(|| "another operation is changing it".to_owned())
-        }
+        Ok(events) => failure_of(&events, token, &stack).unwrap_or_else(|| "another operation is changing it".to_owned()),
         Err(failure) => format!("its events could not be read: {}", failure.sentence()),
     };
     let failure = Failure::new(Exit::Failed, format!("{stack} is in {}", standing.status)).why(why);

@@ -16,6 +16,7 @@ mod in_place;
 mod known;
 mod outcome;
 mod parameters;
+mod refreshed;
 mod refusal;
 mod secrets;
 mod standing_in;
@@ -82,6 +83,9 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     let whole = document.whole(&layers);
     site.mistakes.extend(collisions::find(&whole, &added));
     workers::check_queue(&whole, environment, &mut site);
+    if environment.settings.refresh.is_some() {
+        refreshed::check(&whole, &mut site);
+    }
     let obstacle = in_place::check(&whole, &mut site, environment.settings.deployment.policy());
     let chosen = Chosen::of(&template, &parameters, &known);
     if environment.is_sound {
