@@ -46,8 +46,8 @@ def kind(call: dict) -> tuple[str, str]:
 class Swept(Operator):
     """An environment of two instances that runs v1 or v2, and is deployed to from one to the other."""
 
-    def __init__(self, directory, region):
-        super().__init__(directory, region, prod={"deployment": {"policy": "rolling"}})
+    def __init__(self, directory, region, policy: str = "rolling"):
+        super().__init__(directory, region, prod={"deployment": {"policy": policy}})
         for release in ("v1", "v2"):
             self.release(release)
         created = self("create", "prod", "--release", "v1")
@@ -155,9 +155,10 @@ def test_what_passes_does_not_end_the_watch(tmp_path, region, what, times):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("policy", ["rolling", "all_at_once", "immutable"])
 @pytest.mark.parametrize("what", ["throttled", "expired"])
-def test_each_call_by_itself(tmp_path, region, what):
-    operator = Swept(tmp_path, region)
+def test_each_call_by_itself(tmp_path, region, what, policy):
+    operator = Swept(tmp_path, region, policy)
     calls, missed, ends = operator.whole("v1"), Counter(), Counter()
     for (service, operation), count in calls.items():
         for nth in range(count):
@@ -171,5 +172,5 @@ def test_each_call_by_itself(tmp_path, region, what):
                 ends[operator.goes_on(told).code] += 1
             missed[operation] += not operator.failed(since)
             region.recover()
-    print(f"{what}: {calls.total()} calls, ended {dict(ends)}, not made {dict(+missed)}")
+    print(f"{policy}, {what}: {calls.total()} calls, ended {dict(ends)}, not made {dict(+missed)}")
     assert missed.total() <= POLLED, missed

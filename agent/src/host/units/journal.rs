@@ -9,7 +9,7 @@ use super::invocation::invocation;
 const JOURNAL: Duration = Duration::from_secs(5);
 
 /// How long the journal may take to process what was printed before. It takes milliseconds unless the machine is busy.
-const TAKEN_IN: Duration = Duration::from_millis(300);
+const TAKEN_IN: Duration = Duration::from_secs(1);
 
 /// More entries than fit within any limit that callers use.
 const ENTRIES: &str = "20000";
@@ -56,8 +56,19 @@ impl Reading {
     }
 }
 
+/// Waits until the journal has what was printed before.
+///
+/// systemd-journald reads the output of programs with a delay, so the last lines of a program that has just died may
+/// not be in the journal yet. `--sync` returns once they are (journalctl(1)).
+async fn sync(commands: &dyn Commands) {
+    if let Err(error) = commands.run(&invocation(&["journalctl", "--sync"], TAKEN_IN), &mut |_| {}).await {
+        log::debug!("{error}");
+    }
+}
+
 /// The last lines of this boot's journal that match `which`.
 pub(super) async fn last_lines(commands: &dyn Commands, which: &[&str], lines: usize) -> Vec<String> {
+    sync(commands).await;
     let count = lines.to_string();
     let argv = [&["journalctl", "-b", "-o", "cat", "-n", count.as_str(), "--no-pager", "--quiet"], which].concat();
     let mut said = Vec::new();
@@ -80,13 +91,8 @@ pub(super) async fn last_lines(commands: &dyn Commands, which: &[&str], lines: u
 }
 
 /// Reads the journal of a unit in this boot, backwards.
-///
-/// systemd-journald reads the output of programs with a delay, so the last lines of a program that has just died may
-/// not be in the journal yet. `--sync` returns once they are (journalctl(1)).
 pub(super) async fn read(commands: &dyn Commands, unit: &str, most: usize, within: Duration) -> Log {
-    if let Err(error) = commands.run(&invocation(&["journalctl", "--sync"], TAKEN_IN), &mut |_| {}).await {
-        log::debug!("{error}");
-    }
+    sync(commands).await;
     let argv = ["journalctl", "-b", "-r", "-o", "short-iso-precise", "-n", ENTRIES, "--no-hostname", "--no-pager", "--quiet", "-u", unit];
     let mut reading = Reading::new(most);
     let ended = commands.run(&invocation(&argv, within), &mut |line| reading.push(line)).await;
