@@ -17,9 +17,11 @@ impl Groups {
         let answer = self.scaling.describe_instance_refreshes().auto_scaling_group_name(group).send().await;
         let answer = answer.map_err(|error| trouble::of(&error).failure(&call))?;
         let one = |one: &InstanceRefresh| {
+            let ended = one.end_time().and_then(of_aws);
             Some(Refresh {
-                at: one.start_time().and_then(of_aws)?,
-                ended: one.end_time().and_then(of_aws),
+                // One that is pending may not have started yet.
+                at: one.start_time().and_then(of_aws).or(ended.is_none().then(Timestamp::now))?,
+                ended,
                 status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
                 reason: one.status_reason().map(str::to_owned),
             })

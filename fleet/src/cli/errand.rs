@@ -169,10 +169,7 @@ impl<'a> Errand<'a> {
         let changed = standing.map(|standing| source.changed(standing, &wanted));
         goal.policy = in_place::fitting(operator, goal.policy, (changed.as_deref(), source.obstacle()), asked.kind, asked.policy)?;
         if let Some(standing) = standing.filter(|_| changed.as_ref().is_some_and(Vec::is_empty)) {
-            if let Some(consent) = asked.consent.filter(|_| self.unprotects(Some(standing))) {
-                consent.ask(&format!("end the protection of {} from deletion", operator.name()))?;
-            }
-            return Ok(Beginning::Nothing(self.guard(standing).await?));
+            return self.nothing(ground, standing).await.map(Beginning::Nothing);
         }
         let terms = self.terms(&goal, asked.edit.as_ref());
         self.look(&goal, &terms, standing).await?;
@@ -182,10 +179,9 @@ impl<'a> Errand<'a> {
             let too = if self.unprotects(standing) { ", and end its protection from deletion" } else { "" };
             let was_asked = consent.ask(&format!("{question}{too}"))?;
             if was_asked {
-                let now = Ground::of(operator).await?;
-                if !now.is_as(ground) {
-                    return Err(overtaken(operator, now.newest.as_ref()));
-                }
+                self.is_still(ground).await?;
+                // A refresh changes neither records nor the stack.
+                self.spare_refresh(standing).await?;
             }
         }
         asked.edit.as_ref().map_or(Ok(()), Edit::make)?;
@@ -195,6 +191,34 @@ impl<'a> Errand<'a> {
             edit.take_back()?;
         }
         begun
+    }
+
+    /// Sets what guards the stack if nothing else is to change. Returns a sentence for each change.
+    async fn nothing(&self, ground: &Ground, standing: &Standing) -> Result<Vec<String>, Failure> {
+        let unprotects = self.unprotects(Some(standing));
+        if let Some(consent) = self.asked.consent.filter(|_| unprotects)
+            && consent.ask(&format!("end the protection of {} from deletion", self.operator.name()))?
+        {
+            self.is_still(ground).await?;
+        }
+        let mut told = self.guard(standing).await?;
+        if unprotects {
+            told.push(guards::end_protection(self.operator).await?);
+        }
+        Ok(told)
+    }
+
+    /// Looks at records and stack again, after a question.
+    async fn is_still(&self, then: &Ground) -> Result<(), Failure> {
+        let now = Ground::of(self.operator).await?;
+        if now.is_as(then) { Ok(()) } else { Err(overtaken(self.operator, now.newest.as_ref())) }
+    }
+
+    async fn spare_refresh(&self, standing: Option<&Standing>) -> Result<(), Failure> {
+        match self.asked.kind {
+            Kind::Deploy => ground::refresh::is_over(self.operator, standing).await,
+            Kind::Create | Kind::Rollback => Ok(()),
+        }
     }
 
     async fn goal(&self) -> Result<Goal, Failure> {
@@ -228,7 +252,7 @@ impl<'a> Errand<'a> {
                 self.spare_data(goal, terms, standing).await
             }
             // A rollback must not depend on more of AWS than it needs; the stack policy protects data as well.
-            Kind::Rollback => ground::holds_again(operator, goal).await,
+            Kind::Rollback => ground::holds_again(operator, goal, standing).await,
         }
     }
 
@@ -243,7 +267,7 @@ impl<'a> Errand<'a> {
     }
 
     fn unprotects(&self, standing: Option<&Standing>) -> bool {
-        self.asked.kind == Kind::Deploy && standing.is_some_and(|standing| guards::end_protection(self.operator, standing))
+        self.asked.kind == Kind::Deploy && standing.is_some_and(|standing| guards::ends_protection(self.operator, standing))
     }
 
     async fn guard(&self, standing: &Standing) -> Result<Vec<String>, Failure> {
@@ -276,6 +300,9 @@ impl<'a> Errand<'a> {
             Begun::Taken(kept) => return Ok(Beginning::Taken(Box::new(kept))),
             Begun::Overtaken(kept) => return Err(overtaken(operator, Some(&kept))),
         };
+        if self.unprotects(ground.standing.as_ref()) {
+            guards::end_protection(operator).await?;
+        }
         // Since the check, the environment may have been frozen, or another operator may have continued the deployment.
         if asked.kind != Kind::Rollback
             && let Err(failure) = freeze::refuse(operator).await

@@ -5,7 +5,7 @@ pub(super) mod applicant;
 pub(super) mod certificate;
 pub(super) mod kind;
 mod quotas;
-mod refresh;
+pub(super) mod refresh;
 mod rights;
 mod room;
 pub(super) mod subnets;
@@ -54,7 +54,8 @@ pub(super) async fn holds_for(
 }
 
 /// The same before a rollback, which must not depend on an answer that AWS cannot give at the moment.
-pub(super) async fn holds_again(operator: &Operator, goal: &Goal) -> Result<(), Failure> {
+pub(super) async fn holds_again(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
+    refresh::note(operator, standing).await;
     // The network and the certificate stay as they are.
     match images::fits(&operator.aws, &goal.image, None).await {
         Err(failure) if failure.exit == Exit::Document => Err(failure.hint(format!(

@@ -8,7 +8,8 @@ use crate::deployment::course::Standing;
 use crate::failure::Failure;
 use crate::stack::POLICY;
 
-/// Sets both to what fleet.yaml and the templates say, if the stack differs. Returns a sentence for each change.
+/// Sets both to what fleet.yaml and the templates say, if the stack differs, except that protection stays. Returns a
+/// sentence for each change.
 pub(super) async fn set(operator: &Operator, standing: &Standing) -> Result<Vec<String>, Failure> {
     let (name, stack, wanted) = (operator.name(), operator.stack(), operator.environment().settings.protect);
     let mut told = Vec::new();
@@ -16,20 +17,25 @@ pub(super) async fn set(operator: &Operator, standing: &Standing) -> Result<Vec<
         operator.stacks.set_policy(&stack, POLICY).await?;
         told.push(format!("the stack policy of {stack} was restored: it keeps updates from replacing or deleting data"));
     }
-    if standing.is_protected != wanted {
-        operator.stacks.protect(&stack, wanted).await?;
-        told.push(match wanted {
-            true => format!("{name} is now protected from deletion"),
-            false => format!("{name} is no longer protected from deletion"),
-        });
+    if wanted && !standing.is_protected {
+        operator.stacks.protect(&stack, true).await?;
+        told.push(format!("{name} is now protected from deletion"));
     }
     told.iter().for_each(|sentence| talk(sentence));
     Ok(told)
 }
 
-/// Whether `set` would end the protection from deletion, which users are asked about before.
-pub(super) fn end_protection(operator: &Operator, standing: &Standing) -> bool {
+/// Whether the protection from deletion is to end, which users are asked about before.
+pub(super) fn ends_protection(operator: &Operator, standing: &Standing) -> bool {
     standing.is_protected && !operator.environment().settings.protect
+}
+
+/// Ends the protection from deletion, and returns a sentence about it.
+pub(super) async fn end_protection(operator: &Operator) -> Result<String, Failure> {
+    operator.stacks.protect(&operator.stack(), false).await?;
+    let told = format!("{} is no longer protected from deletion", operator.name());
+    talk(&told);
+    Ok(told)
 }
 
 /// Whether a stack policy says the same as ours, regardless of its layout.

@@ -12,7 +12,7 @@ use super::ground;
 use super::operator::Operator;
 use super::output::{self, data, talk};
 use super::source::Source;
-use super::{alarms, carry, freeze, in_place};
+use super::{alarms, carry, freeze, guards, in_place};
 use crate::aws::alarms::named;
 use crate::aws::records::Kept;
 use crate::aws::releases;
@@ -65,6 +65,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let number = can_be_planned(&operator, standing.as_ref()).await?;
     let goal = goal(&operator, args, (&source, stack), standing.as_ref(), in_force.as_ref()).await?;
     freeze::note_refusal(&operator).await;
+    ground::refresh::note(&operator, standing.as_ref()).await;
+    if standing.as_ref().is_some_and(|standing| guards::ends_protection(&operator, standing)) {
+        talk(&format!("note: `deploy` would end the protection of {} from deletion", operator.name()));
+    }
     ground::holds(&operator, &goal, standing.as_ref(), &account).await?;
     let (foreseen, refusal) = match &standing {
         Some(standing) => next(&operator, (&source, stack, &account), (number, goal, began), standing, in_force.as_ref()).await?,

@@ -16,7 +16,7 @@ use crate::deployment::swap::{Next, Swap, way_out};
 use crate::deployment::terms::Watch;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::{Event, plain};
+use crate::story::{BY_SOMEBODY, Event, plain};
 
 /// Polling interval of the stack.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -199,6 +199,9 @@ pub(crate) fn failure_of(events: &[Event], token: &str, stack: &str) -> Option<S
     let failed = own().find(|event| event.status.ends_with("_FAILED") && event.resource != stack);
     let is_bad = |event: &&Event| event.status.ends_with("_FAILED") || event.status.contains("ROLLBACK");
     let event = failed.or_else(|| own().filter(is_bad).find(|event| event.reason.is_some()))?;
+    if event.reason.as_deref() == Some(BY_SOMEBODY) {
+        return Some("the update was canceled".to_owned());
+    }
     Some(format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())))
 }
 
@@ -311,6 +314,8 @@ mod tests {
         assert_eq!(said(&[&begins, &other, &refused]).as_deref(), Some("shop-edge-main: Export is in use"));
         assert_eq!(said(&[&begins, &listener, &refused]).as_deref(), Some("Http: no such certificate"));
         assert_eq!(said(&[&begins, &other]), None);
+        let canceled = event("UPDATE_ROLLBACK_IN_PROGRESS", "shop-edge-main", Some("User Initiated"), "own");
+        assert_eq!(said(&[&begins, &canceled]).as_deref(), Some("the update was canceled"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,4 +27,4 @@ pub(crate) use self::health::{Alarm, Color, Health, Limits, Status, View, health
 pub(crate) use self::instance::{Instance, Part, Seen, Target};
 pub(crate) use self::spent::known;
 pub(crate) use self::tale::{Line, tale};
-pub(crate) use self::words::{is_bad, plain, sentence};
+pub(crate) use self::words::{BY_SOMEBODY, is_bad, plain, sentence};

@@ -13,7 +13,7 @@ const FOLLOWING: [&str; 4] =
     ["Resource update cancelled", "Resource creation cancelled", "The following resource(s) failed", "Rollback requested by user"];
 
 /// CloudFormation's reason for each operation that begins, and for a rollback if the update was canceled.
-pub(super) const BY_SOMEBODY: &str = "User Initiated";
+pub(crate) const BY_SOMEBODY: &str = "User Initiated";
 
 /// Reasons that add nothing to the status.
 const EMPTY: [&str; 3] = [BY_SOMEBODY, "Resource creation Initiated", "Eventual consistency check initiated"];

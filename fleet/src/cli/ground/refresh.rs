@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::advice::advised;
 use crate::cli::operator::{ACCOUNT, Operator};
+use crate::cli::output::talk;
 use crate::deployment::course::Standing;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,11 +26,18 @@ pub(super) fn is_allowed(operator: &Operator, standing: Option<&Standing>, accou
 /// Refuses to deploy while an instance refresh is under way. A rolling update suspends it, but not the instance that it
 /// has just launched: with the boot of that one, which runs the present release, CloudFormation would count a signal
 /// too many, and go on before the new release serves.
-pub(super) async fn is_over(operator: &Operator, standing: Option<&Standing>) -> Result<(), Failure> {
+pub(in crate::cli) async fn is_over(operator: &Operator, standing: Option<&Standing>) -> Result<(), Failure> {
     let Some(group) = standing.and_then(|standing| standing.output("Group")) else { return Ok(()) };
     let asked = operator.groups.refreshes(group, Timestamp::now());
     let found = advised("whether an instance refresh is under way is not known", asked).await?;
     found.and_then(|found| found.into_iter().find(|one| one.ended.is_none())).map_or(Ok(()), |one| Err(busy(operator.name(), group, &one)))
+}
+
+/// Notes an instance refresh that is under way, which does not stop the command.
+pub(in crate::cli) async fn note(operator: &Operator, standing: Option<&Standing>) {
+    if let Err(failure) = is_over(operator, standing).await {
+        talk(&format!("note: {failure}"));
+    }
 }
 
 fn busy(name: &str, group: &str, refresh: &Refresh) -> Failure {
