@@ -14,6 +14,7 @@ mod grace;
 mod graph;
 mod line_breaks;
 mod longest;
+mod meant;
 mod names;
 mod paths;
 mod phases;
