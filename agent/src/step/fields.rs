@@ -41,7 +41,7 @@ impl std::str::FromStr for TimeLimit {
     fn from_str(text: &str) -> Result<Self, Objection> {
         let refuse = |why: &str, hint: &str| Objection::new(format!("`{text}` is {why}"), hint);
         let unreadable = || refuse("not a duration", "write a number and its unit, as in 90s, 20m or 1h30m");
-        let too_short = || refuse("too short", "write a duration of more than 0, as in 1s, or leave the field out");
+        let too_short = || refuse("too short", "write a duration of more than 0, as in 1s, or leave it out");
         let too_long = || refuse("too long", "write a duration of at most 365d");
         // jiff does not parse days, which are not all equally long on the wall clock.
         let (days, rest) = match text.split_once('d') {
