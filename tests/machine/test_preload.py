@@ -182,7 +182,7 @@ def test_holes_are_not_read(volume):
     assert result.code == DONE, result
     done = volume.done()
     assert done["files"] == 4 and MIB <= done["bytes"] < 2 * MIB, done
-    assert [warning for warning in result.report["warnings"] if "nothing at link" in warning]
+    assert [warning for warning in result.report["warnings"] if "link matches no file" in warning]
 
 
 def test_what_is_not_there_is_a_warning(volume):
@@ -190,8 +190,8 @@ def test_what_is_not_there_is_a_warning(volume):
     assert result.code == DONE, result
     assert result.report["outcome"] == "done"
     assert [warning.split(": ")[1].split(" below")[0] for warning in result.report["warnings"]] == [
-        "there is nothing at gone",
-        "there is nothing at gone/*.idx",
+        "gone matches no file",
+        "gone/*.idx matches no file",
     ]
     assert volume.done()["files"] == 2
 

@@ -22,6 +22,7 @@ pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
 pub(crate) mod metadata;
+pub(crate) mod names;
 pub(crate) mod rds;
 pub(crate) mod s3;
 pub(crate) mod secrets_manager;

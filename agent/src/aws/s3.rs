@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::aws::client::error::{AwsError, Service};
+use crate::aws::names;
 use crate::digest::Sha256;
 use crate::failure::Objection;
 
@@ -61,12 +62,12 @@ impl Source {
             let Some((bucket, key)) = rest.split_once('/').filter(|(_, key)| !key.is_empty()) else {
                 return wrong(&format!("`{text}` does not name a key in its bucket"));
             };
-            let letters = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-            if !letters || !(3..=63).contains(&bucket.len()) || bucket.starts_with(['.', '-']) {
-                return wrong(&format!("`{bucket}` is not the name of a bucket"));
+            if let Some(objection) = names::bucket(bucket) {
+                return Err(objection);
             }
             if key.split('/').any(|part| matches!(part, "." | "..")) {
-                return wrong("HTTP cannot request a key with `.` or `..` between slashes");
+                let why = "HTTP cannot request a key with `.` or `..` between slashes";
+                return Err(Objection::new(why, "name the object by a key without them"));
             }
             return Ok(Self::S3 { bucket: bucket.into(), key: key.into(), version_id: None });
         }
@@ -123,7 +124,7 @@ impl Prefix {
             return Err(wrong(format!("`{}` is not a prefix in S3", without_query(text))));
         }
         // With a key appended, it must be a valid location of an object.
-        match Source::parse(&format!("{text}key")).map_err(|objection| wrong(objection.message))? {
+        match Source::parse(&format!("{text}key"))? {
             Source::S3 { bucket, key, .. } => Ok(Self { bucket, prefix: key[..key.len() - "key".len()].to_owned() }),
             Source::Https(_) => Err(wrong("it is not a prefix in S3".into())),
         }

@@ -31,6 +31,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::output::{note, talk, written};
 use crate::exit::Exit;
+use crate::failure::nearest;
 use crate::host::environment::{self, Environment};
 use crate::host::outlet;
 
@@ -179,7 +180,9 @@ fn parsed() -> Result<Cli, Exit> {
 }
 
 /// Commands of other tools, each with the command of ingot that corresponds to it.
-const ELSEWHERE: [(&str, &str); 18] = [
+const ELSEWHERE: [(&str, &str); 24] = [
+    ("rehearse", "dry-run"),
+    ("try", "dry-run"),
     ("plan", "dry-run"),
     ("render", "dry-run"),
     ("preview", "dry-run"),
@@ -189,22 +192,35 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("verify", "check"),
     ("lint", "check"),
     ("test", "check"),
+    ("doctor", "check"),
     ("apply", "boot"),
     ("run", "boot"),
     ("start", "boot"),
     ("up", "boot"),
+    ("log", "status"),
     ("logs", "status"),
+    ("info", "status"),
     ("report", "status"),
     ("timeline", "analyze"),
     ("config", "show"),
     ("clean", "seal"),
+    ("bake", "seal"),
 ];
 
-/// Suggests the command of ingot for one of another tool, and the option by which `boot` takes its document.
+/// Words that are no command but part of one.
+const FORMS: [(&str, &str); 2] = [("scrub", "ingot seal --scrub"), ("version", "ingot --version")];
+
+/// Suggests the command of ingot for one of another tool, or else the nearest one, and the option by which `boot` takes
+/// its document. clap orders its own suggestions by another measure, and has none after `help`.
 fn suggest(error: &mut clap::Error) {
+    let write = |what: &str| ContextValue::StyledStrs(vec![format!("write `{what}`").into()]);
     if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) {
-        if let Some((_, command)) = ELSEWHERE.iter().find(|(word, _)| word == given) {
-            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*command).to_owned()]));
+        let given = given.clone();
+        error.remove(ContextKind::SuggestedSubcommand);
+        if let Some((_, form)) = FORMS.iter().find(|(word, _)| *word == given) {
+            error.insert(ContextKind::Suggested, write(form));
+        } else if let Some(command) = command_meant(&given) {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![command]));
         }
         return;
     }
@@ -212,11 +228,30 @@ fn suggest(error: &mut clap::Error) {
     let is_of_boot = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("ingot boot "));
     if given.starts_with('-') && error.kind() == ErrorKind::UnknownArgument {
         // clap suggests how to pass it as a document, which is never what was meant.
+        let (is_of_ingot, word) = (is_before_command(error), given.trim_start_matches('-').to_owned());
         error.remove(ContextKind::Suggested);
+        if let Some(command) = Cli::command().get_subcommands().find(|command| is_of_ingot && command.get_name() == word) {
+            error.insert(ContextKind::Suggested, write(&format!("ingot {}", command.get_name())));
+        }
     } else if is_of_boot && error.kind() == ErrorKind::UnknownArgument {
         let hint = format!("write `--user-data {given}`");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
+}
+
+/// The command that a word is meant as.
+fn command_meant(word: &str) -> Option<String> {
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == word).map(|(_, command)| (*command).to_owned());
+    elsewhere.or_else(|| {
+        let command = Cli::command();
+        let known = command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+        nearest(word, known).map(str::to_owned)
+    })
+}
+
+/// Whether an unknown argument comes before any command.
+fn is_before_command(error: &clap::Error) -> bool {
+    error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("<COMMAND>"))
 }
 
 /// Makes a panic print a message and exit with its own code. The panic's payload is not

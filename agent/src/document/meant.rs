@@ -50,7 +50,7 @@ const ELSEWHERE: [(&str, &str, &str); 50] = [
     ("fstype", "type", ""),
     ("source", "device", ""),
     ("url", "http", ""),
-    ("port", "tcp", "write `tcp: \"127.0.0.1:PORT\"`"),
+    ("port", "tcp", "write `tcp: \"127.0.0.1:8080\"`, with its port"),
     ("command", "exec", ""),
     ("unit", "tcp", "leave out `ready`: without it, the unit must be active"),
     ("depends_on", "after", ""),

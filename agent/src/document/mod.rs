@@ -17,6 +17,7 @@ pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod source;
 pub(crate) mod tree;
+mod unindented;
 mod when;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::document::error::{Mistake, Sources};
 use crate::document::registry::{CLAIMS, COMMON, Common, Kind, VERSION};
 use crate::document::source::{Layers, Torn};
 use crate::document::tree::{Key, Node, Value};
+use crate::document::unindented::Entry;
 use crate::failure::Objection;
 use crate::sorting::Sort as _;
 use crate::step::{AnyStep, Companion, Order};
@@ -130,7 +132,9 @@ impl BootDocument {
             self.mistakes.push(Mistake::at(&merged.place, "`version` is missing", "add `version: 1` at the top"));
         }
         let Value::Map(entries) = merged.value else { return };
+        let mut above = unindented::Above::default();
         for (key, node) in entries {
+            let of = above.next(&key, &node);
             match key.name.as_str() {
                 "version" => self.read_version(&node),
                 "values" => match node.value {
@@ -143,7 +147,7 @@ impl BootDocument {
                     Some(kind) => self.read_kind(kind, &key, node),
                     None => {
                         let known: Vec<&str> = registry::top_level().collect();
-                        self.mistakes.push(key.unknown(&known));
+                        self.mistakes.push(unindented::section(&key, of, &known));
                     }
                 },
             }
@@ -179,9 +183,10 @@ impl BootDocument {
             Value::Null => return,
             _ => return self.expected_map(key, &node),
         };
-        for (key, node) in entries {
+        for Entry { key, node, is_reported } in unindented::fields(kind, entries, &mut self.mistakes) {
             let address = Address::new(kind.name, &key.name);
-            match self.read_item(kind, &key, &node) {
+            let item = if is_reported { None } else { self.read_item(kind, &key, &node) };
+            match item {
                 Some(item) => {
                     for Companion { address: companion, step, required } in item.step.companions(&key.name) {
                         let common = Common { required: Some(required), ..Common::default() };

@@ -154,7 +154,7 @@ impl Running {
             return Err(HostError::Path { operation: "start a program in", path: invocation.directory.clone(), source });
         }
         let start = || {
-            let program = invocation.argv.first().ok_or_else(|| io::Error::other("there is no program to run"))?;
+            let program = invocation.argv.first().ok_or_else(|| io::Error::other("no program is named"))?;
             let path = look_up(program.expose(), invocation)?;
             let (reader, writer) = io::pipe()?;
             let mut command = Command::new(path);

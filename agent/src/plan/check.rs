@@ -11,10 +11,10 @@ use crate::document::error::{Mistake, Sources};
 use crate::document::source::TemplateTexts;
 use crate::document::tree::{Node, Value};
 use crate::document::{Item, KINDS, template_of};
-use crate::failure::nearest;
 use crate::gather::Gather as _;
 use crate::plan::advice::Adviser;
 use crate::plan::filled::Known;
+use crate::plan::meant::{reference_meant, step_meant};
 use crate::plan::rendered::{Judge, Source};
 use crate::plan::values::Values;
 use crate::plan::wrong::{Spot, Wrong, in_facts, in_fields, in_values, left_out, spot};
@@ -188,6 +188,10 @@ impl<'a> Checker<'a> {
         for (target, place) in item.after.iter().flatten() {
             self.names(target, place, address, false);
         }
+        for program in item.step.programs().into_iter().filter(|program| program.raw().trim().is_empty()) {
+            let place = program.place().unwrap_or(&item.place);
+            self.mistakes.push(Mistake::at(place, "the name of this program is empty", "write the program first: [PROGRAM, ARGUMENT, …]"));
+        }
         for target in &shape.watches {
             self.names(target, &item.place, address, shape.needs_watched);
         }
@@ -295,7 +299,7 @@ impl<'a> Checker<'a> {
             let message = late.then(|| format!("{own} cannot wait for {target}, which comes after everything"));
             self.mistakes.extend(message.map(|message| Mistake::at(place, message, "remove it")));
         } else if !self.is_declared(target) && (is_needed || !self.not_due.contains(target)) {
-            let (hint, known) = self.nearest_address(target);
+            let (hint, known) = self.nearest_address(target, Some(own));
             let wrong = match self.not_due.contains(target) {
                 true => left_out(&format!("{own} needs {target}"), target),
                 false => {
@@ -310,12 +314,13 @@ impl<'a> Checker<'a> {
         self.items.contains_key(address) || self.broken.iter().any(|(broken, _)| broken == address)
     }
 
-    /// The hint for a step that does not exist, and whether it resembles an existing one.
-    fn nearest_address(&self, address: &Address) -> (String, bool) {
-        match nearest(address.as_str(), self.items.keys().map(Address::as_str)) {
-            Some(near) => (format!("did you mean {near}?"), true),
-            None => (format!("add {} to `{}:`", address.key(), address.kind()), false),
-        }
+    /// The hint for a step that does not exist, and whether it resembles an existing one; `own` cannot wait for itself
+    /// or for what comes after everything.
+    fn nearest_address(&self, address: &Address, own: Option<&Address>) -> (String, bool) {
+        let can_be_meant =
+            |(known, shape): &(&'a Address, &Shape<'_>)| own.is_none() || Some(*known) != own && shape.order != Order::AfterEverything;
+        let known: Vec<&str> = self.items.keys().zip(self.shapes.values()).filter(can_be_meant).map(|(known, _)| known.as_str()).collect();
+        step_meant(address, &known)
     }
 
     /// Checks that the target of a reference exists. `spot` is called only if it does not, because it searches the
@@ -327,13 +332,9 @@ impl<'a> Checker<'a> {
             root if KINDS.iter().any(|kind| kind.name == root) || self.items.keys().any(|address| address.kind() == root) => {
                 self.in_steps(reference)
             }
-            root => {
-                let roots = ["values", "instance"].into_iter().chain(KINDS.iter().map(|kind| kind.name));
-                let hint = match nearest(root, roots) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("write `values.{root}` and define it under `values:`, or begin with instance or secrets"),
-                };
-                Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
+            _ => {
+                let steps = self.items.keys().map(Address::as_str);
+                Some(Wrong::new(format!("`{reference}` refers to nothing"), reference_meant(reference, values.written(), steps)))
             }
         };
         self.mistakes.extend(wrong.map(|wrong| Wrong { may_come_later: wrong.may_come_later || self.is_torn, ..wrong }.at(spot())));
@@ -350,7 +351,7 @@ impl<'a> Checker<'a> {
                 if self.not_due.contains(&address) {
                     return left_out(&format!("`{reference}` does not exist"), &address);
                 }
-                let (hint, known) = self.nearest_address(&address);
+                let (hint, known) = self.nearest_address(&address, None);
                 Wrong {
                     message: format!("`{reference}` refers to nothing: the step {address} is not in the document"),
                     hint,

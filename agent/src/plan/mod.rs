@@ -14,6 +14,7 @@ mod grace;
 mod graph;
 mod line_breaks;
 mod longest;
+mod meant;
 mod names;
 mod paths;
 mod phases;
@@ -44,6 +45,7 @@ use crate::template::Template;
 use crate::text::Text;
 
 pub(crate) use filled::Known as KnownValues;
+pub(crate) use meant::fact_meant;
 pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::{Facts, Values};

@@ -1,5 +1,5 @@
-//! Paths at which a file conflicts with another step: something is mounted at the same path, or should be created below
-//! it.
+//! Paths at which a step conflicts with another: something is mounted where a file is, or should be created below it, or
+//! two bundles have one directory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,8 +10,9 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
 
-/// Adds a mistake for each step that creates something at or below the path of a file.
+/// Adds a mistake for each step that creates something at or below the path of a file, or where another bundle is.
 pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
+    bundles(items, shapes, mistakes);
     // Steps with a `when:` are left out, because they may exclude each other. The keys are sorted, which gives the same
     // order for strings and for paths.
     let due = |kind| of_kind(items, kind).filter(|(_, item)| item.when.is_none());
@@ -42,6 +43,20 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
             (None, None) => continue,
         };
         mistakes.push(Mistake::at(&item.place, message, "give one of the two another path"));
+    }
+}
+
+/// Two bundles in one directory would replace each other's current release.
+fn bundles(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
+    let mut taken: BTreeMap<&Path, &Address> = BTreeMap::new();
+    let steps = items.iter().zip(shapes.values()).filter(|((address, item), _)| address.kind() == "bundles" && item.when.is_none());
+    for ((address, item), shape) in steps {
+        let Some(path) = shape.paths.first() else { continue };
+        if let Some(other) = taken.insert(path.as_ref(), address) {
+            let message = format!("{other} is unpacked into the same directory, {}", path.display());
+            let place = item.written.as_ref().and_then(|node| node.get("into")).map_or(&item.place, |node| &node.place);
+            mistakes.push(Mistake::at(place, message, "give each bundle a directory of its own with `into:`"));
+        }
     }
 }
 

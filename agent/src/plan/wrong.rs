@@ -7,6 +7,7 @@ use crate::document::error::Mistake;
 use crate::document::scalar::Within;
 use crate::facts;
 use crate::failure::nearest;
+use crate::plan::meant::fact_meant;
 use crate::step::HasFields;
 use crate::template::{Template, descend};
 use crate::text::Place;
@@ -99,9 +100,10 @@ pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
     if known().any(|known| known == name) {
         return None;
     }
-    let hint = match nearest(name, known()) {
+    let hint = match fact_meant(name).or_else(|| nearest(name, known())) {
+        Some(facts::TAGS) => "name one tag, as in instance.tags.Name".to_owned(),
         Some(near) => format!("did you mean instance.{near}?"),
-        None => format!("known facts: {}", known().collect::<Vec<_>>().join(", ")),
+        None => format!("write one of the known facts: {}", known().collect::<Vec<_>>().join(", ")),
     };
     Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
 }

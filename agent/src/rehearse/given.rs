@@ -1,19 +1,22 @@
 //! What a dry run assumes: facts and outputs from `--facts` or of this instance, and
 //! [placeholders](stand_in) for the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use crate::address::{Address, CREDENTIALS};
 use crate::document::error::{DocumentError, Mistake, Sources};
+use crate::document::tree::Node;
 use crate::document::{KINDS, tree};
+use crate::facts::{FACTS, TAGS};
 use crate::failure::{Explanation, nearest};
-use crate::plan::Plan;
+use crate::plan::{Plan, fact_meant};
 use crate::redaction::Redactor;
 use crate::rehearse::stand_in;
 use crate::steps::secret;
 use crate::template::Need;
+use crate::text::Place;
 
 /// The facts of the instance.
 const INSTANCE: &str = "instance";
@@ -25,6 +28,8 @@ const SECRETS: &str = "secrets";
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     tree: Map<String, Value>,
+    /// Where the keys of the tree are, to three levels.
+    places: BTreeMap<Vec<String>, Place>,
     /// Lookups whose keys are only known once the values are.
     lookups: Vec<Need>,
 }
@@ -45,6 +50,8 @@ impl Given {
         if !mistakes.is_empty() {
             return Err(wrong(mistakes));
         }
+        let mut places = BTreeMap::new();
+        tree.iter().for_each(|tree| locate(tree, &[], &mut places));
         let tree = match tree.map(|tree| tree.to_json()) {
             Some(Value::Object(tree)) => tree,
             None | Some(Value::Null) => Map::new(),
@@ -63,7 +70,80 @@ impl Given {
                 return Err(wrong(vec![Mistake::of_a_file(format!("{name}: unknown key `{key}`"), Some(hint))]));
             }
         }
-        Ok(Self { tree, lookups: Vec::new() })
+        let given = Self { tree, places, lookups: Vec::new() };
+        let mistakes = given.wrong_facts();
+        if mistakes.is_empty() { Ok(given) } else { Err(wrong(mistakes)) }
+    }
+
+    /// Facts that no instance has.
+    fn wrong_facts(&self) -> Vec<Mistake> {
+        let known = || FACTS.iter().map(|(name, _)| *name).chain([TAGS]);
+        let mut mistakes = Vec::new();
+        for (kind, value) in &self.tree {
+            if !matches!(value, Value::Object(_) | Value::Null) {
+                mistakes.push(self.mistake(&[kind], format!("`{kind}` is not a map"), format!("write `{kind}: {{ NAME: … }}`")));
+            }
+        }
+        for name in self.tree.get(INSTANCE).and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+            if !known().any(|known| known == name) {
+                let meant = fact_meant(name).or_else(|| nearest(name, known()));
+                mistakes.push(self.unknown(&[INSTANCE, name], meant, &known().collect::<Vec<_>>()));
+            }
+        }
+        mistakes
+    }
+
+    /// Finds names that `plan` cannot refer to: outputs that a step does not have, and misspelled steps. Steps of other
+    /// documents may be given too.
+    ///
+    /// # Errors
+    ///
+    /// All of these mistakes.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<(), DocumentError> {
+        let mut mistakes = Vec::new();
+        for (kind, steps) in self.tree.iter().filter(|(kind, _)| *kind != INSTANCE) {
+            let of_kind = || plan.nodes.iter().filter(|node| node.address.kind() == kind);
+            let steps = steps.as_object().into_iter().flatten();
+            for (key, value) in steps.clone() {
+                let Some(node) = of_kind().find(|node| node.address.key() == key) else {
+                    let missing = of_kind().map(|node| node.address.key()).filter(|known| steps.clone().all(|(given, _)| given != known));
+                    let meant = nearest(key, missing);
+                    mistakes.extend(meant.map(|meant| self.unknown(&[kind, key], Some(meant), &[])));
+                    continue;
+                };
+                let Some(offers) = node.step.shape(key).offers else { continue };
+                match value {
+                    Value::Object(fields) => mistakes.extend(
+                        fields
+                            .keys()
+                            .filter(|field| !offers.contains(&field.as_str()))
+                            .map(|field| self.unknown(&[kind, key, field], nearest(field, offers.iter().copied()), offers)),
+                    ),
+                    _ => {
+                        let hint = format!("give its outputs, as in `{key}: {{ {}: … }}`", offers.first().unwrap_or(&"NAME"));
+                        mistakes.push(self.mistake(&[kind, key], format!("`{}` is not a map", node.address), hint));
+                    }
+                }
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(DocumentError::new(mistakes, Sources::new())) }
+    }
+
+    fn unknown(&self, path: &[&str], meant: Option<&str>, known: &[&str]) -> Mistake {
+        let hint = match meant {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "remove it: nothing can refer to it".to_owned(),
+            None => format!("expected one of: {}", known.join(", ")),
+        };
+        self.mistake(path, format!("unknown key `{}`", path.last().unwrap_or(&"")), hint)
+    }
+
+    fn mistake(&self, path: &[&str], message: String, hint: String) -> Mistake {
+        let path: Vec<String> = path.iter().map(|&segment| segment.to_owned()).collect();
+        match self.places.get(&path) {
+            Some(place) => Mistake::at(place, message, hint),
+            None => Mistake::of_a_file(message, Some(hint)),
+        }
     }
 
     /// Gives secrets the shape that the real ones would have: a text that is a JSON object becomes
@@ -127,10 +207,20 @@ impl Given {
     }
 }
 
+/// Collects the places of keys, to the depth of the fields of steps.
+fn locate(node: &Node, path: &[String], places: &mut BTreeMap<Vec<String>, Place>) {
+    let tree::Value::Map(entries) = &node.value else { return };
+    for (key, node) in entries {
+        let path = [path, &[key.name.clone()]].concat();
+        if path.len() < 3 {
+            locate(node, &path, places);
+        }
+        places.insert(path, key.place.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::document::BootDocument;
     use crate::document::source::Layers;
@@ -153,9 +243,42 @@ mod tests {
     /// Regression: `1.20` was read as `1.2`, and twenty digits as a float.
     #[test]
     fn numbers_keep_the_text_they_were_written_as() {
-        let given = Given::parse("facts.yaml", "instance: { account: 12345678901234567890, version: 1.20, mask: 0x10 }\n").unwrap();
+        let given = Given::parse("facts.yaml", "instance: { account: 12345678901234567890, type: 1.20, zone: 0x10 }\n").unwrap();
         let shown: Vec<String> = given.instance().as_object().unwrap().values().map(ToString::to_string).collect();
         assert_eq!(shown, ["12345678901234567890", "1.20", "0x10"]);
+    }
+
+    #[test]
+    fn what_nothing_can_refer_to_is_refused_with_what_is_meant() {
+        let mut layers = Layers::default();
+        let document = "#ingot\nversion: 1\nsecrets: { db: { parameter: /db }, token: { parameter: /t } }\n\
+                        databases: { main: { instance: shop } }\nvolumes: { data: { from: { blank: {} }, size_gib: 1 } }\n";
+        layers.add_named("test", document.as_bytes());
+        let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap();
+        let said = |text: &str| {
+            let given = Given::parse("facts.yaml", text);
+            let checked = given.and_then(|given| given.check(&plan));
+            checked.map_or_else(|error| error.to_string().replace("\n  hint: ", " | "), |()| "fine".to_owned())
+        };
+        for (text, expected) in [
+            ("instance: { regoin: x }\n", "facts.yaml:1:13: unknown key `regoin` | did you mean `region`?"),
+            ("instance: { instance_id: x }\n", "facts.yaml:1:13: unknown key `instance_id` | did you mean `id`?"),
+            ("databases: { main: { endpont: x } }\n", "facts.yaml:1:22: unknown key `endpont` | did you mean `endpoint`?"),
+            (
+                "databases: { main: x }\n",
+                "facts.yaml:1:14: `databases.main` is not a map | give its outputs, as in `main: { endpoint: … }`",
+            ),
+            (
+                "volumes: { data: { mount: x } }\n",
+                "facts.yaml:1:20: unknown key `mount` | expected one of: device, filesystem, id, size_gib",
+            ),
+            ("secrets: { tokn: x }\n", "facts.yaml:1:12: unknown key `tokn` | did you mean `token`?"),
+            ("databases: [main]\n", "facts.yaml:1:1: `databases` is not a map | write `databases: { NAME: … }`"),
+            // A file of facts may serve several documents.
+            ("secrets: { token: x, tokens: y, other: z }\nworkers: { a: { path: x } }\ninstance: { tags: { any: x } }\n", "fine"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::fake::aws::{FakeEc2, NAMED_BY};
 use crate::fake::machine::{FakeMachine, UNKNOWN_DISK};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanNode};
 use crate::rehearse::given::Given;
 use crate::report::{Report, Trouble};
 use crate::sorting::Sort as _;
@@ -17,12 +17,17 @@ use crate::step::Known;
 /// The kind of step that has volume ids and disks.
 const VOLUMES: &str = "volumes";
 
+/// The kind of step that has releases.
+const BUNDLES: &str = "bundles";
+
 /// The text before the numbers of a user and a group, in the line of a change.
 const OWNER: &str = "owner ";
 
 pub(super) struct Invented {
     /// What was made up, and what to show instead. The longest come first, because one may be a prefix of another.
     words: Vec<(String, String)>,
+    /// The same for what only files contain: versions and digests of releases.
+    releases: Vec<(String, String)>,
     machine: FakeMachine,
 }
 
@@ -51,20 +56,12 @@ impl Invented {
         let sizes: Vec<_> = sizes.collect();
         words.extend(sizes);
         words.order_by_key(|(word, _)| std::cmp::Reverse(word.len()));
-        Self { words, machine: machine.clone() }
+        Self { words, releases: releases(plan, given, known), machine: machine.clone() }
     }
 
     /// A line about the machine, with everything made up replaced.
     fn told(&self, text: &str) -> String {
-        self.owners(&of_parameters(&self.replaced(text)))
-    }
-
-    fn replaced(&self, text: &str) -> String {
-        let mut told = text.to_owned();
-        for (word, shown) in self.words.iter().filter(|(word, _)| text.contains(word.as_str())) {
-            told = told.replace(word.as_str(), shown);
-        }
-        told
+        self.owners(&of_parameters(&replaced(text, &self.words)))
     }
 
     /// Replaces the numbers of users and groups by their names.
@@ -104,10 +101,33 @@ impl Invented {
     /// A file with everything made up replaced. A file that is not text contains nothing of it.
     pub(super) fn told_in_file(&self, content: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
         match std::str::from_utf8(&content) {
-            Ok(text) if self.words.iter().any(|(word, _)| text.contains(word.as_str())) => Zeroizing::new(self.replaced(text).into_bytes()),
+            Ok(text) if self.words.iter().chain(&self.releases).any(|(word, _)| text.contains(word.as_str())) => {
+                Zeroizing::new(replaced(&replaced(text, &self.words), &self.releases).into_bytes())
+            }
             _ => content,
         }
     }
+}
+
+fn replaced(text: &str, words: &[(String, String)]) -> String {
+    let mut told = text.to_owned();
+    for (word, shown) in words.iter().filter(|(word, _)| text.contains(word.as_str())) {
+        told = told.replace(word.as_str(), shown);
+    }
+    told
+}
+
+/// The versions of bundles that a parameter names, and the digests that only S3 or the parameter could tell.
+fn releases(plan: &Plan, given: &Given, known: &Known) -> Vec<(String, String)> {
+    let nodes = plan.nodes.iter().filter(|node| node.address.kind() == BUNDLES && given.outputs(&node.address).is_none());
+    let of_one = |node: &PlanNode| {
+        let output = |field: &str| known.text(&node.address, field).map(|text| (text, format!("<{}.{field}>", node.address)));
+        let written: Vec<String> = node.step.shape(node.address.key()).texts.into_iter().map(|text| known.shown(text)).collect();
+        let digest = output("sha256").filter(|(digest, _)| !digest.is_empty() && !written.contains(digest));
+        let version = output("version").filter(|(version, _)| version.starts_with(NAMED_BY));
+        [digest, version].into_iter().flatten().collect::<Vec<_>>()
+    };
+    nodes.flat_map(of_one).collect()
 }
 
 /// Replaces releases that parameters would name.

@@ -77,6 +77,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     has_directories(request, &desk).await?;
     let Assumed { planned, mut given, connection, is_own } = assume(request, environment, &desk).await?;
     let Planned { plan, warnings, unread } = planned;
+    given.check(&plan).map_err(Refusal::Facts)?;
     let release = match &request.release {
         Some(directory) => Some(Shown::read(directory, &plan, &desk).await?),
         None => None,
@@ -268,6 +269,9 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool, i
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));
     }
+    // Neither RDS nor a database is contacted, not even with `--live`.
+    let invented = plan.nodes.iter().map(|node| &node.address).filter(|address| address.kind() == "databases");
+    placeholders.extend(invented.filter(|address| given.outputs(address).is_none()).map(ToString::to_string));
     known.set_placeholders(placeholders);
     let values = plan.values.resolve(&given.instance()).map_err(|(place, error)| Refusal::Failed(unfilled(&place, &error, is_own)))?;
     given.complete_keys(&values);

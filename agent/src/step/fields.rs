@@ -39,18 +39,30 @@ impl std::str::FromStr for TimeLimit {
     type Err = Objection;
 
     fn from_str(text: &str) -> Result<Self, Objection> {
-        let refuse = || Objection::new(format!("`{text}` is not a duration"), "write a number and its unit, as in 90s, 20m or 1h30m");
+        let refuse = |why: &str, hint: &str| Objection::new(format!("`{text}` is {why}"), hint);
+        let unreadable = || refuse("not a duration", "write a number and its unit, as in 90s, 20m or 1h30m");
+        let too_short = || refuse("too short", "write a duration of more than 0, as in 1s, or leave it out");
+        let too_long = || refuse("too long", "write a duration of at most 365d");
         // jiff does not parse days, which are not all equally long on the wall clock.
         let (days, rest) = match text.split_once('d') {
-            Some((days, rest)) if days.bytes().all(|byte| byte.is_ascii_digit()) => (days.parse().map_err(|_| refuse())?, rest.trim()),
-            _ => (0, text),
+            Some((days, rest)) if !days.is_empty() && days.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (Some(days.parse().map_err(|_| too_long())?), rest.trim())
+            }
+            _ => (None, text),
         };
         let rest = match (days, rest) {
-            (1.., "") => Duration::ZERO,
-            _ => rest.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok()).ok_or_else(refuse)?,
+            (Some(_), "") => Duration::ZERO,
+            _ => match rest.parse::<jiff::SignedDuration>() {
+                Ok(parsed) if parsed.is_negative() => return Err(too_short()),
+                Ok(parsed) => parsed.unsigned_abs(),
+                Err(_) => return Err(unreadable()),
+            },
         };
-        let duration = rest.saturating_add(DAY.saturating_mul(days));
-        if duration.is_zero() || duration > LONGEST { Err(refuse()) } else { Ok(Self(duration)) }
+        match rest.saturating_add(DAY.saturating_mul(days.unwrap_or_default())) {
+            Duration::ZERO => Err(too_short()),
+            duration if duration > LONGEST => Err(too_long()),
+            duration => Ok(Self(duration)),
+        }
     }
 }
 
@@ -113,6 +125,14 @@ impl JsonSchema for Mode {
             "description": "Permission bits in octal, in quotes.",
             "pattern": "^0?[0-7]{3,4}$"
         })
+    }
+}
+
+/// The mistake of a map that gives none, or several, of the fields of which it needs one.
+pub(crate) fn one_of(of: &str, given: bool, examples: &str, fields: &str) -> Objection {
+    match given {
+        true => Objection::new(format!("{of} has one source"), format!("keep one of {fields}")),
+        false => Objection::new(format!("{of} needs a source"), format!("add {examples}")),
     }
 }
 
@@ -267,6 +287,24 @@ mod tests {
         }
         for text in ["", "90", "-5s", "0s", "soon", "9223372036854775807s", "0d", "d", "366d", "99999999999d", "1day"] {
             assert!(text.parse::<TimeLimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_duration_but_not_allowed_is_not_called_something_else() {
+        for (text, said) in [
+            ("0s", "too short"),
+            ("0d", "too short"),
+            ("0m 0s", "too short"),
+            ("-5s", "too short"),
+            ("366d", "too long"),
+            ("99999999999d", "too long"),
+            ("9223372036854775807s", "too long"),
+            ("90", "not a duration"),
+            ("d", "not a duration"),
+            ("soon", "not a duration"),
+        ] {
+            assert_eq!(text.parse::<TimeLimit>().unwrap_err().message, format!("`{text}` is {said}"));
         }
     }
 

@@ -87,7 +87,7 @@ enum Once {
 fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
     let argv = Vec::<Text>::deserialize(deserializer)?;
     if argv.is_empty() {
-        Err(serde::de::Error::custom(Objection::new("`run` needs at least the name of a program", "write [program, argument, …]")))
+        Err(serde::de::Error::custom(Objection::new("`run` needs at least the name of a program", "write [PROGRAM, ARGUMENT, …]")))
     } else {
         Ok(argv)
     }
@@ -149,6 +149,9 @@ impl Step for Command {
     }
 
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        let is_relative = self.working_directory.as_ref().is_some_and(|path| !path.is_absolute());
+        let relative =
+            is_relative.then(|| Objection::new("`working_directory` is not an absolute path", "write the full path, as in /opt/shop"));
         let is_name = |name: &str| !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_control());
         let wrong = self.environment.keys().filter(|name| !is_name(name));
         wrong
@@ -158,6 +161,7 @@ impl Step for Command {
                     "write the name alone, without `=`, and its value after the colon",
                 )
             })
+            .chain(relative)
             .chain(run_on::objections(self.run_on.as_deref().unwrap_or_default()))
             .chain(self.run_on.as_ref().and(self.scope()).map(|_| {
                 Objection::new(

@@ -157,9 +157,9 @@ impl Step for Database {
                     None => Value::Null,
                 };
             }
-            if made_up && value["version"].is_null() {
-                value["version"] = cx.make_up("version").into();
-            }
+        }
+        if cx.is_made_up(cx.address) {
+            self.make_up(&mut value, cx);
         }
         if let Some(remark) = cx.net().databases.remark() {
             cx.progress(Progress::Warning(remark));
@@ -169,6 +169,19 @@ impl Step for Database {
 }
 
 impl Database {
+    /// Replaces what only RDS or the server could tell, in a rehearsal that contacts neither. An output that would be
+    /// null stays null.
+    fn make_up(&self, value: &mut Value, cx: &Context<'_>) {
+        for field in OFFERED.into_iter().filter(|field| !CREDENTIALS.contains(field)) {
+            let is_of_server = self.host.is_none() || field == "version";
+            // Without a login that is known, the server in memory does not tell its version.
+            let is_null = value[field].is_null() && !(field == "version" && self.credentials.is_some());
+            if is_of_server && !is_null {
+                value[field] = cx.make_up(field).into();
+            }
+        }
+    }
+
     /// The outputs of a database given by `host`, and the login that it accepts.
     async fn of_host(&self, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let target = self.plain(self.login(None, cx).await?, cx)?;

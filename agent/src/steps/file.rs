@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use self::unparsed::Unparsed;
 use crate::failure::{Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
-use crate::step::fields::{Excerpt, Mode};
+use crate::step::fields::{Excerpt, Mode, one_of};
 use crate::step::{Context, Misfit, Outputs, Progress, Shape, Step};
 use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::{self, Format, TEMPLATES, TemplateError};
@@ -103,7 +103,9 @@ impl TryFrom<Fields> for File {
         let content = match (&fields.template, &fields.content) {
             (Some(path), None) => Content::Template(Path::new(TEMPLATES).join(path)),
             (None, Some(text)) => Content::Inline(text.clone()),
-            _ => return Err(Objection::new("a file has one source, `template` or `content`", "give just one of the two")),
+            (template, _) => {
+                return Err(one_of("a file", template.is_some(), "`content: \"…\"` or `template: app.toml.hbs`", "template and content"));
+            }
         };
         Ok(Self { content, fields })
     }

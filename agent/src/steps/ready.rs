@@ -1,5 +1,6 @@
 //! `ready:` of a service — the check that it serves.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -53,7 +54,7 @@ struct Fields {
     #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
-    #[schemars(extend("pattern" = r":[0-9]{1,5}$|\{\{|\\"))]
+    #[schemars(extend("pattern" = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$|\{\{|\\"))]
     tcp: Option<Text>,
     /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,
@@ -81,8 +82,14 @@ impl TryFrom<Fields> for Ready {
                 return Err(Objection::new(format!("`{url}` is not a URL"), "write the full URL, as in http://127.0.0.1:8080/health"));
             }
             (None, Some(address), None) => Probe::Tcp(checked(address)?),
-            (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
-            _ => return Err(Objection::new("`ready` is one of `http`, `tcp` and `exec`", "give just one of the three")),
+            (None, None, Some(argv)) if argv.is_empty() => {
+                return Err(Objection::new("`exec` names no program", "write [PROGRAM, ARGUMENT, …]"));
+            }
+            (None, None, Some(argv)) => Probe::Exec(argv),
+            (None, None, None) => {
+                return Err(Objection::new("`ready` names no probe", "add `tcp: \"127.0.0.1:8080\"`, with the port of the service"));
+            }
+            _ => return Err(Objection::new("`ready` is one of `http`, `tcp` and `exec`", "keep just one of the three")),
         };
         Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
     }
@@ -92,12 +99,24 @@ impl TryFrom<Fields> for Ready {
 fn checked(address: Text) -> Result<Text, Objection> {
     let raw = address.raw();
     let (host, port) = raw.rsplit_once(':').unwrap_or(if raw.parse::<u32>().is_ok() { ("", raw) } else { (raw, "") });
-    if !address.is_plain() || probes::split(raw).is_some_and(|(_, port)| port > 0) {
+    // What is wrong with a line break is said of all names.
+    if !address.is_plain() || raw.contains(char::is_control) || probes::split(raw).is_some_and(|(host, port)| port > 0 && is_host(host)) {
         return Ok(address);
     }
     let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    let (host, port) = (if host.is_empty() { "127.0.0.1" } else { host }, if is_port { port } else { "80" });
+    let (host, port) = (if is_host(host) { host } else { "127.0.0.1" }, if is_port { port } else { "80" });
+    if raw.starts_with('/') {
+        let path = raw.rsplit_once(':').map_or(raw, |(path, _)| path);
+        let hint =
+            format!("write `http: http://127.0.0.1:{port}{path}` in its place, or the host and port alone, as in \"127.0.0.1:{port}\"");
+        return Err(Objection::new(format!("`{raw}` is not a host and a port"), hint));
+    }
     Err(Objection::new(format!("`{raw}` is not a host and a port"), format!("write both, as in \"{host}:{port}\"")))
+}
+
+/// Whether this can be the name or the address of a host.
+fn is_host(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 impl Ready {
@@ -294,12 +313,20 @@ mod tests {
         for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
             assert_eq!(read(fields), Ok(()), "{fields}");
         }
-        // The probe accepts this form.
-        assert_eq!(read("tcp: ':8080'"), Ok(()));
         for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
             assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");
         }
-        for fields in ["tcp: '80'", "tcp: 'localhost'", "tcp: '::1:80'", "tcp: ':0'", "tcp: 'a:99999'"] {
+        for fields in [
+            "tcp: '80'",
+            "tcp: 'localhost'",
+            "tcp: '::1:80'",
+            "tcp: ':0'",
+            "tcp: 'a:99999'",
+            "tcp: ':8080'",
+            "tcp: 'a b:80'",
+            "tcp: '/health:80'",
+            "tcp: 'a/b:80'",
+        ] {
             assert!(read(fields).unwrap_err().contains("is not a host and a port"), "{fields}");
         }
     }

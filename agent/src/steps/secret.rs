@@ -26,6 +26,7 @@ use serde_json::Value;
 use self::value::{LeafAndBranch, NotAnObject, from_parameter, from_secret, tree};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretVersion, arn};
 use crate::failure::{Failure, Objection};
+use crate::step::fields::one_of;
 use crate::step::{AsksAws, Context, HasFields, Outputs, Progress, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
@@ -133,10 +134,13 @@ impl TryFrom<Fields> for Secret {
                     "append it to a parameter's name, as in /shop/token:3",
                 ));
             }
-            _ => {
-                return Err(Objection::new(
-                    "a secret has one source, `secrets_manager`, `parameter` or `parameters_under`",
-                    "give just one of the three",
+            (name, parameter, path) => {
+                let given = [name, parameter, path].iter().any(Option::is_some);
+                return Err(one_of(
+                    "a secret",
+                    given,
+                    "`secrets_manager: prod/db`, `parameter: /prod/token` or `parameters_under: /prod/flags/`",
+                    "secrets_manager, parameter and parameters_under",
                 ));
             }
         };

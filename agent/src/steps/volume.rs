@@ -25,6 +25,7 @@ mod content;
 mod fields;
 mod find;
 mod format;
+mod kind;
 mod known;
 mod look;
 mod make;

@@ -40,6 +40,31 @@ pub(crate) enum TemplateError {
     TooLarge { what: String, position: Position },
 }
 
+/// Helpers and blocks of other template languages: their names, and what to write.
+const ELSEWHERE: [(&[&str], &str); 14] = [
+    (&["for", "foreach", "loop", "range"], "write {{#each LIST as |ITEM|}} … {{/each}}"),
+    (&["elif", "elsif", "elseif"], "write {{else if VALUE}}"),
+    (&["endif"], "write {{/if}}"),
+    (&["endfor"], "write {{/each}}"),
+    (&["len", "length", "count", "size"], "write the number itself: no helper counts"),
+    (&["first", "head"], "write {{lookup LIST 0}}"),
+    (&["upper", "uppercase", "upcase", "lower", "lowercase", "downcase", "capitalize", "title"], LETTERS),
+    (&["quote", "escape"], "write the helper of the file's format: json, toml, yaml, shell, env, ini, url, xml or properties"),
+    (&["b64enc", "b64encode", "base64encode", "base64_encode"], "write `base64`"),
+    (&["b64dec", "b64decode", "base64decode", "base64_decode"], "write `unbase64`"),
+    (&["tojson", "to_json", "jsonencode"], "write `json`"),
+    (&["toyaml", "to_yaml", "yamlencode"], "write `yaml`"),
+    (&["coalesce"], "write `default`"),
+    (&["exists", "defined", "isset"], "write `has`"),
+];
+
+const LETTERS: &str = "write the text as it is to be printed: no helper changes its letters";
+
+fn elsewhere(name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    ELSEWHERE.iter().find(|(names, _)| names.contains(&&*name)).map(|(_, hint)| (*hint).to_owned())
+}
+
 impl TemplateError {
     pub(super) fn unknown_helper(name: &str, position: Position) -> Self {
         Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
@@ -81,13 +106,14 @@ impl Failure for TemplateError {
             Self::Syntax { hint: Some(hint), .. } => hint.clone(),
             Self::Syntax { .. } => r"close every `{{` and every block; to print `{{` itself, write `\{{`".into(),
             Self::Unsupported { .. } => "write the text out here, or iterate over a list with {{#each}}".into(),
+            Self::UnknownHelper { name, .. } if elsewhere(name).is_some() => elsewhere(name).unwrap_or_default(),
             Self::UnknownHelper { name, .. } if BLOCKS.contains(&name.as_str()) => {
                 format!("write the block {{{{#{name} …}}}} … {{{{/{name}}}}}")
             }
             Self::UnknownHelper { nearest: Some(nearest), .. } if BLOCKS.contains(nearest) => format!("write {{{{#{nearest} …}}}}"),
             Self::UnknownHelper { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::UnknownHelper { name, nearest: None, .. } => {
-                format!("remove `{name}`, or use one of {}", Helper::names().collect::<Vec<_>>().join(", "))
+            Self::UnknownHelper { nearest: None, .. } => {
+                format!("use one of {}", Helper::names().collect::<Vec<_>>().join(", "))
             }
             Self::Arguments { helper, .. } if Helper::named(helper).is_some() => {
                 let arguments = match helper.as_str() {

@@ -159,3 +159,53 @@ fn no_example_shows_an_id_a_disk_or_a_number_that_nobody_gave() {
         assert!(!shown.contains("/dev/<"), "{document}\n{ran}");
     }
 }
+
+/// Regression: an endpoint, a port, an engine, a version and a digest were made up, and looked real.
+#[test]
+fn what_nobody_knows_is_never_shown_as_if_it_were_real() {
+    let desk = Desk::new(
+        "version: 1\ndatabases:\n  main: { instance: shop }\n  orders: { cluster: orders }\n  legacy: { host: db.internal, engine: mysql \
+         }\nbundles:\n  app: { s3: 's3://shop/app-1.tar', into: /opt/app }\n  named: { parameter: /prod/release, into: /opt/named }\nfiles:\n  \
+         /etc/main: { content: '{{databases.main.endpoint}} {{databases.main.port}} {{databases.main.engine}} {{databases.main.version}} \
+         {{databases.main.resource_id}}' }\n  /etc/orders: { content: '{{databases.orders.endpoint}} {{databases.orders.reader_endpoint}}' \
+         }\n  /etc/legacy: { content: '{{databases.legacy.endpoint}} {{databases.legacy.port}} {{databases.legacy.engine}} \
+         {{databases.legacy.version}}' }\n  /etc/app: { content: '{{bundles.app.version}} {{bundles.app.sha256}} {{bundles.named.release}}' }\n",
+    );
+    let out = tempfile::tempdir().unwrap();
+    let ran = desk.dry_run().option("--out", out.path()).run().exits(0);
+    let mut files = tree(out.path());
+    let mut content = |path: &str| String::from_utf8(files.remove(path).unwrap().content).unwrap();
+    let main = ["endpoint", "port", "engine", "version", "resource_id"].map(|field| format!("<databases.main.{field}>"));
+    assert_eq!(content("/etc/main"), main.join(" "));
+    assert_eq!(content("/etc/orders"), "<databases.orders.endpoint> <databases.orders.reader_endpoint>");
+    assert_eq!(content("/etc/legacy"), "db.internal 3306 mysql <databases.legacy.version>");
+    assert_eq!(content("/etc/app"), "app-1 <bundles.app.sha256> /opt/named/releases/<bundles.named.version>");
+    assert!(ran.stderr.contains("placeholders stand in for databases.legacy.version, databases.main.endpoint"), "{ran}");
+    assert!(!ran.to_string().contains("made-up"), "{ran}");
+}
+
+#[test]
+fn a_port_that_nobody_knows_is_a_note_where_a_number_is_needed() {
+    let desk = Desk::new(
+        "version: 1\ndatabases: { main: { instance: shop } }\nfiles: { /etc/a.toml: { content: \"port = {{databases.main.port}}\\n\" } }\n",
+    );
+    let ran = desk.dry_run().run().exits(0);
+    assert!(ran.stderr.contains("with the placeholder for databases.main.port this does not parse"), "{ran}");
+    write(&desk.path("facts.yaml"), "databases: { main: { endpoint: shop.internal, port: 5432 } }\n");
+    let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(0);
+    assert!(!ran.stderr.contains("does not parse"), "{ran}");
+}
+
+#[test]
+fn outputs_that_a_step_does_not_have_are_refused() {
+    let desk = Desk::new("version: 1\ndatabases: { main: { instance: shop } }\n");
+    for (facts, said) in [
+        ("databases:\n  main: { endpont: shop.internal }\n", "facts.yaml:2:11: unknown key `endpont`\n  hint: did you mean `endpoint`?"),
+        ("databases:\n  mian: { endpoint: shop.internal }\n", "facts.yaml:2:3: unknown key `mian`\n  hint: did you mean `main`?"),
+        ("instance: { regoin: eu-west-1 }\n", "facts.yaml:1:13: unknown key `regoin`\n  hint: did you mean `region`?"),
+    ] {
+        write(&desk.path("facts.yaml"), facts);
+        let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(2);
+        assert!(ran.stderr.contains(said), "{ran}");
+    }
+}

@@ -301,7 +301,7 @@ impl Application {
             found.push(Objection::new("`run` has no process `web`", "name the process that serves requests `web`"));
         }
         if self.build.iter().any(|argv| argv.first().is_none_or(String::is_empty)) {
-            found.push(Objection::new("a command of `build` names no program", "write [program, argument, …]"));
+            found.push(Objection::new("a command of `build` names no program", "write [PROGRAM, ARGUMENT, …]"));
         }
         if let Overlap::Of(names) = &self.overlap
             && !names.iter().any(|name| name == WEB)

@@ -12,7 +12,7 @@ use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::failure::Objection;
 use crate::step::AsksAws;
-use crate::step::fields::{Mode, within};
+use crate::step::fields::{Mode, one_of, within};
 use crate::steps::install;
 use crate::text::Text;
 
@@ -90,7 +90,15 @@ impl Fields {
                 ));
             }
             (None, None, Some(_)) => {}
-            _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
+            (s3, parameter, url) => {
+                let given = [s3, parameter, url].into_iter().any(Option::is_some);
+                return Err(one_of(
+                    "a bundle",
+                    given,
+                    "`s3: s3://BUCKET/KEY`, `parameter: /prod/release`, or `url:` and `sha256:`",
+                    "s3, parameter and url",
+                ));
+            }
         }
         if self.strip_components > LEVELS {
             return Err(Objection::new(format!("`strip_components` is at most {LEVELS}"), "give the number of directories to remove"));

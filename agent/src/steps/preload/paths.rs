@@ -101,7 +101,7 @@ impl Step for PreloadPaths {
         let read = cx.host().reading.files(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(PreloadError::Host)?;
         let (named, of_list): (Vec<usize>, Vec<usize>) = read.unmatched.iter().partition(|at| **at < written);
         for at in named {
-            cx.progress(Progress::Warning(format!("there is nothing at {} below {}", patterns[at], self.mount.display())));
+            cx.progress(Progress::Warning(format!("{} matches no file below {}", patterns[at], self.mount.display())));
         }
         if let (false, Some(list)) = (of_list.is_empty(), &self.preload.list) {
             let (gone, all) = (of_list.len(), patterns.len() - written);

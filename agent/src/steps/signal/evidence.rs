@@ -225,6 +225,8 @@ fn place(prefix: &str, key: &str) -> Result<Source, Objection> {
     let slash = if prefix.ends_with('/') { "" } else { "/" };
     match Source::parse(&format!("{prefix}{slash}{key}")) {
         Ok(source @ Source::S3 { .. }) => Ok(source),
+        // What is wrong with the bucket.
+        Err(objection) if prefix.starts_with("s3://") => Err(objection),
         _ => Err(Objection::new(format!("`{prefix}` is not a bucket and a prefix"), "write s3://BUCKET/PREFIX/")),
     }
 }

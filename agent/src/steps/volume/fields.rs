@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::kind::{self, Kind};
+use crate::aws::names::is_id;
 use crate::failure::Objection;
 use crate::host::disks::Filesystem;
-use crate::step::fields::{OrMap, within};
+use crate::step::device_name;
+use crate::step::fields::{OrMap, one_of, within};
 use crate::text::Text;
 
 /// An EBS volume or an instance store, attached and identified by its volume ID.
@@ -53,32 +56,6 @@ pub(crate) struct Volume {
     #[serde(default, deserialize_with = "within::<_, 1, 128>")]
     #[schemars(range(min = 1, max = 128))]
     pub(super) partition: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    Gp2,
-    Gp3,
-    Io1,
-    Io2,
-    St1,
-    Sc1,
-    Standard,
-}
-
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Gp2 => "gp2",
-            Self::Gp3 => "gp3",
-            Self::Io1 => "io1",
-            Self::Io2 => "io2",
-            Self::St1 => "st1",
-            Self::Sc1 => "sc1",
-            Self::Standard => "standard",
-        }
-    }
 }
 
 /// The source of a volume: exactly one of these.
@@ -169,7 +146,12 @@ impl TryFrom<SourceFields> for Source {
         let mut given: Vec<Self> = given.into_iter().flatten().collect();
         match (given.pop(), given.is_empty()) {
             (Some(source), true) => Ok(source),
-            _ => Err(Objection::new("a volume has one source", "give just one of snapshot, volume, device, instance_store and blank")),
+            (source, _) => Err(one_of(
+                "a volume",
+                source.is_some(),
+                "`snapshot: snap-…`, `volume: vol-…`, `device: /dev/sdf`, `instance_store: 0` or `blank: {}`",
+                "snapshot, volume, device, instance_store and blank",
+            )),
         }
     }
 }
@@ -205,8 +187,9 @@ impl Volume {
     /// Contradictions between the fields.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
         let wrong = [self.wrong_source(), self.wrong_type(), self.wrong_tags(), self.wrong_filesystem()];
-        let wrong = wrong.into_iter().flatten().chain(self.wrong_device());
-        wrong.map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
+        let wrong = wrong.into_iter().flatten().map(|(message, hint)| (message, hint.to_owned()));
+        let wrong = wrong.chain(self.wrong_device()).chain(self.wrong_size());
+        wrong.map(|(message, hint)| Objection { message, hint }).collect()
     }
 
     /// Fields that this source does not use, or that it lacks.
@@ -245,6 +228,12 @@ impl Volume {
             wrong.push(("`initialization_rate_mib_s` has no effect here: only a snapshot is loaded".into(), "remove it"));
         }
         wrong
+    }
+
+    /// What EBS does not allow this type of volume that is created.
+    fn wrong_size(&self) -> Vec<(String, String)> {
+        let kind = self.kind.filter(|_| self.is_made());
+        kind.map_or_else(Vec::new, |kind| kind::beyond_limits(kind, self.size_gib, self.iops, self.throughput_mib_s))
     }
 
     /// Fields that this type of volume cannot have, or that it lacks.
@@ -300,14 +289,19 @@ impl Volume {
         wrong
     }
 
-    fn wrong_device(&self) -> Option<(String, &'static str)> {
+    fn wrong_device(&self) -> Option<(String, String)> {
         let Source::Device(device) = &self.from else { return None };
-        device.raw().trim_start_matches("/dev/").starts_with("nvme").then(|| {
-            (
-                format!("{device} is a kernel name, which changes from boot to boot"),
-                "name the device as in the block device mapping, such as /dev/sdf, or by its volume ID",
-            )
-        })
+        let (raw, bare) = (device.raw(), device_name::bare(device.raw()));
+        if raw.trim_start_matches("/dev/").starts_with("nvme") {
+            let hint = "name the device as in the block device mapping, such as /dev/sdf, or by its volume ID";
+            return Some((format!("{device} is a kernel name, which changes from boot to boot"), hint.into()));
+        }
+        let is_name = raw.strip_prefix("/dev/").is_some_and(|name| !name.is_empty()) || is_id("vol-", raw);
+        let hint = match bare.starts_with("sd") || bare.starts_with("xvd") {
+            true => format!("write `/dev/{raw}`"),
+            false => "name the device as in the block device mapping, as in /dev/sdf, or by its volume ID".to_owned(),
+        };
+        (device.is_plain() && !is_name).then(|| (format!("`{device}` is not the name of a device"), hint))
     }
 
     /// Maps of tags that select something.
