@@ -15,6 +15,16 @@ fn a_host_key_is_one_finding() {
     assert!(ran.stdout.contains("/etc/ssh/other:1: private-key: ") && ran.stdout.ends_with("not sealed: 2 findings\n"), "{ran}");
 }
 
+/// The state of Tailscale is an ID of the builder, and a file that is secret by its path.
+#[test]
+fn an_id_that_is_a_secret_is_one_finding() {
+    let image = Image::new();
+    image.write("/var/lib/tailscale/tailscaled.state", "{\"_machinekey\": \"cHJpdmtleTo5\"}\n");
+    let ran = image.seal(&[]).exits(1);
+    assert!(ran.stdout.contains("/var/lib/tailscale/tailscaled.state: builder-id: "), "{ran}");
+    assert!(ran.stdout.ends_with("not sealed: 1 finding\n"), "{ran}");
+}
+
 #[test]
 fn a_dry_run_lists_what_would_be_removed_and_touches_nothing() {
     let image = Image::fresh_from_its_builder();
