@@ -16,11 +16,12 @@ pub(crate) fn of_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::R
     }
 }
 
-/// The beginning of a truncated document, closed after its last complete entry. Only entries of the document itself and
-/// of its immediate maps and lists count; an incomplete entry at a deeper level is left out together with its parent.
-pub(crate) fn closed(text: &str) -> Option<String> {
+/// The beginning of a truncated document, closed after the last complete entry of one of its immediate maps and lists,
+/// and closed after the last complete entry of the document itself. An incomplete entry at a deeper level is left out
+/// together with its parent. The second text is for a map that lacks what its type needs if it is incomplete.
+pub(crate) fn closed(text: &str) -> [Option<String>; 2] {
     let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
-    let mut end = None;
+    let mut ends = [None, None];
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -32,11 +33,17 @@ pub(crate) fn closed(text: &str) -> Option<String> {
             b'}' | b']' => {
                 open.pop();
             }
-            b',' if (1..=2).contains(&open.len()) => end = Some((at, open.iter().rev().collect::<String>())),
+            b',' if open.len() == 1 || open.len() == 2 => {
+                let end = Some((at, open.iter().rev().collect::<String>()));
+                if open.len() == 1 {
+                    ends[1].clone_from(&end);
+                }
+                ends[0] = end;
+            }
             _ => {}
         }
     }
-    end.map(|(at, closing)| format!("{}{closing}", &text[..at]))
+    ends.map(|end| end.map(|(at, closing)| format!("{}{closing}", &text[..at])))
 }
 
 #[cfg(test)]
@@ -47,15 +54,16 @@ mod tests {
     fn what_was_cut_off_is_closed_behind_its_last_entry() {
         let whole = r#"{"a": 1, "b": [{"c": "},]\"", "d": 2}, {"c": [3, 4]}, 5]}"#;
         let closed_at = |at: usize| closed(&whole[..at]);
-        assert_eq!(closed_at(4), None);
-        assert_eq!(closed_at(12).as_deref(), Some(r#"{"a": 1}"#));
-        assert_eq!(closed_at(36).as_deref(), Some(r#"{"a": 1}"#));
-        assert_eq!(closed_at(whole.len() - 3).as_deref(), Some(r#"{"a": 1, "b": [{"c": "},]\"", "d": 2}, {"c": [3, 4]}]}"#));
+        assert_eq!(closed_at(4), [None, None]);
+        assert_eq!(closed_at(12), [r#"{"a": 1}"#; 2].map(|text| Some(text.into())));
+        assert_eq!(closed_at(36), [r#"{"a": 1}"#; 2].map(|text| Some(text.into())));
+        let both = [r#"{"a": 1, "b": [{"c": "},]\"", "d": 2}, {"c": [3, 4]}]}"#, r#"{"a": 1}"#];
+        assert_eq!(closed_at(whole.len() - 3), both.map(|text| Some(text.into())));
         for at in 0..whole.len() {
-            closed_at(at).into_iter().for_each(|text| drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()));
+            closed_at(at).into_iter().flatten().for_each(|text| drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()));
         }
-        assert_eq!(closed("[]"), None);
-        assert_eq!(closed("}}},"), None);
+        assert_eq!(closed("[]"), [None, None]);
+        assert_eq!(closed("}}},"), [None, None]);
     }
 
     #[test]

@@ -138,6 +138,7 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
     let kept = bytes.map_or(Kept::Nothing, |bytes| match Report::read(&bytes) {
         Ok((report, false)) => Kept::Whole(report),
         Ok((report, true)) => Kept::Cut(report),
+        Err(error) if error.is_eof() => Kept::Damaged("it is cut off before its first step".into()),
         Err(error) => Kept::Damaged(error.to_string()),
     });
     // A running boot will replace a truncated or damaged report.

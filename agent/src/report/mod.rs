@@ -299,7 +299,10 @@ impl Report {
         };
         // The cut may be within a character.
         let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let left = closed(text).filter(|_| error.is_eof() || text.len() < bytes.len()).and_then(|text| serde_json::from_str(&text).ok());
+        if !error.is_eof() && text.len() == bytes.len() {
+            return Err(error);
+        }
+        let left = closed(text).into_iter().flatten().find_map(|text| serde_json::from_str(&text).ok());
         left.map(|report| (report, true)).ok_or(error)
     }
 

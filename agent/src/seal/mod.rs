@@ -40,6 +40,9 @@ use self::setup::Setup;
 /// The most files that are named as not searched.
 const SKIPPED: usize = 20;
 
+/// Traces that are secrets themselves, with the rule that would report the same file for the secret.
+const SECRET_TRACES: [(&str, &str); 3] = [("ssh-host-key", "private-key"), ("ssh-host-key", "keystore"), ("builder-id", "secret-file")];
+
 /// What to do with traces of the build machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scrub {
@@ -120,10 +123,12 @@ impl Sealing<'_> {
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
         let going = std::mem::take(&mut sealed.going);
-        // A host key is reported once, not also as a private key.
-        let is_said = |finding: &Finding| sealed.findings.iter().any(|other| other.rule == "ssh-host-key" && other.path == finding.path);
-        let said: BTreeSet<PathBuf> = scan.findings.iter().filter(|finding| is_said(finding)).map(|finding| finding.path.clone()).gather();
-        let stays = |finding: &&Finding| !said.contains(&finding.path) && !going.iter().any(|path| finding.path.starts_with(path));
+        let is_said = |finding: &Finding| {
+            let mut of_file = sealed.findings.iter().filter(|other| other.path == finding.path);
+            of_file.any(|other| SECRET_TRACES.contains(&(other.rule.as_str(), finding.rule.as_str())))
+        };
+        let said: BTreeSet<Finding> = scan.findings.iter().filter(|finding| is_said(finding)).cloned().gather();
+        let stays = |finding: &&Finding| !said.contains(*finding) && !going.iter().any(|path| finding.path.starts_with(path));
         for finding in scan.findings.iter().chain(&setup.findings).filter(stays) {
             match self.allow.covering(finding) {
                 Some(entry) => drop(used.insert(entry)),

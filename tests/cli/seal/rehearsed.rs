@@ -15,6 +15,16 @@ fn a_host_key_is_one_finding() {
     assert!(ran.stdout.contains("/etc/ssh/other:1: private-key: ") && ran.stdout.ends_with("not sealed: 2 findings\n"), "{ran}");
 }
 
+/// The state of Tailscale is an ID of the builder, and a file that is secret by its path.
+#[test]
+fn an_id_that_is_a_secret_is_one_finding() {
+    let image = Image::new();
+    image.write("/var/lib/tailscale/tailscaled.state", "{\"_machinekey\": \"cHJpdmtleTo5\"}\n");
+    let ran = image.seal(&[]).exits(1);
+    assert!(ran.stdout.contains("/var/lib/tailscale/tailscaled.state: builder-id: "), "{ran}");
+    assert!(ran.stdout.ends_with("not sealed: 1 finding\n"), "{ran}");
+}
+
 #[test]
 fn a_dry_run_lists_what_would_be_removed_and_touches_nothing() {
     let image = Image::fresh_from_its_builder();
@@ -65,7 +75,8 @@ fn a_file_that_would_lose_a_line_is_searched() {
 fn the_cache_of_a_service_stays() {
     let image = Image::new();
     let mut accounts = "root:x:0:0::/root:/bin/sh\n".to_owned();
-    for (number, name) in (1000..).zip(["ops", "crawler", "cron", "linger", "instance", "linked"]) {
+    let names = ["ops", "crawler", "cron", "linger", "instance", "linked", "runuser", "sudo", "su", "setpriv", "script"];
+    for (number, name) in (1000..).zip(names) {
         accounts.push_str(&format!("{name}:x:{number}:{number}::/home/{name}:/bin/sh\n"));
         let home = if name == "linked" { "/srv/linked".to_owned() } else { format!("/home/{name}") };
         image.write(&format!("{home}/.cache/ms-playwright/chrome"), "x");
@@ -75,11 +86,24 @@ fn the_cache_of_a_service_stays() {
     image.write("/etc/systemd/system/crawler.service", "[Service]\nUser=crawler\nExecStart=/srv/linked/run\n");
     image.write("/etc/systemd/system/run@.service", "[Service]\nUser=%i\nExecStart=/x\n");
     image.link("/etc/systemd/system/run@.service", "/etc/systemd/system/multi-user.target.wants/run@instance.service");
+    // Regression: of accounts that a unit names only in a command, the caches were removed.
+    for (name, command) in [
+        ("runuser", "/usr/sbin/runuser -u runuser -- /srv/run"),
+        ("sudo", "/usr/bin/sudo -E -u sudo /srv/run"),
+        ("su", "-/bin/su - su -c '/srv/run --all'"),
+        ("setpriv", "/usr/bin/setpriv --reuid=setpriv --clear-groups \\\n  /srv/run"),
+        ("script", "/srv/start.sh"),
+    ] {
+        image.write(&format!("/etc/systemd/system/by-{name}.service"), &format!("[Service]\nUser=daemon\nExecStart={command}\n"));
+    }
+    image.write("/srv/start.sh", "#!/bin/sh\n# ops may run this with sudo\nexec runuser -u script -- /srv/run\n");
     image.write("/var/spool/cron/crontabs/cron", "* * * * * /x\n");
     image.write("/var/lib/systemd/linger/linger", "");
     image.link("/srv/linked", "/home/linked");
     image.seal(&["--scrub"]).exits(0);
-    for home in ["/home/crawler", "/home/cron", "/home/linger", "/home/instance", "/srv/linked"] {
+    let at_home = names[1..].iter().filter(|name| **name != "linked");
+    let kept = at_home.map(|name| format!("/home/{name}")).chain(["/srv/linked".to_owned()]);
+    for home in kept {
         assert!(image.at(&format!("{home}/.cache/ms-playwright/chrome")).exists(), "{home}");
     }
     assert!(!image.at("/root/.cache").exists() && !image.at("/home/ops/.cache").exists());

@@ -1,4 +1,4 @@
-"""Forty files that look as if there were a secret in them, and hold none."""
+"""Sixty files that look as if there were a secret in them, and hold none."""
 
 import json
 from pathlib import Path
@@ -77,10 +77,36 @@ def random_looking(maker: Maker) -> dict[str, str]:
     }
 
 
+def beside_kinds(maker: Maker) -> dict[str, str]:
+    """What stands where a program's own passwords do."""
+    return {
+        "/etc/sssd/sssd.conf": "# ldap_default_authtok = s3cr3t!\nldap_default_authtok_type = password\nldap_uri = ldap://ldap1.internal\n",
+        "/etc/haproxy/haproxy.cfg": "# stats auth admin:s3cr3t!\nlisten stats\n  stats enable\n  stats uri /haproxy1\nuserlist users1\n",
+        "/etc/freeradius/3.0/clients.conf": "client localhost {\n  # secret = s3cr3t!\n  secret = testing123\n}\n",
+        "/etc/msmtprc": 'account relay\nuser shop1\npasswordeval "cat /run/credentials/mail1"\n',
+        "/etc/exim4/passwd.client": "# target.mail.server.example:login:password\n",
+        "/etc/nginx/conf.d/api.conf": 'proxy_set_header Authorization $http_authorization;\nproxy_set_header Authorization "Basic ${LOGIN1}";\n',
+        "/etc/zabbix/zabbix_agentd.conf": "TLSPSKFile=/run/credentials/zabbix1\nTLSPSKIdentity=shop1\n",
+        "/etc/openvpn/client.conf": "client\nremote vpn1.internal\nauth-user-pass /run/credentials/vpn1\n",
+        "/etc/openvpn/ipp.txt": "client1,10.8.0.2\nclient2,10.8.0.3\n",
+        "/root/.azure/msal_token_cache.json": "{}\n",
+        "/opt/net/appsettings.Production.json": '{"Shop": "Server=db;Password=", "SigningKey": "", "ClientSecret": "<client-secret>", "ApiKey": "changeme"}\n',
+        "/srv/www/inc/form.php": "<?php return ['password' => 'required|min:8', 'passwd' => $password1, 'secret' => getenv('S3'), 'pass' => 'user_pass'];\n",
+        "/opt/infra/a/terraform.tfstate": '{"outputs": {"name": {"value": "shop-1a2b", "type": "string"}}, "dependencies": ["random_password.db"]}\n',
+        "/opt/bot/values.yaml": "token: ${TOKEN}\nsecret: shop-tls-2026\nclient_secret: <client-secret>\napi_key: '{{ api_key1 }}'\ntoken: 123456\n",
+        "/opt/bot/names.yaml": "secretName: shop-9x8\ntoken_ttl: 3600s\napi_key: your-api-key-1\nencryption_key: /run/credentials/key1\n",
+        "/opt/bot/tokenizer.json": '{"pad_token": "[PAD0]", "bos_token": "begin_0", "token": "keyword.operator", "max_token": 4096}\n',
+        "/opt/jobs/report.py": "x = connect(password=os.environ['PASSWORD1'])\ny = connect(password=password1)\nif password == 'x1y2z3':\n    pass\n",
+        "/opt/jobs/dump.sh": "#!/bin/sh\nDB_PASSWORD=$(cat /run/x1)\nAPI_TOKEN=${1:?}\nTOKEN_FILE=/run/token1\n",
+        "/opt/shop/schema.sql": "CREATE TABLE u (password VARCHAR(60) DEFAULT '');\nCREATE USER a IDENTIFIED BY '<password>';\nALTER ROLE b PASSWORD :'pw1';\n",
+        "/root/.m2/settings-security.xml": "<settingsSecurity>\n<relocation>/media/usb1/settings-security.xml</relocation>\n</settingsSecurity>\n",
+    }
+
+
 def lay(root: Path) -> list[str]:
     """Writes them, and says where."""
     maker = Maker(40)
-    files = {**public(maker), **named(maker), **shown(maker), **random_looking(maker)}
+    files = {**public(maker), **named(maker), **shown(maker), **random_looking(maker), **beside_kinds(maker)}
     for path, content in files.items():
         at = root / path.lstrip("/")
         at.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Secrets of sixty kinds, as people leave them in images. They are made up at each run, so that no scanner takes this file,
+"""Secrets of nearly a hundred kinds, as people leave them in images. They are made up at each run, so that no scanner takes this file,
 or a tree that was kept, for a leak.
 
     where = plant(root)        # kind: path below root, as the image names it
@@ -147,6 +147,55 @@ def in_settings(maker: Maker) -> dict[str, tuple[str, str | bytes]]:
     }
 
 
+def of_servers(maker: Maker) -> dict[str, tuple[str, str | bytes]]:
+    """Each program's own way to write down a password."""
+    own = maker.person
+    login = base64.b64encode(b"shop:" + maker.word(18).encode()).decode()
+    msal = {"RefreshToken": {"a-b": {"secret": maker.word(200), "client_id": "c"}}, "AccessToken": {"a": {"secret": maker.word(200)}}}
+    return {
+        "sssd": ("/etc/sssd/sssd.conf", f"[domain/x]\nldap_default_bind_dn = cn=a\nldap_default_authtok = {own()}\n"),
+        "nslcd": ("/etc/nslcd.conf", f"uri ldap://ldap.internal\nbindpw {own()}\n"),
+        "HAProxy, user": ("/etc/haproxy/haproxy.cfg", f"userlist ops\n  user admin insecure-password {own()}\n"),
+        "HAProxy, statistics": ("/etc/haproxy/stats.cfg", f"listen stats\n  stats auth admin:{own()}\n"),
+        "FreeRADIUS": ("/etc/freeradius/3.0/clients.conf", f"client nas {{\n  ipaddr = 10.0.0.1\n  secret = {own()}\n}}\n"),
+        "msmtp": ("/home/ops/.msmtprc", f"account relay\nuser shop\npassword {own()}\n"),
+        "fetchmail": ("/etc/fetchmailrc", f'poll mail.internal user "shop" there with password "{own()}"\n'),
+        "Exim relay": ("/etc/exim4/passwd.client", f"# relay\nsmtp.internal:shop:{own()}\n"),
+        "nginx, upstream": ("/etc/nginx/conf.d/api.conf", f'location / {{\n  proxy_set_header Authorization "Basic {login}";\n}}\n'),
+        "Zabbix": ("/etc/zabbix/zabbix_agentd.psk", maker.hex(64) + "\n"),
+        "OpenVPN login": ("/etc/openvpn/auth.txt", f"shop\n{own()}\n"),
+        "MSAL cache": ("/root/.azure/msal_token_cache.json", json.dumps(msal, indent=1)),
+        "KeePass": ("/home/ops/team.kdbx", b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5\x01\0\x04\0" + maker.bytes(200)),
+        "Maven master password": (
+            "/root/.m2/settings-security.xml",
+            f"<settingsSecurity>\n<master>{{{maker.base64(32)}}}</master>\n</settingsSecurity>\n",
+        ),
+    }
+
+
+def of_applications(maker: Maker) -> dict[str, tuple[str, str | bytes]]:
+    own = maker.person
+    state = lambda **what: json.dumps({"version": 4, **what}, indent=1)  # noqa: E731
+    random_password = {"type": "random_password", "name": "db", "instances": [{"attributes": {"length": 20, "result": own()}}]}
+    return {
+        ".NET, at the end": ("/opt/net/appsettings.Production.json", json.dumps({"ConnectionStrings": {"Shop": f"Server=db;User Id=sa;Password={own()}"}})),
+        ".NET, Pwd": ("/opt/net/connections.config", f'<add name="Shop" connectionString="Server=db;Uid=sa;Pwd={own()}" />\n'),
+        ".NET, SigningKey": ("/opt/net/appsettings.Staging.json", json.dumps({"Jwt": {"Issuer": "shop", "SigningKey": f"Sign-{own()}"}})),
+        "PHP, array": ("/srv/www/inc/db.php", f"<?php return [\n  'user' => 'shop',\n  'password' => '{maker.word(6)}7!',\n];\n"),
+        "tfstate, output": ("/opt/infra/a/terraform.tfstate", state(outputs={"x": {"value": own(), "type": "string", "sensitive": True}})),
+        "tfstate, random_password": ("/opt/infra/b/terraform.tfstate", state(resources=[random_password])),
+        "YAML, token": ("/opt/bot/token.yaml", f"chat:\n  token: {maker.word(24)}\n"),
+        "YAML, secret": ("/opt/bot/secret.yml", f'session:\n  secret: "S3cret-{own()}"\n'),
+        "YAML, client_secret": ("/opt/bot/oauth.yaml", f"oauth:\n  client_id: shop\n  client_secret: {maker.word(12)}~9\n"),
+        "YAML, api_key": ("/opt/bot/mail.yaml", f"mail:\n  api_key: '{maker.hex(12)}'\n"),
+        "YAML, encryption_key": ("/opt/bot/crypt.yaml", f"app:\n  encryption_key: Crypt2-{own()}\n"),
+        "Python, connect": ("/opt/jobs/report.py", f'import psycopg2\n\nx = psycopg2.connect(host="db", user="shop", password="{maker.word(6)}7!")\n'),
+        "shell variable": ("/opt/jobs/dump.sh", f"#!/bin/sh\nDB_PASSWORD={maker.word(10)}\n"),
+        "SQL, PASSWORD": ("/opt/shop/init.sql", f"CREATE ROLE shop LOGIN PASSWORD '{own()}';\n"),
+        "SQL, IDENTIFIED BY": ("/opt/shop/grants.sql", f"CREATE USER 'shop'@'%' IDENTIFIED BY '{own()}';\n"),
+    }
+
+
 def packed(maker: Maker) -> dict[str, tuple[str, bytes]]:
     """What has to be unpacked before it can be read."""
     token = lambda: ("gh" + f"p_{maker.word(36)}\n").encode()  # noqa: E731
@@ -185,7 +234,8 @@ def history(maker: Maker, root: Path) -> tuple[str, str]:
 def plant(root: Path) -> dict[str, str]:
     maker = Maker()
     where = {}
-    for kind, (path, content) in {**keys(maker), **by_path(maker), **in_settings(maker), **packed(maker)}.items():
+    files = {**keys(maker), **by_path(maker), **in_settings(maker), **packed(maker), **of_servers(maker), **of_applications(maker)}
+    for kind, (path, content) in files.items():
         at = root / path.lstrip("/")
         at.parent.mkdir(parents=True, exist_ok=True)
         at.write_bytes(content.encode() if isinstance(content, str) else content)

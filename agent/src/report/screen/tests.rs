@@ -1,8 +1,10 @@
 //! The output of `ingot status` for each way in which a boot can end.
 
 use super::*;
+use crate::host::startup::Startup;
 use crate::paint::Canvas;
 use crate::report::timeline::tests::report;
+use crate::report::{ExchangeReport, ReleaseReport};
 
 fn shown(report: &Report, exit: Exit, elapsed_ms: Option<f64>, beside: Option<bool>) -> String {
     let now = "2026-11-01T00:04:10Z".parse().unwrap();
@@ -141,5 +143,29 @@ fn a_report_that_was_cut_off_shows_what_is_left_of_it() {
     for at in 0..whole.len() {
         // No truncation may cause a panic.
         let _ = Report::read(&whole.as_bytes()[..at]).map(|(left, _)| shown(&left, Exit::Failed, None, None));
+    }
+}
+
+/// Regression: of a report that was cut within its last field, nothing was shown.
+#[test]
+fn a_report_that_was_cut_anywhere_behind_its_first_step_shows_its_steps() {
+    let mut report = failed();
+    report.release = Some(ReleaseReport { wanted: "shop@1".into(), in_force: "shop@0".into(), not_kept: None });
+    report.error = Some(Trouble { message: "no IMDS".into(), causes: Vec::new(), hint: None, unreachable: true });
+    report.exchanges = vec![ExchangeReport { at_ms: 1.0, took_ms: None, what: "GetParameter".into(), status: None }; 2];
+    report.marks_ms.insert("steps".into(), 12.5);
+    report.startup = Some(Startup { firmware_ms: Some(1.5), process_ms: 3.5, ..Startup::default() });
+    let texts = [serde_json::to_string(&report).unwrap(), serde_json::to_string_pretty(&report).unwrap()];
+    for whole in &texts {
+        let second = whole.match_indices("\"address\"").nth(1).unwrap().0;
+        for at in second..whole.trim_end().len() {
+            let (left, is_cut) = Report::read(&whole.as_bytes()[..at]).unwrap_or_else(|error| panic!("{error}: {}", &whole[..at]));
+            assert!(is_cut && !left.steps.is_empty() && left.steps.len() <= report.steps.len());
+        }
+        let (left, _) = Report::read(&whole.as_bytes()[..whole.len() - 70]).unwrap();
+        assert_eq!(left.steps.len(), report.steps.len());
+        // The beginning has what identifies the boot.
+        let document = whole.find("\"error\"").unwrap();
+        assert!(Report::read(&whole.as_bytes()[..document]).is_ok());
     }
 }

@@ -30,6 +30,9 @@ const LINES: usize = 20;
 /// The rule of gitleaks that matches any key with any value.
 const GENERIC: &str = "generic-api-key";
 
+/// The rule about files that are secrets as a whole: whatever else is found in such a file is the same secret.
+const WHOLE: &str = "secret-file";
+
 /// The state of judging a file.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -74,14 +77,21 @@ impl Notes {
         let mut known: BTreeSet<u64> = BTreeSet::new();
         known.extend(self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line));
         let mut said = BTreeSet::new();
-        let mut findings: Vec<Finding> = self.keystore.map(|says| finding(file, 0, "keystore", says)).into_iter().collect();
-        let is_whole = !findings.is_empty();
+        if let Some(says) = self.keystore {
+            return vec![finding(file, 0, "keystore", says)];
+        }
+        if let Some((line, number)) = self.found.iter().find(|(_, number)| rules.rules[*number].id == WHOLE) {
+            return vec![finding(file, *line, WHOLE, &rules.rules[*number].says)];
+        }
+        // What is found in a file shows what is wrong with it better than its name does.
+        let is_shown_within = self.found.last().is_some_and(|(line, _)| *line > 0);
+        let mut findings = Vec::new();
         for (line, number) in &self.found {
             let (line, rule) = (*line, &rules.rules[*number]);
             // Of several guesses, the first one that is not the generic rule suffices.
             let of_others = || self.found.range((line, 0)..(line + 1, 0)).any(|(_, other)| other != number);
             let is_said = match line {
-                0 => is_whole || !said.insert(0),
+                0 => is_shown_within || !said.insert(0),
                 _ if rule.id == GENERIC => of_others(),
                 _ => rule.guesses && (known.contains(&line) || !said.insert(line)),
             };
@@ -137,7 +147,7 @@ fn judge_text(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
         notes.guesses &= !content[..content.len().min(SAMPLE)].contains(&0);
     }
     let text = std::str::from_utf8(part.bytes).ok();
-    let mut found: Vec<(usize, usize)> = Vec::new();
+    let mut found: Vec<(Range<usize>, usize)> = Vec::new();
     let mut latest = None;
     let path = notes.path.clone();
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
@@ -166,23 +176,40 @@ fn judge_text(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
                     found
                 }
             };
-            found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
+            found.extend(secrets.into_iter().map(|secret| (secret, *number)));
         }
     }
     if part.is_first {
         for number in notes.of_file.iter().filter(|number| rules.rules[**number].wants_all()) {
             let text = same_length_text(part.bytes);
             let secrets = rules.rules[*number].anywhere(&text, 1..text.len(), &quiet);
-            found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
+            found.extend(secrets.into_iter().map(|secret| (secret, *number)));
         }
     }
     let (mut counted, mut line) = (0, part.line);
-    found.sort_unstable();
-    for (at, rule) in found {
+    for (at, rule) in once(found, rules) {
         line += part.bytes[counted..at].iter().filter(|byte| **byte == b'\n').count() as u64;
         counted = at;
         notes.add(line, rule);
     }
+}
+
+/// Where each secret begins, in order, with one of the rules that found it: one that knows rather than one that guesses.
+fn once(mut found: Vec<(Range<usize>, usize)>, rules: &Rules) -> Vec<(usize, usize)> {
+    let rank = |number: usize| {
+        let rule = &rules.rules[number];
+        (rule.id != WHOLE, rule.guesses, rule.id == GENERIC, number)
+    };
+    found.sort_unstable_by_key(|(range, number)| (range.start, rank(*number)));
+    let mut kept: Vec<(Range<usize>, usize)> = Vec::new();
+    for (range, number) in found {
+        match kept.last_mut().filter(|(last, _)| range.start < last.end) {
+            Some((last, other)) if rank(number) < rank(*other) => (*last, *other) = (range, number),
+            Some(_) => {}
+            None => kept.push((range, number)),
+        }
+    }
+    kept.into_iter().map(|(range, number)| (range.start, number)).collect()
 }
 
 /// Readable text in a binary file: a run of text bytes, as programs store their strings.

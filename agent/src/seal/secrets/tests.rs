@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 
+mod kinds;
 mod samples;
 
 fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
@@ -174,7 +175,29 @@ fn published_digest(content: &str) -> String {
 fn what_is_secret_as_a_file_is_found_once() {
     let store = b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x01";
     assert_eq!(found_in("/opt/app/shop.p12", store), [(None, "keystore".to_string())]);
-    assert_eq!(found_in("/opt/app/shop.ovpn", b"client\n").len(), 1);
+    assert_eq!(found_in("/opt/app/shop.ovpn", b"client\n"), [(None, "openvpn-profile".to_string())]);
+    let key = samples::pem("PRIVATE KEY", 1_600);
+    assert_eq!(found_in("/opt/app/shop.ovpn", format!("client\n<key>\n{key}</key>\n").as_bytes()), [(Some(3), "private-key".to_string())]);
+    // A cache of tokens has many lines, each of which several rules find.
+    let token = samples::mixed(40);
+    let cache = format!("{{\n\"a\": {{\"secret\": \"{token}\"}},\n\"b\": {{\"client_secret\": \"{token}\"}}\n}}\n");
+    assert_eq!(found_in("/root/.azure/msal_token_cache.json", cache.as_bytes()), [(Some(1), "secret-file".to_string())]);
+    assert_eq!(found_in("/etc/credstore/tls.key", key.as_bytes()), [(Some(1), "secret-file".to_string())]);
+    let keytab = [&b"\x05\x02\0\0\0\x39"[..], token.as_bytes()].concat();
+    assert_eq!(found_in("/etc/credstore/host.keytab", &keytab), [(None, "keystore".to_string())]);
+}
+
+/// A token in its own form, in a place that a rule knows.
+#[test]
+fn a_secret_that_several_rules_find_is_reported_once() {
+    let npm = format!("{}_{}", "npm", samples::letters(36).to_lowercase());
+    assert_eq!(found_in("/root/.npmrc", format!("//npm.internal/:_authToken={npm}\n").as_bytes()).len(), 1);
+    let jwt = format!("{}.{}.{}", "eyJhbGciOiJIUzI1NiJ9", format_args!("eyJ{}", samples::letters(60)), samples::letters(43));
+    assert_eq!(found_in("/root/.kube/config", format!("users:\n- user:\n    token: {jwt}\n").as_bytes()).len(), 1);
+    let pair = format!("a = {0}; b = {0}\n", token());
+    assert_eq!(found_in("/opt/app/x", pair.as_bytes()), [(Some(1), "github-pat".to_string())]);
+    let two = format!("a = {}; b = {}_{}\n", token(), "sk_live", samples::letters(24));
+    assert_eq!(found_in("/opt/app/x", two.as_bytes()).len(), 2, "two things in one line are two findings");
 }
 
 #[test]

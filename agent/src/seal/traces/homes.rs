@@ -2,10 +2,13 @@
 //!
 //! The content of a service's cache was installed by the bake: browsers, models, packages. An account
 //! is a service if it has the number of a system account, or if a unit, a job, or a layer of ingot runs
-//! something as it. A home that a unit names is part of the installation as well. Root is a service if
+//! something as it, by itself or with a command such as `runuser`, also in a script that it starts
+//! (see [`switched`]). A home that a unit names is part of the installation as well. Root is a service if
 //! a unit that was written for this image names no other user.
 //!
 //! Source: login.defs(5) (SYS_UID_MAX), systemd's users and groups (<https://systemd.io/UIDS-GIDS/>).
+
+mod switched;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,8 @@ use std::path::{Path, PathBuf};
 use super::found::TEXT_LIMIT;
 use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
+
+use switched::{scripts, switched_to};
 
 /// Files that say which user runs what.
 const UNITS: [&str; 17] = [
@@ -65,6 +70,7 @@ impl Units {
         let runs = text.lines().any(|line| line.trim().starts_with("ExecStart"));
         self.by_root |= is_own && runs && !is_dynamic && users.iter().all(|user| ["root", "0", ""].contains(user));
         self.users.extend(users.into_iter().map(str::to_owned));
+        self.users.extend(switched_to(text));
         self.text.push_str(text);
         self.text.push('\n');
     }
@@ -99,6 +105,9 @@ fn user_of_job(line: &str) -> Option<&str> {
     line.split_whitespace().nth(before).filter(|_| !line.starts_with('#'))
 }
 
+/// How much of a script that a unit starts is read, in bytes. Scripts that start services are shorter.
+const SCRIPT_LIMIT: usize = 64 << 10;
+
 /// The user numbers of persons: above those of the system, below those that systemd assigns.
 const PERSONS: std::ops::Range<u32> = 1000..60_000;
 
@@ -112,6 +121,12 @@ pub(super) fn of_persons(homes: &[PathBuf], image: &Scrubber) -> Result<Vec<Path
             let text = image.read(&unit, TEXT_LIMIT)?.unwrap_or_default();
             units.add(&unit.path(), &String::from_utf8_lossy(&text));
         }
+    }
+    for path in scripts(&units.text) {
+        // What only looks like a path cannot be read, and says nothing.
+        let head = image.head(&Spot::of(Path::new(&path)), SCRIPT_LIMIT).ok().flatten();
+        let script = head.filter(|text| text.starts_with(b"#!"));
+        units.users.extend(script.into_iter().flat_map(|text| switched_to(&String::from_utf8_lossy(&text))));
     }
     for pattern in CALLED {
         units.add_called(image.matching(pattern)?.iter().map(Spot::path));

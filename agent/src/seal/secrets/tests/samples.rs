@@ -143,7 +143,7 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("datadog-access-token", "/opt/x", "datadog_api: {lower:40}"),
     ("cloudflare-api-key", "/opt/x", "cloudflare_api_key = \"{lower:40}\""),
     ("telegram-bot-api-token", "/opt/x", "telegram_token = {digit:9}:A{word:34}"),
-    ("generic-api-key", "/opt/app/config.yaml", "shop:\n  api_key: {word:24}"),
+    ("generic-api-key", "/opt/app/shop.txt", "shop:\n  api_key: {word:24}"),
     ("generic-api-key", "/opt/app/config.py", "API_KEY =\n  '{word:32}'"),
     ("kubeconfig-credential", "/root/.kube/config", "users:\n- user:\n    token: {lower:16}"),
     (
@@ -173,7 +173,7 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("environment-secret", "/opt/app/.env", "X=1\nSHOP_SECRET={word:9}"),
     ("environment-secret", "/home/ops/.bash_history", "ls\nexport SHOP_SECRET={word:9}"),
     ("mysql-command-password", "/root/.bash_history", "cd /srv\nmysql -u root -p{word:9} shop"),
-    ("command-password", "/opt/app/backup.sh", "PGPASSWORD={word:9} pg_dump shop"),
+    ("command-password", "/opt/app/backup", "PGPASSWORD={word:9} pg_dump shop"),
     ("curl-auth-user", "/root/.bash_history", "cd\ncurl -u shop:9{word:12} https://api.internal/"),
     ("openvpn-profile", "/etc/openvpn/shop.ovpn", "client\n"),
     ("secret-file", "/etc/munge/munge.key", "{word:128}"),
@@ -298,7 +298,7 @@ const CLEAN: &[(&str, &str)] = &[
 #[test]
 fn each_sample_is_found_by_its_rule_in_its_line() {
     let mut missed = Vec::new();
-    for (rule, path, sample) in FOUND {
+    for (rule, path, sample) in FOUND.iter().chain(kinds::FOUND) {
         let content = made(sample);
         let line = content.trim_end().lines().count() as u64;
         let found = found_in(&made(path), content.as_bytes());
@@ -309,7 +309,7 @@ fn each_sample_is_found_by_its_rule_in_its_line() {
         }
     }
     assert_eq!(missed, [""; 0]);
-    assert!(FOUND.iter().map(|(rule, ..)| rule).collect::<std::collections::BTreeSet<_>>().len() >= 60);
+    assert!(FOUND.iter().chain(kinds::FOUND).map(|(rule, ..)| rule).collect::<std::collections::BTreeSet<_>>().len() >= 60);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn a_key_that_says_to_be_an_example_is_none() {
 #[test]
 fn nothing_is_found_in_what_is_no_secret() {
     let mut wrong = Vec::new();
-    for (path, sample) in CLEAN {
+    for (path, sample) in CLEAN.iter().chain(kinds::CLEAN) {
         let found = found_in(path, made(sample).as_bytes());
         wrong.extend((!found.is_empty()).then(|| format!("{path}: {sample}: {found:?}")));
     }
@@ -352,7 +352,7 @@ fn nothing_is_found_in_what_is_no_secret() {
 /// Six consecutive characters would be enough to tell which of several secrets it is.
 #[test]
 fn no_finding_holds_any_of_a_secret() {
-    for (rule, path, sample) in FOUND {
+    for (rule, path, sample) in FOUND.iter().chain(kinds::FOUND) {
         let content = made(sample);
         let root = root(&[(&made(path), content.as_bytes())]);
         let secrets: Vec<String> = random_parts(sample);
