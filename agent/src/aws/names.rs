@@ -213,13 +213,21 @@ pub(crate) fn bucket(name: &str) -> Option<Objection> {
 mod tests {
     use super::*;
 
+    type Rule = fn(&str) -> Option<Objection>;
+
+    /// Rules, each with names that AWS takes and names that it refuses.
+    fn accept_and_refuse<const N: usize>(table: [(Rule, &[&str], &[&str]); N]) {
+        for (n, (rule, good, bad)) in table.into_iter().enumerate() {
+            assert_eq!(good.iter().filter(|name| rule(name).is_some()).collect::<Vec<_>>(), [&""; 0], "rule {n} refuses");
+            assert_eq!(bad.iter().filter(|name| rule(name).is_none()).collect::<Vec<_>>(), [&""; 0], "rule {n} accepts");
+        }
+    }
+
     #[test]
-    fn knows_what_aws_would_refuse() {
+    fn knows_what_ec2_and_rds_would_refuse() {
         let long = "a".repeat(64);
-        let deep = "/a".repeat(16);
-        type Rule = fn(&str) -> Option<Objection>;
         let snapshot: Rule = |name| id("a snapshot", "snap-", name);
-        let table: [(Rule, &[&str], &[&str]); 15] = [
+        accept_and_refuse([
             (snapshot, &["snap-0123456789abcdef0", "snap-0a1b2c3d"], &["snap-xyz", "vol-0a1b2c3d", "snap-1", "golden"]),
             (
                 file_system,
@@ -241,6 +249,16 @@ mod tests {
                 &["db.m7g.large", "db.serverless", "db.r5.large.tpc2.mem4x", "db.x2iezn.2xlarge", "db.r7i.metal-24xl"],
                 &["m7g.large", "db.m7g", "large", "db.M7g.large", "db..large", "db.m7g.large ", ""],
             ),
+            (account, &["self", "amazon", "123456789012"], &["", "me", "1234"]),
+            (|name| id("a security group", "sg-", name), &["sg-0a1b2c3d"], &["default", "sg-xyz"]),
+        ]);
+    }
+
+    #[test]
+    fn knows_what_other_services_would_refuse() {
+        let long = "a".repeat(64);
+        let deep = "/a".repeat(16);
+        accept_and_refuse([
             (secret, &["prod/db", "a+b=c.d@e_f-g", "arn:aws:x", "rds!db-0a1b2c3d"], &["prod db", "", "a:b"]),
             (
                 parameter,
@@ -267,24 +285,17 @@ mod tests {
                 ],
                 &["shop", "", "1234abcd", "alias/", "alias/a b", "arn:aws:kms:eu-west-1:123456789012:shop", "arn:aws:s3:::shop"],
             ),
-            (account, &["self", "amazon", "123456789012"], &["", "me", "1234"]),
             (
                 bucket,
                 &["shop", "a.b-c", "1shop", "Shop_Old", "my-ap-abc-s3alias", "192.168.1.1.shop"],
                 &["r", "", "a..b", "shop-", ".shop", "shop.", "192.168.1.1", "xn--a", "sthree-a", "amzn-s3-demo-bucket", "a b c", &long],
             ),
-            (|name| id("a security group", "sg-", name), &["sg-0a1b2c3d"], &["default", "sg-xyz"]),
-        ];
-        for (n, (rule, good, bad)) in table.into_iter().enumerate() {
-            assert_eq!(good.iter().filter(|name| rule(name).is_some()).collect::<Vec<_>>(), [&""; 0], "rule {n} refuses");
-            assert_eq!(bad.iter().filter(|name| rule(name).is_none()).collect::<Vec<_>>(), [&""; 0], "rule {n} accepts");
-        }
+        ]);
     }
 
     /// What a hint quotes for a name is itself a good name.
     #[test]
     fn hints_lead_to_names_that_aws_takes() {
-        type Rule = fn(&str) -> Option<Objection>;
         let table: [(Rule, &str, &str); 6] = [
             (parameter, "prod//token", "/prod/token"),
             (parameter, "/prod//token/:3", "/prod/token:3"),

@@ -211,7 +211,7 @@ impl Given {
 fn locate(node: &Node, path: &[String], places: &mut BTreeMap<Vec<String>, Place>) {
     let tree::Value::Map(entries) = &node.value else { return };
     for (key, node) in entries {
-        let path = [path, &[key.name.clone()]].concat();
+        let path = [path, std::slice::from_ref(&key.name)].concat();
         if path.len() < 3 {
             locate(node, &path, places);
         }
