@@ -179,14 +179,15 @@ pub(crate) fn is_url(text: &str) -> bool {
     (text.starts_with("http://") || text.starts_with("https://")) && reqwest::Url::parse(text).is_ok()
 }
 
-/// Splits `host:port` and `[::1]:port`.
+/// Splits `host:port`, `[::1]:port` and the common short form `:port`.
 pub(crate) fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bare.is_none() && host.contains(':') {
         return None;
     }
-    Some((bare.unwrap_or(host), port.parse().ok()?))
+    let host = bare.unwrap_or(if host.is_empty() { "localhost" } else { host });
+    Some((host, port.parse().ok()?))
 }
 
 fn addresses(host: &str, hosts: &str) -> Result<Vec<IpAddr>, String> {
@@ -286,6 +287,7 @@ mod tests {
     fn splits_addresses() {
         assert_eq!(split("127.0.0.1:80"), Some(("127.0.0.1", 80)));
         assert_eq!(split("[::1]:80"), Some(("::1", 80)));
+        assert_eq!(split(":80"), Some(("localhost", 80)));
         assert_eq!((split("::1"), split("x"), split("x:99999")), (None, None, None));
     }
 

@@ -54,7 +54,7 @@ struct Fields {
     #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
-    #[schemars(extend("pattern" = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$|\{\{|\\"))]
+    #[schemars(extend("pattern" = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):[0-9]{1,5}$|\{\{|\\"))]
     tcp: Option<Text>,
     /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,
@@ -313,6 +313,8 @@ mod tests {
         for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
             assert_eq!(read(fields), Ok(()), "{fields}");
         }
+        // The probe accepts this form.
+        assert_eq!(read("tcp: ':8080'"), Ok(()));
         for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
             assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");
         }
@@ -322,7 +324,6 @@ mod tests {
             "tcp: '::1:80'",
             "tcp: ':0'",
             "tcp: 'a:99999'",
-            "tcp: ':8080'",
             "tcp: 'a b:80'",
             "tcp: '/health:80'",
             "tcp: 'a/b:80'",
