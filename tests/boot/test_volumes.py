@@ -29,7 +29,7 @@ def test_a_restore_makes_these_calls_and_no_other(instance, aws):
 
 def test_each_field_is_where_ec2_wants_it(instance, aws):
     text = data(
-        type="gp3", iops=4000, throughput_mib_s=250, initialization_rate_mib_s=200, encrypted=True,
+        size_gib=8, type="gp3", iops=4000, throughput_mib_s=250, initialization_rate_mib_s=200, encrypted=True,
         kms_key="alias/shop", tags={"team": "web & more"},
     )  # fmt: skip
     attaches(instance, text)
@@ -50,7 +50,7 @@ def test_each_field_is_where_ec2_wants_it(instance, aws):
         "AvailabilityZone": ZONE,
         "ClientToken": token,
         "SnapshotId": instance.snapshot,
-        "Size": "4",
+        "Size": "8",
         "VolumeType": "gp3",
         "Iops": "4000",
         "Throughput": "250",

@@ -138,8 +138,11 @@ def test_no_deployment_begins_during_a_refresh(tmp_path):
         assert operator.states() == ["good", "good"]
         assert operator("plan", "prod", "--release", "v3").code == DONE
         back = operator("rollback", "prod", "--yes")
-        assert back.code == DONE and runs(region) == ["v1", "v1"], (back, region.told())
+        assert back.code == DONE and operator.states() == ["good", "good", "good"], (back, region.told())
+        # It goes on after the update.
         region.poll(lambda: not region.group().refreshes[0].active, "the end of the refresh")
+        region.in_service(2)
+        assert runs(region) == ["v1", "v1"], region.told()
         due(region, "shop-prod")
         region.client("autoscaling").cancel_instance_refresh(AutoScalingGroupName=name)
         assert ended(region) == "Cancelled"

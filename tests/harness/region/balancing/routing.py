@@ -47,8 +47,8 @@ class Balancer:
             routes = self.routes()
         with self.asking:
             if routes != self.told:
-                self.told = routes
                 self.ask_process({"routes": routes})
+                self.told = routes
 
     def busy(self, target: str) -> int:
         """How many requests and WebSockets a target has."""
